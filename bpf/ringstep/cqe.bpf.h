@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Completions: walking over them, and waiting for more.
+ */
+#ifndef RINGSTEP_CQE_BPF_H
+#define RINGSTEP_CQE_BPF_H
+
+#include <ringstep/bounded.bpf.h>
+#include <ringstep/turn.bpf.h>
+
+/* Completions that wait in the CQ. */
+static __always_inline __u32 ringstep_cq_ready(struct ringstep_turn *turn)
+{
+	return *ringstep__cq_word(turn, ringstep_geometry.cq_tail) - *ringstep__cq_word(turn, ringstep_geometry.cq_head);
+}
+
+/*
+ * A copy of the completion at hand. A copy, because its slot is free again from the moment the head has moved, and a
+ * submission in the body of the walk may post into it at once.
+ */
+struct ringstep__walk {
+	__u32 left;
+	struct {
+		__u64 user_data;
+		__u64 res_flags;
+		__u64 big_cqe[2];
+	} cqe;
+};
+
+static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringstep_turn *turn)
+{
+	struct ringstep__walk walk;
+	__u32 ready = ringstep_cq_ready(turn);
+
+	walk.left = ready < RINGSTEP_CQE_BATCH ? ready : RINGSTEP_CQE_BATCH;
+	return walk;
+}
+
+static __always_inline bool ringstep__walk_next(struct ringstep_turn *turn, struct ringstep__walk *walk)
+{
+	__u32 *head = ringstep__cq_word(turn, ringstep_geometry.cq_head);
+	const __u32 shift = ringstep_geometry.cqe_shift;
+	const __u64 *cqe;
+
+	if (!walk->left)
+		return false;
+	walk->left--;
+	cqe = (const __u64 *)(turn->cq + ringstep_geometry.cqes + ((__u64)(*head & ringstep_geometry.cq_mask) << shift));
+	walk->cqe.user_data = cqe[0];
+	walk->cqe.res_flags = cqe[1];
+	if (shift == 5) {
+		walk->cqe.big_cqe[0] = cqe[2];
+		walk->cqe.big_cqe[1] = cqe[3];
+	}
+	++*head;
+	return true;
+}
+
+/* Counts what the application must know of every completion. True for one that is not the author's business. */
+static __always_inline bool ringstep__walk_swallow(struct ringstep_turn *turn, const struct io_uring_cqe *cqe)
+{
+	if (cqe->flags & IORING_CQE_F_MORE)
+		turn->control->unfinished++;
+	if (cqe->user_data != RINGSTEP_WAKE_USER_DATA)
+		return false;
+	turn->control->waked++;
+	return true;
+}
+
+/*
+ * Walks over the completions in the CQ, at most RINGSTEP_CQE_BATCH of them: those beyond wait for the next turn, which the
+ * kernel starts at once. Each counts as consumed when the body is entered, so break and return lose nothing. A step walks
+ * once a turn. With IORING_SETUP_CQE32, cqe->big_cqe is there too.
+ *
+ * Example:
+ *	struct io_uring_cqe *cqe;
+ *
+ *	ringstep_for_each_cqe(turn, cqe)
+ *		state->bytes += cqe->res;
+ */
+#define ringstep_for_each_cqe(turn, cqe_var)                                                                                   \
+	for (struct ringstep__walk ringstep__walk = ringstep__walk_begin(turn);                                                \
+	     ringstep__may_loop && ringstep__walk_next(turn, &ringstep__walk);)                                                \
+		if (cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, ringstep__walk_swallow(turn, cqe_var))               \
+			continue;                                                                                              \
+		else
+
+/*
+ * Asks to be called again when count completions are there that this turn has not reaped. A hint: a step may be called
+ * earlier (a signal, a timeout, work of the kernel's), so it looks at what has come instead of counting on it. More than the
+ * CQ holds is taken as all that it holds.
+ *
+ * Example: return ringstep_wait(turn, 1);
+ */
+static __always_inline int ringstep_wait(struct ringstep_turn *turn, __u32 count)
+{
+	if (!(__builtin_constant_p(count) && count <= 1) && count > ringstep_geometry.cq_mask + 1)
+		count = ringstep_geometry.cq_mask + 1;
+	turn->params->cq_wait_idx = *ringstep__cq_word(turn, ringstep_geometry.cq_head) + count;
+	return RINGSTEP_CONTINUE;
+}
+
+#endif /* RINGSTEP_CQE_BPF_H */

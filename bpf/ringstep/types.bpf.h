@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The types a loop is written with: io_uring's UAPI and the few that only the kernel's BTF knows.
+ *
+ * With a vmlinux.h in front, its types are taken and only the macros that BTF cannot carry are added; without one, the UAPI
+ * headers are. Types of the loop interface carry a flavour (the ___ringstep suffix, which libbpf ignores when it looks for
+ * the kernel's own): so it does not matter which kernel the vmlinux.h came from, or whether that kernel has loops.
+ */
+#ifndef RINGSTEP_TYPES_BPF_H
+#define RINGSTEP_TYPES_BPF_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+
+#include <linux/bpf.h>
+#include <linux/io_uring.h>
+#include <linux/version.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0) /* of the headers; what bpf_for() of libbpf stands on */
+struct bpf_iter_num {
+	__u64 __opaque[1];
+} __attribute__((aligned(8)));
+#endif
+#endif
+
+#include <bpf/bpf_helpers.h>
+
+#include <ringstep/abi.h>
+
+/* Flags of io_uring's UAPI: macros there, so neither in a vmlinux.h nor, if they are young, in every system's headers. */
+#ifndef IOSQE_FIXED_FILE
+#define IOSQE_FIXED_FILE (1U << 0)
+#define IOSQE_IO_DRAIN (1U << 1)
+#define IOSQE_IO_LINK (1U << 2)
+#define IOSQE_IO_HARDLINK (1U << 3)
+#define IOSQE_ASYNC (1U << 4)
+#define IOSQE_BUFFER_SELECT (1U << 5)
+#define IOSQE_CQE_SKIP_SUCCESS (1U << 6)
+#endif
+#ifndef IORING_CQE_F_BUFFER
+#define IORING_CQE_F_BUFFER (1U << 0)
+#define IORING_CQE_F_MORE (1U << 1)
+#define IORING_CQE_F_SOCK_NONEMPTY (1U << 2)
+#define IORING_CQE_F_NOTIF (1U << 3)
+#endif
+#ifndef IORING_CQE_F_BUF_MORE
+#define IORING_CQE_F_BUF_MORE (1U << 4)
+#endif
+#ifndef IORING_CQE_BUFFER_SHIFT
+#define IORING_CQE_BUFFER_SHIFT 16
+#endif
+#ifndef IORING_FSYNC_DATASYNC
+#define IORING_FSYNC_DATASYNC (1U << 0)
+#endif
+#ifndef IORING_TIMEOUT_ABS
+#define IORING_TIMEOUT_ABS (1U << 0)
+#define IORING_TIMEOUT_UPDATE (1U << 1)
+#define IORING_TIMEOUT_BOOTTIME (1U << 2)
+#define IORING_TIMEOUT_REALTIME (1U << 3)
+#define IORING_LINK_TIMEOUT_UPDATE (1U << 4)
+#define IORING_TIMEOUT_ETIME_SUCCESS (1U << 5)
+#define IORING_TIMEOUT_MULTISHOT (1U << 6)
+#endif
+#ifndef IORING_POLL_ADD_MULTI
+#define IORING_POLL_ADD_MULTI (1U << 0)
+#define IORING_POLL_UPDATE_EVENTS (1U << 1)
+#define IORING_POLL_UPDATE_USER_DATA (1U << 2)
+#define IORING_POLL_ADD_LEVEL (1U << 3)
+#endif
+#ifndef IORING_ASYNC_CANCEL_ALL
+#define IORING_ASYNC_CANCEL_ALL (1U << 0)
+#define IORING_ASYNC_CANCEL_FD (1U << 1)
+#define IORING_ASYNC_CANCEL_ANY (1U << 2)
+#define IORING_ASYNC_CANCEL_FD_FIXED (1U << 3)
+#endif
+#ifndef IORING_ASYNC_CANCEL_USERDATA
+#define IORING_ASYNC_CANCEL_USERDATA (1U << 4)
+#define IORING_ASYNC_CANCEL_OP (1U << 5)
+#endif
+#ifndef IORING_RECVSEND_POLL_FIRST
+#define IORING_RECVSEND_POLL_FIRST (1U << 0)
+#define IORING_RECV_MULTISHOT (1U << 1)
+#define IORING_RECVSEND_FIXED_BUF (1U << 2)
+#define IORING_SEND_ZC_REPORT_USAGE (1U << 3)
+#endif
+#ifndef IORING_RECVSEND_BUNDLE
+#define IORING_RECVSEND_BUNDLE (1U << 4)
+#endif
+#ifndef IORING_ACCEPT_MULTISHOT
+#define IORING_ACCEPT_MULTISHOT (1U << 0)
+#endif
+#ifndef IORING_ACCEPT_DONTWAIT
+#define IORING_ACCEPT_DONTWAIT (1U << 1)
+#define IORING_ACCEPT_POLL_FIRST (1U << 2)
+#endif
+#ifndef IORING_FILE_INDEX_ALLOC
+#define IORING_FILE_INDEX_ALLOC (~0U)
+#endif
+#ifndef SPLICE_F_FD_IN_FIXED
+#define SPLICE_F_FD_IN_FIXED (1U << 31)
+#endif
+
+/* What the step tells the kernel by its return value. */
+enum {
+	RINGSTEP_CONTINUE = 0,
+	RINGSTEP_STOP = 1,
+	/* Not for authors: the MEM region is gone, so there is nowhere to say why; the kernel answers EINVAL. */
+	RINGSTEP__NO_REGION = 2,
+};
+
+enum ringstep__region {
+	RINGSTEP__REGION_MEM = 0,
+	RINGSTEP__REGION_CQ = 1,
+	RINGSTEP__REGION_SQ = 2,
+};
+
+/* The ring, as loops see it: a handle to pass on. 7.1 calls it io_ring_ctx, later kernels iou_ctx; libbpf compares kinds. */
+struct iou_ctx___ringstep {};
+
+struct iou_loop_params___ringstep {
+	__u32 cq_wait_idx;
+} __attribute__((preserve_access_index));
+
+struct io_uring_bpf_ops___ringstep {
+	int (*loop_step)(struct iou_ctx___ringstep *ctx, struct iou_loop_params___ringstep *params);
+	__u32 ring_fd;
+};
+
+extern int bpf_io_uring_submit_sqes___ringstep(struct iou_ctx___ringstep *ctx, __u32 count) __ksym;
+extern __u8 *bpf_io_uring_get_region___ringstep(struct iou_ctx___ringstep *ctx, __u32 id, const __u64 rdwr_buf_size) __ksym;
+
+#endif /* RINGSTEP_TYPES_BPF_H */

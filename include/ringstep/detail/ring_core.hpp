@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+// What a Ring and the program attached to it both hold on to: the io_uring itself, its memory, and how it comes to an end.
+#pragma once
+
+#include <ringstep/detail/uapi.hpp>
+#include <ringstep/error.hpp>
+#include <ringstep/queues.hpp>
+#include <ringstep/region.hpp>
+
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace ringstep::inline v0::detail {
+
+/// A loop on a ring, as the ring sees it: something to take off before the ring goes.
+class Attachment {
+public:
+    virtual void detach() noexcept = 0;
+
+protected:
+    ~Attachment() = default;
+};
+
+class RingCore {
+public:
+    explicit RingCore(const io_uring& native, const io_uring_params& params, std::chrono::milliseconds close_wait)
+        : native_(native), close_wait_(close_wait), owner_(::gettid()) {
+        Geometry& geometry = queues_.geometry;
+        geometry.sq_entries = params.sq_entries;
+        geometry.cq_entries = params.cq_entries;
+        geometry.sqe_size = (params.flags & IORING_SETUP_SQE128) != 0 ? 128 : 64;
+        geometry.cqe_size = (params.flags & IORING_SETUP_CQE32) != 0 ? 32 : 16;
+        geometry.sq_head_offset = params.sq_off.head;
+        geometry.sq_tail_offset = params.sq_off.tail;
+        geometry.cq_head_offset = params.cq_off.head;
+        geometry.cq_tail_offset = params.cq_off.tail;
+        geometry.cq_overflow_offset = params.cq_off.overflow;
+        geometry.cqes_offset = params.cq_off.cqes;
+        geometry.setup_flags = params.flags;
+        queues_.rings = static_cast<std::byte*>(native_.cq.ring_ptr);
+        queues_.sqes = reinterpret_cast<std::byte*>(native_.sq.sqes);
+        queues_.claimed = &queues_.own_claimed;
+    }
+
+    RingCore(const RingCore&) = delete;
+    RingCore& operator=(const RingCore&) = delete;
+    ~RingCore() { close(); }
+
+    [[nodiscard]] io_uring& native() noexcept { return native_; }
+    [[nodiscard]] QueueMemory& queues() noexcept { return queues_; }
+    [[nodiscard]] const Geometry& geometry() const noexcept { return queues_.geometry; }
+    [[nodiscard]] bool open() const noexcept { return open_; }
+    [[nodiscard]] int fd() const noexcept { return native_.ring_fd; }
+    [[nodiscard]] const std::shared_ptr<RegionMemory>& region() const noexcept { return region_; }
+    [[nodiscard]] Attachment* attachment() const noexcept { return attachment_.load(std::memory_order_acquire); }
+    void set_attachment(Attachment* attachment) noexcept { attachment_.store(attachment, std::memory_order_release); }
+
+    /// The task that opened (or enabled) the ring, which is the one that may run it.
+    [[nodiscard]] bool owned_by_this_thread() const noexcept { return owner_ == ::gettid(); }
+    void take_ownership() noexcept { owner_ = ::gettid(); }
+
+    /// Spares the kernel a look-up of the ring's file on each enter; and makes the task known to io_uring, which kernels before
+    /// 7.3 fail to do when the first enter of a task runs a loop.
+    [[nodiscard]] bool register_ring_fd() noexcept {
+        if (registered_index_ >= 0) return true;
+        io_uring_rsrc_update update{};
+        update.offset = ~0U;  // any free slot
+        update.data = static_cast<__u64>(fd());
+        if (io_uring_register(static_cast<unsigned>(fd()), IORING_REGISTER_RING_FDS, &update, 1) != 1) return false;
+        registered_index_ = static_cast<int>(update.offset);
+        return true;
+    }
+
+    /// One io_uring_enter(2). Returns as the system call does, with -errno for an error.
+    [[nodiscard]] int enter(unsigned to_submit, unsigned min_complete, unsigned flags) noexcept {
+        int target = fd();
+        if (registered_index_ >= 0) {
+            target = registered_index_;
+            flags |= IORING_ENTER_REGISTERED_RING;
+        }
+        return io_uring_enter2(static_cast<unsigned>(target), to_submit, min_complete, flags, nullptr, 0);
+    }
+
+    /// Submits all that is claimed, on a ring without a loop. The count that the kernel took, or -errno.
+    [[nodiscard]] int submit(unsigned wait_for) noexcept {
+        const std::uint32_t claimed = SubmissionQueue(queues_).claimed();
+        const int taken = enter(claimed, wait_for, IORING_ENTER_GETEVENTS);
+        if (taken < 0) return taken;
+        queues_.submitted += static_cast<unsigned>(taken);
+        if (queues_.geometry.rewinds()) {
+            const auto left = claimed - static_cast<unsigned>(taken);
+            const std::size_t size = queues_.geometry.sqe_size;
+            if (taken > 0 && left > 0) std::memmove(queues_.sqes, queues_.sqes + static_cast<unsigned>(taken) * size, left * size);
+            *queues_.claimed = left;
+        }
+        return taken;
+    }
+
+    /// Makes `memory` the ring's MEM region. A ring has one, for good.
+    void register_region(std::shared_ptr<RegionMemory> memory) {
+        region_descriptor descriptor{};
+        descriptor.user_address = reinterpret_cast<std::uintptr_t>(memory->data());
+        descriptor.size = memory->size();
+        descriptor.flags = mem_region_type_user;
+        region_registration registration{};
+        registration.descriptor = reinterpret_cast<std::uintptr_t>(&descriptor);
+        const int result = io_uring_register(static_cast<unsigned>(fd()), register_mem_region, &registration, 1);
+        if (result < 0) {
+            const char* advice = "";
+            if (result == -EBUSY) advice = "A ring has one region for good, and this one has another already.";
+            if (result == -EINVAL) advice = "Memory regions need Linux 6.13 or later.";
+            if (result == -ENOMEM) advice = "The locked-memory limit may be too low for it: raise ulimit -l (RLIMIT_MEMLOCK).";
+            if (result == -EEXIST) advice = "Only the thread that opened the ring may do this.";
+            raise(result, "registration of a memory region of " + std::to_string(memory->size()) + " bytes", advice);
+        }
+        region_ = std::move(memory);
+        // From here on a loop claims SQEs, too: the count of those claimed moves to where both see it.
+        region_->control().claimed = queues_.own_claimed;
+        queues_.claimed = &region_->control().claimed;
+    }
+
+    /// Requests that the kernel has taken and whose last completion nobody has seen yet.
+    [[nodiscard]] std::uint64_t in_flight() const noexcept {
+        std::uint64_t submitted = queues_.submitted;
+        std::uint64_t finished = queues_.finished;
+        if (region_) {
+            const ringstep_control& control = region_->control();
+            submitted += control.submitted;
+            finished += control.reaped - control.unfinished - control.waked;
+        }
+        return submitted > finished ? submitted - finished : 0;
+    }
+
+    void keep_alive(std::shared_ptr<const void> object) { kept_.push_back(std::move(object)); }
+
+    /// Cancels what is in flight, waits for it, and closes the ring. True if nothing is in flight any more; false if the wait
+    /// ran out or was not possible from this thread: then the memory that requests may still use is never given back.
+    bool close() noexcept {
+        if (!open_) return quiet_;
+        if (Attachment* loop = attachment(); loop != nullptr) loop->detach();
+        quiet_ = settle();
+        open_ = false;
+        if (registered_index_ >= 0 && owned_by_this_thread()) {  // the slot is the owning thread's
+            io_uring_rsrc_update update{};
+            update.offset = static_cast<unsigned>(registered_index_);
+            (void)io_uring_register(static_cast<unsigned>(fd()), IORING_UNREGISTER_RING_FDS, &update, 1);
+        }
+        io_uring_queue_exit(&native_);
+        queues_.rings = nullptr;
+        queues_.sqes = nullptr;
+        if (!quiet_) {
+            // A request of a closed ring ends when it ends. Until then it may write, so nobody else may get its memory.
+            kept_.push_back(region_);
+            new (std::nothrow) std::vector<std::shared_ptr<const void>>(std::move(kept_));
+        }
+        kept_.clear();
+        return quiet_;
+    }
+
+private:
+    [[nodiscard]] bool settle() noexcept {
+        using clock = std::chrono::steady_clock;
+        if (in_flight() == 0) return true;
+        if (!owned_by_this_thread()) return false;
+        io_uring_sync_cancel_reg cancel{};
+        cancel.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
+        const auto deadline = clock::now() + close_wait_;
+        do {
+            cancel.timeout.tv_sec = 0;
+            cancel.timeout.tv_nsec = 10'000'000;
+            (void)io_uring_register_sync_cancel(&native_, &cancel);
+            (void)enter(0, 0, IORING_ENTER_GETEVENTS);
+            Completion completion;
+            while (CompletionQueue(queues_).pop(completion)) {}
+            if (in_flight() == 0) return true;
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        } while (clock::now() < deadline);
+        return false;
+    }
+
+    io_uring native_;
+    QueueMemory queues_;
+    std::shared_ptr<RegionMemory> region_;
+    std::vector<std::shared_ptr<const void>> kept_;
+    std::chrono::milliseconds close_wait_;
+    std::atomic<Attachment*> attachment_{nullptr};
+    pid_t owner_;
+    int registered_index_ = -1;
+    bool open_ = true;
+    bool quiet_ = true;
+};
+
+}  // namespace ringstep::inline v0::detail

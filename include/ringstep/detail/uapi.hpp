@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// liburing, and the constants that are younger than the headers this may be compiled against.
+#pragma once
+
+#include <liburing.h>
+
+namespace ringstep::inline v0::detail {
+
+inline constexpr unsigned setup_sq_rewind = 1U << 20;   // IORING_SETUP_SQ_REWIND, Linux 7.0
+inline constexpr unsigned register_send_msg_ring = 31;  // IORING_REGISTER_SEND_MSG_RING, Linux 6.13
+inline constexpr unsigned register_mem_region = 34;     // IORING_REGISTER_MEM_REGION, Linux 6.13
+inline constexpr unsigned mem_region_type_user = 1;     // IORING_MEM_REGION_TYPE_USER
+
+// struct io_uring_region_desc and struct io_uring_mem_region_reg
+struct region_descriptor {
+    __u64 user_address;
+    __u64 size;
+    __u32 flags;
+    __u32 id;
+    __u64 mmap_offset;
+    __u64 reserved[4];
+};
+
+struct region_registration {
+    __u64 descriptor;  // address of a region_descriptor
+    __u64 flags;
+    __u64 reserved[2];
+};
+
+}  // namespace ringstep::inline v0::detail

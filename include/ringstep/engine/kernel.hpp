@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+// The kernel engine: a loop's program, loaded into the kernel and attached to a ring.
+#pragma once
+
+#include <ringstep/abi.h>
+#include <ringstep/detail/libbpf.hpp>
+#include <ringstep/detail/ring_core.hpp>
+#include <ringstep/error.hpp>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ringstep::inline v0::engine {
+
+/// A compiled loop: its ELF object, the name of its struct_ops map, and the size of its state in C++.
+struct Object {
+    std::string_view name;
+    std::span<const std::byte> elf;
+    std::uint32_t state_size;
+};
+
+/**
+ * Loads and attaches on construction, detaches on destruction. Needs Linux 7.1, and CAP_BPF with CAP_PERFMON (or
+ * CAP_SYS_ADMIN) while it is constructed; running needs no capability.
+ */
+class Kernel final : public detail::Attachment {
+public:
+    /// Opens the object and loads it, made out for `geometry`. Nothing touches the ring yet. Throws Error.
+    Kernel(const Object& object, int ring_fd, const Geometry& geometry, std::uint32_t mem_bytes) : name_(object.name) {
+        const detail::LibbpfDiagnostics diagnostics;
+        std::vector<char> log(std::size_t{256} << 10);
+        open(object, log, diagnostics);
+        configure(object, ring_fd, geometry, mem_bytes);
+        if (const int result = bpf_object__load(object_.get()); result < 0) not_loaded(result, log.data(), diagnostics.text());
+    }
+
+    Kernel(const Kernel&) = delete;
+    Kernel& operator=(const Kernel&) = delete;
+    ~Kernel() { detach(); }
+
+    /// Puts the loop on the ring. Once in the life of this object: the kernel before 7.1.5 is corrupted by a second time.
+    void attach(const std::shared_ptr<detail::RingCore>& ring) {
+        const detail::LibbpfDiagnostics diagnostics;
+        if (attached_once_) detail::raise(EBUSY, "second attach of loop '" + name_ + "'", "A program is attached once; make another LoopProgram.");
+        attached_once_ = true;
+        link_.reset(bpf_map__attach_struct_ops(map_));
+        if (!link_) {
+            const int error = errno;
+            not_attached(error, *ring, diagnostics.text());
+        }
+        ring_ = ring;
+        ring_->set_attachment(this);
+        attached_.store(true, std::memory_order_release);
+    }
+
+    /// Takes the loop off the ring; a run on another thread ends with ExitReason::detached. Any thread.
+    void detach() noexcept override {
+        if (!attached_.exchange(false)) return;
+        ring_->set_attachment(nullptr);
+        link_.reset();
+        ring_.reset();
+    }
+
+    [[nodiscard]] bool attached() const noexcept { return attached_.load(std::memory_order_acquire); }
+
+private:
+    struct Close {
+        void operator()(bpf_object* object) const noexcept { bpf_object__close(object); }
+        void operator()(bpf_link* link) const noexcept { bpf_link__destroy(link); }
+    };
+
+    // What the kit's struct_ops map starts with, as libbpf lays it out in this process.
+    struct OpsImage {
+        void* loop_step;
+        std::uint32_t ring_fd;
+    };
+
+    void open(const Object& object, std::span<char> log, const detail::LibbpfDiagnostics& diagnostics) {
+        bpf_object_open_opts options{};
+        options.sz = sizeof options;
+        options.object_name = name_.c_str();
+        options.kernel_log_buf = log.data();
+        options.kernel_log_size = log.size();
+        object_.reset(bpf_object__open_mem(object.elf.data(), object.elf.size(), &options));
+        if (!object_) {
+            detail::raise(errno, "opening of the compiled loop '" + name_ + "'",
+                          "The object is damaged, or was compiled by a clang that libbpf " + std::string(libbpf_version_string()) +
+                              " does not understand. libbpf says: " + diagnostics.text());
+        }
+        map_ = bpf_object__find_map_by_name(object_.get(), name_.c_str());
+        if (map_ == nullptr || bpf_map__type(map_) != BPF_MAP_TYPE_STRUCT_OPS) {
+            detail::raise(ENOENT, "search for the loop '" + name_ + "' in its object",
+                          "The name given to RINGSTEP_LOOP() and that of the C++ type have to be the same.");
+        }
+    }
+
+    void configure(const Object& object, int ring_fd, const Geometry& geometry, std::uint32_t mem_bytes) {
+        std::size_t size = 0;
+        auto* const ops = static_cast<OpsImage*>(bpf_map__initial_value(map_, &size));
+        if (ops == nullptr || size < offsetof(OpsImage, ring_fd) + sizeof ops->ring_fd) {
+            detail::raise(EINVAL, "setting of the ring of loop '" + name_ + "'", "The object was not built with ringstep's kit.");
+        }
+        ops->ring_fd = static_cast<std::uint32_t>(ring_fd);
+
+        auto& frozen = find_geometry();
+        if (frozen.abi != RINGSTEP_ABI_VERSION) {
+            detail::raise(EPROTO, "loading of loop '" + name_ + "'",
+                          "It was compiled with another version of the kit (its interface is number " + std::to_string(frozen.abi) +
+                              ", the library's is " + std::to_string(RINGSTEP_ABI_VERSION) + "): compile both from one release.");
+        }
+        if (frozen.state_size != object.state_size) {
+            detail::raise(EPROTO, "loading of loop '" + name_ + "'",
+                          "Its state has " + std::to_string(frozen.state_size) + " bytes in the program and " +
+                              std::to_string(object.state_size) + " in C++: compile both with the same state header.");
+        }
+        frozen = geometry.for_program(mem_bytes, object.state_size);
+    }
+
+    // The kit's frozen variable, found by its name in the object's BTF.
+    [[nodiscard]] ringstep_geometry& find_geometry() {
+        const btf* types = bpf_object__btf(object_.get());
+        const int section = types != nullptr ? btf__find_by_name_kind(types, ".rodata", BTF_KIND_DATASEC) : -ENOENT;
+        bpf_map* map = nullptr;
+        bpf_object__for_each_map(map, object_.get()) {
+            if (section < 0) break;
+            const std::string_view map_name = bpf_map__name(map);
+            if (!map_name.ends_with(".rodata")) continue;
+            std::size_t size = 0;
+            auto* const bytes = static_cast<std::byte*>(bpf_map__initial_value(map, &size));
+            const btf_type* type = btf__type_by_id(types, static_cast<__u32>(section));
+            const btf_var_secinfo* variable = btf_var_secinfos(type);
+            for (int i = 0; i < btf_vlen(type); i++, variable++) {
+                const char* variable_name = btf__name_by_offset(types, btf__type_by_id(types, variable->type)->name_off);
+                if (std::string_view(variable_name) != "ringstep_geometry") continue;
+                if (bytes == nullptr || variable->offset + sizeof(ringstep_geometry) > size) break;
+                return *reinterpret_cast<ringstep_geometry*>(bytes + variable->offset);
+            }
+        }
+        detail::raise(EINVAL, "setting of the geometry of loop '" + name_ + "'",
+                      "The object was not built with ringstep's kit, or without debug information (-g).");
+    }
+
+    [[noreturn, gnu::cold, gnu::noinline]] void not_loaded(int result, const char* verifier_log, const std::string& diagnostics) const {
+        std::string advice;
+        std::string log;
+        switch (result) {
+            case -ESRCH:
+            case -ENOENT:
+                advice = "This kernel cannot run loops: its BTF has no struct io_uring_bpf_ops. Linux 7.1 or later with "
+                         "CONFIG_IO_URING_BPF_OPS is needed; ringstep-check tells what is missing.";
+                break;
+            case -EPERM:
+                if (*verifier_log == '\0') {
+                    advice = "Loading a loop needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN. Load it before privileges are dropped; running "
+                             "it needs none.";
+                    break;
+                }
+                [[fallthrough]];
+            default:
+                log = verifier_log;
+                advice = log.empty() ? "libbpf says: " + diagnostics : std::string("The verifier rejected the program.");
+                if (result == -E2BIG) advice += " The program is too large for it: bound its loops, and keep cursors in the state.";
+                if (result == -ENOMEM) advice += " Out of memory, or of locked memory (ulimit -l).";
+                break;
+        }
+        detail::raise(result, "loading of loop '" + name_ + "' into the kernel", std::move(advice), std::move(log));
+    }
+
+    [[noreturn, gnu::cold, gnu::noinline]] void not_attached(int error, const detail::RingCore& ring, const std::string& diagnostics) const {
+        const unsigned flags = ring.geometry().setup_flags;
+        std::string advice;
+        if (error == EOPNOTSUPP && (flags & IORING_SETUP_SQPOLL) != 0) {
+            advice = "The ring polls its SQ from a kernel thread (IORING_SETUP_SQPOLL), which loops cannot run on: open it without.";
+        } else if (error == EOPNOTSUPP && (flags & IORING_SETUP_IOPOLL) != 0) {
+            advice = "The ring polls for completions (IORING_SETUP_IOPOLL), which loops cannot run on: open it without.";
+        } else if (error == EOPNOTSUPP) {
+            advice = "The ring has to be opened with IORING_SETUP_DEFER_TASKRUN and IORING_SETUP_SINGLE_ISSUER, as ringstep::Ring does.";
+        } else if (error == EBUSY) {
+            advice = "The ring has a loop already: destroy that LoopProgram first.";
+        } else if (error == EBADF) {
+            advice = "The ring is closed.";
+        } else {
+            advice = "libbpf says: " + diagnostics;
+        }
+        detail::raise(error, "attaching of loop '" + name_ + "' to the ring", std::move(advice));
+    }
+
+    std::string name_;
+    std::unique_ptr<bpf_object, Close> object_;
+    std::unique_ptr<bpf_link, Close> link_;  // after the object: goes first
+    bpf_map* map_ = nullptr;
+    std::shared_ptr<detail::RingCore> ring_;
+    bool attached_once_ = false;
+    std::atomic<bool> attached_{false};
+};
+
+}  // namespace ringstep::inline v0::engine

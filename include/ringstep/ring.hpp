@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ringstep/detail/ring_core.hpp>
+#include <ringstep/error.hpp>
+#include <ringstep/queues.hpp>
+#include <ringstep/region.hpp>
+
+#include <sys/uio.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace ringstep::inline v0 {
+
+/// How to open a ring.
+struct RingOptions {
+    unsigned sq_entries = 64;  ///< rounded up to a power of two by the kernel
+    unsigned cq_entries = 0;   ///< likewise; 0: four times the SQ
+    bool cqe32 = false;        ///< completions of 32 bytes (IORING_SETUP_CQE32)
+    bool sqe128 = false;       ///< SQEs of 128 bytes (IORING_SETUP_SQE128)
+    bool clamp = false;        ///< too many entries become the most there can be, instead of an error
+    bool start_disabled = false;  ///< IORING_SETUP_R_DISABLED: the thread that calls enable() becomes the owner
+    bool register_ring_fd = true;  ///< cheaper enters; uses one of the 16 slots that a thread has
+    bool submit_all = true;  ///< a refused request does not stop those behind it from being submitted
+    bool sq_rewind = true;   ///< IORING_SETUP_SQ_REWIND where the kernel has it (Linux 7.0)
+    std::chrono::milliseconds close_wait{5000};  ///< how long closing waits for cancelled requests
+};
+
+/// What a submit did. Running is not setting up: it throws nothing.
+struct Submitted {
+    unsigned count = 0;  ///< SQEs that the kernel took
+    int error = 0;       ///< errno, or 0
+    [[nodiscard]] explicit operator bool() const noexcept { return error == 0; }
+};
+
+/**
+ * An io_uring that loops can run on: SINGLE_ISSUER | DEFER_TASKRUN | NO_SQARRAY | CQSIZE, and SQ_REWIND where there is one.
+ *
+ * Belongs to the thread that opens it (with `start_disabled`: that enables it): only that one may submit, run and close.
+ * Opening needs Linux 6.6; attaching a loop needs 7.1. Moving a Ring is cheap, and programs on it do not notice.
+ *
+ * Closing (also by the destructor) cancels what is in flight and waits for it, `close_wait` at most. If that does not
+ * succeed, or is tried on another thread, the memory region and all that was handed to keep_alive() is leaked on purpose:
+ * requests in flight may still write to it.
+ *
+ * **Example**:
+ *
+ *     ringstep::Ring ring{{.sq_entries = 64, .cq_entries = 256}};
+ */
+class Ring {
+public:
+    /// Opens a ring. Throws Error if the kernel refuses.
+    explicit Ring(const RingOptions& options = {}) {
+        if (options.sq_entries == 0) detail::raise(EINVAL, "opening of a ring with no SQ entries", "Ask for one entry or more.");
+        io_uring_params params{};
+        params.cq_entries = options.cq_entries != 0 ? options.cq_entries : options.sq_entries * 4;
+        params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQSIZE;
+        if (options.cqe32) params.flags |= IORING_SETUP_CQE32;
+        if (options.sqe128) params.flags |= IORING_SETUP_SQE128;
+        if (options.clamp) params.flags |= IORING_SETUP_CLAMP;
+        if (options.start_disabled) params.flags |= IORING_SETUP_R_DISABLED;
+        if (options.submit_all) params.flags |= IORING_SETUP_SUBMIT_ALL;
+        if (options.sq_rewind) params.flags |= detail::setup_sq_rewind;
+
+        const io_uring_params wanted = params;
+        io_uring native{};
+        int result = io_uring_queue_init_params(options.sq_entries, &native, &params);
+        if (result == -EINVAL && options.sq_rewind) {
+            params = wanted;
+            params.flags &= ~detail::setup_sq_rewind;
+            result = io_uring_queue_init_params(options.sq_entries, &native, &params);
+        }
+        if (result < 0) refused(result, options);
+        core_ = std::make_shared<detail::RingCore>(native, params, options.close_wait);
+        register_ring_fd_ = options.register_ring_fd;
+        if (register_ring_fd_ && !options.start_disabled) (void)core_->register_ring_fd();
+    }
+
+    /**
+     * Takes over a ring that was opened with liburing, together with the params that it was opened with. Its files, buffers and
+     * requests in flight stay as they are; `in_flight` says how many requests it has under way. A loop can be attached if
+     * the ring was opened with DEFER_TASKRUN and NO_SQARRAY and without SQPOLL and IOPOLL.
+     */
+    [[nodiscard]] static Ring adopt(const io_uring& native, const io_uring_params& params, std::uint64_t in_flight = 0) {
+        Ring ring{Adopted{}};
+        ring.core_ = std::make_shared<detail::RingCore>(native, params, RingOptions{}.close_wait);
+        ring.core_->queues().submitted = in_flight;
+        return ring;
+    }
+
+    Ring(Ring&&) noexcept = default;
+    Ring& operator=(Ring&&) noexcept = default;
+    Ring(const Ring&) = delete;
+    Ring& operator=(const Ring&) = delete;
+    ~Ring() = default;
+
+    [[nodiscard]] const Geometry& geometry() const noexcept { return core_->geometry(); }
+    [[nodiscard]] int fd() const noexcept { return core_->fd(); }
+    [[nodiscard]] bool is_open() const noexcept { return core_ && core_->open(); }
+    /// The liburing ring, for what this class does not cover. Submitting through it goes past the count of requests in flight.
+    [[nodiscard]] io_uring& native() noexcept { return core_->native(); }
+
+    /// Starts a ring opened with `start_disabled`; the calling thread becomes its owner. Throws Error.
+    void enable() {
+        check(io_uring_enable_rings(&core_->native()), "enabling of a ring",
+              "Only a ring opened with start_disabled can be enabled, and only once.");
+        core_->take_ownership();
+        if (register_ring_fd_) (void)core_->register_ring_fd();
+    }
+
+    /// The completions. See CompletionQueue.
+    [[nodiscard]] CompletionQueue cq() noexcept { return CompletionQueue(core_->queues()); }
+    /// The SQEs. See SubmissionQueue.
+    [[nodiscard]] SubmissionQueue sq() noexcept { return SubmissionQueue(core_->queues()); }
+
+    /**
+     * Submits what is claimed. On a ring with a loop there is no such thing: io_uring_enter(2) would run the loop and ignore what
+     * it was called for. So there it throws Error (EBUSY); use LoopProgram::run().
+     */
+    Submitted submit() { return submit_and_wait(0); }
+
+    /// Submits what is claimed and waits until `completions` are in the CQ, or a signal comes (EINTR). Throws like submit().
+    Submitted submit_and_wait(unsigned completions) {
+        if (core_->attachment() != nullptr) {
+            detail::raise(EBUSY, "plain submit on a ring with a loop attached",
+                          "Every io_uring_enter on it runs the loop. Call run() of its LoopProgram, or destroy that first.");
+        }
+        const int result = core_->submit(completions);
+        if (result < 0) return {.count = 0, .error = -result};
+        return {.count = static_cast<unsigned>(result), .error = 0};
+    }
+
+    /// Whether a LoopProgram is attached.
+    [[nodiscard]] bool has_loop() const noexcept { return core_->attachment() != nullptr; }
+
+    /// Requests that the kernel has taken and that have not finished, as far as this ring and its loops have counted.
+    [[nodiscard]] std::uint64_t in_flight() const noexcept { return core_->in_flight(); }
+
+    /// Makes `memory` the region that loops on this ring share with the application; a LoopProgram does it by itself when there
+    /// is none yet. Once for each ring. Linux 6.13. Throws Error.
+    void register_region(std::shared_ptr<RegionMemory> memory) {
+        if (memory->size() < sizeof(ringstep_control)) {
+            detail::raise(EINVAL, "registration of a memory region of " + std::to_string(memory->size()) + " bytes",
+                          "It has to hold the control block and a loop's state.");
+        }
+        core_->register_region(std::move(memory));
+    }
+
+    /// The memory region, or null.
+    [[nodiscard]] std::shared_ptr<RegionMemory> region() const noexcept { return core_->region(); }
+
+    /// Registers files; a negative descriptor leaves its slot empty. Requests name them by slot, with IOSQE_FIXED_FILE.
+    void register_files(std::span<const int> descriptors) {
+        check(io_uring_register_files(&core_->native(), descriptors.data(), static_cast<unsigned>(descriptors.size())),
+              "registration of " + std::to_string(descriptors.size()) + " files", files_advice);
+    }
+    /// Registers a table of empty slots.
+    void register_files_sparse(unsigned slots) {
+        check(io_uring_register_files_sparse(&core_->native(), slots),
+              "registration of a table of " + std::to_string(slots) + " file slots", files_advice);
+    }
+    /// Puts a file into a slot; -1 empties it.
+    void update_file(unsigned slot, int descriptor) {
+        check(io_uring_register_files_update(&core_->native(), slot, &descriptor, 1),
+              "update of registered file slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
+    }
+    void unregister_files() { check(io_uring_unregister_files(&core_->native()), "unregistration of files", "None are registered."); }
+
+    /// Registers (pins) buffers, which have to outlive their use; see keep_alive(). Counts against RLIMIT_MEMLOCK.
+    void register_buffers(std::span<const iovec> buffers) {
+        check(io_uring_register_buffers(&core_->native(), buffers.data(), static_cast<unsigned>(buffers.size())),
+              "registration of " + std::to_string(buffers.size()) + " buffers", buffers_advice);
+    }
+    /// Registers a table of empty slots.
+    void register_buffers_sparse(unsigned slots) {
+        check(io_uring_register_buffers_sparse(&core_->native(), slots),
+              "registration of a table of " + std::to_string(slots) + " buffer slots", buffers_advice);
+    }
+    /// Puts a buffer into a slot.
+    void update_buffer(unsigned slot, const iovec& buffer) {
+        const __u64 tag = 0;
+        check(io_uring_register_buffers_update_tag(&core_->native(), slot, &buffer, &tag, 1),
+              "update of registered buffer slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
+    }
+    void unregister_buffers() {
+        check(io_uring_unregister_buffers(&core_->native()), "unregistration of buffers", "None are registered.");
+    }
+
+    /// Holds on to an object (say, buffers) until no request can use it any more: until the ring is closed and quiet.
+    void keep_alive(std::shared_ptr<const void> object) { core_->keep_alive(std::move(object)); }
+
+    /**
+     * Detaches the loop, cancels what is in flight, waits for it (`close_wait` at most), and closes the ring. Call it on the
+     * owning thread. Returns true if nothing is in flight any more; false: buffers of requests must not be reused or freed
+     * (the region and what keep_alive() holds is not).
+     */
+    bool close() noexcept { return core_->close(); }
+
+    /// For LoopProgram and engines.
+    [[nodiscard]] const std::shared_ptr<detail::RingCore>& core() const noexcept { return core_; }
+
+private:
+    struct Adopted {};
+    explicit Ring(Adopted) noexcept {}
+
+    static constexpr const char* files_advice =
+        "EBUSY: files are registered already; EMFILE or ENOMEM: the table is larger than RLIMIT_NOFILE or memory allows.";
+    static constexpr const char* buffers_advice =
+        "EBUSY: buffers are registered already; ENOMEM: raise ulimit -l (RLIMIT_MEMLOCK); EFAULT: not mapped, or not writable.";
+
+    static void check(int result, std::string tried, std::string advice) {
+        if (result < 0) detail::raise(result, std::move(tried), std::move(advice));
+    }
+
+    [[noreturn, gnu::cold, gnu::noinline]] static void refused(int result, const RingOptions& options) {
+        std::string advice;
+        switch (result) {
+            case -EINVAL:
+                advice = "SINGLE_ISSUER, DEFER_TASKRUN and NO_SQARRAY together need Linux 6.6; more than 32768 SQ or 65536 CQ entries need "
+                         "clamp, and the CQ must not be smaller than the SQ.";
+                break;
+            case -ENOSYS:
+                advice = "This kernel has no io_uring, or a seccomp filter hides it.";
+                break;
+            case -EPERM:
+            case -EACCES:
+                advice = "io_uring is switched off for this process: look at /proc/sys/kernel/io_uring_disabled, and at the seccomp profile "
+                         "of the container (Docker's default one forbids io_uring). ringstep-check tells which.";
+                break;
+            case -ENOMEM:
+                advice = "Out of memory, or of locked memory: ask for fewer entries or raise ulimit -l (RLIMIT_MEMLOCK).";
+                break;
+            case -EMFILE:
+            case -ENFILE:
+                advice = "Out of file descriptors: raise ulimit -n (RLIMIT_NOFILE).";
+                break;
+            default: break;
+        }
+        detail::raise(result,
+                      "opening of a ring with " + std::to_string(options.sq_entries) + " SQ entries and " +
+                          std::to_string(options.cq_entries != 0 ? options.cq_entries : options.sq_entries * 4) + " CQ entries",
+                      std::move(advice));
+    }
+
+    std::shared_ptr<detail::RingCore> core_;
+    bool register_ring_fd_ = false;
+};
+
+}  // namespace ringstep::inline v0

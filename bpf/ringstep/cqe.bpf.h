@@ -19,7 +19,7 @@ static __always_inline __u32 ringstep_cq_ready(struct ringstep_turn *turn)
  * submission in the body of the walk may post into it at once.
  */
 struct ringstep__walk {
-	__u32 left;
+	__u32 end; /* the head at which to stop. A count of those left would be a known number, another one in each iteration */
 	struct {
 		__u64 user_data;
 		__u64 res_flags;
@@ -27,12 +27,19 @@ struct ringstep__walk {
 	} cqe;
 };
 
+/* IORING_CQE_F_MORE in the word that holds result and flags. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define ringstep__more_mask ((__u64)IORING_CQE_F_MORE << 32)
+#else
+#define ringstep__more_mask ((__u64)IORING_CQE_F_MORE)
+#endif
+
 static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringstep_turn *turn)
 {
 	struct ringstep__walk walk;
 	__u32 ready = ringstep_cq_ready(turn);
 
-	walk.left = ready < RINGSTEP_CQE_BATCH ? ready : RINGSTEP_CQE_BATCH;
+	walk.end = *ringstep__cq_word(turn, ringstep_geometry.cq_head) + (ready < RINGSTEP_CQE_BATCH ? ready : RINGSTEP_CQE_BATCH);
 	return walk;
 }
 
@@ -42,9 +49,8 @@ static __always_inline bool ringstep__walk_next(struct ringstep_turn *turn, stru
 	const __u32 shift = ringstep_geometry.cqe_shift;
 	const __u64 *cqe;
 
-	if (!walk->left)
+	if (*head == walk->end)
 		return false;
-	walk->left--;
 	cqe = (const __u64 *)(turn->cq + ringstep_geometry.cqes + ((__u64)(*head & ringstep_geometry.cq_mask) << shift));
 	walk->cqe.user_data = cqe[0];
 	walk->cqe.res_flags = cqe[1];
@@ -53,17 +59,9 @@ static __always_inline bool ringstep__walk_next(struct ringstep_turn *turn, stru
 		walk->cqe.big_cqe[1] = cqe[3];
 	}
 	++*head;
-	return true;
-}
-
-/* Counts what the application must know of every completion. True for one that is not the author's business. */
-static __always_inline bool ringstep__walk_swallow(struct ringstep_turn *turn, const struct io_uring_cqe *cqe)
-{
-	if (cqe->flags & IORING_CQE_F_MORE)
+	/* The application has to know how many requests are still in flight. */
+	if (walk->cqe.res_flags & ringstep__more_mask)
 		turn->control->unfinished++;
-	if (cqe->user_data != RINGSTEP_WAKE_USER_DATA)
-		return false;
-	turn->control->waked++;
 	return true;
 }
 
@@ -80,10 +78,8 @@ static __always_inline bool ringstep__walk_swallow(struct ringstep_turn *turn, c
  */
 #define ringstep_for_each_cqe(turn, cqe_var)                                                                                   \
 	for (struct ringstep__walk ringstep__walk = ringstep__walk_begin(turn);                                                \
-	     ringstep__may_loop && ringstep__walk_next(turn, &ringstep__walk);)                                                \
-		if (cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, ringstep__walk_swallow(turn, cqe_var))               \
-			continue;                                                                                              \
-		else
+	     ringstep__may_loop && ringstep__walk_next(turn, &ringstep__walk) &&                                               \
+	     (cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, true);)
 
 /*
  * Asks to be called again when count completions are there that this turn has not reaped. A hint: a step may be called

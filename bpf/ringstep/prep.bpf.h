@@ -38,7 +38,7 @@ static __always_inline void ringstep_sqe_set_data64(struct io_uring_sqe *sqe, __
 /* Adds IOSQE_ flags: IOSQE_FIXED_FILE, IOSQE_IO_LINK, IOSQE_ASYNC and so on. */
 static __always_inline void ringstep_sqe_set_flags(struct io_uring_sqe *sqe, __u32 flags)
 {
-	sqe->flags |= flags;
+	sqe->flags = (__u8)(sqe->flags | flags);
 }
 
 /* The provided-buffer group to pick from; sets IOSQE_BUFFER_SELECT. */
@@ -184,7 +184,7 @@ static __always_inline void ringstep_prep_send_zc(struct io_uring_sqe *sqe, __s3
 {
 	ringstep__prep(sqe, IORING_OP_SEND_ZC, sockfd, buf, len, 0);
 	sqe->msg_flags = flags;
-	sqe->ioprio = zc_flags;
+	sqe->ioprio = (__u16)zc_flags;
 }
 
 /* msg: the user address of a struct msghdr. */

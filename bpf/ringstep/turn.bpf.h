@@ -18,6 +18,7 @@ struct ringstep_turn {
 	__u8 *cq; /* CQ region: headers and CQEs */
 	__u8 *sq; /* SQ region: SQEs */
 	__u32 cq_head;
+	bool cut; /* the walk over completions ended at the batch, with more of them there */
 };
 
 static __always_inline __u32 *ringstep__cq_word(const struct ringstep_turn *turn, __u32 offset)
@@ -31,14 +32,17 @@ static __always_inline __u32 *ringstep__cq_word(const struct ringstep_turn *turn
  */
 static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, const __u64 *args)
 {
+	__u32 stop;
+
 	turn->ctx = (struct iou_ctx___ringstep *)args[0];
 	turn->params = (struct iou_loop_params___ringstep *)args[1];
 	turn->control = (struct ringstep_control *)bpf_io_uring_get_region___ringstep(turn->ctx, RINGSTEP__REGION_MEM,
 										      ringstep_geometry.mem_size);
 	if (!turn->control)
 		return RINGSTEP__NO_REGION;
-	if (*(volatile __u32 *)&turn->control->stop) {
-		turn->control->stopped = 1;
+	stop = *(volatile __u32 *)&turn->control->stop;
+	if (stop) {
+		turn->control->stopped = stop;
 		return RINGSTEP_STOP;
 	}
 	turn->cq = bpf_io_uring_get_region___ringstep(turn->ctx, RINGSTEP__REGION_CQ, ringstep_geometry.cq_size);
@@ -47,6 +51,7 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, cons
 		turn->control->fault = RINGSTEP_FAULT_RINGS;
 		return RINGSTEP_STOP;
 	}
+	turn->cut = false;
 	turn->cq_head = *ringstep__cq_word(turn, ringstep_geometry.cq_head);
 	turn->control->turns++;
 	return RINGSTEP_CONTINUE;

@@ -121,7 +121,11 @@ struct iou_ctx___ringstep {};
 
 struct iou_loop_params___ringstep {
 	__u32 cq_wait_idx;
-} __attribute__((preserve_access_index));
+}
+#ifdef __bpf__
+__attribute__((preserve_access_index)) /* the field is found by name when the program is loaded */
+#endif
+;
 
 struct io_uring_bpf_ops___ringstep {
 	int (*loop_step)(struct iou_ctx___ringstep *ctx, struct iou_loop_params___ringstep *params);

@@ -16,9 +16,6 @@
 /* Raised whenever a struct below, or the meaning of a field, changes. */
 #define RINGSTEP_ABI_VERSION 1
 
-/* user_data of the completion that only wakes a waiting loop up. Neither loops nor applications ever see it. */
-#define RINGSTEP_WAKE_USER_DATA 0x72696e6773746570ULL /* "ringstep" */
-
 /* Most completions that a step is handed in one turn; what is left waits for the next turn, which follows at once. */
 #ifndef RINGSTEP_CQE_BATCH
 #define RINGSTEP_CQE_BATCH 32
@@ -26,6 +23,13 @@
 
 /* struct ringstep_geometry.flags */
 #define RINGSTEP_SQ_REWIND (1U << 0) /* the ring was opened with IORING_SETUP_SQ_REWIND */
+
+/* struct ringstep_control.stop */
+enum ringstep_stop_kind {
+	RINGSTEP_STOP_NONE = 0,
+	RINGSTEP_STOP_REQUESTED = 1,
+	RINGSTEP_STOP_DETACH = 2, /* the loop is about to be taken off the ring */
+};
 
 /* struct ringstep_control.fault: why the kit, rather than the loop's author, ended the loop */
 enum ringstep_fault {
@@ -39,20 +43,20 @@ enum ringstep_fault {
  */
 struct ringstep_control {
 	/* application -> loop */
-	__u32 stop; /* not zero: stop before the next step */
+	__u32 stop; /* enum ringstep_stop_kind: not zero: stop before the next step */
 	__u32 __reserved_application[15];
 
 	/* loop -> application; each counts from the registration of the region on and never goes back */
 	__u64 turns;      /* calls of the step */
 	__u64 submitted;  /* SQEs that the kernel took */
-	__u64 reaped;     /* CQEs handed to the step, or swallowed as wake-ups */
+	__u64 reaped;     /* CQEs handed to the step */
 	__u64 unfinished; /* of the reaped: those that announced more (IORING_CQE_F_MORE), so did not end a request */
 	__s64 code;       /* what the loop said to ringstep_stop() */
 	__u32 fault;      /* enum ringstep_fault */
 	__s32 returned;   /* a value of the step that the kernel does not know, 0 if there was none */
 	__u32 claimed;    /* with RINGSTEP_SQ_REWIND: SQEs claimed and not yet submitted */
-	__u32 stopped;    /* the loop returned because .stop was set */
-	__u64 waked;      /* of the reaped: those that were wake-ups */
+	__u32 stopped;    /* the value of .stop that the loop returned for, 0 if it did not */
+	__u64 __reserved_loop;
 
 	/* where an SQE is written that found no room; never submitted */
 	__u64 scratch_sqe[16];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ringstep/detail/waker.hpp>
 #include <ringstep/engine/kernel.hpp>
 #include <ringstep/exit.hpp>
 #include <ringstep/region.hpp>
@@ -68,19 +69,25 @@ public:
         // Loading comes before the registration: on a kernel without loops, that is the error to report.
         kernel_ = std::make_unique<engine::Kernel>(object, ring_->fd(), ring_->geometry(), static_cast<std::uint32_t>(region_->size()));
         if (!ring_->region()) ring_->register_region(region_);
+        region_->control().stop = 0;
         prime();
         kernel_->attach(ring_);
     }
 
     [[nodiscard]] const std::shared_ptr<RegionMemory>& region() const noexcept { return region_; }
     [[nodiscard]] bool attached() const noexcept { return kernel_->attached(); }
-    void detach() noexcept { kernel_->detach(); }
+    void detach() noexcept {
+        if (!attached()) return;
+        // The kernel takes a loop off under the ring's lock, which a loop that never waits does not give up: stop it first.
+        set_stop(RINGSTEP_STOP_DETACH);
+        kernel_->detach();
+    }
 
     [[nodiscard]] LoopExit run() noexcept {
         ringstep_control& control = region_->control();
         const std::uint64_t turns = control.turns;
         const std::uint64_t submitted = control.submitted;
-        const std::uint64_t seen = control.reaped - control.waked;
+        const std::uint64_t seen = control.reaped;
         control.code = 0;
         control.fault = RINGSTEP_FAULT_NONE;
         control.returned = 0;
@@ -92,7 +99,7 @@ public:
         classify(exit, result, control);
         exit.turns = control.turns - turns;
         exit.submitted = control.submitted - submitted;
-        exit.completions = control.reaped - control.waked - seen;
+        exit.completions = control.reaped - seen;
         return exit;
     }
 
@@ -102,22 +109,13 @@ public:
     }
 
     void request_stop() noexcept {
-        std::atomic_ref<std::uint32_t>(region_->control().stop).store(1, std::memory_order_release);
-        wake();
+        set_stop(RINGSTEP_STOP_REQUESTED);
     }
 
 private:
-    // A completion that the kit swallows is what gets a sleeping loop to its next turn, at which it sees the flag.
-    void wake() noexcept {
-        io_uring_sqe sqe{};
-        io_uring_prep_msg_ring(&sqe, ring_->fd(), 0, RINGSTEP_WAKE_USER_DATA, 0);
-        if (io_uring_register(~0U, register_send_msg_ring, &sqe, 1) == 0) return;
-        // Before Linux 6.13 only a ring can send messages.
-        io_uring sender{};
-        if (io_uring_queue_init(1, &sender, 0) < 0) return;
-        *io_uring_get_sqe(&sender) = sqe;
-        (void)io_uring_submit_and_wait(&sender, 1);
-        io_uring_queue_exit(&sender);
+    void set_stop(ringstep_stop_kind kind) noexcept {
+        std::atomic_ref<std::uint32_t>(region_->control().stop).store(kind, std::memory_order_release);
+        waker_.wake(ring_->fd());
     }
 
     // Kernels before 7.3 do not make a task known to io_uring when its first enter runs a loop. Registering the ring's descriptor
@@ -147,6 +145,9 @@ private:
                 } else if (control.fault == RINGSTEP_FAULT_RINGS) {
                     exit.reason = ExitReason::rings_changed;
                     exit.error = ESTALE;
+                } else if (control.stopped == RINGSTEP_STOP_DETACH) {
+                    exit.reason = ExitReason::detached;
+                    exit.error = EFAULT;
                 } else if (control.stopped != 0) {
                     exit.reason = ExitReason::stop_requested;
                     std::atomic_ref<std::uint32_t>(control.stop).store(0, std::memory_order_relaxed);
@@ -165,6 +166,7 @@ private:
         }
     }
 
+    Waker& waker_ = Waker::instance();
     std::shared_ptr<RingCore> ring_;
     std::shared_ptr<RegionMemory> region_;
     std::unique_ptr<engine::Kernel> kernel_;

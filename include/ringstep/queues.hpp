@@ -138,7 +138,7 @@ public:
     /// Takes the oldest completion; false if there is none.
     [[nodiscard]] bool pop(Completion& out) const noexcept { return take(*queue_, out); }
 
-    /// How many there are. May count the odd wake-up that iterating passes over.
+    /// How many there are.
     [[nodiscard]] std::uint32_t ready() const noexcept {
         return queue_->word(queue_->geometry.cq_tail_offset).load(std::memory_order_acquire) -
                queue_->word(queue_->geometry.cq_head_offset).load(std::memory_order_relaxed);
@@ -155,22 +155,19 @@ private:
     static bool take(detail::QueueMemory& queue, Completion& out) noexcept {
         const Geometry& geometry = queue.geometry;
         const auto head_word = queue.word(geometry.cq_head_offset);
-        std::uint32_t head = head_word.load(std::memory_order_relaxed);
-        while (head != queue.word(geometry.cq_tail_offset).load(std::memory_order_acquire)) {
-            const std::uint32_t slot = head & (geometry.cq_entries - 1);
-            const auto* cqe = reinterpret_cast<const io_uring_cqe*>(queue.rings + geometry.cqes_offset +
-                                                                    std::size_t{slot} * geometry.cqe_size);
-            out = {.user_data = cqe->user_data, .result = cqe->res, .flags = cqe->flags};
-            if (geometry.cqe_size == 2 * sizeof(io_uring_cqe)) {
-                out.extra[0] = cqe->big_cqe[0];
-                out.extra[1] = cqe->big_cqe[1];
-            }
-            head_word.store(++head, std::memory_order_release);
-            if (out.user_data == RINGSTEP_WAKE_USER_DATA) continue;  // it has done its work by arriving
-            if (!out.more()) ++queue.finished;
-            return true;
+        const std::uint32_t head = head_word.load(std::memory_order_relaxed);
+        if (head == queue.word(geometry.cq_tail_offset).load(std::memory_order_acquire)) return false;
+        const std::uint32_t slot = head & (geometry.cq_entries - 1);
+        const auto* cqe = reinterpret_cast<const io_uring_cqe*>(queue.rings + geometry.cqes_offset +
+                                                                std::size_t{slot} * geometry.cqe_size);
+        out = {.user_data = cqe->user_data, .result = cqe->res, .flags = cqe->flags};
+        if (geometry.cqe_size == 2 * sizeof(io_uring_cqe)) {
+            out.extra[0] = cqe->big_cqe[0];
+            out.extra[1] = cqe->big_cqe[1];
         }
-        return false;
+        head_word.store(head + 1, std::memory_order_release);
+        if (!out.more()) ++queue.finished;
+        return true;
     }
 
     detail::QueueMemory* queue_;

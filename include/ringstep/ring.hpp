@@ -95,6 +95,16 @@ public:
         return ring;
     }
 
+    /// The opposite: hands the ring to the caller, who closes it with io_uring_queue_exit(3). This object is closed. What
+    /// keep_alive() holds and the memory region are let go of with it, so nothing may be in flight. Throws Error (EBUSY) if there is,
+    /// or if a loop is attached.
+    [[nodiscard]] io_uring release() {
+        if (has_loop() || in_flight() != 0) {
+            detail::raise(EBUSY, "release of a ring that is in use", "Detach its loop and wait for its requests first.");
+        }
+        return core_->release();
+    }
+
     Ring(Ring&&) noexcept = default;
     Ring& operator=(Ring&&) noexcept = default;
     Ring(const Ring&) = delete;
@@ -115,10 +125,10 @@ public:
         if (register_ring_fd_) (void)core_->register_ring_fd();
     }
 
-    /// The completions. See CompletionQueue.
-    [[nodiscard]] CompletionQueue cq() noexcept { return CompletionQueue(core_->queues()); }
-    /// The SQEs. See SubmissionQueue.
-    [[nodiscard]] SubmissionQueue sq() noexcept { return SubmissionQueue(core_->queues()); }
+    /// The completions. See CompletionQueue. The view is good until the ring is closed; a closed ring has none (Error, EBADF).
+    [[nodiscard]] CompletionQueue cq() { return CompletionQueue(queues()); }
+    /// The SQEs. See SubmissionQueue. Good for as long.
+    [[nodiscard]] SubmissionQueue sq() { return SubmissionQueue(queues()); }
 
     /**
      * Submits what is claimed. On a ring with a loop there is no such thing: io_uring_enter(2) would run the loop and ignore what
@@ -132,6 +142,7 @@ public:
             detail::raise(EBUSY, "plain submit on a ring with a loop attached",
                           "Every io_uring_enter on it runs the loop. Call run() of its LoopProgram, or destroy that first.");
         }
+        (void)queues();
         const int result = core_->submit(completions);
         if (result < 0) return {.count = 0, .error = -result};
         return {.count = static_cast<unsigned>(result), .error = 0};
@@ -214,6 +225,11 @@ private:
         "EBUSY: files are registered already; EMFILE or ENOMEM: the table is larger than RLIMIT_NOFILE or memory allows.";
     static constexpr const char* buffers_advice =
         "EBUSY: buffers are registered already; ENOMEM: raise ulimit -l (RLIMIT_MEMLOCK); EFAULT: not mapped, or not writable.";
+
+    [[nodiscard]] detail::QueueMemory& queues() {
+        if (!core_->open()) detail::raise(EBADF, "use of a closed ring", "Open another one.");
+        return core_->queues();
+    }
 
     static void check(int result, std::string tried, std::string advice) {
         if (result < 0) detail::raise(result, std::move(tried), std::move(advice));

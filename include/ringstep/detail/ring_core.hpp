@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
@@ -83,12 +84,11 @@ public:
 
     /// One io_uring_enter(2). Returns as the system call does, with -errno for an error.
     [[nodiscard]] int enter(unsigned to_submit, unsigned min_complete, unsigned flags) noexcept {
-        int target = fd();
-        if (registered_index_ >= 0) {
-            target = registered_index_;
-            flags |= IORING_ENTER_REGISTERED_RING;
-        }
-        return io_uring_enter2(static_cast<unsigned>(target), to_submit, min_complete, flags, nullptr, 0);
+        // A registered index means a ring of the calling thread's: on another thread it could be another ring.
+        if (registered_index_ < 0 || owner_ != cached_thread_id()) return enter_by(fd(), to_submit, min_complete, flags);
+        const int result = enter_by(registered_index_, to_submit, min_complete, flags | IORING_ENTER_REGISTERED_RING);
+        if (result == -EINVAL && !owned_by_this_thread()) return enter_by(fd(), to_submit, min_complete, flags);  // after a fork
+        return result;
     }
 
     /// Submits all that is claimed, on a ring without a loop. The count that the kernel took, or -errno.
@@ -136,7 +136,7 @@ public:
         if (region_) {
             const ringstep_control& control = region_->control();
             submitted += control.submitted;
-            finished += control.reaped - control.unfinished - control.waked;
+            finished += control.reaped - control.unfinished;
         }
         return submitted > finished ? submitted - finished : 0;
     }
@@ -167,7 +167,22 @@ public:
         return quiet_;
     }
 
+    /// Lets go of the ring as it is.
+    io_uring release() noexcept {
+        open_ = false;
+        return native_;
+    }
+
 private:
+    [[nodiscard]] static pid_t cached_thread_id() noexcept {
+        thread_local const pid_t id = ::gettid();
+        return id;
+    }
+
+    [[nodiscard]] static int enter_by(int ring, unsigned to_submit, unsigned min_complete, unsigned flags) noexcept {
+        return io_uring_enter2(static_cast<unsigned>(ring), to_submit, min_complete, flags, nullptr, 0);
+    }
+
     [[nodiscard]] bool settle() noexcept {
         using clock = std::chrono::steady_clock;
         if (in_flight() == 0) return true;

@@ -7,7 +7,6 @@
 namespace ringstep::inline v0::detail {
 
 inline constexpr unsigned setup_sq_rewind = 1U << 20;   // IORING_SETUP_SQ_REWIND, Linux 7.0
-inline constexpr unsigned register_send_msg_ring = 31;  // IORING_REGISTER_SEND_MSG_RING, Linux 6.13
 inline constexpr unsigned register_mem_region = 34;     // IORING_REGISTER_MEM_REGION, Linux 6.13
 inline constexpr unsigned mem_region_type_user = 1;     // IORING_MEM_REGION_TYPE_USER
 

@@ -6,6 +6,7 @@
 #include <ringstep/detail/libbpf.hpp>
 #include <ringstep/detail/ring_core.hpp>
 #include <ringstep/error.hpp>
+#include <ringstep/support.hpp>
 
 #include <atomic>
 #include <cerrno>
@@ -151,26 +152,15 @@ private:
 
     [[noreturn, gnu::cold, gnu::noinline]] void not_loaded(int result, const char* verifier_log, const std::string& diagnostics) const {
         std::string advice;
-        std::string log;
-        switch (result) {
-            case -ESRCH:
-            case -ENOENT:
-                advice = "This kernel cannot run loops: its BTF has no struct io_uring_bpf_ops. Linux 7.1 or later with "
-                         "CONFIG_IO_URING_BPF_OPS is needed; ringstep-check tells what is missing.";
-                break;
-            case -EPERM:
-                if (*verifier_log == '\0') {
-                    advice = "Loading a loop needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN. Load it before privileges are dropped; running "
-                             "it needs none.";
-                    break;
-                }
-                [[fallthrough]];
-            default:
-                log = verifier_log;
-                advice = log.empty() ? "libbpf says: " + diagnostics : std::string("The verifier rejected the program.");
-                if (result == -E2BIG) advice += " The program is too large for it: bound its loops, and keep cursors in the state.";
-                if (result == -ENOMEM) advice += " Out of memory, or of locked memory (ulimit -l).";
-                break;
+        std::string log = verifier_log;
+        // Where the verifier was not even asked, the errno says little: libbpf has several for a kernel without loops.
+        if (log.empty()) {
+            if (const Support support = probe(); !support.loops()) advice = support.summary() + " ringstep-check tells more.";
+        }
+        if (advice.empty()) {
+            advice = log.empty() ? "libbpf says: " + diagnostics : std::string("The verifier rejected the program.");
+            if (result == -E2BIG) advice += " The program is too large for it: bound its loops, and keep cursors in the state.";
+            if (result == -ENOMEM) advice += " Out of memory, or of locked memory (ulimit -l).";
         }
         detail::raise(result, "loading of loop '" + name_ + "' into the kernel", std::move(advice), std::move(log));
     }

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// Waking a thread that sleeps in a loop.
+#pragma once
+
+#include <ringstep/detail/uapi.hpp>
+#include <ringstep/error.hpp>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <mutex>
+
+namespace ringstep::inline v0::detail {
+
+/**
+ * Gets a thread that waits in io_uring_enter() to run its loop's next turn, from any other thread and without leaving a trace.
+ *
+ * A message with data (IORING_MSG_DATA) would not do: it counts as one completion, and the kernel does not wake a thread that
+ * waits for several because of one; besides, it would lie in the CQ for everybody to see. A message that passes a file descriptor
+ * is carried out by the receiving thread, which has to wake up for it. This one names no slot to put the file into, so
+ * nothing but the waking comes of it.
+ *
+ * One for a process, made before it is needed: a stop must not fail because there is no descriptor left.
+ */
+class Waker {
+public:
+    /// The process's waker. Throws Error if it cannot be made.
+    [[nodiscard]] static Waker& instance() {
+        static Waker waker;
+        const std::scoped_lock lock(waker.mutex_);
+        if (waker.process_ != ::getpid()) waker.open();  // a fork shares the ring's memory with its parent: not that one
+        return waker;
+    }
+
+    Waker(const Waker&) = delete;
+    Waker& operator=(const Waker&) = delete;
+
+    /// Any thread.
+    void wake(int ring_fd) noexcept {
+        const std::scoped_lock lock(mutex_);
+        io_uring_cqe* cqe = nullptr;
+        while (io_uring_peek_cqe(&ring_, &cqe) == 0) io_uring_cqe_seen(&ring_, cqe);
+        io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+        io_uring_prep_msg_ring_fd(sqe, ring_fd, 0, 0, 0, IORING_MSG_RING_CQE_SKIP);
+        sqe->file_index = 0;  // no slot
+        (void)io_uring_submit(&ring_);
+    }
+
+private:
+    Waker() = default;
+    ~Waker() {
+        if (process_ == ::getpid()) io_uring_queue_exit(&ring_);
+    }
+
+    void open() {
+        io_uring fresh{};
+        int result = io_uring_queue_init(2, &fresh, 0);
+        if (result < 0) raise(result, "opening of the ring that wakes up waiting loops", "Descriptors may have run out (ulimit -n).");
+        const int event = ::eventfd(0, EFD_CLOEXEC);  // some file, to pass
+        result = event >= 0 ? io_uring_register_files(&fresh, &event, 1) : -errno;
+        if (event >= 0) ::close(event);
+        if (result < 0) {
+            io_uring_queue_exit(&fresh);
+            raise(result, "registration of a file to wake up waiting loops with", "Descriptors may have run out (ulimit -n).");
+        }
+        ring_ = fresh;
+        process_ = ::getpid();
+    }
+
+    std::mutex mutex_;
+    io_uring ring_{};
+    pid_t process_ = 0;
+};
+
+}  // namespace ringstep::inline v0::detail

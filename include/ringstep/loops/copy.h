@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef RINGSTEP_LOOPS_COPY_H
+#define RINGSTEP_LOOPS_COPY_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+#define RINGSTEP_COPY_SLOTS 256   /* most blocks under way at once; a power of two */
+#define RINGSTEP_COPY_EXTENTS 128 /* extents that fit into the window at once; a power of two */
+#define RINGSTEP_COPY_ENDLESS 0x7fffffffffffffffULL /* length of an extent: up to the end of the source, wherever that is */
+
+/* What the loop says to ringstep_stop(). In every case, nothing is in flight any more. */
+enum ringstep_copy_code {
+	RINGSTEP_COPY_DONE = 0,         /* the end of the source was reached, all before it is written; see .end */
+	RINGSTEP_COPY_EXTENTS_USED = 1, /* all extents of the window are written; fill in more and run again, or be content */
+	RINGSTEP_COPY_FAILED = 2,       /* see .error */
+	RINGSTEP_COPY_INVALID = 3,      /* .depth or .block_size is 0 */
+};
+
+enum ringstep_copy_operation {
+	RINGSTEP_COPY_READ = 1,
+	RINGSTEP_COPY_WRITE = 2,
+};
+
+/* .flags */
+#define RINGSTEP_COPY_FIXED_FILES (1U << 0)   /* the descriptors are slots of the ring's registered files */
+#define RINGSTEP_COPY_FIXED_BUFFERS (1U << 1) /* .buffers lies in the registered buffer number .buffer_index */
+
+/* .over */
+#define RINGSTEP_COPY_ENDED (1U << 0)  /* a read found the end of the source: .end is good */
+#define RINGSTEP_COPY_ERRORED (1U << 1) /* a request failed: .error is good, and nothing new is begun */
+
+/* user_data of the loop's requests: the slot, and for a write also this. */
+#define RINGSTEP_COPY_USER_DATA_WRITE (1U << 16)
+
+/* A part of the source that is to be copied. */
+struct ringstep_copy_extent {
+	__u64 offset;
+	__u64 length;
+};
+
+/* A block under way: read in full first, then written. */
+struct ringstep_copy_slot {
+	__u64 offset;  /* in both files */
+	__u32 size;    /* bytes to read, unless the source ends before */
+	__u32 filled;  /* of them, those that are in the buffer */
+	__u32 written; /* of those, the ones that are in the destination */
+	__u32 __reserved;
+};
+
+/*
+ * State of the loop copy. Zeroed, then filled in by the application down to the line; below it, the window of extents belongs to
+ * both in turn, and the rest to the loop.
+ */
+struct ringstep_copy {
+	__s32 input_fd;
+	__s32 output_fd;
+	__u32 flags;
+	__u32 depth;        /* blocks under way at once, 1 to RINGSTEP_COPY_SLOTS */
+	__u32 block_size;   /* bytes */
+	__u32 align_mask;   /* with O_DIRECT: the alignment of offsets and lengths, minus 1; otherwise 0 */
+	__u64 buffers;      /* user address of depth * block_size bytes */
+	__u64 size_hint;    /* beyond it, the end is suspected: one read at a time, until one finds something */
+	__u32 buffer_index; /* with RINGSTEP_COPY_FIXED_BUFFERS */
+	/* ------------------------------------------------------------------------------------------------------------ */
+
+	/* The window: extents[head] to extents[tail - 1], indices modulo its size. The loop uses them up as it begins blocks. */
+	__u32 extent_head;
+	__u32 extent_tail; /* raised by the application while the loop does not run */
+
+	__u32 over;            /* RINGSTEP_COPY_ENDED, RINGSTEP_COPY_ERRORED */
+	__u64 end;             /* the lowest offset at which a read found the end of the source */
+	__u64 bytes_read;      /* live */
+	__u64 bytes_written;   /* live; padding of the last block with O_DIRECT not counted */
+	__u64 error_offset;    /* the lowest at which a request failed */
+	__u32 error;           /* errno of that request */
+	__u32 error_operation; /* enum ringstep_copy_operation */
+
+	__u32 opened;  /* slots ever used: 0 to opened - 1 */
+	__u32 idle;    /* of them, those that are free: the first entries of idle_slots. The others are under way */
+	__u32 reading; /* of those under way, the ones that are being read */
+	__u32 __reserved;
+	__u16 idle_slots[RINGSTEP_COPY_SLOTS];
+	struct ringstep_copy_slot slots[RINGSTEP_COPY_SLOTS];
+	struct ringstep_copy_extent extents[RINGSTEP_COPY_EXTENTS];
+};
+
+#endif /* RINGSTEP_LOOPS_COPY_H */

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ringstep/version.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace ringstep::inline v0 {
+
+/// How a thing is found to be.
+enum class FindingState : std::uint8_t {
+    ok,       ///< as it should be
+    missing,  ///< not as it has to be
+    warning,  ///< nothing that keeps a loop from running, but worth knowing
+    unknown,  ///< not visible from here; alone it decides nothing
+};
+
+[[nodiscard]] constexpr std::string_view to_string(FindingState state) noexcept {
+    switch (state) {
+        case FindingState::ok: return "ok";
+        case FindingState::missing: return "missing";
+        case FindingState::warning: return "warning";
+        case FindingState::unknown: return "unknown";
+    }
+    return "unknown";
+}
+
+/// What cannot be had while the thing is missing.
+enum class NeededFor : std::uint8_t {
+    nothing,  ///< it explains others, or is of use to some loops only
+    loops,    ///< loops in the kernel
+    ring,     ///< any ring that ringstep opens, so loops too
+};
+
+[[nodiscard]] constexpr std::string_view to_string(NeededFor needed_for) noexcept {
+    switch (needed_for) {
+        case NeededFor::nothing: return "nothing";
+        case NeededFor::loops: return "loops";
+        case NeededFor::ring: return "ring";
+    }
+    return "nothing";
+}
+
+/// One thing that was looked at.
+struct Finding {
+    std::string_view id;     ///< for programs, as in "process.capabilities"; the same in every release
+    std::string_view title;  ///< for people
+    FindingState state = FindingState::unknown;
+    NeededFor needed_for = NeededFor::nothing;
+    std::string value;             ///< what was found, in a few words
+    std::string_view explanation;  ///< what it is, and what it has to do with loops
+    std::string advice;            ///< what to do; empty if there is nothing to do
+
+    /// It keeps loops from running.
+    [[nodiscard]] bool prevents_loops() const noexcept {
+        return state == FindingState::missing && needed_for != NeededFor::nothing;
+    }
+    /// It keeps rings from being opened.
+    [[nodiscard]] bool prevents_rings() const noexcept {
+        return state == FindingState::missing && needed_for == NeededFor::ring;
+    }
+};
+
+}  // namespace ringstep::inline v0

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Compiles every public header alone, twice in one translation unit, with both compilers and all warnings as errors.
+# Usage: headers.sh REPO BUILD HEADER…
+set -eu
+repo=$1
+build=$2
+shift 2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+clang=$(command -v clang++-19 || command -v clang++)
+includes="-I$repo/include $(find "$build" -type d -path '*/loops/*/include' -printf '-isystem %p ')"
+warnings='-Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror'
+failed=0
+for header in "$@"; do
+	printf '#include <%s>\n#include <%s>\n' "$header" "$header" >"$dir/header.cpp"
+	for compiler in g++ "$clang"; do
+		# shellcheck disable=SC2086 # lists of options
+		if ! "$compiler" -std=c++20 -fsyntax-only $warnings $includes "$dir/header.cpp"; then
+			echo "$header does not compile alone with $compiler" >&2
+			failed=1
+		fi
+	done
+done
+printf '#include <ringstep/abi.h>\n#include <ringstep/loops/nop_chain.h>\n#include <ringstep/loops/copy.h>\n' >"$dir/shared.c"
+for compiler in gcc "${clang%++*}${clang##*++}"; do
+	"$compiler" -std=gnu11 -fsyntax-only -Wall -Wextra -Werror -I"$repo/include" "$dir/shared.c" || failed=1
+done
+exit $failed

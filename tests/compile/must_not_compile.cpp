@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// Each case must be refused by the compiler. The line "//! case: message" names what its diagnostics must contain.
+#include <ringstep/ringstep.hpp>
+
+struct plain_state {
+    unsigned long long value;
+};
+struct plain_loop {
+    using state = plain_state;
+    static constexpr std::string_view name = "plain";
+    static std::span<const std::byte> object() { return {}; }
+};
+
+struct no_object {
+    using state = plain_state;
+    static constexpr std::string_view name = "plain";
+};
+struct no_state {
+    static constexpr std::string_view name = "plain";
+    static std::span<const std::byte> object() { return {}; }
+};
+
+void compile(ringstep::Ring& ring, ringstep::LoopProgram<plain_loop>& program) {
+    (void)ring, (void)program;
+#if CASE == 0
+    //! 0: OK
+    (void)program.state().load(&plain_state::value);
+#elif CASE == 1
+    //! 1: deleted
+    ringstep::Ring copy = ring;
+#elif CASE == 2
+    //! 2: deleted
+    ringstep::LoopProgram<plain_loop> copy = program;
+#elif CASE == 3
+    //! 3: constraint
+    struct virtual_state {
+        virtual ~virtual_state() = default;
+    };
+    ringstep::RegionView<virtual_state>* view = nullptr;
+#elif CASE == 4
+    //! 4: constraint
+    struct string_state {
+        std::string text;
+    };
+    ringstep::RegionView<string_state>* view = nullptr;
+#elif CASE == 5
+    //! 5: constraint
+    ringstep::LoopProgram<no_object>* other = nullptr;
+#elif CASE == 6
+    //! 6: constraint
+    ringstep::LoopProgram<no_state>* other = nullptr;
+#elif CASE == 7
+    //! 7: constraint
+    struct with_array {
+        unsigned values[4];
+    };
+    ringstep::RegionView<with_array> view(nullptr, 0);
+    (void)view.load(&with_array::values);  // not one access
+#elif CASE == 8
+    //! 8: no member named 'submit'|has no member named
+    program.submit();  // a loop is run
+#elif CASE == 9
+    //! 9: private
+    ringstep::RegionMemory memory(nullptr, 0, false, false);
+#endif
+}

@@ -1,0 +1,49 @@
+# The library, the authoring kit and nop_chain.
+
+# Loops that only tests use.
+foreach(loop IN ITEMS scripted rejected)
+  ringstep_add_loop(${loop} SOURCE "loops/${loop}.bpf.c")
+endforeach()
+
+ringstep_add_test(error HOST)
+ringstep_add_test(format HOST)
+ringstep_add_test(region HOST)
+ringstep_add_test(queues HOST KERNELS)
+ringstep_add_test(ring HOST KERNELS KERNEL_WITHOUT)
+ringstep_add_test(program KERNELS LOOPS scripted nop_chain)
+ringstep_add_test(exits KERNELS LOOPS scripted nop_chain)
+ringstep_add_test(refusals KERNELS LOOPS scripted rejected nop_chain)
+ringstep_add_test(closing KERNELS LOOPS scripted nop_chain)
+ringstep_add_test(cycles KERNELS LOOPS nop_chain)
+ringstep_add_test(without_loops KERNEL_WITHOUT LOOPS nop_chain)
+ringstep_add_test(loops/nop_chain KERNELS LOOPS nop_chain)
+ringstep_add_test(kit/turns KERNELS LOOPS scripted)
+
+# The kit's prep helpers, compiled for the host and compared with liburing's.
+ringstep_add_test(kit/prep HOST)
+target_sources(test-kit-prep PRIVATE kit/prep_kit.c)
+target_include_directories(test-kit-prep PRIVATE "${PROJECT_SOURCE_DIR}/bpf")
+
+# A loop compiled with the running kernel's own vmlinux.h in front, then run.
+foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
+  ringstep_add_vm_test(${kernel} kit/vmlinux TIMEOUT 400 COMMAND "${PROJECT_SOURCE_DIR}/tests/kit/vmlinux.sh" "${PROJECT_SOURCE_DIR}"
+                       "$<TARGET_FILE:test-loops-nop_chain>")
+endforeach()
+
+# The shortest program, as it stands in examples/.
+foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
+  ringstep_add_vm_test(${kernel} examples/hello COMMAND "$<TARGET_FILE:hello>")
+  set_tests_properties("${kernel}/examples/hello" PROPERTIES PASS_REGULAR_EXPRESSION "1000 requests completed. The loop stopped with code 0")
+endforeach()
+
+# Every public header alone, by both compilers, without a warning.
+file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/include/*.hpp")
+add_test(NAME host/headers
+         COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/headers.sh" "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}" ${headers})
+set_tests_properties(host/headers PROPERTIES LABELS host TIMEOUT 600)
+
+# What must not compile, does not, and says why.
+add_test(NAME host/must-not-compile
+         COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/must_not_compile.sh" "${CMAKE_CXX_COMPILER}" "${PROJECT_SOURCE_DIR}"
+                 "${CMAKE_CURRENT_SOURCE_DIR}/compile/must_not_compile.cpp")
+set_tests_properties(host/must-not-compile PROPERTIES LABELS host TIMEOUT 300)

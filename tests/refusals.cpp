@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+// What the kernel refuses, and what is said about it.
+#include <ringstep/loops/nop_chain.hpp>
+#include <ringstep/program.hpp>
+#include <ringstep/skeletons/rejected.skel.h>
+
+#include "error_of.hpp"
+#include "loops/rejected.h"
+#include "loops/scripted.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+using ringstep::Error;
+using ringstep::LoopProgram;
+using ringstep::Ring;
+using Nops = LoopProgram<ringstep::loops::nop_chain>;
+
+namespace {
+
+struct rejected_loop {
+    using state = ::rejected;
+    static constexpr std::string_view name = "rejected";
+    static std::span<const std::byte> object() { return ringstep::object_of<::rejected_bpf>(); }
+};
+
+bool says(std::string_view text, std::string_view word) { return text.find(word) != std::string_view::npos; }
+
+/// Opens a ring as somebody else would, with these flags.
+Ring foreign_ring(unsigned flags) {
+    io_uring native{};
+    io_uring_params params{};
+    params.flags = flags;
+    REQUIRE(io_uring_queue_init_params(8, &native, &params) == 0);
+    return Ring::adopt(native, params);
+}
+
+/// Runs the function in a child process; returns what it printed.
+template <class F>
+std::string in_child(F&& function) {
+    int pipe_fds[2];
+    REQUIRE(::pipe(pipe_fds) == 0);
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        const std::string said = function();
+        (void)!::write(pipe_fds[1], said.data(), said.size());
+        ::_exit(0);
+    }
+    ::close(pipe_fds[1]);
+    std::string text;
+    char buffer[4096];
+    for (ssize_t n = 0; (n = ::read(pipe_fds[0], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(n));
+    ::close(pipe_fds[0]);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    return text;
+}
+
+/// Keeps only these capabilities, for this process and those after it.
+bool keep_capabilities(std::uint64_t kept) {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[2]{};
+    for (unsigned i = 0; i < 2; i++) data[i].effective = data[i].permitted = static_cast<__u32>(kept >> (32 * i));
+    return ::syscall(SYS_capset, &header, data) == 0;
+}
+
+std::string load_with(std::uint64_t capabilities) {
+    return in_child([&]() -> std::string {
+        if (!keep_capabilities(capabilities)) return "capset failed";
+        try {
+            Ring ring;
+            Nops program(ring);
+            return program.run().ok() ? "ran" : "did not run";
+        } catch (const Error& error) {
+            return std::to_string(error.error_number()) + ": " + error.what();
+        }
+    });
+}
+
+}  // namespace
+
+TEST_CASE("A ring with SQPOLL") {
+    Ring ring = foreign_ring(IORING_SETUP_SQPOLL);
+    const Error error = error_of([&] { Nops program(ring); });
+    CHECK(error.error_number() == EOPNOTSUPP);
+    CHECK(says(error.advice(), "SQPOLL"));
+    CHECK_FALSE(ring.has_loop());
+}
+
+TEST_CASE("A ring with IOPOLL") {
+    Ring ring = foreign_ring(IORING_SETUP_IOPOLL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
+    const Error error = error_of([&] { Nops program(ring); });
+    CHECK(error.error_number() == EOPNOTSUPP);
+    CHECK(says(error.advice(), "IOPOLL"));
+}
+
+TEST_CASE("A ring without DEFER_TASKRUN") {
+    Ring ring = foreign_ring(IORING_SETUP_SINGLE_ISSUER);
+    const Error error = error_of([&] { Nops program(ring); });
+    CHECK(error.error_number() == EOPNOTSUPP);
+    CHECK(says(error.advice(), "DEFER_TASKRUN"));
+}
+
+TEST_CASE("A ring adopted from liburing that has what it takes") {
+    Ring ring = foreign_ring(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY);
+    Nops program(ring);
+    program.state()->total = 100;
+    program.state()->depth = 3;
+    CHECK(program.run().ok());
+}
+
+TEST_CASE("A second loop on a ring") {
+    Ring ring;
+    Nops first(ring);
+    const Error error = error_of([&] { Nops second(ring); });
+    CHECK(error.error_number() == EBUSY);
+    CHECK(says(error.advice(), "loop already"));
+    first.state()->total = 3;
+    first.state()->depth = 1;
+    CHECK(first.run().ok());
+}
+
+TEST_CASE("A second loop on a ring, behind the library's back") {
+    Ring ring;
+    Nops first(ring);
+    Ring same = Ring::adopt(ring.native(), [&] {
+        io_uring_params params{};
+        params.flags = ring.geometry().setup_flags;
+        params.sq_entries = ring.geometry().sq_entries;
+        params.cq_entries = ring.geometry().cq_entries;
+        params.sq_off.head = ring.geometry().sq_head_offset;
+        params.sq_off.tail = ring.geometry().sq_tail_offset;
+        params.cq_off.head = ring.geometry().cq_head_offset;
+        params.cq_off.tail = ring.geometry().cq_tail_offset;
+        params.cq_off.cqes = ring.geometry().cqes_offset;
+        return params;
+    }());
+    const ringstep::engine::Object object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
+    ringstep::engine::Kernel second(object, same.fd(), same.geometry(), 4096);
+    const Error error = error_of([&] { second.attach(same.core()); });
+    CHECK(error.error_number() == EBUSY);
+    CHECK(says(error.advice(), "loop already"));
+    (void)same.release();  // the ring is the first one's
+}
+
+TEST_CASE("A second attach of one program never reaches the kernel") {
+    Ring ring;
+    const ringstep::engine::Object object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
+    ringstep::engine::Kernel kernel(object, ring.fd(), ring.geometry(), 4096);
+    kernel.attach(ring.core());
+    CHECK(error_of([&] { kernel.attach(ring.core()); }).error_number() == EBUSY);
+    kernel.detach();
+    const Error error = error_of([&] { kernel.attach(ring.core()); });
+    CHECK(error.error_number() == EBUSY);
+    CHECK(says(error.tried(), "second attach"));
+    CHECK_FALSE(ring.has_loop());
+}
+
+TEST_CASE("A closed ring") {
+    Ring ring;
+    ring.close();
+    CHECK(error_of([&] { Nops program(ring); }).error_number() == EBADF);
+}
+
+TEST_CASE("A program that the verifier rejects brings its log, and nothing is printed") {
+    std::fflush(stderr);
+    int pipe_fds[2];
+    REQUIRE(::pipe(pipe_fds) == 0);
+    const int before = ::dup(STDERR_FILENO);
+    ::dup2(pipe_fds[1], STDERR_FILENO);
+    Ring ring;
+    const Error error = error_of([&] { LoopProgram<rejected_loop> program(ring); });
+    std::fflush(stderr);
+    ::dup2(before, STDERR_FILENO);
+    ::close(before);
+    ::close(pipe_fds[1]);
+    char printed[16];
+    CHECK(::read(pipe_fds[0], printed, sizeof printed) == 0);
+    ::close(pipe_fds[0]);
+
+    CHECK(error.error_number() == EACCES);
+    CHECK(says(error.tried(), "'rejected'"));
+    CHECK(says(error.advice(), "verifier"));
+    CHECK(says(error.verifier_log(), "unbounded memory access"));
+    CHECK(says(error.what(), "unbounded memory access"));
+    CHECK_FALSE(ring.has_loop());
+}
+
+TEST_CASE("Capabilities: none is not enough, CAP_BPF with CAP_PERFMON is") {
+    constexpr std::uint64_t bpf = std::uint64_t{1} << CAP_BPF;
+    constexpr std::uint64_t perfmon = std::uint64_t{1} << CAP_PERFMON;
+    const std::string none = load_with(0);
+    CHECK(says(none, "1: loading of loop 'nop_chain'"));
+    CHECK(says(none, "CAP_BPF and CAP_PERFMON"));
+    CHECK(says(load_with(bpf), "1: "));
+    CHECK(says(load_with(perfmon), "1: "));
+    CHECK(load_with(bpf | perfmon) == "ran");
+    CHECK(load_with(std::uint64_t{1} << CAP_SYS_ADMIN) == "ran");
+}
+
+TEST_CASE("Capabilities may be dropped between attach and run") {
+    CHECK(in_child([]() -> std::string {
+              Ring ring;
+              Nops program(ring);
+              if (!keep_capabilities(0)) return "capset failed";
+              program.state()->total = 1000;
+              program.state()->depth = 8;
+              return program.run().ok() ? "ran" : "did not run";
+          }) == "ran");
+}

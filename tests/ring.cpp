@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+#include <ringstep/ring.hpp>
+
+#include "error_of.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+using ringstep::Error;
+using ringstep::Ring;
+
+namespace {
+
+int read_nop(Ring& ring) {
+    io_uring_prep_nop(ring.sq().claim());
+    REQUIRE(ring.submit_and_wait(1));
+    ringstep::Completion completion;
+    REQUIRE(ring.cq().pop(completion));
+    return completion.result;
+}
+
+}  // namespace
+
+TEST_CASE("A ring is opened as loops need it") {
+    Ring ring{{.sq_entries = 16, .cq_entries = 128}};
+    const auto flags = ring.geometry().setup_flags;
+    CHECK((flags & IORING_SETUP_SINGLE_ISSUER) != 0);
+    CHECK((flags & IORING_SETUP_DEFER_TASKRUN) != 0);
+    CHECK((flags & IORING_SETUP_NO_SQARRAY) != 0);
+    CHECK((flags & IORING_SETUP_CQSIZE) != 0);
+    CHECK(ring.geometry().sq_entries == 16);
+    CHECK(ring.geometry().cq_entries == 128);
+    CHECK(ring.fd() >= 0);
+    CHECK(ring.is_open());
+    CHECK_FALSE(ring.has_loop());
+    CHECK(read_nop(ring) == 0);
+}
+
+TEST_CASE("Geometry for a program") {
+    Ring ring{{.sq_entries = 8, .cq_entries = 32, .cqe32 = true, .sqe128 = true}};
+    const auto program = ring.geometry().for_program(4096, 100);
+    CHECK(program.sq_size == 8 * 128);
+    CHECK(program.cq_size == program.cqes + 32 * 32);
+    CHECK(program.sq_mask == 7);
+    CHECK(program.cq_mask == 31);
+    CHECK(program.sqe_shift == 7);
+    CHECK(program.cqe_shift == 5);
+    CHECK(program.state_size == 100);
+    CHECK(program.mem_size == 4096);
+}
+
+TEST_CASE("Sizes are rounded up, refused, or clamped") {
+    CHECK(Ring({.sq_entries = 100}).geometry().sq_entries == 128);
+    CHECK(error_of([] { Ring ring({.sq_entries = 0}); }).error_number() == EINVAL);
+    const Error error = error_of([] { Ring ring({.sq_entries = 1U << 20}); });
+    CHECK(error.error_number() == EINVAL);
+    CHECK(error.advice().find("clamp") != std::string_view::npos);
+    CHECK(Ring({.sq_entries = 1U << 20, .clamp = true}).geometry().sq_entries == 32768);
+    CHECK(error_of([] { Ring ring({.sq_entries = 64, .cq_entries = 8}); }).error_number() == EINVAL);
+}
+
+TEST_CASE("Running out of descriptors says so") {
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const rlimit none{3, before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+    const Error error = error_of([] { Ring ring; });
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK(error.error_number() == EMFILE);
+    CHECK(error.advice().find("ulimit -n") != std::string_view::npos);
+}
+
+TEST_CASE("Rings move and do not copy") {
+    STATIC_CHECK(std::is_nothrow_move_constructible_v<Ring>);
+    STATIC_CHECK(std::is_nothrow_move_assignable_v<Ring>);
+    STATIC_CHECK_FALSE(std::is_copy_constructible_v<Ring>);
+    Ring first;
+    const int fd = first.fd();
+    Ring second = std::move(first);
+    CHECK(second.fd() == fd);
+    CHECK(read_nop(second) == 0);
+    Ring third;
+    third = std::move(second);
+    CHECK(third.fd() == fd);
+    CHECK(read_nop(third) == 0);
+}
+
+TEST_CASE("A ring without the registered descriptor works, too") {
+    Ring ring{{.register_ring_fd = false}};
+    CHECK(read_nop(ring) == 0);
+}
+
+TEST_CASE("The thread that enables a ring owns it") {
+    Ring ring{{.start_disabled = true}};
+    CHECK(ring.submit_and_wait(0).error == EBADFD);
+    std::thread([&] {
+        ring.enable();
+        CHECK(read_nop(ring) == 0);
+        CHECK(error_of([&] { ring.enable(); }).error_number() == EBADFD);
+        ring.close();
+    }).join();
+    CHECK_FALSE(ring.is_open());
+}
+
+TEST_CASE("Submitting on another thread is refused by the kernel, and said") {
+    Ring ring;
+    ringstep::Submitted submitted;
+    std::thread([&] {
+        Ring own;  // takes the same place among this thread's registered rings
+        io_uring_prep_nop(ring.sq().claim());
+        submitted = ring.submit();
+        CHECK(own.in_flight() == 0);
+    }).join();
+    CHECK(submitted.error == EEXIST);
+    CHECK(ring.sq().claimed() == 1);
+    CHECK(ring.submit().count == 1);
+}
+
+TEST_CASE("Registered files, given and sparse") {
+    int pipe_fds[2];
+    REQUIRE(::pipe(pipe_fds) == 0);
+    REQUIRE(::write(pipe_fds[1], "x", 1) == 1);
+    Ring ring;
+    char byte = 0;
+    const auto read_slot = [&](int slot) {
+        io_uring_sqe* sqe = ring.sq().claim();
+        io_uring_prep_read(sqe, slot, &byte, 1, 0);
+        sqe->flags |= IOSQE_FIXED_FILE;
+        REQUIRE(ring.submit_and_wait(1));
+        ringstep::Completion completion;
+        REQUIRE(ring.cq().pop(completion));
+        return completion.result;
+    };
+    SECTION("given") {
+        const int files[] = {-1, pipe_fds[0]};
+        ring.register_files(files);
+        CHECK(read_slot(1) == 1);
+        CHECK(read_slot(0) == -EBADF);
+    }
+    SECTION("sparse") {
+        ring.register_files_sparse(4);
+        CHECK(read_slot(2) == -EBADF);
+        ring.update_file(2, pipe_fds[0]);
+        CHECK(read_slot(2) == 1);
+        CHECK(error_of([&] { ring.register_files_sparse(4); }).error_number() == EBUSY);
+        CHECK(error_of([&] { ring.update_file(9, pipe_fds[0]); }).error_number() == EINVAL);
+    }
+    ring.unregister_files();
+    CHECK_THROWS_AS(ring.unregister_files(), Error);
+    ::close(pipe_fds[0]);
+    ::close(pipe_fds[1]);
+}
+
+TEST_CASE("Registered buffers, given and sparse") {
+    const int zero = ::open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    REQUIRE(zero >= 0);
+    Ring ring;
+    auto buffer = ringstep::RegionMemory::allocate(4096);
+    const iovec vec{buffer->data(), buffer->size()};
+    const auto read_buffer = [&](unsigned short index) {
+        buffer->data()[0] = std::byte{1};
+        io_uring_prep_read_fixed(ring.sq().claim(), zero, buffer->data(), 16, 0, index);
+        REQUIRE(ring.submit_and_wait(1));
+        ringstep::Completion completion;
+        REQUIRE(ring.cq().pop(completion));
+        return completion.result;
+    };
+    SECTION("given") {
+        ring.register_buffers({&vec, 1});
+        CHECK(read_buffer(0) == 16);
+        CHECK(buffer->data()[0] == std::byte{0});
+    }
+    SECTION("sparse") {
+        ring.register_buffers_sparse(3);
+        CHECK(read_buffer(1) == -EFAULT);
+        ring.update_buffer(1, vec);
+        CHECK(read_buffer(1) == 16);
+        CHECK_THROWS_AS(ring.update_buffer(3, vec), Error);
+    }
+    ring.unregister_buffers();
+    ::close(zero);
+}
+
+TEST_CASE("A closed ring stays closed, and closing twice is harmless") {
+    Ring ring;
+    CHECK(ring.close());
+    CHECK(ring.close());
+    CHECK_FALSE(ring.is_open());
+    CHECK(error_of([&] { (void)ring.submit(); }).error_number() == EBADF);
+    CHECK(error_of([&] { (void)ring.cq(); }).error_number() == EBADF);
+    CHECK(error_of([&] { (void)ring.sq(); }).error_number() == EBADF);
+}
+
+TEST_CASE("A ring can be handed back to liburing") {
+    Ring ring;
+    CHECK(read_nop(ring) == 0);
+    io_uring native = ring.release();
+    CHECK_FALSE(ring.is_open());
+    io_uring_queue_exit(&native);
+}

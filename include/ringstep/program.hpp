@@ -121,7 +121,7 @@ private:
     // Kernels before 7.3 do not make a task known to io_uring when its first enter runs a loop. Registering the ring's descriptor
     // does; failing that, an ordinary submit of nothing visible.
     void prime() noexcept {
-        if (!ring_->owned_by_this_thread() || ring_->register_ring_fd()) return;
+        if (!ring_->enabled() || !ring_->owned_by_this_thread() || ring_->register_ring_fd()) return;
         SubmissionQueue sq(ring_->queues());
         if (sq.claimed() != 0) return;
         if (ring_->geometry().rewinds()) {

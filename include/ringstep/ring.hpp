@@ -121,8 +121,8 @@ public:
     void enable() {
         check(io_uring_enable_rings(&core_->native()), "enabling of a ring",
               "Only a ring opened with start_disabled can be enabled, and only once.");
-        core_->take_ownership();
-        if (register_ring_fd_) (void)core_->register_ring_fd();
+        core_->set_enabled();
+        if (register_ring_fd_ || has_loop()) (void)core_->register_ring_fd();
     }
 
     /// The completions. See CompletionQueue. The view is good until the ring is closed; a closed ring has none (Error, EBADF).

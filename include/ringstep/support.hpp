@@ -43,11 +43,7 @@ public:
     [[nodiscard]] bool user_engine() const noexcept { return first(&Finding::prevents_rings) == nullptr; }
 
     /// What to mend first for loops to run; null if nothing. Lives as long as this object.
-    [[nodiscard]] const Finding* reason() const noexcept {
-        // Without rings there is nothing else to talk about.
-        const Finding* ring = first(&Finding::prevents_rings);
-        return ring != nullptr ? ring : first(&Finding::prevents_loops);
-    }
+    [[nodiscard]] const Finding* reason() const noexcept { return first(&Finding::prevents_loops); }
 
     [[nodiscard]] std::span<const Finding> findings() const noexcept { return findings_; }
 

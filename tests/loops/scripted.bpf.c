@@ -7,7 +7,7 @@ RINGSTEP_LOOP(scripted, struct scripted)
 {
 	struct io_uring_cqe *cqe;
 	__u32 before = state->recorded;
-	__u32 in_this_turn;
+	__u32 in_this_turn, wait;
 
 	state->turns++;
 	if (state->returns)
@@ -53,5 +53,10 @@ RINGSTEP_LOOP(scripted, struct scripted)
 		state->sqe_next++;
 	}
 	state->submit_result = ringstep_submit(turn);
-	return state->spin ? RINGSTEP_CONTINUE : ringstep_wait(turn, state->wait);
+	if (state->spin)
+		return RINGSTEP_CONTINUE;
+	wait = state->wait;
+	if (state->stop_at && wait > state->stop_at - state->recorded)
+		wait = state->stop_at - state->recorded; /* no more will come */
+	return ringstep_wait(turn, wait);
 }

@@ -35,7 +35,7 @@ protected:
 class RingCore {
 public:
     explicit RingCore(const io_uring& native, const io_uring_params& params, std::chrono::milliseconds close_wait)
-        : native_(native), close_wait_(close_wait), owner_(::gettid()) {
+        : native_(native), close_wait_(close_wait), owner_(::gettid()), enabled_((params.flags & IORING_SETUP_R_DISABLED) == 0) {
         Geometry& geometry = queues_.geometry;
         geometry.sq_entries = params.sq_entries;
         geometry.cq_entries = params.cq_entries;
@@ -66,9 +66,16 @@ public:
     [[nodiscard]] Attachment* attachment() const noexcept { return attachment_.load(std::memory_order_acquire); }
     void set_attachment(Attachment* attachment) noexcept { attachment_.store(attachment, std::memory_order_release); }
 
+    /// Whether the ring runs; not yet, if it was opened disabled.
+    [[nodiscard]] bool enabled() const noexcept { return enabled_; }
+    /// Call on the thread that has enabled it, which owns it from then on.
+    void set_enabled() noexcept {
+        enabled_ = true;
+        owner_ = ::gettid();
+    }
+
     /// The task that opened (or enabled) the ring, which is the one that may run it.
     [[nodiscard]] bool owned_by_this_thread() const noexcept { return owner_ == ::gettid(); }
-    void take_ownership() noexcept { owner_ = ::gettid(); }
 
     /// Spares the kernel a look-up of the ring's file on each enter; and makes the task known to io_uring, which kernels before
     /// 7.3 fail to do when the first enter of a task runs a loop.
@@ -211,6 +218,7 @@ private:
     std::atomic<Attachment*> attachment_{nullptr};
     pid_t owner_;
     int registered_index_ = -1;
+    bool enabled_;
     bool open_ = true;
     bool quiet_ = true;
 };

@@ -9,7 +9,6 @@
 #include <ringstep/ring.hpp>
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -45,7 +44,7 @@ struct CopyOptions {
     SparseCopy sparse = SparseCopy::automatic;
     bool registered_files = false;    ///< two system calls more for each file, a little less work for each block
     bool registered_buffers = false;  ///< pages are pinned once, instead of for each block: of use with `direct`
-    bool huge_pages = false;          ///< buffers from the huge page pool, if it has enough of them
+    bool huge_pages = false;          ///< ask for huge pages for the buffers: see RegionOptions
 };
 
 /// What a copy was doing when it failed.
@@ -115,8 +114,9 @@ struct CopyProgress {
  * `request_stop()` are for any thread.
  *
  * The source may change while it is copied. If it grows, copying goes on until a read finds nothing more; if it shrinks, the
- * copy ends where a read found nothing. Both descriptors keep their file positions unless holes are looked for, which moves the
- * source's. An existing destination is overwritten, and truncated at the end (if holes are kept: at the start).
+ * copy ends where a read found nothing, or at its new size if that is less. Both descriptors keep their file positions unless
+ * holes are looked for, which moves the source's. An existing destination is overwritten, and truncated at the end (if holes
+ * are kept: at the start).
  *
  * Sources and destinations that have no offsets (pipes, sockets, terminals) are copied one block at a time.
  *
@@ -146,7 +146,6 @@ public:
           state_(program_.state()),
           buffers_(RegionMemory::allocate(options.queue_depth * options.block_size, options.huge_pages)),
           kept_(std::make_shared<Kept>(buffers_)) {
-        if (!options.huge_pages) ::madvise(buffers_->data(), buffers_->size(), MADV_HUGEPAGE);
         ring.keep_alive(kept_);
         if (options.registered_buffers) {
             const iovec all{.iov_base = buffers_->data(), .iov_len = buffers_->size()};
@@ -507,7 +506,16 @@ private:
         return result;
     }
 
+    // The source has shrunk while it was copied. What was read behind its end just then may be zeros, because the kernel clears
+    // the rest of a page that it cuts: its size now is the safe one.
+    [[nodiscard]] std::uint64_t shrunk_size(std::uint64_t otherwise) noexcept {
+        struct stat status{};
+        ++result_.system_calls;
+        return ::fstat(files_.input.fd, &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : otherwise;
+    }
+
     CopyResult completed(std::uint64_t size) noexcept {
+        if (files_.input.regular() && size < files_.input.size) size = std::min(size, shrunk_size(size));
         if (!files_.output.regular() || truncate(size)) {
             result_.complete = true;
             result_.size = size;

@@ -42,8 +42,8 @@ namespace detail {
     }
 }
 
-/// Makes the findings one by one, in order: what everything else stands on comes first, and of several things that are missing
-/// the first is the one to mend first.
+/// Makes the findings one by one, in order: what everything else stands on comes first (rings before loops), and of several
+/// things that are missing the first is the one to mend first.
 class Judge {
 public:
     explicit Judge(const Facts& facts) : facts_(facts) { findings_.reserve(32); }

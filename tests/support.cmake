@@ -1,0 +1,16 @@
+# Support probing and ringstep-check.
+ringstep_add_test(support/parse HOST)
+ringstep_add_test(support/judge HOST)
+ringstep_add_test(support/collect HOST)
+
+# The probe and the command in one executable: starting a virtual machine is what takes the time.
+ringstep_add_test(support/probe HOST KERNELS KERNEL_WITHOUT LOOPS nop_chain)
+if(TARGET ringstep-check)
+  target_sources(test-support-probe PRIVATE support/check.cpp)
+  target_compile_definitions(test-support-probe PRIVATE "RINGSTEP_CHECK_PROGRAM=\"$<TARGET_FILE:ringstep-check>\"")
+  add_dependencies(test-support-probe ringstep-check)
+endif()
+
+# An ordinary user, from the start.
+list(GET RINGSTEP_TEST_KERNELS -1 ringstep_kernel)
+ringstep_add_vm_test(${ringstep_kernel} support/probe-as-user VM_OPTIONS --user COMMAND "$<TARGET_FILE:test-support-probe>" [user])

@@ -55,12 +55,12 @@ void wait_until_waiting(const ringstep::RegionView<scripted>& state) {
 
 struct OnAlarm {
     OnAlarm() {
-        struct sigaction action {};
+        struct sigaction action{};
         action.sa_handler = [](int) {};
         ::sigaction(SIGALRM, &action, &before);
     }
     ~OnAlarm() { ::sigaction(SIGALRM, &before, nullptr); }
-    struct sigaction before {};
+    struct sigaction before{};
     static void after(std::chrono::microseconds delay) {
         itimerval timer{};
         timer.it_value.tv_usec = static_cast<suseconds_t>(delay.count());

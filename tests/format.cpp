@@ -30,13 +30,16 @@ TEST_CASE("Every reason has a name of its own") {
 TEST_CASE("Completions show result, errno and flags") {
     CHECK(fmt::format("{}", Completion{.user_data = 42, .result = 4096}) == "completion of 0x2a: 4096");
     CHECK(fmt::format("{}", Completion{.user_data = 1, .result = -EIO}) == "completion of 0x1: Input/output error (errno 5)");
-    CHECK(fmt::format("{}", Completion{.user_data = 1, .result = 9, .flags = IORING_CQE_F_BUFFER | IORING_CQE_F_MORE | 7U << 16}) ==
+    CHECK(fmt::format("{}",
+                      Completion{.user_data = 1, .result = 9, .flags = IORING_CQE_F_BUFFER | IORING_CQE_F_MORE | 7U << 16}) ==
           "completion of 0x1: 9, buffer 7, more to come");
     CHECK(fmt::format("{}", Completion{.flags = IORING_CQE_F_NOTIF}) == "completion of 0x0: 0, notification");
 }
 
 TEST_CASE("Geometry and errors") {
-    CHECK(fmt::format("{}", ringstep::Geometry{.sq_entries = 8, .cq_entries = 32, .sqe_size = 64, .cqe_size = 16, .setup_flags = 1U << 20}) ==
+    CHECK(fmt::format(
+              "{}",
+              ringstep::Geometry{.sq_entries = 8, .cq_entries = 32, .sqe_size = 64, .cqe_size = 16, .setup_flags = 1U << 20}) ==
           "SQ 8 x 64 bytes, CQ 32 x 16 bytes, flags 0x100000, rewinding");
     CHECK(fmt::format("{}", ringstep::Error(EPERM, "this", "That.")) == "this: Operation not permitted (errno 1). That.");
 }

@@ -54,3 +54,7 @@ add_test(NAME host/must-not-compile
          COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/must_not_compile.sh" "${CMAKE_CXX_COMPILER}" "${PROJECT_SOURCE_DIR}"
                  "${CMAKE_CURRENT_SOURCE_DIR}/compile/must_not_compile.cpp")
 set_tests_properties(host/must-not-compile PROPERTIES LABELS host TIMEOUT 300)
+
+add_test(NAME host/clang-tidy COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/tidy.sh" "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}")
+add_test(NAME host/clang-format COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/format.sh" "${PROJECT_SOURCE_DIR}")
+set_tests_properties(host/clang-tidy host/clang-format PROPERTIES LABELS host TIMEOUT 600)

@@ -74,13 +74,15 @@ TEST_CASE("Impossible sizes are an error with the size in it") {
 }
 
 TEST_CASE("The application's own memory has to be whole pages, and is not unmapped") {
-    auto* pages = static_cast<std::byte*>(
-        ::mmap(nullptr, 2 * page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    auto* pages =
+        static_cast<std::byte*>(::mmap(nullptr, 2 * page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     REQUIRE(pages != MAP_FAILED);
     CHECK_THROWS_AS(RegionMemory::borrow({pages + 8, page_size()}), ringstep::Error);
     CHECK_THROWS_AS(RegionMemory::borrow({pages, 100}), ringstep::Error);
     CHECK_THROWS_AS(RegionMemory::borrow({}), ringstep::Error);
-    { const auto memory = RegionMemory::borrow({pages, 2 * page_size()}); }
+    {
+        const auto memory = RegionMemory::borrow({pages, 2 * page_size()});
+    }
     pages[0] = std::byte{1};  // still there
     ::munmap(pages, 2 * page_size());
 }

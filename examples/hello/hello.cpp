@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "hello.h"                         // the state
+#include "hello.h"                          // the state
 #include <ringstep/skeletons/hello.skel.h>  // the compiled loop; ringstep_add_loop() makes this from hello.bpf.c
 
 // Ties the two together for C++.

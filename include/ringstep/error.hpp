@@ -47,7 +47,8 @@ private:
     struct Text {
         Text(int error_number, std::string tried_, std::string advice_, std::string log)
             : tried(std::move(tried_)), advice(std::move(advice_)), verifier_log(std::move(log)) {
-            whole = tried + ": " + std::generic_category().message(error_number) + " (errno " + std::to_string(error_number) + ")";
+            whole =
+                tried + ": " + std::generic_category().message(error_number) + " (errno " + std::to_string(error_number) + ")";
             if (!advice.empty()) whole += ". " + advice;
             if (!verifier_log.empty()) whole += "\nThe verifier's log:\n" + verifier_log;
         }

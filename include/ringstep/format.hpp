@@ -36,8 +36,8 @@ struct fmt::formatter<ringstep::LoopExit> {
         if (exit.reason == ringstep::ExitReason::stopped) out = fmt::format_to(out, " with code {}", exit.code);
         if (exit.reason == ringstep::ExitReason::bad_return) out = fmt::format_to(out, " {}", exit.code);
         if (exit.error != 0) out = fmt::format_to(out, " [{}]", ringstep::detail::describe_errno(exit.error));
-        return fmt::format_to(out, " after {} turn{}: {} submitted, {} completed", exit.turns, exit.turns == 1 ? "" : "s", exit.submitted,
-                              exit.completions);
+        return fmt::format_to(out, " after {} turn{}: {} submitted, {} completed", exit.turns, exit.turns == 1 ? "" : "s",
+                              exit.submitted, exit.completions);
     }
 };
 
@@ -64,8 +64,9 @@ template <>
 struct fmt::formatter<ringstep::Geometry> {
     constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
     auto format(const ringstep::Geometry& geometry, fmt::format_context& context) const {
-        return fmt::format_to(context.out(), "SQ {} x {} bytes, CQ {} x {} bytes, flags {:#x}{}", geometry.sq_entries, geometry.sqe_size,
-                              geometry.cq_entries, geometry.cqe_size, geometry.setup_flags, geometry.rewinds() ? ", rewinding" : "");
+        return fmt::format_to(context.out(), "SQ {} x {} bytes, CQ {} x {} bytes, flags {:#x}{}", geometry.sq_entries,
+                              geometry.sqe_size, geometry.cq_entries, geometry.cqe_size, geometry.setup_flags,
+                              geometry.rewinds() ? ", rewinding" : "");
     }
 };
 

@@ -61,13 +61,17 @@ public:
         const std::size_t needed = sizeof(ringstep_control) + object.state_size + options.extra_bytes;
         region_ = ring_->region();
         if (region_ && region_->size() < needed) {
-            raise(ENOSPC, "use of the ring's memory region, " + std::to_string(region_->size()) + " bytes, by loop '" + std::string(object.name) + "'",
-                  "The loop needs " + std::to_string(needed) + ". A ring has one region for good: register one that is large enough for "
-                  "every loop that will run on it.");
+            raise(ENOSPC,
+                  "use of the ring's memory region, " + std::to_string(region_->size()) + " bytes, by loop '" +
+                      std::string(object.name) + "'",
+                  "The loop needs " + std::to_string(needed) +
+                      ". A ring has one region for good: register one that is large enough for "
+                      "every loop that will run on it.");
         }
         if (!region_) region_ = RegionMemory::allocate(needed, options.huge_pages);
         // Loading comes before the registration: on a kernel without loops, that is the error to report.
-        kernel_ = std::make_unique<engine::Kernel>(object, ring_->fd(), ring_->geometry(), static_cast<std::uint32_t>(region_->size()));
+        kernel_ = std::make_unique<engine::Kernel>(object, ring_->fd(), ring_->geometry(),
+                                                   static_cast<std::uint32_t>(region_->size()));
         if (!ring_->region()) ring_->register_region(region_);
         region_->control().stop = 0;
         prime();
@@ -108,9 +112,7 @@ public:
         return run();
     }
 
-    void request_stop() noexcept {
-        set_stop(RINGSTEP_STOP_REQUESTED);
-    }
+    void request_stop() noexcept { set_stop(RINGSTEP_STOP_REQUESTED); }
 
 private:
     void set_stop(ringstep_stop_kind kind) noexcept {
@@ -118,8 +120,8 @@ private:
         waker_.wake(ring_->fd());
     }
 
-    // Kernels before 7.3 do not make a task known to io_uring when its first enter runs a loop. Registering the ring's descriptor
-    // does; failing that, an ordinary submit of nothing visible.
+    // Kernels before 7.3 do not make a task known to io_uring when its first enter runs a loop. Registering the ring's
+    // descriptor does; failing that, an ordinary submit of nothing visible.
     void prime() noexcept {
         if (!ring_->enabled() || !ring_->owned_by_this_thread() || ring_->register_ring_fd()) return;
         SubmissionQueue sq(ring_->queues());
@@ -178,8 +180,8 @@ private:
  * A loop on a ring: loaded and attached by the constructor, detached by the destructor.
  *
  * Construct it on the ring's owning thread, fill in `state()`, and call `run()`: one io_uring_enter(2) for as many requests as
- * the loop makes. The ring must outlive no particular object: the program holds on to what it needs of it. One program at a time
- * on a ring. Requests in flight when it goes stay in flight; their completions are the ring's.
+ * the loop makes. The ring must outlive no particular object: the program holds on to what it needs of it. One program at a
+ * time on a ring. Requests in flight when it goes stay in flight; their completions are the ring's.
  *
  * Needs Linux 7.1 and, to construct, CAP_BPF with CAP_PERFMON (or CAP_SYS_ADMIN).
  *
@@ -196,10 +198,11 @@ class LoopProgram {
 public:
     using state_type = typename Loop::state;
 
-    /// Loads the loop and attaches it to `ring`. Allocates and registers the memory region if the ring has none yet; a region that
-    /// is there keeps its contents, except for the state, which starts zeroed. Throws Error.
+    /// Loads the loop and attaches it to `ring`. Allocates and registers the memory region if the ring has none yet; a region
+    /// that is there keeps its contents, except for the state, which starts zeroed. Throws Error.
     explicit LoopProgram(Ring& ring, const RegionOptions& options = {})
-        : core_(std::make_unique<detail::ProgramCore>(ring, engine::Object{Loop::name, Loop::object(), sizeof(state_type)}, options)),
+        : core_(std::make_unique<detail::ProgramCore>(ring, engine::Object{Loop::name, Loop::object(), sizeof(state_type)},
+                                                      options)),
           state_(core_->region(), sizeof(ringstep_control)) {
         std::memset(static_cast<void*>(state_.get()), 0, sizeof(state_type));
     }
@@ -207,11 +210,12 @@ public:
     /// The state that application and loop share. The view stays good after the program and the ring are gone.
     [[nodiscard]] const RegionView<state_type>& state() const noexcept { return state_; }
 
-    /// Runs the loop until it stops or something stops it. On the ring's owning thread only. Never throws, and may be called again.
+    /// Runs the loop until it stops or something stops it. On the ring's owning thread only. Never throws, and may be called
+    /// again.
     LoopExit run() noexcept { return core_->run(); }
 
-    /// The same, until another thread asks for a stop: the loop ends within one wake-up. Its requests stay in flight, completions
-    /// that it did not see are in Ring::cq() or, if run() is called again, the loop's.
+    /// The same, until another thread asks for a stop: the loop ends within one wake-up. Its requests stay in flight,
+    /// completions that it did not see are in Ring::cq() or, if run() is called again, the loop's.
     LoopExit run(std::stop_token token) noexcept { return core_->run(std::move(token)); }
 
     /// Ends the run under way with ExitReason::stop_requested; if none is, the next one. Any thread, while the program lives.

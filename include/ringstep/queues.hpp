@@ -55,8 +55,8 @@ struct Geometry {
 /// One completion, by value: its slot in the CQ is free again.
 struct Completion {
     std::uint64_t user_data = 0;
-    std::int32_t result = 0;  ///< not negative: the operation's result; negative: -errno
-    std::uint32_t flags = 0;  ///< IORING_CQE_F_ flags
+    std::int32_t result = 0;      ///< not negative: the operation's result; negative: -errno
+    std::uint32_t flags = 0;      ///< IORING_CQE_F_ flags
     std::uint64_t extra[2] = {};  ///< big_cqe, with IORING_SETUP_CQE32
 
     [[nodiscard]] bool ok() const noexcept { return result >= 0; }
@@ -158,8 +158,8 @@ private:
         const std::uint32_t head = head_word.load(std::memory_order_relaxed);
         if (head == queue.word(geometry.cq_tail_offset).load(std::memory_order_acquire)) return false;
         const std::uint32_t slot = head & (geometry.cq_entries - 1);
-        const auto* cqe = reinterpret_cast<const io_uring_cqe*>(queue.rings + geometry.cqes_offset +
-                                                                std::size_t{slot} * geometry.cqe_size);
+        const auto* cqe =
+            reinterpret_cast<const io_uring_cqe*>(queue.rings + geometry.cqes_offset + std::size_t{slot} * geometry.cqe_size);
         out = {.user_data = cqe->user_data, .result = cqe->res, .flags = cqe->flags};
         if (geometry.cqe_size == 2 * sizeof(io_uring_cqe)) {
             out.extra[0] = cqe->big_cqe[0];

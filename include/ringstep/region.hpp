@@ -117,8 +117,9 @@ class RegionView {
 public:
     RegionView(std::shared_ptr<RegionMemory> memory, std::size_t offset) : memory_(std::move(memory)) {
         if (offset > memory_->size() || memory_->size() - offset < sizeof(T)) {
-            detail::raise(ENOSPC, "view of " + std::to_string(sizeof(T)) + " bytes at offset " + std::to_string(offset) +
-                                      " of a memory region of " + std::to_string(memory_->size()) + " bytes",
+            detail::raise(ENOSPC,
+                          "view of " + std::to_string(sizeof(T)) + " bytes at offset " + std::to_string(offset) +
+                              " of a memory region of " + std::to_string(memory_->size()) + " bytes",
                           "Register a larger region: see RegionOptions::extra_bytes.");
         }
         if (offset % alignof(T) != 0) {

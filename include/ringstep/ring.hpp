@@ -21,15 +21,15 @@ namespace ringstep::inline v0 {
 
 /// How to open a ring.
 struct RingOptions {
-    unsigned sq_entries = 64;  ///< rounded up to a power of two by the kernel
-    unsigned cq_entries = 0;   ///< likewise; 0: four times the SQ
-    bool cqe32 = false;        ///< completions of 32 bytes (IORING_SETUP_CQE32)
-    bool sqe128 = false;       ///< SQEs of 128 bytes (IORING_SETUP_SQE128)
-    bool clamp = false;        ///< too many entries become the most there can be, instead of an error
-    bool start_disabled = false;  ///< IORING_SETUP_R_DISABLED: the thread that calls enable() becomes the owner
-    bool register_ring_fd = true;  ///< cheaper enters; uses one of the 16 slots that a thread has
-    bool submit_all = true;  ///< a refused request does not stop those behind it from being submitted
-    bool sq_rewind = true;   ///< IORING_SETUP_SQ_REWIND where the kernel has it (Linux 7.0)
+    unsigned sq_entries = 64;                    ///< rounded up to a power of two by the kernel
+    unsigned cq_entries = 0;                     ///< likewise; 0: four times the SQ
+    bool cqe32 = false;                          ///< completions of 32 bytes (IORING_SETUP_CQE32)
+    bool sqe128 = false;                         ///< SQEs of 128 bytes (IORING_SETUP_SQE128)
+    bool clamp = false;                          ///< too many entries become the most there can be, instead of an error
+    bool start_disabled = false;                 ///< IORING_SETUP_R_DISABLED: the thread that calls enable() becomes the owner
+    bool register_ring_fd = true;                ///< cheaper enters; uses one of the 16 slots that a thread has
+    bool submit_all = true;                      ///< a refused request does not stop those behind it from being submitted
+    bool sq_rewind = true;                       ///< IORING_SETUP_SQ_REWIND where the kernel has it (Linux 7.0)
     std::chrono::milliseconds close_wait{5000};  ///< how long closing waits for cancelled requests
 };
 
@@ -58,7 +58,8 @@ class Ring {
 public:
     /// Opens a ring. Throws Error if the kernel refuses.
     explicit Ring(const RingOptions& options = {}) {
-        if (options.sq_entries == 0) detail::raise(EINVAL, "opening of a ring with no SQ entries", "Ask for one entry or more.");
+        if (options.sq_entries == 0)
+            detail::raise(EINVAL, "opening of a ring with no SQ entries", "Ask for one entry or more.");
         io_uring_params params{};
         params.cq_entries = options.cq_entries != 0 ? options.cq_entries : options.sq_entries * 4;
         params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQSIZE;
@@ -96,8 +97,8 @@ public:
     }
 
     /// The opposite: hands the ring to the caller, who closes it with io_uring_queue_exit(3). This object is closed. What
-    /// keep_alive() holds and the memory region are let go of with it, so nothing may be in flight. Throws Error (EBUSY) if there is,
-    /// or if a loop is attached.
+    /// keep_alive() holds and the memory region are let go of with it, so nothing may be in flight. Throws Error (EBUSY) if
+    /// there is, or if a loop is attached.
     [[nodiscard]] io_uring release() {
         if (has_loop() || in_flight() != 0) {
             detail::raise(EBUSY, "release of a ring that is in use", "Detach its loop and wait for its requests first.");
@@ -131,8 +132,8 @@ public:
     [[nodiscard]] SubmissionQueue sq() { return SubmissionQueue(queues()); }
 
     /**
-     * Submits what is claimed. On a ring with a loop there is no such thing: io_uring_enter(2) would run the loop and ignore what
-     * it was called for. So there it throws Error (EBUSY); use LoopProgram::run().
+     * Submits what is claimed. On a ring with a loop there is no such thing: io_uring_enter(2) would run the loop and ignore
+     * what it was called for. So there it throws Error (EBUSY); use LoopProgram::run().
      */
     Submitted submit() { return submit_and_wait(0); }
 
@@ -182,7 +183,9 @@ public:
         check(io_uring_register_files_update(&core_->native(), slot, &descriptor, 1),
               "update of registered file slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
     }
-    void unregister_files() { check(io_uring_unregister_files(&core_->native()), "unregistration of files", "None are registered."); }
+    void unregister_files() {
+        check(io_uring_unregister_files(&core_->native()), "unregistration of files", "None are registered.");
+    }
 
     /// Registers (pins) buffers, which have to outlive their use; see keep_alive(). Counts against RLIMIT_MEMLOCK.
     void register_buffers(std::span<const iovec> buffers) {
@@ -239,24 +242,24 @@ private:
         std::string advice;
         switch (result) {
             case -EINVAL:
-                advice = "SINGLE_ISSUER, DEFER_TASKRUN and NO_SQARRAY together need Linux 6.6; more than 32768 SQ or 65536 CQ entries need "
-                         "clamp, and the CQ must not be smaller than the SQ.";
+                advice =
+                    "SINGLE_ISSUER, DEFER_TASKRUN and NO_SQARRAY together need Linux 6.6; more than 32768 SQ or 65536 CQ "
+                    "entries need "
+                    "clamp, and the CQ must not be smaller than the SQ.";
                 break;
-            case -ENOSYS:
-                advice = "This kernel has no io_uring, or a seccomp filter hides it.";
-                break;
+            case -ENOSYS: advice = "This kernel has no io_uring, or a seccomp filter hides it."; break;
             case -EPERM:
             case -EACCES:
-                advice = "io_uring is switched off for this process: look at /proc/sys/kernel/io_uring_disabled, and at the seccomp profile "
-                         "of the container (Docker's default one forbids io_uring). ringstep-check tells which.";
+                advice =
+                    "io_uring is switched off for this process: look at /proc/sys/kernel/io_uring_disabled, and at the seccomp "
+                    "profile "
+                    "of the container (Docker's default one forbids io_uring). ringstep-check tells which.";
                 break;
             case -ENOMEM:
                 advice = "Out of memory, or of locked memory: ask for fewer entries or raise ulimit -l (RLIMIT_MEMLOCK).";
                 break;
             case -EMFILE:
-            case -ENFILE:
-                advice = "Out of file descriptors: raise ulimit -n (RLIMIT_NOFILE).";
-                break;
+            case -ENFILE: advice = "Out of file descriptors: raise ulimit -n (RLIMIT_NOFILE)."; break;
             default: break;
         }
         detail::raise(result,

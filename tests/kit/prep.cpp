@@ -33,7 +33,8 @@ bool prep_by_liburing(int which, io_uring_sqe* s, const prep_arguments& a) {
         case 14: io_uring_prep_close(s, a.fd); return true;
         case 15: io_uring_prep_close_direct(s, a.small); return true;
         case 16:
-            io_uring_prep_statx(s, a.fd, text, static_cast<int>(a.flags), a.more, static_cast<struct statx*>(pointer(a.address2)));
+            io_uring_prep_statx(s, a.fd, text, static_cast<int>(a.flags), a.more,
+                                static_cast<struct statx*>(pointer(a.address2)));
             return true;
         case 17: io_uring_prep_recv(s, a.fd, pointer(a.address), a.length, static_cast<int>(a.flags)); return true;
         case 18: io_uring_prep_recv_multishot(s, a.fd, pointer(a.address), a.length, static_cast<int>(a.flags)); return true;
@@ -42,8 +43,8 @@ bool prep_by_liburing(int which, io_uring_sqe* s, const prep_arguments& a) {
         case 21: io_uring_prep_recvmsg(s, a.fd, static_cast<msghdr*>(pointer(a.address)), a.flags); return true;
         case 22: io_uring_prep_sendmsg(s, a.fd, static_cast<msghdr*>(pointer(a.address)), a.flags); return true;
         case 23:
-            io_uring_prep_accept(s, a.fd, static_cast<sockaddr*>(pointer(a.address)), static_cast<socklen_t*>(pointer(a.address2)),
-                                 static_cast<int>(a.flags));
+            io_uring_prep_accept(s, a.fd, static_cast<sockaddr*>(pointer(a.address)),
+                                 static_cast<socklen_t*>(pointer(a.address2)), static_cast<int>(a.flags));
             return true;
         case 24:
             io_uring_prep_multishot_accept(s, a.fd, static_cast<sockaddr*>(pointer(a.address)),
@@ -59,8 +60,8 @@ bool prep_by_liburing(int which, io_uring_sqe* s, const prep_arguments& a) {
         case 32: io_uring_prep_cancel64(s, a.offset, static_cast<int>(a.flags)); return true;
         case 33: io_uring_prep_cancel_fd(s, a.fd, a.flags); return true;
         case 34:
-            io_uring_prep_splice(s, a.fd, static_cast<std::int64_t>(a.offset), a.fd2, static_cast<std::int64_t>(a.address), a.length,
-                                 a.flags);
+            io_uring_prep_splice(s, a.fd, static_cast<std::int64_t>(a.offset), a.fd2, static_cast<std::int64_t>(a.address),
+                                 a.length, a.flags);
             return true;
         case 35: io_uring_prep_msg_ring(s, a.fd, a.length, a.address, a.flags); return true;
         case 36: io_uring_prep_unlinkat(s, a.fd, text, static_cast<int>(a.flags)); return true;
@@ -75,11 +76,33 @@ bool prep_by_liburing(int which, io_uring_sqe* s, const prep_arguments& a) {
 
 TEST_CASE("Every prep helper writes what liburing's writes, over whatever was there") {
     const prep_arguments cases[] = {
-        {.fd = 7, .fd2 = 9, .address = 0x7f1234567890, .address2 = 0x7f0987654320, .offset = 0x123456789abcdef0,
-         .length = 0x87654321, .flags = 0x5a5a5, .more = 0x644, .small = 0x1234},
-        {.fd = -1, .fd2 = -1, .address = 0, .address2 = 0, .offset = UINT64_MAX, .length = 0, .flags = 0, .more = 0, .small = 0},
-        {.fd = INT32_MAX, .fd2 = 0, .address = UINT64_MAX, .address2 = 1, .offset = 1, .length = UINT32_MAX, .flags = 0x7fffffff,
-         .more = UINT32_MAX, .small = UINT16_MAX},
+        {.fd = 7,
+         .fd2 = 9,
+         .address = 0x7f1234567890,
+         .address2 = 0x7f0987654320,
+         .offset = 0x123456789abcdef0,
+         .length = 0x87654321,
+         .flags = 0x5a5a5,
+         .more = 0x644,
+         .small = 0x1234},
+        {.fd = -1,
+         .fd2 = -1,
+         .address = 0,
+         .address2 = 0,
+         .offset = UINT64_MAX,
+         .length = 0,
+         .flags = 0,
+         .more = 0,
+         .small = 0},
+        {.fd = INT32_MAX,
+         .fd2 = 0,
+         .address = UINT64_MAX,
+         .address2 = 1,
+         .offset = 1,
+         .length = UINT32_MAX,
+         .flags = 0x7fffffff,
+         .more = UINT32_MAX,
+         .small = UINT16_MAX},
     };
     for (const auto& arguments : cases) {
         int which = 0;

@@ -35,7 +35,10 @@ protected:
 class RingCore {
 public:
     explicit RingCore(const io_uring& native, const io_uring_params& params, std::chrono::milliseconds close_wait)
-        : native_(native), close_wait_(close_wait), owner_(::gettid()), enabled_((params.flags & IORING_SETUP_R_DISABLED) == 0) {
+        : native_(native),
+          close_wait_(close_wait),
+          owner_(::gettid()),
+          enabled_((params.flags & IORING_SETUP_R_DISABLED) == 0) {
         Geometry& geometry = queues_.geometry;
         geometry.sq_entries = params.sq_entries;
         geometry.cq_entries = params.cq_entries;
@@ -90,11 +93,12 @@ public:
     }
 
     /// One io_uring_enter(2). Returns as the system call does, with -errno for an error.
-    [[nodiscard]] int enter(unsigned to_submit, unsigned min_complete, unsigned flags) noexcept {
+    [[nodiscard]] int enter(unsigned to_submit, unsigned min_complete, unsigned flags) const noexcept {
         // A registered index means a ring of the calling thread's: on another thread it could be another ring.
         if (registered_index_ < 0 || owner_ != cached_thread_id()) return enter_by(fd(), to_submit, min_complete, flags);
         const int result = enter_by(registered_index_, to_submit, min_complete, flags | IORING_ENTER_REGISTERED_RING);
-        if (result == -EINVAL && !owned_by_this_thread()) return enter_by(fd(), to_submit, min_complete, flags);  // after a fork
+        if (result == -EINVAL && !owned_by_this_thread())
+            return enter_by(fd(), to_submit, min_complete, flags);  // after a fork
         return result;
     }
 
@@ -107,7 +111,8 @@ public:
         if (queues_.geometry.rewinds()) {
             const auto left = claimed - static_cast<unsigned>(taken);
             const std::size_t size = queues_.geometry.sqe_size;
-            if (taken > 0 && left > 0) std::memmove(queues_.sqes, queues_.sqes + static_cast<unsigned>(taken) * size, left * size);
+            if (taken > 0 && left > 0)
+                std::memmove(queues_.sqes, queues_.sqes + static_cast<unsigned>(taken) * size, left * size);
             *queues_.claimed = left;
         }
         return taken;
@@ -203,7 +208,8 @@ private:
             (void)io_uring_register_sync_cancel(&native_, &cancel);
             (void)enter(0, 0, IORING_ENTER_GETEVENTS);
             Completion completion;
-            while (CompletionQueue(queues_).pop(completion)) {}
+            while (CompletionQueue(queues_).pop(completion)) {
+            }
             if (in_flight() == 0) return true;
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         } while (clock::now() < deadline);

@@ -16,9 +16,9 @@ namespace ringstep::inline v0::detail {
  * Gets a thread that waits in io_uring_enter() to run its loop's next turn, from any other thread and without leaving a trace.
  *
  * A message with data (IORING_MSG_DATA) would not do: it counts as one completion, and the kernel does not wake a thread that
- * waits for several because of one; besides, it would lie in the CQ for everybody to see. A message that passes a file descriptor
- * is carried out by the receiving thread, which has to wake up for it. This one names no slot to put the file into, so
- * nothing but the waking comes of it.
+ * waits for several because of one; besides, it would lie in the CQ for everybody to see. A message that passes a file
+ * descriptor is carried out by the receiving thread, which has to wake up for it. This one names no slot to put the file into,
+ * so nothing but the waking comes of it.
  *
  * One for a process, made before it is needed: a stop must not fail because there is no descriptor left.
  */
@@ -55,7 +55,8 @@ private:
     void open() {
         io_uring fresh{};
         int result = io_uring_queue_init(2, &fresh, 0);
-        if (result < 0) raise(result, "opening of the ring that wakes up waiting loops", "Descriptors may have run out (ulimit -n).");
+        if (result < 0)
+            raise(result, "opening of the ring that wakes up waiting loops", "Descriptors may have run out (ulimit -n).");
         const int event = ::eventfd(0, EFD_CLOEXEC);  // some file, to pass
         result = event >= 0 ? io_uring_register_files(&fresh, &event, 1) : -errno;
         if (event >= 0) ::close(event);

@@ -51,7 +51,9 @@ public:
     /// Puts the loop on the ring. Once in the life of this object: the kernel before 7.1.5 is corrupted by a second time.
     void attach(const std::shared_ptr<detail::RingCore>& ring) {
         const detail::LibbpfDiagnostics diagnostics;
-        if (attached_once_) detail::raise(EBUSY, "second attach of loop '" + name_ + "'", "A program is attached once; make another LoopProgram.");
+        if (attached_once_)
+            detail::raise(EBUSY, "second attach of loop '" + name_ + "'",
+                          "A program is attached once; make another LoopProgram.");
         attached_once_ = true;
         link_.reset(bpf_map__attach_struct_ops(map_));
         if (!link_) {
@@ -94,7 +96,8 @@ private:
         object_.reset(bpf_object__open_mem(object.elf.data(), object.elf.size(), &options));
         if (!object_) {
             detail::raise(errno, "opening of the compiled loop '" + name_ + "'",
-                          "The object is damaged, or was compiled by a clang that libbpf " + std::string(libbpf_version_string()) +
+                          "The object is damaged, or was compiled by a clang that libbpf " +
+                              std::string(libbpf_version_string()) +
                               " does not understand. libbpf says: " + diagnostics.text());
         }
         map_ = bpf_object__find_map_by_name(object_.get(), name_.c_str());
@@ -108,15 +111,17 @@ private:
         std::size_t size = 0;
         auto* const ops = static_cast<OpsImage*>(bpf_map__initial_value(map_, &size));
         if (ops == nullptr || size < offsetof(OpsImage, ring_fd) + sizeof ops->ring_fd) {
-            detail::raise(EINVAL, "setting of the ring of loop '" + name_ + "'", "The object was not built with ringstep's kit.");
+            detail::raise(EINVAL, "setting of the ring of loop '" + name_ + "'",
+                          "The object was not built with ringstep's kit.");
         }
         ops->ring_fd = static_cast<std::uint32_t>(ring_fd);
 
         auto& frozen = find_geometry();
         if (frozen.abi != RINGSTEP_ABI_VERSION) {
             detail::raise(EPROTO, "loading of loop '" + name_ + "'",
-                          "It was compiled with another version of the kit (its interface is number " + std::to_string(frozen.abi) +
-                              ", the library's is " + std::to_string(RINGSTEP_ABI_VERSION) + "): compile both from one release.");
+                          "It was compiled with another version of the kit (its interface is number " +
+                              std::to_string(frozen.abi) + ", the library's is " + std::to_string(RINGSTEP_ABI_VERSION) +
+                              "): compile both from one release.");
         }
         if (frozen.state_size != object.state_size) {
             detail::raise(EPROTO, "loading of loop '" + name_ + "'",
@@ -150,7 +155,8 @@ private:
                       "The object was not built with ringstep's kit, or without debug information (-g).");
     }
 
-    [[noreturn, gnu::cold, gnu::noinline]] void not_loaded(int result, const char* verifier_log, const std::string& diagnostics) const {
+    [[noreturn, gnu::cold, gnu::noinline]] void not_loaded(int result, const char* verifier_log,
+                                                           const std::string& diagnostics) const {
         std::string advice;
         std::string log = verifier_log;
         // Where the verifier was not even asked, the errno says little: libbpf has several for a kernel without loops.
@@ -165,15 +171,19 @@ private:
         detail::raise(result, "loading of loop '" + name_ + "' into the kernel", std::move(advice), std::move(log));
     }
 
-    [[noreturn, gnu::cold, gnu::noinline]] void not_attached(int error, const detail::RingCore& ring, const std::string& diagnostics) const {
+    [[noreturn, gnu::cold, gnu::noinline]] void not_attached(int error, const detail::RingCore& ring,
+                                                             const std::string& diagnostics) const {
         const unsigned flags = ring.geometry().setup_flags;
         std::string advice;
         if (error == EOPNOTSUPP && (flags & IORING_SETUP_SQPOLL) != 0) {
-            advice = "The ring polls its SQ from a kernel thread (IORING_SETUP_SQPOLL), which loops cannot run on: open it without.";
+            advice =
+                "The ring polls its SQ from a kernel thread (IORING_SETUP_SQPOLL), which loops cannot run on: open it without.";
         } else if (error == EOPNOTSUPP && (flags & IORING_SETUP_IOPOLL) != 0) {
             advice = "The ring polls for completions (IORING_SETUP_IOPOLL), which loops cannot run on: open it without.";
         } else if (error == EOPNOTSUPP) {
-            advice = "The ring has to be opened with IORING_SETUP_DEFER_TASKRUN and IORING_SETUP_SINGLE_ISSUER, as ringstep::Ring does.";
+            advice =
+                "The ring has to be opened with IORING_SETUP_DEFER_TASKRUN and IORING_SETUP_SINGLE_ISSUER, as ringstep::Ring "
+                "does.";
         } else if (error == EBUSY) {
             advice = "The ring has a loop already: destroy that LoopProgram first.";
         } else if (error == EBADF) {

@@ -42,7 +42,13 @@ struct Answer {
 inline constexpr std::array<std::string_view, 5> config_options = {
     "CONFIG_IO_URING", "CONFIG_DEBUG_INFO_BTF", "CONFIG_IO_URING_BPF_OPS", "CONFIG_BPF_SYSCALL", "CONFIG_BPF_JIT",
 };
-enum class ConfigOption : std::uint8_t { io_uring, debug_info_btf, io_uring_bpf_ops, bpf_syscall, bpf_jit };
+enum class ConfigOption : std::uint8_t {
+    io_uring,
+    debug_info_btf,
+    io_uring_bpf_ops,
+    bpf_syscall,
+    bpf_jit
+};
 
 /// A configuration file, as far as it matters here.
 struct KernelConfig {
@@ -79,7 +85,12 @@ struct Trial {
 };
 
 /// Numbers, as in linux/capability.h.
-enum class Capability : unsigned { ipc_lock = 14, sys_admin = 21, perfmon = 38, bpf = 39 };
+enum class Capability : unsigned {
+    ipc_lock = 14,
+    sys_admin = 21,
+    perfmon = 38,
+    bpf = 39
+};
 
 /// Capabilities of the calling thread.
 struct Capabilities {

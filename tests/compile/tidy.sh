@@ -1,0 +1,28 @@
+#!/bin/sh
+# clang-tidy over the public headers, used as an application uses them, and over the examples.
+# Usage: tidy.sh REPO BUILD
+set -eu
+repo=$1
+build=$2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+tidy=$(command -v clang-tidy-19 || command -v clang-tidy)
+includes="-I$repo/include $(find "$build" -type d -path '*/loops/*/include' -printf '-isystem %p ')"
+cp "$repo/.clang-tidy" "$dir/"
+cat >"$dir/use.cpp" <<'END'
+#include <ringstep/format.hpp>
+#include <ringstep/loops/copy_file.hpp>
+#include <ringstep/loops/nop_chain.hpp>
+#include <ringstep/ringstep.hpp>
+#include <ringstep/support.hpp>
+
+int main() {
+    ringstep::Ring ring;
+    ringstep::LoopProgram<ringstep::loops::nop_chain> program(ring);
+    const ringstep::LoopExit exit = program.run(std::stop_token{});
+    for (const auto& completion : ring.cq()) fmt::print("{} {}\n", completion, exit);
+    return program.state().load(&ringstep_nop_chain::total) != 0 ? 1 : 0;
+}
+END
+# shellcheck disable=SC2086 # a list of options
+"$tidy" --quiet "$dir/use.cpp" "$repo"/examples/*/*.cpp -- -std=c++20 $includes

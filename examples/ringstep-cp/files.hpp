@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// Files: opening source and destination, carrying attributes over.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+// One file that cannot be copied. Others may be.
+class CopyFailure : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+[[noreturn]] inline void fail_with_errno(const std::string& what, int error = errno) {
+    throw CopyFailure(fmt::format("{}: {}", what, std::generic_category().message(error)));
+}
+
+class Descriptor {
+public:
+    explicit Descriptor(int fd = -1) noexcept : fd_(fd) {}
+    Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    Descriptor& operator=(Descriptor&& other) noexcept {
+        std::swap(fd_, other.fd_);
+        return *this;
+    }
+    ~Descriptor() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    [[nodiscard]] int get() const noexcept { return fd_; }
+    [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
+
+private:
+    int fd_;
+};
+
+inline struct stat status_of(const Descriptor& file, const std::string& path) {
+    struct stat status{};
+    if (::fstat(file.get(), &status) < 0) fail_with_errno(fmt::format("cannot look at '{}'", path));
+    return status;
+}
+
+inline bool same_file(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+
+inline Descriptor open_source(const std::string& path) {
+    Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!file) fail_with_errno(fmt::format("cannot open '{}'", path));
+    if (S_ISDIR(status_of(file, path).st_mode))
+        throw CopyFailure(fmt::format("'{}' is a directory, and directories are not copied", path));
+    return file;
+}
+
+// A destination, and whether it is this copy that has brought it into being. If it has, and keep() is not called, it goes
+// again.
+class Destination {
+public:
+    // Opens or creates it; nothing of an existing one is touched yet.
+    Destination(std::string path, const std::string& source_path, const struct stat& source, bool force)
+        : path_(std::move(path)) {
+        const mode_t mode = source.st_mode & 0777;
+        constexpr int create = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+        file_ = Descriptor{::open(path_.c_str(), create, mode)};
+        created_ = static_cast<bool>(file_);
+        if (!file_ && errno == EEXIST) {
+            struct stat existing{};
+            const bool found = ::stat(path_.c_str(), &existing) == 0;
+            if (!found && errno == ENOENT) throw CopyFailure(fmt::format("'{}' is a symbolic link that leads nowhere", path_));
+            if (found && same_file(existing, source))
+                throw CopyFailure(fmt::format("'{}' and '{}' are the same file", source_path, path_));
+            if (found && S_ISDIR(existing.st_mode)) throw CopyFailure(fmt::format("'{}' is a directory", path_));
+            file_ = Descriptor{::open(path_.c_str(), O_WRONLY | O_CLOEXEC)};
+            if (!file_ && force && ::unlink(path_.c_str()) == 0) {
+                file_ = Descriptor{::open(path_.c_str(), create, mode)};
+                created_ = static_cast<bool>(file_);
+            }
+        }
+        if (!file_) fail_with_errno(fmt::format("cannot open '{}' for writing", path_));
+    }
+
+    Destination(const Destination&) = delete;
+    Destination& operator=(const Destination&) = delete;
+    ~Destination() {
+        if (created_ && !kept_) remove();
+    }
+
+    [[nodiscard]] const Descriptor& file() const noexcept { return file_; }
+    [[nodiscard]] bool created() const noexcept { return created_; }
+    void keep() noexcept { kept_ = true; }
+
+    // Waits until it is on the disk, its name included.
+    void sync() const {
+        if (::fsync(file_.get()) < 0) fail_with_errno(fmt::format("cannot sync '{}'", path_));
+        if (!created_) return;
+        const std::size_t slash = path_.rfind('/');
+        const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
+        const Descriptor directory{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+        if (!directory || ::fsync(directory.get()) < 0) fail_with_errno(fmt::format("cannot sync '{}'", folder));
+    }
+
+private:
+    // Only if the name still means the file that was created.
+    void remove() noexcept {
+        struct stat mine{};
+        struct stat there{};
+        if (::fstat(file_.get(), &mine) == 0 && ::lstat(path_.c_str(), &there) == 0 && same_file(mine, there))
+            ::unlink(path_.c_str());
+    }
+
+    std::string path_;
+    Descriptor file_;
+    bool created_ = false;
+    bool kept_ = false;
+};
+
+// Mode, owner where permitted, extended attributes where the destination has them, times.
+inline void copy_attributes(const Descriptor& from, const struct stat& source, const Descriptor& to, const std::string& path) {
+    mode_t mode = source.st_mode & 07777;
+    if (::fchown(to.get(), source.st_uid, source.st_gid) < 0) {
+        if (errno != EPERM) fail_with_errno(fmt::format("cannot set the owner of '{}'", path));
+        mode &= 0777;  // set-id bits say "run as the owner", who is another one now
+    }
+
+    std::vector<char> names(static_cast<std::size_t>(std::max<ssize_t>(0, ::flistxattr(from.get(), nullptr, 0))));
+    const ssize_t length = names.empty() ? 0 : ::flistxattr(from.get(), names.data(), names.size());
+    std::string_view rest(names.data(), static_cast<std::size_t>(std::max<ssize_t>(0, length)));
+    std::vector<char> value;
+    while (!rest.empty()) {
+        const std::string name(rest.substr(0, rest.find('\0')));
+        rest.remove_prefix(std::min(rest.size(), name.size() + 1));
+        const ssize_t size = ::fgetxattr(from.get(), name.c_str(), nullptr, 0);
+        if (size < 0) continue;
+        value.resize(static_cast<std::size_t>(size));
+        if (::fgetxattr(from.get(), name.c_str(), value.data(), value.size()) != size) continue;
+        if (::fsetxattr(to.get(), name.c_str(), value.data(), value.size(), 0) < 0 && errno != ENOTSUP && errno != EPERM) {
+            fail_with_errno(fmt::format("cannot set the attribute {} of '{}'", name, path));
+        }
+    }
+
+    if (::fchmod(to.get(), mode) < 0) fail_with_errno(fmt::format("cannot set the mode of '{}'", path));
+    const std::array times = {source.st_atim, source.st_mtim};
+    if (::futimens(to.get(), times.data()) < 0) fail_with_errno(fmt::format("cannot set the times of '{}'", path));
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+// ringstep-cp: cp for files, with the reading and writing done by a loop in the kernel.
+#include <ringstep/format.hpp>
+#include <ringstep/loops/copy_file.hpp>
+#include <ringstep/loops/copy_format.hpp>
+#include <ringstep/ringstep.hpp>
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+
+#include "files.hpp"
+#include "options.hpp"
+#include "progress_bar.hpp"
+#include "units.hpp"
+
+namespace {
+
+// SIGINT, SIGTERM and SIGHUP as a stop token. The signals are blocked everywhere and waited for by a thread, so there is no
+// moment between looking and entering the kernel in which one could get lost. A second one ends the process at once.
+class Signals {
+public:
+    Signals() {
+        sigset_t set;
+        sigemptyset(&set);
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
+        pthread_sigmask(SIG_BLOCK, &set, nullptr);
+        std::thread([set, source = source_, received = received_]() mutable {
+            int signal = 0;
+            if (sigwait(&set, &signal) != 0) return;
+            received->store(signal);
+            source.request_stop();
+            if (sigwait(&set, &signal) == 0) std::_Exit(exit_signal + signal);
+        }).detach();
+    }
+
+    [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
+    [[nodiscard]] int received() const { return received_->load(); }
+
+private:
+    std::stop_source source_;
+    std::shared_ptr<std::atomic<int>> received_ = std::make_shared<std::atomic<int>>(0);
+};
+
+struct Totals {
+    std::uint64_t files = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t holes = 0;
+    std::uint64_t hole_bytes = 0;
+    std::uint64_t turns = 0;
+    std::uint64_t requests = 0;
+    std::uint64_t enters = 0;
+    std::uint64_t system_calls = 0;
+    double seconds = 0;
+
+    void add(const ringstep::CopyResult& result, double took) {
+        ++files;
+        bytes += result.bytes;
+        holes += result.holes;
+        hole_bytes += result.hole_bytes;
+        turns += result.exit.turns;
+        requests += result.exit.submitted;
+        enters += result.enters;
+        system_calls += result.system_calls;
+        seconds += took;
+    }
+
+    void print() const {
+        fmt::print("files           {}\n", files);
+        fmt::print("bytes           {}\n", bytes);
+        fmt::print("holes           {} ({} bytes)\n", holes, hole_bytes);
+        fmt::print("seconds         {:.3f}\n", seconds);
+        fmt::print("rate            {}/s\n", human_bytes(seconds > 0 ? static_cast<double>(bytes) / seconds : 0.0));
+        fmt::print("engine          kernel\n");
+        fmt::print("turns           {}\n", turns);
+        fmt::print("requests        {}\n", requests);
+        fmt::print("io_uring_enter  {}\n", enters);
+        fmt::print("system calls    {}\n", system_calls);
+    }
+};
+
+std::string explain(const ringstep::CopyResult& result, const Options& options) {
+    if (result.operation == ringstep::CopyOperation::set_up && result.error == EINVAL && options.copy.direct) {
+        return fmt::format(
+            "no direct I/O: both file systems have to support it, and the block size, {} bytes, has to be a multiple of what "
+            "they "
+            "align to (512 or 4096)",
+            options.copy.block_size);
+    }
+    return fmt::format("{}", result);
+}
+
+class Copier {
+public:
+    Copier(const Options& options, const Signals& signals)
+        : options_(options),
+          signals_(signals),
+          ring_({.sq_entries = options.copy.queue_depth, .cq_entries = 2 * options.copy.queue_depth}),
+          copy_(ring_, options.copy) {}
+
+    void copy(const std::string& from, const std::string& to) {
+        const Descriptor source = open_source(from);
+        const struct stat status = status_of(source, from);
+        if (options_.no_clobber && ::faccessat(AT_FDCWD, to.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+            if (options_.verbose) fmt::print("'{}' is there already\n", to);
+            return;
+        }
+        Destination destination{to, from, status, options_.force};
+        empty(destination, to);
+
+        const auto begin = std::chrono::steady_clock::now();
+        const ringstep::CopyResult result = run(source, destination, from);
+        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        if (!result.ok()) {
+            throw CopyFailure(
+                fmt::format("'{}' to '{}': {}. {}", from, to, explain(result, options_),
+                            destination.created() ? "The destination is removed" : "The destination is incomplete"));
+        }
+        if (options_.preserve) copy_attributes(source, status, destination.file(), to);
+        if (options_.fsync) destination.sync();
+        destination.keep();
+        totals_.add(result, seconds);
+        if (options_.verbose) fmt::print("'{}' -> '{}' ({})\n", from, to, human_bytes(result.size));
+    }
+
+    [[nodiscard]] const Totals& totals() const { return totals_; }
+
+private:
+    // An old content's end must not survive a copy that fails half-way.
+    static void empty(const Destination& destination, const std::string& path) {
+        const struct stat status = status_of(destination.file(), path);
+        if (!S_ISREG(status.st_mode) || status.st_size == 0) return;
+        if (::ftruncate(destination.file().get(), 0) < 0) fail_with_errno(fmt::format("cannot truncate '{}'", path));
+    }
+
+    ringstep::CopyResult run(const Descriptor& source, const Destination& destination, const std::string& name) {
+        std::optional<ProgressBar> bar;
+        if (!options_.quiet && ProgressBar::wanted()) bar.emplace(copy_, std::filesystem::path(name).filename().string());
+        ringstep::CopyResult result = copy_.run(source.get(), destination.file().get(), signals_.token());
+        // Stopping and continuing (Ctrl-Z) interrupts the loop, too.
+        while (result.resumable() && !signals_.token().stop_requested()) result = copy_.resume(signals_.token());
+        copy_.abandon();  // if it was stopped
+        return result;
+    }
+
+    const Options& options_;
+    const Signals& signals_;
+    ringstep::Ring ring_;
+    ringstep::FileCopy copy_;
+    Totals totals_;
+};
+
+int report(const std::string& message) {
+    fmt::print(stderr, "ringstep-cp: {}\n", message);
+    return exit_failed;
+}
+
+int run(const Options& options) {
+    namespace fs = std::filesystem;
+    std::error_code ignored;
+    const bool into_directory = fs::is_directory(options.destination, ignored);
+    if (options.sources.size() > 1 && !into_directory) {
+        report(fmt::format("there are {} sources, but '{}' is not a directory", options.sources.size(), options.destination));
+        return exit_usage;
+    }
+
+    const Signals signals;
+    std::optional<Copier> copier;
+    try {
+        copier.emplace(options, signals);
+    } catch (const ringstep::Error& error) {
+        report(fmt::format("loops are not available here: {}", error));
+        return exit_unavailable;
+    }
+
+    int status = exit_ok;
+    for (const std::string& source : options.sources) {
+        if (signals.received() != 0) break;
+        try {
+            const std::string to =
+                into_directory ? (fs::path(options.destination) / fs::path(source).filename()).string() : options.destination;
+            copier->copy(source, to);
+        } catch (const CopyFailure& failure) {
+            status = report(failure.what());
+        }
+    }
+    if (options.stats) copier->totals().print();
+    return signals.received() != 0 ? exit_signal + signals.received() : status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+    int status = exit_ok;
+    const std::optional<Options> options = parse_options(argc, argv, status);
+    return options ? run(*options) : status;
+} catch (const std::exception& error) {
+    return report(error.what());
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// What ringstep-cp was asked to do.
+#pragma once
+
+#include <ringstep/loops/copy_file.hpp>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+// What runs the loop. `automatic` takes the best one there is.
+enum class Engine { automatic, kernel };
+
+enum ExitStatus : int {
+    exit_ok = 0,
+    exit_failed = 1,
+    exit_usage = 2,
+    exit_unavailable = 3,
+    exit_signal = 128,  // and the signal's number
+};
+
+struct Options {
+    std::vector<std::string> sources;
+    std::string destination;
+    bool force = false;
+    bool no_clobber = false;
+    bool preserve = false;
+    bool fsync = false;
+    bool stats = false;
+    bool verbose = false;
+    bool quiet = false;
+    Engine engine = Engine::automatic;
+    ringstep::CopyOptions copy;
+};
+
+// The options, or the status to exit with: after --help, or after a mistake that has been reported.
+inline std::optional<Options> parse_options(int argc, char** argv, int& status) {
+    Options options;
+    std::vector<std::string> paths;
+    bool registered = false;
+
+    CLI::App app{"Copies files by an io_uring loop that runs in the kernel: one system call reads and writes a whole file.",
+                 "ringstep-cp"};
+    app.usage("Usage: ringstep-cp [OPTIONS] SOURCE DEST\n       ringstep-cp [OPTIONS] SOURCE... DIRECTORY");
+    app.footer(
+        "Sizes take the suffixes K, M and G (powers of 1024).\n"
+        "\n"
+        "An existing DEST is overwritten. If a copy fails, a DEST that was created by it is removed again.\n"
+        "\n"
+        "Exit status:\n"
+        "  0        all is copied\n"
+        "  1        something was not\n"
+        "  2        wrong usage\n"
+        "  3        loops are not available here: Linux 7.1 and the right to load BPF programs are needed\n"
+        "  128 + n  ended by signal n (130: Ctrl-C)");
+
+    app.add_option("PATH", paths, "Files to copy, and where to")->required()->expected(2, -1)->option_text("SOURCE... DEST");
+    auto* force =
+        app.add_flag("-f,--force", options.force, "If DEST cannot be opened for writing, remove it and make a new one");
+    app.add_flag("-n,--no-clobber", options.no_clobber, "Leave an existing DEST alone")->excludes(force)->option_text(" ");
+    app.add_flag("-p,--preserve", options.preserve,
+                 "Keep mode, times, extended attributes and, where permitted, owner and group");
+    app.add_option("--queue-depth", options.copy.queue_depth,
+                   fmt::format("Blocks under way at once, 1 to {} (32)", RINGSTEP_COPY_SLOTS))
+        ->check(CLI::Range(1, RINGSTEP_COPY_SLOTS))
+        ->option_text("N");
+    app.add_option("--block-size", options.copy.block_size, "Bytes in one read or write (128K)")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 30))
+        ->option_text("SIZE");
+    app.add_flag("--direct", options.copy.direct, "Go past the page cache (O_DIRECT)");
+    app.add_option(
+           "--sparse", options.copy.sparse,
+           "Holes stay holes: auto (where SOURCE takes up less than its size), always (look for holes in any case), never")
+        ->transform(CLI::CheckedTransformer(
+            std::vector<std::pair<std::string, ringstep::SparseCopy>>{{"auto", ringstep::SparseCopy::automatic},
+                                                                      {"always", ringstep::SparseCopy::always},
+                                                                      {"never", ringstep::SparseCopy::never}}))
+        ->option_text("WHEN");
+    app.add_flag("--registered", registered, "Register files and buffers with the ring");
+    app.add_flag("--fsync", options.fsync, "Wait until DEST is on the disk");
+    app.add_option("--engine", options.engine, "What runs the loop: auto, kernel")
+        ->transform(CLI::CheckedTransformer(
+            std::vector<std::pair<std::string, Engine>>{{"auto", Engine::automatic}, {"kernel", Engine::kernel}}))
+        ->option_text("ENGINE");
+    app.add_flag("--stats", options.stats, "Print counts afterwards: bytes, rate, turns of the loop, system calls");
+    auto* verbose = app.add_flag("-v,--verbose", options.verbose, "Say what is copied");
+    app.add_flag("-q,--quiet", options.quiet, "No progress bar, which is otherwise shown on a terminal")
+        ->excludes(verbose)
+        ->option_text(" ");
+    force->option_text(" ");
+    verbose->option_text(" ");
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        status = app.exit(error) == 0 ? exit_ok : exit_usage;
+        return std::nullopt;
+    }
+    options.copy.registered_files = registered;
+    options.copy.registered_buffers = registered;
+    options.destination = paths.back();
+    paths.pop_back();
+    options.sources = std::move(paths);
+    return options;
+}

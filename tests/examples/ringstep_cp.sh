@@ -1,0 +1,275 @@
+#!/bin/bash
+# ringstep-cp from the outside. Usage: ringstep_cp.sh PROGRAM, as root, on a kernel with loops.
+set -u
+cp=$1
+dir=$(mktemp -d /tmp/ringstep-cp.XXXXXX)
+trap 'umount -q "$dir/small" "$dir/ext4" 2>/dev/null; rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+failures=0
+
+fail() {
+	echo "FAILED: $*" >&2
+	failures=$((failures + 1))
+}
+
+# check WHAT COMMAND…: the command has to succeed.
+check() {
+	local what=$1
+	shift
+	"$@" || fail "$what: $*"
+}
+
+# run STATUS ARGUMENTS…: runs ringstep-cp; its output goes to the files out and err.
+run() {
+	local wanted=$1 status
+	shift
+	"$cp" "$@" >out 2>err
+	status=$?
+	[ $status = "$wanted" ] || fail "ringstep-cp $*: exit status $status instead of $wanted: $(cat out err)"
+}
+
+says() {
+	grep -qF -- "$2" "$1" || fail "no '$2' in: $(cat "$1")"
+}
+
+silent() {
+	[ ! -s out ] && [ ! -s err ] || fail "not silent: $(cat out err)"
+}
+
+missing() {
+	[ ! -e "$1" ] || fail "$1 exists"
+}
+
+head -c 5000000 /dev/urandom >a
+head -c 70001 /dev/urandom >b
+: >empty
+
+# One file, an empty one, several; nothing is said in a pipe or file.
+run 0 a a1
+silent
+check "content" cmp a a1
+run 0 empty empty1
+check "empty" test -f empty1 -a ! -s empty1
+mkdir d
+run 0 a b empty d
+silent
+check "into a directory" cmp a d/a
+check "into a directory" cmp b d/b
+check "into a directory" test -e d/empty
+run 0 b d
+check "one into a directory" cmp b d/b
+run 0 a b d/
+check "directory with a slash" cmp a d/a
+echo "old content that is longer than b" >old
+cat a >>old
+run 0 b old
+check "a shorter one over a longer one" cmp b old
+
+# Options of the copy.
+for options in "--queue-depth 1 --block-size 512" "--queue-depth 256 --block-size 1M" "--block-size 4k" "--direct" "--direct --block-size 8K" \
+	"--registered" "--registered --direct" "--sparse always" "--sparse never" "--engine kernel" "--engine auto" "--fsync" "-q"; do
+	rm -f x
+	# shellcheck disable=SC2086 # a list of options
+	run 0 $options a x
+	check "$options" cmp a x
+done
+
+# Sparse files.
+truncate -s 50M holes
+printf 'data' | dd of=holes bs=1 seek=30000000 conv=notrunc 2>/dev/null
+run 0 --stats holes holes1
+check "sparse" cmp holes holes1
+check "sparse: blocks" test "$(stat -c %b holes1)" -le $(($(stat -c %b holes) + 16))
+says out "holes           2 ("
+run 0 --sparse never holes holes2
+check "not sparse" cmp holes holes2
+check "not sparse: blocks" test "$(stat -c %b holes2)" -ge 97000
+rm holes holes1 holes2
+
+# What it says.
+run 0 -v a b d
+says out "'a' -> 'd/a' (4.8 MiB)"
+says out "'b' -> 'd/b'"
+run 0 --stats a b d
+says out "files           2"
+says out "bytes           5070001"
+says out "io_uring_enter  2"
+says out "system calls    12"
+says out "engine          kernel"
+
+# System calls, counted from outside.
+strace -f -o trace "$cp" a x || fail "strace"
+# Waits for completions, that is: taking the loop off the ring wakes up whoever may be running it, by another ring.
+check "one io_uring_enter" test "$(grep -c 'io_uring_enter(.*IORING_ENTER_GETEVENTS' trace)" = 1
+check "no other way of copying" sh -c '! grep -qE "p?(read|write)v?(64)?\([0-9]+, .*[0-9]{4,}\) = [0-9]{5,}|copy_file_range|sendfile" trace'
+
+# Modes, owners, times, attributes.
+head -c 1000 /dev/urandom >m
+chmod 4751 m
+chown 1234:5678 m
+touch -d '2001-02-03 04:05:06.789012345' m
+python3 -c 'import os; os.setxattr("m", "user.note", b"hello")' || fail "no extended attributes here"
+(umask 027 && run 0 m m1)
+check "mode without -p" test "$(stat -c %a m1)" = 750
+check "owner without -p" test "$(stat -c %u m1)" = 0
+run 0 -p m m2
+check "mode, owner, times with -p" test "$(stat -c '%a %u %g %y' m2)" = "$(stat -c '%a %u %g %y' m)"
+check "attributes with -p" python3 -c 'import os, sys; sys.exit(os.getxattr("m2", "user.note") != b"hello")'
+check "none without" python3 -c 'import os, sys; sys.exit(os.listxattr("m1") != [])'
+run 0 -p m m1
+check "-p over an existing one" test "$(stat -c '%a %u %g %y' m1)" = "$(stat -c '%a %u %g %y' m)"
+
+# -n and -f.
+echo mine >mine
+run 0 -n a mine
+silent
+check "-n" test "$(cat mine)" = mine
+run 0 -n -v a mine
+says out "'mine' is there already"
+run 0 -n a new
+check "-n, and nothing there" cmp a new
+/bin/cp /bin/sleep busy
+./busy 60 &
+sleeper=$!
+run 1 a busy
+says err "cannot open 'busy' for writing: Text file busy"
+check "still there" cmp busy /bin/sleep
+run 0 -f a busy
+check "-f" cmp a busy
+kill $sleeper
+wait $sleeper 2>/dev/null
+
+# Refusals: nothing is created, nothing is changed.
+sum=$(md5sum a)
+run 1 a a
+says err "'a' and 'a' are the same file"
+ln a hard
+ln -s a soft
+run 1 a hard
+run 1 a soft
+run 1 hard a
+check "the source is as it was" test "$sum" = "$(md5sum a)"
+run 1 d x1
+says err "'d' is a directory, and directories are not copied"
+missing x1
+run 1 nothing x1
+says err "cannot open 'nothing': No such file or directory"
+missing x1
+run 1 a nowhere/x1
+says err "cannot open 'nowhere/x1' for writing: No such file or directory"
+ln -s nowhere/x1 dangling
+run 1 a dangling
+says err "'dangling' is a symbolic link that leads nowhere"
+mkdir d/sub && mkdir sub && mkdir d/m3 && touch m3
+run 1 m3 d
+says err "'d/m3' is a directory"
+run 1 a nothing b d
+check "the others are copied" cmp b d/b
+
+# Usage.
+for arguments in "" "a" "a b x1" "--queue-depth 0 a x1" "--queue-depth 257 a x1" "--queue-depth x a x1" "--block-size 0 a x1" "--block-size 12Q a x1" \
+	"--sparse maybe a x1" "--engine steam a x1" "-n -f a x1" "-q -v a x1" "--nonsense a x1"; do
+	# shellcheck disable=SC2086
+	run 2 $arguments
+	missing x1
+done
+run 0 --help
+says out "Exit status:"
+
+# Failures: the offset, the exit status, and what becomes of the destination.
+mkdir small
+mount -t tmpfs -o size=1M small small
+run 1 --queue-depth 1 a small/x
+says err "'a' to 'small/x': writing at offset 1048576 failed: No space left on device (errno 28). The destination is removed"
+missing small/x
+echo old >small/x
+run 1 a small/x
+says err "The destination is incomplete"
+check "not created, so not removed" test -e small/x
+umount small
+run 1 a /dev/full
+says err "writing at offset 0 failed: No space left on device"
+check "never removed" test -c /dev/full
+run 1 --direct --block-size 1000 a x1
+says err "no direct I/O"
+missing x1
+
+# Sources and destinations of other kinds.
+run 0 /proc/filesystems f
+check "/proc" cmp /proc/filesystems f
+mkfifo fifo
+cat a >fifo &
+run 0 fifo f
+check "from a fifo" cmp a f
+cat fifo >f &
+run 0 a fifo
+wait %% 2>/dev/null
+check "to a fifo" cmp a f
+run 0 a /dev/null
+echo words | "$cp" /dev/stdin f
+check "from a pipe" test "$(cat f)" = words
+
+# ext4, with O_DIRECT: on the virtual machine's empty disk, elsewhere on a loop device.
+mkdir ext4
+if [ -n "${RINGSTEP_VM_KERNEL:-}" ] && [ -b /dev/nvme0n1 ]; then
+	mkfs.ext4 -q -F /dev/nvme0n1 && mount /dev/nvme0n1 ext4 || fail "no ext4"
+else
+	modprobe loop 2>/dev/null
+	truncate -s 200M image
+	mkfs.ext4 -q -F image && mount -o loop image ext4 || fail "no ext4"
+fi
+run 0 --direct --fsync --stats a ext4/a
+check "ext4, direct" cmp a ext4/a
+run 0 --direct -p ext4/a a2
+check "ext4, direct" cmp a a2
+umount ext4
+
+# Ended by a signal: what it created goes, what was there stays.
+mkfifo slow
+for signal in INT TERM HUP; do
+	(echo part && exec sleep 100) >slow &
+	writer=$!
+	env --default-signal=INT "$cp" slow x1 >out 2>err &
+	copier=$!
+	for _ in $(seq 200); do
+		[ -e x1 ] || sleep 0.05
+	done
+	sleep 0.3
+	kill -$signal $copier
+	wait $copier
+	status=$?
+	kill $writer
+	wait $writer 2>/dev/null
+	check "status after SIG$signal: $status" test $status = $((128 + $(kill -l $signal)))
+	says err "'slow' to 'x1': stop requested"
+	says err "The destination is removed"
+	missing x1
+done
+
+# A progress bar on a terminal, and only there.
+terminal() {
+	(for _ in $(seq 8); do echo part && sleep 0.15; done) >slow &
+	script --quiet --return --command "$1" typescript >/dev/null 2>&1 || fail "script: $1"
+	wait %% 2>/dev/null
+}
+terminal "$cp slow x1"
+check "a rate on a terminal" grep -qa 'slow: [0-9]* B, .*/s' typescript
+terminal "$cp -q slow x1"
+check "none with -q" sh -c '! grep -qa "B/s" typescript'
+terminal "$cp slow x1 2>err"
+check "none in a file" test ! -s err
+rm -f x1
+
+# Without the right to load programs.
+mkdir open && chmod 777 open . && chmod 644 a
+setpriv --reuid=65534 --regid=65534 --clear-groups "$cp" a open/x 2>err
+status=$?
+check "exit status $status without capabilities" test $status = 3
+says err "loops are not available here"
+missing open/x
+
+if [ $failures != 0 ]; then
+	echo "$failures failures" >&2
+	exit 1
+fi
+echo "all passed"

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: MIT
+// FileCopy while something happens: stops, signals, sources that change, watchers.
+#include <ringstep/loops/copy_file.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "loops/files.hpp"
+
+using namespace std::chrono_literals;
+using ringstep::CopyOperation;
+using ringstep::CopyOptions;
+using ringstep::CopyResult;
+using ringstep::ExitReason;
+using ringstep::FileCopy;
+using ringstep::Ring;
+
+namespace {
+
+constexpr std::size_t large = 24 << 20;
+
+/// Waits until so much is written.
+void wait_for(const FileCopy& copy, std::uint64_t bytes) {
+    while (copy.progress().bytes_written < bytes) std::this_thread::yield();
+}
+
+/// Runs a copy and stops it somewhere after `bytes` bytes.
+CopyResult run_until(FileCopy& copy, const File& input, const File& output, std::uint64_t bytes) {
+    std::stop_source stop;
+    std::thread stopper([&] {
+        while (copy.progress().bytes_written == 0) std::this_thread::yield();
+        wait_for(copy, bytes);
+        stop.request_stop();
+    });
+    const CopyResult result = copy.run(input.fd(), output.fd(), stop.get_token());
+    stopper.join();
+    INFO("stopped after " << result.bytes);
+    REQUIRE(result.exit.reason == ExitReason::stop_requested);
+    REQUIRE(result.resumable());
+    REQUIRE_FALSE(result.ok());
+    return result;
+}
+
+bool is_prefix(const Bytes& part, const Bytes& whole) {
+    return part.size() <= whole.size() && std::equal(part.begin(), part.end(), whole.begin());
+}
+
+}  // namespace
+
+TEST_CASE("Stopped, it goes on where it was") {
+    const std::string file_system = GENERATE("tmpfs", "ext4");
+    const bool direct = GENERATE(false, true);
+    CAPTURE(file_system, direct);
+    const Folder folder(place(file_system));
+    const Bytes bytes = random_bytes(large + 123);
+    const File input(folder / "in");
+    const File output(folder / "out");
+    input.write(bytes);
+    input.drop_cache();
+    Ring ring;
+    FileCopy copy(
+        ring,
+        {.queue_depth = 16, .block_size = 16384, .direct = direct, .registered_files = direct, .registered_buffers = direct});
+    CopyResult result = run_until(copy, input, output, large / 4);
+    CHECK(result.bytes < bytes.size());
+    // Nothing else can be done with it in between.
+    CHECK(copy.run(input.fd(), output.fd()).error == EBUSY);
+
+    for (int stops = 0; stops < 6 && !result.ok(); stops++) {
+        std::thread stopper([&] {
+            wait_for(copy, std::min<std::uint64_t>(result.bytes + (1 << 20), bytes.size()));
+            copy.request_stop();
+        });
+        result = copy.resume();
+        stopper.join();
+    }
+    while (result.resumable()) result = copy.resume();
+    REQUIRE(result.ok());
+    CHECK(result.enters > 3);
+    CHECK(result.bytes == bytes.size());
+    CHECK(result.exit.submitted == result.exit.completions);
+    CHECK((::fcntl(input.fd(), F_GETFL) & O_DIRECT) == 0);
+    REQUIRE((output.read() == bytes));
+    // A stop that came too late counts for the next run.
+    result = copy.run(input.fd(), output.fd());
+    while (result.resumable()) result = copy.resume();
+    CHECK(result.ok());
+}
+
+TEST_CASE("Holes: stopped and resumed") {
+    const Folder folder;
+    const File input(folder / "in");
+    const File output(folder / "out");
+    input.truncate(64 << 20);
+    for (std::uint64_t i = 0; i < 500; i++) input.write(random_bytes(20000, i), i * 65536);
+    Ring ring;
+    FileCopy copy(ring, {.queue_depth = 8, .block_size = 4096});
+    CopyResult result = run_until(copy, input, output, 1 << 20);
+    while (result.resumable()) result = copy.resume();
+    CHECK(result.ok());
+    CHECK(output.allocated() == input.allocated());
+    CHECK((output.read() == input.read()));
+}
+
+TEST_CASE("Signals interrupt it, and it goes on") {
+    struct sigaction action{};
+    struct sigaction before{};
+    action.sa_handler = [](int) {};
+    REQUIRE(::sigaction(SIGUSR1, &action, &before) == 0);
+    const Folder folder;
+    const Bytes bytes = random_bytes(large);
+    const File input(folder / "in");
+    const File output(folder / "out");
+    input.write(bytes);
+    Ring ring;
+    FileCopy copy(ring, {.queue_depth = 8, .block_size = 8192});
+    std::jthread sender([&, target = ::pthread_self()](const std::stop_token& token) {
+        while (!token.stop_requested()) {
+            std::this_thread::sleep_for(5ms);
+            // Not before the copy has begun: a signal ends the verifier's work, too.
+            if (output.size() != 0) ::pthread_kill(target, SIGUSR1);
+        }
+    });
+    SECTION("seen by the caller") {
+        unsigned interrupted = 0;
+        CopyResult result = copy.run(input.fd(), output.fd());
+        while (result.resumable()) {
+            CHECK(result.exit.reason == ExitReason::interrupted);
+            CHECK(result.exit.error == EINTR);
+            CHECK(result.error == 0);
+            ++interrupted;
+            result = copy.resume();
+        }
+        CHECK(result.ok());
+        CHECK(interrupted > 0);
+        CHECK(result.enters == interrupted + 1);
+    }
+    SECTION("copy_file() sees to it") {
+        Ring another;
+        const CopyResult result = ringstep::copy_file(another, input.fd(), output.fd(), {.queue_depth = 8, .block_size = 8192});
+        CHECK(result.ok());
+        CHECK(result.enters > 1);
+    }
+    sender.request_stop();
+    sender.join();
+    ::sigaction(SIGUSR1, &before, nullptr);
+    CHECK((output.read() == bytes));
+}
+
+TEST_CASE("Progress is there to be watched by another thread") {
+    const Folder folder;
+    const File input(folder / "in");
+    const File output(folder / "out");
+    input.write(random_bytes(large));
+    Ring ring;
+    FileCopy copy(ring, {.queue_depth = 8, .block_size = 16384});
+    std::vector<std::uint64_t> seen;
+    std::atomic<bool> over{false};
+    bool in_order = true;
+    bool reading_is_ahead = false;
+    std::thread watcher([&] {
+        std::uint64_t last = 0;
+        while (!over) {
+            const ringstep::CopyProgress progress = copy.progress();
+            in_order = in_order && progress.bytes_written >= last && progress.bytes_written <= large;
+            last = progress.bytes_written;
+            if (last > 0 && last < large) {
+                seen.push_back(last);
+                reading_is_ahead = reading_is_ahead || progress.bytes_read > progress.bytes_written + 16384;
+                in_order = in_order && progress.size == large && progress.turns > 0;
+            }
+            std::this_thread::sleep_for(1ms);
+        }
+    });
+    CHECK(copy.run(input.fd(), output.fd()).ok());
+    over = true;
+    watcher.join();
+    CHECK(in_order);
+    CHECK(reading_is_ahead);
+    seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+    CHECK(seen.size() > 5);
+}
+
+TEST_CASE("A source that has grown in between is copied to its new end") {
+    const std::size_t more = GENERATE(as<std::size_t>{}, 1, 4096, 100000, 5 << 20);
+    CAPTURE(more);
+    const Folder folder;
+    const Bytes bytes = random_bytes(large + more);
+    const File input(folder / "in");
+    const File output(folder / "out");
+    input.write({bytes.begin(), bytes.begin() + large});
+    Ring ring;
+    FileCopy copy(ring, {.queue_depth = 16, .block_size = 16384});
+    (void)run_until(copy, input, output, large / 4);
+    input.write({bytes.begin() + large, bytes.end()}, large);
+    const CopyResult result = copy.resume();
+    CHECK(result.ok());
+    CHECK(result.size == large + more);
+    CHECK((output.read() == bytes));
+}
+
+TEST_CASE("A source that has shrunk in between ends where it ends") {
+    const bool direct = GENERATE(false, true);
+    const std::size_t rest = GENERATE(as<std::size_t>{}, 0, 1, 100000, large / 2, large - 1);
+    CAPTURE(rest, direct);
+    const Folder folder(Ext4::path());
+    const Bytes bytes = random_bytes(large);
+    const File input(folder / "in");
+    const File output(folder / "out");
+    input.write(bytes);
+    Ring ring;
+    FileCopy copy(ring, {.queue_depth = 32, .block_size = 16384, .direct = direct});
+    (void)run_until(copy, input, output, large / 4);
+    input.truncate(rest);
+    const CopyResult result = copy.resume();
+    CHECK(result.ok());
+    CHECK(output.size() == result.size);
+    CHECK(result.size == rest);  // also where more was copied before the cut
+    REQUIRE((output.read() == Bytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(rest))));
+}
+
+TEST_CASE("A source with holes that grows and shrinks in between") {
+    const Folder folder;
+    const File input(folder / "in");
+    const File output(folder / "out");
+    input.truncate(64 << 20);
+    for (std::uint64_t i = 0; i < 500; i++) input.write(random_bytes(20000, i), i * 65536);
+    Ring ring;
+    FileCopy copy(ring, {.queue_depth = 8, .block_size = 4096});
+    (void)run_until(copy, input, output, 1 << 20);
+    SECTION("grows, by data behind a hole") {
+        input.write(random_bytes(12345), 80 << 20);
+        const CopyResult result = copy.resume();
+        CHECK(result.ok());
+        CHECK(result.size == (80 << 20) + 12345);
+        CHECK((output.read() == input.read()));
+    }
+    SECTION("grows, by a hole") {
+        input.truncate(90 << 20);
+        CHECK(copy.resume().size == 90 << 20);
+        CHECK((output.read() == input.read()));
+    }
+    SECTION("shrinks to the middle of an extent") {
+        input.truncate(400 * 65536 + 777);
+        const CopyResult result = copy.resume();
+        CHECK(result.ok());
+        CHECK(result.size == 400 * 65536 + 777);
+        CHECK((output.read() == input.read()));
+    }
+    SECTION("shrinks to the middle of a hole") {
+        input.truncate(400 * 65536 + 40000);
+        const CopyResult result = copy.resume();
+        CHECK(result.ok());
+        CHECK(result.size == 400 * 65536 + 40000);
+        CHECK((output.read() == input.read()));
+    }
+}
+
+TEST_CASE("A source that changes all the time") {
+    const std::string file_system = GENERATE("tmpfs", "ext4");
+    const bool grows = GENERATE(false, true);
+    CAPTURE(file_system, grows);
+    const Folder folder(place(file_system));
+    const Bytes bytes = random_bytes(2 * large);
+    const File input(folder / "in");
+    const File output(folder / "out");
+    Ring ring;
+    FileCopy copy(ring, {.queue_depth = 32, .block_size = 16384});
+    for (int round = 0; round < 3; round++) {
+        input.truncate(0);
+        input.write({bytes.begin(), bytes.begin() + (grows ? large : 2 * large)});
+        std::atomic<bool> over{false};
+        std::thread changer([&] {
+            for (std::uint64_t size = grows ? large : 2 * large; !over; std::this_thread::sleep_for(1ms)) {
+                if (grows && size + 65536 <= 2 * large) {
+                    input.write({bytes.begin() + static_cast<std::ptrdiff_t>(size),
+                                 bytes.begin() + static_cast<std::ptrdiff_t>(size) + 65536},
+                                size);
+                    size += 65536;
+                } else if (!grows && size > large / 4) {
+                    size -= 4 * 65536;
+                    input.truncate(size);
+                }
+            }
+        });
+        const CopyResult result = copy.run(input.fd(), output.fd());
+        const std::uint64_t size_then = input.size();
+        over = true;
+        changer.join();
+        CHECK(result.ok());
+        CHECK(output.size() == result.size);
+        if (grows) {
+            CHECK(result.size >= large);
+        } else {
+            CHECK(result.size >= size_then);
+            CHECK(result.size <= 2 * large);
+        }
+        REQUIRE(is_prefix(output.read(), bytes));
+    }
+}
+
+TEST_CASE("Given up, it lets go of everything and can be used again") {
+    const Folder folder;
+    const File output(folder / "out");
+    Ring ring;
+    FileCopy copy(ring, {.queue_depth = 4, .block_size = 4096});
+    SECTION("a pipe that says nothing") {
+        const Pipe pipe(O_NONBLOCK);
+        std::stop_source stop;
+        std::thread stopper([&] {
+            std::this_thread::sleep_for(100ms);
+            stop.request_stop();
+        });
+        CHECK(copy.run(pipe.output(), output.fd(), stop.get_token()).resumable());
+        stopper.join();
+        CHECK(ring.in_flight() == 1);
+        CHECK((::fcntl(pipe.output(), F_GETFL) & O_NONBLOCK) == 0);
+        copy.abandon();
+        CHECK(ring.in_flight() == 0);
+        CHECK((::fcntl(pipe.output(), F_GETFL) & O_NONBLOCK) != 0);
+        // Nobody reads from it any more.
+        REQUIRE(::write(pipe.input(), "x", 1) == 1);
+        std::this_thread::sleep_for(20ms);
+        char byte = 0;
+        CHECK(::read(pipe.output(), &byte, 1) == 1);
+    }
+    SECTION("a file") {
+        const File input(folder / "large");
+        input.write(random_bytes(large));
+        (void)run_until(copy, input, output, large / 4);
+        copy.abandon();
+        CHECK(ring.in_flight() == 0);
+    }
+    copy.abandon();  // does nothing
+    const File input(folder / "in");
+    input.write(random_bytes(100000));
+    CHECK(copy.run(input.fd(), output.fd()).ok());
+    CHECK((output.read() == input.read()));
+}
+
+TEST_CASE("Destroyed under way: the buffers are freed when nothing can write to them any more, and not before") {
+    const Folder folder;
+    const File output(folder / "out");
+    const Pipe pipe;
+    auto ring = std::make_optional<Ring>();
+    auto copy = std::make_optional<FileCopy>(*ring, CopyOptions{.queue_depth = 4, .block_size = 4096});
+    std::stop_source stop;
+    std::thread stopper([&] {
+        std::this_thread::sleep_for(100ms);
+        stop.request_stop();
+    });
+    REQUIRE(copy->run(pipe.output(), output.fd(), stop.get_token()).resumable());
+    stopper.join();
+    REQUIRE(ring->in_flight() == 1);
+    const auto mapped = [address = copy->state()->buffers] {
+        unsigned char resident = 0;
+        return ::mincore(reinterpret_cast<void*>(address), 4096, &resident) == 0;
+    };
+    CHECK(mapped());
+    SECTION("the copy first") {
+        copy.reset();
+        CHECK(ring->in_flight() == 0);
+        CHECK_FALSE(mapped());
+        // The ring can be used by the next.
+        const File input(folder / "in");
+        input.write(random_bytes(100000));
+        CHECK(ringstep::copy_file(*ring, input.fd(), output.fd()).ok());
+        ring.reset();
+    }
+    SECTION("the ring first") {
+        ring.reset();
+        CHECK(mapped());
+        copy.reset();
+        CHECK_FALSE(mapped());
+    }
+    SECTION("on another thread, which cannot wait for it") {
+        std::thread([&] { copy.reset(); }).join();
+        CHECK(mapped());
+        CHECK(ring->in_flight() == 1);
+        ring.reset();
+        CHECK_FALSE(mapped());
+    }
+}
+
+TEST_CASE("On another thread it does nothing, and can go on where it belongs") {
+    const Folder folder;
+    const File input(folder / "in");
+    const File output(folder / "out");
+    input.write(random_bytes(large));
+    Ring ring;
+    FileCopy copy(ring, {.queue_depth = 4, .block_size = 16384});
+    CopyResult elsewhere;
+    std::thread([&] { elsewhere = copy.run(input.fd(), output.fd()); }).join();
+    CHECK(elsewhere.exit.reason == ExitReason::wrong_thread);
+    CHECK(elsewhere.error == EEXIST);
+    CHECK(elsewhere.operation == CopyOperation::set_up);
+    (void)run_until(copy, input, output, large / 4);
+    std::thread([&] { elsewhere = copy.resume(); }).join();
+    CHECK(elsewhere.error == EEXIST);
+    CHECK(copy.resume().ok());
+    CHECK((output.read() == input.read()));
+}
+
+TEST_CASE("A stop before the start, and copy_file() with one") {
+    const Folder folder;
+    const File input(folder / "in");
+    const File output(folder / "out");
+    input.write(random_bytes(large));
+    Ring ring;
+    std::stop_source stop;
+    stop.request_stop();
+    const CopyResult result = ringstep::copy_file(ring, input.fd(), output.fd(), {}, stop.get_token());
+    CHECK_FALSE(result.ok());
+    CHECK(result.error == 0);
+    CHECK(result.exit.reason == ExitReason::stop_requested);
+    CHECK(result.bytes == 0);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("The ring closed under it") {
+    const Folder folder;
+    const File input(folder / "in");
+    const File output(folder / "out");
+    input.write(random_bytes(10000));
+    Ring ring;
+    FileCopy copy(ring);
+    CHECK(ring.close());
+    const CopyResult result = copy.run(input.fd(), output.fd());
+    CHECK(result.exit.reason == ExitReason::detached);
+    CHECK(result.error == EFAULT);
+    CHECK(result.operation == CopyOperation::set_up);
+}

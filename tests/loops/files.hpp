@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+// Files for tests: with contents that tell where they belong, on tmpfs and on ext4.
+#pragma once
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+using Bytes = std::vector<unsigned char>;
+
+/// Bytes that no other place of the same file has: a block that is missing, doubled or misplaced shows.
+inline Bytes random_bytes(std::size_t size, std::uint64_t seed = 1) {
+    std::mt19937_64 generator(seed);
+    Bytes bytes((size + 7) / 8 * 8);
+    for (std::size_t i = 0; i < bytes.size(); i += 8) {
+        const std::uint64_t word = generator();
+        std::memcpy(bytes.data() + i, &word, 8);
+    }
+    bytes.resize(size);
+    return bytes;
+}
+
+/// An open file.
+class File {
+public:
+    File(std::string path, int flags = O_RDWR | O_CREAT | O_TRUNC)
+        : path_(std::move(path)), fd_(::open(path_.c_str(), flags | O_CLOEXEC, 0644)) {
+        INFO(path_ << ": " << std::strerror(errno));
+        REQUIRE(fd_ >= 0);
+    }
+    File(File&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+    ~File() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    [[nodiscard]] int fd() const { return fd_; }
+    [[nodiscard]] const std::string& path() const { return path_; }
+    [[nodiscard]] struct stat status() const {
+        struct stat status{};
+        REQUIRE(::fstat(fd_, &status) == 0);
+        return status;
+    }
+    [[nodiscard]] std::uint64_t size() const { return static_cast<std::uint64_t>(status().st_size); }
+    /// Bytes that it takes up.
+    [[nodiscard]] std::uint64_t allocated() const { return static_cast<std::uint64_t>(status().st_blocks) * 512; }
+
+    void write(const Bytes& bytes, std::uint64_t offset = 0) const {
+        for (std::size_t done = 0; done < bytes.size();) {
+            const ssize_t result = ::pwrite(fd_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+            REQUIRE(result > 0);
+            done += static_cast<std::size_t>(result);
+        }
+    }
+    void truncate(std::uint64_t size) const { REQUIRE(::ftruncate(fd_, static_cast<off_t>(size)) == 0); }
+
+    [[nodiscard]] Bytes read(std::uint64_t offset, std::size_t size) const {
+        Bytes bytes(size);
+        std::size_t done = 0;
+        while (done < size) {
+            const ssize_t result = ::pread(fd_, bytes.data() + done, size - done, static_cast<off_t>(offset + done));
+            REQUIRE(result >= 0);
+            if (result == 0) break;
+            done += static_cast<std::size_t>(result);
+        }
+        bytes.resize(done);
+        return bytes;
+    }
+    [[nodiscard]] Bytes read() const { return read(0, size()); }
+
+    /// The file system under it.
+    void drop_cache() const {
+        ::fsync(fd_);
+        ::posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED);
+    }
+
+private:
+    std::string path_;
+    int fd_;
+};
+
+/// A folder that is gone afterwards.
+class Folder {
+public:
+    explicit Folder(const std::string& where = "/tmp") : path_(where + "/ringstep-test.XXXXXX") {
+        REQUIRE(::mkdtemp(path_.data()) != nullptr);
+    }
+    Folder(const Folder&) = delete;
+    Folder& operator=(const Folder&) = delete;
+    ~Folder() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    [[nodiscard]] const std::string& path() const { return path_; }
+    [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+private:
+    std::string path_;
+};
+
+/// A tmpfs of the given size.
+class SmallTmpfs {
+public:
+    explicit SmallTmpfs(std::size_t size) {
+        REQUIRE(::mount("tmpfs", folder_.path().c_str(), "tmpfs", 0, ("size=" + std::to_string(size)).c_str()) == 0);
+    }
+    SmallTmpfs(const SmallTmpfs&) = delete;
+    SmallTmpfs& operator=(const SmallTmpfs&) = delete;
+    ~SmallTmpfs() { ::umount2(folder_.path().c_str(), MNT_DETACH); }
+    [[nodiscard]] std::string operator/(const std::string& name) const { return folder_ / name; }
+
+private:
+    Folder folder_;
+};
+
+/// An ext4, the same one for all tests of a process: on the virtual machine's empty disk, elsewhere on a loop device.
+class Ext4 {
+public:
+    [[nodiscard]] static const std::string& path() {
+        static const Ext4 mounted;
+        return mounted.folder_.path();
+    }
+    ~Ext4() { ::umount2(folder_.path().c_str(), MNT_DETACH); }
+    Ext4(const Ext4&) = delete;
+    Ext4& operator=(const Ext4&) = delete;
+
+private:
+    Ext4() {
+        const bool in_vm = std::getenv("RINGSTEP_VM_KERNEL") != nullptr;  // NOLINT(concurrency-mt-unsafe)
+        const std::string& folder = folder_.path();
+        const std::string disk = "/dev/nvme0n1";
+        const std::string image = folder + ".image";
+        const std::string on_disk = "mkfs.ext4 -q -F " + disk + " && mount " + disk + " " + folder;
+        const std::string on_loop = "(modprobe loop || true) && truncate -s 512M " + image + " && mkfs.ext4 -q -F " + image +
+                                    " && mount -o loop " + image + " " + folder + " && rm " + image;
+        const std::string& command = in_vm && std::filesystem::exists(disk) ? on_disk : on_loop;
+        INFO("an ext4 needs root, mkfs.ext4, and either ./dev vm --disk or a loop device: " << command);
+        REQUIRE(std::system(command.c_str()) == 0);  // NOLINT(cert-env33-c)
+    }
+    Folder folder_;
+};
+
+/// Where files are, by the name of the file system.
+inline std::string place(const std::string& file_system) { return file_system == "ext4" ? Ext4::path() : "/tmp"; }
+
+/// A pipe with both ends open.
+class Pipe {
+public:
+    explicit Pipe(int flags = 0) { REQUIRE(::pipe2(fds_, flags | O_CLOEXEC) == 0); }
+    Pipe(const Pipe&) = delete;
+    Pipe& operator=(const Pipe&) = delete;
+    ~Pipe() {
+        close_input();
+        if (fds_[0] >= 0) ::close(fds_[0]);
+    }
+    [[nodiscard]] int output() const { return fds_[0]; }
+    [[nodiscard]] int input() const { return fds_[1]; }
+    void close_input() {
+        if (fds_[1] >= 0) ::close(std::exchange(fds_[1], -1));
+    }
+
+private:
+    int fds_[2] = {-1, -1};
+};

@@ -8,6 +8,7 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/clock.hpp"
@@ -49,7 +50,7 @@ std::string duration(double seconds) {
 
 class Demo {
 public:
-    explicit Demo(const Options& options) : options_(options) {}
+    explicit Demo(Options options) : options_(std::move(options)) {}
 
     /// False if anything is not as it should be.
     bool run() {

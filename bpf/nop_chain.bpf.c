@@ -8,21 +8,29 @@
 
 RINGSTEP_LOOP(nop_chain, struct ringstep_nop_chain)
 {
+	__u64 completed = state->completed;
+	__u64 submitted = state->submitted;
 	struct io_uring_cqe *cqe;
+	__u64 end;
 
 	ringstep_for_each_cqe(turn, cqe) {
-		if (cqe->res || cqe->user_data != state->completed)
+		if (cqe->res || cqe->user_data != completed)
 			state->failed++;
-		state->completed++;
+		completed++;
 	}
-	if (state->completed >= state->total)
+	state->completed = completed;
+	if (completed >= state->total)
 		return ringstep_stop(turn, (__s64)state->failed);
 
-	ringstep_while (state->submitted < state->total && state->submitted < state->completed + state->depth) {
+	end = completed + state->depth;
+	if (end > state->total)
+		end = state->total;
+	ringstep_while (submitted < end) {
 		struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
 		ringstep_prep_nop(sqe);
-		ringstep_sqe_set_data64(sqe, state->submitted++);
+		ringstep_sqe_set_data64(sqe, submitted++);
 	}
+	state->submitted = submitted;
 	return ringstep_submit_and_wait(turn, 1);
 }

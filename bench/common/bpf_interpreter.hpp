@@ -60,27 +60,17 @@ private:
         const std::uint64_t source = registers_[insn.src_reg];
         switch (BPF_CLASS(insn.code)) {
             case BPF_ALU:
-            case BPF_ALU64:
-                target = arithmetic(insn, target, operand(insn));
-                return 0;
+            case BPF_ALU64: target = arithmetic(insn, target, operand(insn)); return 0;
             case BPF_JMP:
-            case BPF_JMP32:
-                return jump(insn);
-            case BPF_LDX:
-                target = load(insn, source + static_cast<std::uint64_t>(std::int64_t{insn.off}));
-                return 0;
-            case BPF_STX:
-                store(insn, source);
-                return 0;
-            case BPF_ST:
-                store(insn, static_cast<std::uint64_t>(std::int64_t{insn.imm}));
-                return 0;
+            case BPF_JMP32: return jump(insn);
+            case BPF_LDX: target = load(insn, source + static_cast<std::uint64_t>(std::int64_t{insn.off})); return 0;
+            case BPF_STX: store(insn, source); return 0;
+            case BPF_ST: store(insn, static_cast<std::uint64_t>(std::int64_t{insn.imm})); return 0;
             case BPF_LD:
                 if (insn.code != (BPF_LD | BPF_IMM | BPF_DW)) unknown(insn);
                 target = wide_constant(insn, instructions_.at(next));
                 return 1;
-            default:
-                unknown(insn);
+            default: unknown(insn);
         }
     }
 
@@ -97,33 +87,15 @@ private:
         const std::uint64_t shift = b & (wide ? 63U : 31U);
         std::uint64_t result = 0;
         switch (BPF_OP(insn.code)) {
-            case BPF_ADD:
-                result = a + b;
-                break;
-            case BPF_SUB:
-                result = a - b;
-                break;
-            case BPF_MUL:
-                result = a * b;
-                break;
-            case BPF_OR:
-                result = a | b;
-                break;
-            case BPF_AND:
-                result = a & b;
-                break;
-            case BPF_XOR:
-                result = a ^ b;
-                break;
-            case BPF_LSH:
-                result = a << shift;
-                break;
-            case BPF_RSH:
-                result = a >> shift;
-                break;
-            case BPF_NEG:
-                result = 0 - a;
-                break;
+            case BPF_ADD: result = a + b; break;
+            case BPF_SUB: result = a - b; break;
+            case BPF_MUL: result = a * b; break;
+            case BPF_OR: result = a | b; break;
+            case BPF_AND: result = a & b; break;
+            case BPF_XOR: result = a ^ b; break;
+            case BPF_LSH: result = a << shift; break;
+            case BPF_RSH: result = a >> shift; break;
+            case BPF_NEG: result = 0 - a; break;
             case BPF_MOV:
                 if (insn.off != 0) unknown(insn);
                 result = b;
@@ -132,8 +104,7 @@ private:
                 result = wide ? static_cast<std::uint64_t>(static_cast<std::int64_t>(a) >> shift)
                               : static_cast<std::uint64_t>(static_cast<std::int32_t>(a) >> shift);
                 break;
-            default:
-                unknown(insn);
+            default: unknown(insn);
         }
         return wide ? result : static_cast<std::uint32_t>(result);
     }
@@ -157,41 +128,18 @@ private:
         }
         bool taken = false;
         switch (BPF_OP(insn.code)) {
-            case BPF_JEQ:
-                taken = a == b;
-                break;
-            case BPF_JNE:
-                taken = a != b;
-                break;
-            case BPF_JGT:
-                taken = a > b;
-                break;
-            case BPF_JGE:
-                taken = a >= b;
-                break;
-            case BPF_JLT:
-                taken = a < b;
-                break;
-            case BPF_JLE:
-                taken = a <= b;
-                break;
-            case BPF_JSET:
-                taken = (a & b) != 0;
-                break;
-            case BPF_JSGT:
-                taken = signed_a > signed_b;
-                break;
-            case BPF_JSGE:
-                taken = signed_a >= signed_b;
-                break;
-            case BPF_JSLT:
-                taken = signed_a < signed_b;
-                break;
-            case BPF_JSLE:
-                taken = signed_a <= signed_b;
-                break;
-            default:
-                unknown(insn);
+            case BPF_JEQ: taken = a == b; break;
+            case BPF_JNE: taken = a != b; break;
+            case BPF_JGT: taken = a > b; break;
+            case BPF_JGE: taken = a >= b; break;
+            case BPF_JLT: taken = a < b; break;
+            case BPF_JLE: taken = a <= b; break;
+            case BPF_JSET: taken = (a & b) != 0; break;
+            case BPF_JSGT: taken = signed_a > signed_b; break;
+            case BPF_JSGE: taken = signed_a >= signed_b; break;
+            case BPF_JSLT: taken = signed_a < signed_b; break;
+            case BPF_JSLE: taken = signed_a <= signed_b; break;
+            default: unknown(insn);
         }
         return taken ? insn.off : 0;
     }
@@ -199,14 +147,10 @@ private:
     static std::size_t width(const bpf_insn& insn) {
         if (BPF_MODE(insn.code) != BPF_MEM) unknown(insn);
         switch (BPF_SIZE(insn.code)) {
-            case BPF_B:
-                return 1;
-            case BPF_H:
-                return 2;
-            case BPF_W:
-                return 4;
-            default:
-                return 8;
+            case BPF_B: return 1;
+            case BPF_H: return 2;
+            case BPF_W: return 4;
+            default: return 8;
         }
     }
 

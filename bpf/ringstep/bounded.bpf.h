@@ -38,6 +38,6 @@
  *
  * Example: ringstep_while (state->in_flight < state->depth) { ... state->in_flight++; }
  */
-#define ringstep_while(condition) while (ringstep__may_loop && (condition))
+#define ringstep_while(condition) while ((condition) && ringstep__may_loop)
 
 #endif /* RINGSTEP_BOUNDED_BPF_H */

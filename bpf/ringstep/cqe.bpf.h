@@ -19,54 +19,48 @@ static __always_inline __u32 ringstep_cq_ready(struct ringstep_turn *turn)
  * submission in the body of the walk may post into it at once.
  */
 struct ringstep__walk {
+	const __u8 *cqes;
+	__u32 at;  /* the head */
 	__u32 end; /* the head at which to stop. A count of those left would be a known number, another one in each iteration */
 	struct {
 		__u64 user_data;
-		__u64 res_flags;
+		__u32 res;
+		__u32 flags;
 		__u64 big_cqe[2];
 	} cqe;
 };
 
-/* IORING_CQE_F_MORE in the word that holds result and flags. */
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define ringstep__more_mask ((__u64)IORING_CQE_F_MORE << 32)
-#else
-#define ringstep__more_mask ((__u64)IORING_CQE_F_MORE)
-#endif
-
 static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringstep_turn *turn)
 {
 	struct ringstep__walk walk;
-	__u32 ready = ringstep_cq_ready(turn);
+	__u32 ready;
 
+	walk.cqes = turn->cq + ringstep_geometry.cqes;
+	walk.at = *turn->head;
+	ready = *ringstep__cq_word(turn, ringstep_geometry.cq_tail) - walk.at;
 	if (ready > RINGSTEP_CQE_BATCH) {
 		ready = RINGSTEP_CQE_BATCH;
 		turn->cut = true;
 	}
-	walk.end = *ringstep__cq_word(turn, ringstep_geometry.cq_head) + ready;
+	walk.end = walk.at + ready;
 	return walk;
 }
 
-static __always_inline bool ringstep__walk_next(struct ringstep_turn *turn, struct ringstep__walk *walk)
+static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, struct ringstep__walk *walk)
 {
-	__u32 *head = ringstep__cq_word(turn, ringstep_geometry.cq_head);
-	const __u32 shift = ringstep_geometry.cqe_shift;
-	const __u64 *cqe;
+	const __u8 *cqe = walk->cqes + ((__u64)(walk->at & ringstep_geometry.cq_mask) << turn->cqe_shift);
 
-	if (*head == walk->end)
-		return false;
-	cqe = (const __u64 *)(turn->cq + ringstep_geometry.cqes + ((__u64)(*head & ringstep_geometry.cq_mask) << shift));
-	walk->cqe.user_data = cqe[0];
-	walk->cqe.res_flags = cqe[1];
-	if (shift == 5) {
-		walk->cqe.big_cqe[0] = cqe[2];
-		walk->cqe.big_cqe[1] = cqe[3];
+	walk->cqe.user_data = *(const __u64 *)cqe;
+	walk->cqe.res = *(const __u32 *)(cqe + 8);
+	walk->cqe.flags = *(const __u32 *)(cqe + 12);
+	if (turn->cqe_shift == 5) {
+		walk->cqe.big_cqe[0] = *(const __u64 *)(cqe + 16);
+		walk->cqe.big_cqe[1] = *(const __u64 *)(cqe + 24);
 	}
-	++*head;
+	*turn->head = ++walk->at;
 	/* The application has to know how many requests are still in flight. */
-	if (walk->cqe.res_flags & ringstep__more_mask)
+	if (walk->cqe.flags & IORING_CQE_F_MORE)
 		turn->control->unfinished++;
-	return true;
 }
 
 /*
@@ -82,8 +76,8 @@ static __always_inline bool ringstep__walk_next(struct ringstep_turn *turn, stru
  */
 #define ringstep_for_each_cqe(turn, cqe_var)                                                                                   \
 	for (struct ringstep__walk ringstep__walk = ringstep__walk_begin(turn);                                                \
-	     ringstep__may_loop && ringstep__walk_next(turn, &ringstep__walk) &&                                               \
-	     (cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, true);)
+	     ringstep__walk.at != ringstep__walk.end && ringstep__may_loop &&                                                        \
+	     (ringstep__walk_next(turn, &ringstep__walk), cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, true);)
 
 /*
  * Asks to be called again when count completions are there that this turn has not reaped; at once, if the batch kept this
@@ -100,7 +94,7 @@ static __always_inline int ringstep_wait(struct ringstep_turn *turn, __u32 count
 		if (count > ringstep_geometry.cq_mask + 1)
 			count = ringstep_geometry.cq_mask + 1;
 	}
-	turn->params->cq_wait_idx = *ringstep__cq_word(turn, ringstep_geometry.cq_head) + count;
+	turn->params->cq_wait_idx = *turn->head + count;
 	return RINGSTEP_CONTINUE;
 }
 

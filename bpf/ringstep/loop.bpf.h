@@ -53,6 +53,14 @@
 		.state_size = sizeof(state_type),                                                                              \
 	};                                                                                                                     \
 	static __always_inline int name##_step(struct ringstep_turn *turn, state_type *state);                                 \
+	static __always_inline int name##_turn(struct ringstep_turn *turn, bool rewinds, __u32 sqe_shift, __u32 cqe_shift)     \
+	{                                                                                                                      \
+		turn->rewinds = rewinds;                                                                                       \
+		turn->sqe_shift = sqe_shift;                                                                                   \
+		turn->cqe_shift = cqe_shift;                                                                                   \
+		ringstep__sq_load(turn);                                                                                       \
+		return ringstep__turn_end(turn, name##_step(turn, (state_type *)(turn->control + 1)));                         \
+	}                                                                                                                      \
 	SEC("struct_ops.s/loop_step")                                                                                          \
 	int name##_loop_step(unsigned long long *args)                                                                         \
 	{                                                                                                                      \
@@ -61,7 +69,11 @@
                                                                                                                                \
 		if (result != RINGSTEP_CONTINUE)                                                                               \
 			return result;                                                                                         \
-		return ringstep__turn_end(&turn, name##_step(&turn, (state_type *)(turn.control + 1)));                        \
+		/* To the compiler these are constants in the first call, and to the verifier the other one is dead. */        \
+		if (ringstep_geometry.flags & RINGSTEP_SHORT_ENTRIES)                                                          \
+			return name##_turn(&turn, true, 6, 4);                                                                 \
+		return name##_turn(&turn, ringstep_geometry.flags & RINGSTEP_SQ_REWIND, ringstep_geometry.sqe_shift,           \
+				   ringstep_geometry.cqe_shift);                                                               \
 	}                                                                                                                      \
 	SEC(".struct_ops.link")                                                                                                \
 	struct io_uring_bpf_ops___ringstep name = {                                                                            \

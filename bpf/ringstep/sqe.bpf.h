@@ -2,8 +2,8 @@
 /*
  * Submissions: claiming SQEs and handing them to the kernel.
  *
- * How many are claimed is kept in region memory, never in a variable: what the verifier cannot know, it does not have to
- * follow through every iteration of a loop.
+ * How many are claimed is a variable while a turn lasts, but one that starts from region memory: what the verifier cannot
+ * know, it does not have to follow through every iteration of a loop.
  */
 #ifndef RINGSTEP_SQE_BPF_H
 #define RINGSTEP_SQE_BPF_H
@@ -11,36 +11,30 @@
 #include <ringstep/cqe.bpf.h>
 #include <ringstep/turn.bpf.h>
 
-static __always_inline bool ringstep__rewinds(void)
-{
-	return ringstep_geometry.flags & RINGSTEP_SQ_REWIND;
-}
-
 /* SQEs that are claimed and not yet submitted, those of earlier turns and of the application included. */
 static __always_inline __u32 ringstep_sq_claimed(struct ringstep_turn *turn)
 {
-	if (ringstep__rewinds())
-		return turn->control->claimed;
-	return *ringstep__cq_word(turn, ringstep_geometry.sq_tail) - *ringstep__cq_word(turn, ringstep_geometry.sq_head);
+	return turn->rewinds ? turn->sq_at : turn->sq_at - turn->sq_end + ringstep_geometry.sq_mask + 1;
 }
 
 /* SQEs that can still be claimed before the next submit. */
 static __always_inline __u32 ringstep_sq_space_left(struct ringstep_turn *turn)
 {
-	return ringstep_geometry.sq_mask + 1 - ringstep_sq_claimed(turn);
+	return turn->rewinds ? ringstep_geometry.sq_mask + 1 - turn->sq_at : turn->sq_end - turn->sq_at;
 }
 
-/* With SQ_REWIND the kernel always starts at entry 0: what it did not take has to move there. */
-static __always_inline void ringstep__sq_compact(struct ringstep_turn *turn, __u32 taken, __u32 left)
+/* With SQ_REWIND the kernel always starts at entry 0: what it did not take has to move there. Out of line: it is rare. */
+static __noinline int ringstep__sq_compact(struct ringstep_control *control, __u8 *sq, __u32 taken, __u32 left)
 {
 	const __u32 word_shift = ringstep_geometry.sqe_shift - 3;
 	const __u32 last_word = (ringstep_geometry.sq_size >> 3) - 1;
-	__u64 *sqes = (__u64 *)turn->sq;
+	__u64 *sqes = (__u64 *)sq;
 	__u32 i;
 
 	bpf_for(i, 0, left << word_shift)
 		sqes[i & last_word] = sqes[(i + (taken << word_shift)) & last_word];
-	turn->control->claimed = left;
+	control->claimed = left;
+	return 0;
 }
 
 /*
@@ -56,14 +50,19 @@ static __always_inline int ringstep_submit(struct ringstep_turn *turn)
 
 	if (!claimed)
 		return 0;
+	if (!turn->rewinds)
+		ringstep__sq_store(turn);
 	taken = bpf_io_uring_submit_sqes___ringstep(turn->ctx, claimed);
 	if (taken < 0)
 		return taken;
 	turn->control->submitted += (__u32)taken;
-	if (ringstep__rewinds()) {
-		turn->control->claimed = 0;
-		if ((__u32)taken < claimed)
-			ringstep__sq_compact(turn, (__u32)taken, claimed - (__u32)taken);
+	if (!turn->rewinds) {
+		turn->sq_end += (__u32)taken;
+	} else if ((__u32)taken == claimed) {
+		turn->sq_at = 0;
+	} else {
+		ringstep__sq_compact(turn->control, turn->sq, (__u32)taken, claimed - (__u32)taken);
+		turn->sq_at = turn->control->claimed;
 	}
 	return taken;
 }
@@ -77,7 +76,7 @@ static __always_inline int ringstep_submit_and_wait(struct ringstep_turn *turn, 
 {
 	/* While the kernel still owes a submit, waiting could be for ever: come round again at once. */
 	if (ringstep_submit(turn) < 0)
-		count = 0;
+		return ringstep_wait(turn, 0);
 	return ringstep_wait(turn, count);
 }
 
@@ -86,7 +85,13 @@ static __noinline int ringstep__make_room(struct iou_ctx___ringstep *ctx, struct
 {
 	struct ringstep_turn turn = {.ctx = ctx, .control = control, .cq = cq, .sq = sq};
 
-	return ringstep_submit(&turn);
+	turn.rewinds = ringstep_geometry.flags & RINGSTEP_SQ_REWIND;
+	int taken;
+
+	ringstep__sq_load(&turn);
+	taken = ringstep_submit(&turn);
+	ringstep__sq_store(&turn);
+	return taken;
 }
 
 /*
@@ -96,17 +101,25 @@ static __noinline int ringstep__make_room(struct iou_ctx___ringstep *ctx, struct
  */
 static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_turn *turn)
 {
-	__u32 *claimed = ringstep__rewinds() ? &turn->control->claimed : ringstep__cq_word(turn, ringstep_geometry.sq_tail);
 	__u64 *sqe;
 
-	if (ringstep_sq_claimed(turn) > ringstep_geometry.sq_mask &&
-	    ringstep__make_room(turn->ctx, turn->control, turn->cq, turn->sq) <= 0) {
-		turn->control->fault = RINGSTEP_FAULT_SQ_FULL;
-		return (struct io_uring_sqe *)turn->control->scratch_sqe;
+	if (turn->rewinds ? turn->sq_at > ringstep_geometry.sq_mask : turn->sq_at == turn->sq_end) {
+		int taken;
+
+		ringstep__sq_store(turn);
+		taken = ringstep__make_room(turn->ctx, turn->control, turn->cq, turn->sq);
+		ringstep__sq_load(turn);
+		if (taken <= 0) {
+			struct ringstep_control *control = turn->control;
+
+			asm volatile("" : "+r"(control)); /* or its address is worked out in advance, in every turn */
+			control->fault = RINGSTEP_FAULT_SQ_FULL;
+			return (struct io_uring_sqe *)control->scratch_sqe;
+		}
 	}
-	sqe = (__u64 *)(turn->sq + ((__u64)(*claimed & ringstep_geometry.sq_mask) << ringstep_geometry.sqe_shift));
-	++*claimed;
-	if (ringstep_geometry.sqe_shift == 7) {
+	sqe = (__u64 *)(turn->sq + ((__u64)(turn->sq_at & ringstep_geometry.sq_mask) << turn->sqe_shift));
+	turn->sq_at++;
+	if (turn->sqe_shift == 7) {
 		/* The second half of a long SQE belongs to the command that uses it; the others must find zeroes. */
 		for (int i = 8; i < 16; i++)
 			sqe[i] = 0;

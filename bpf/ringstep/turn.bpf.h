@@ -17,13 +17,42 @@ struct ringstep_turn {
 	struct ringstep_control *control;
 	__u8 *cq; /* CQ region: headers and CQEs */
 	__u8 *sq; /* SQ region: SQEs */
-	__u32 cq_head;
-	bool cut; /* the walk over completions ended at the batch, with more of them there */
+	__u32 *head;   /* the CQ's */
+	__u32 cq_head; /* it, when the turn began */
+	__u32 sq_at;   /* where the next SQE is claimed */
+	__u32 sq_end;  /* where the SQ is full */
+	bool rewinds;    /* IORING_SETUP_SQ_REWIND */
+	__u32 sqe_shift; /* log2 of an SQE's size */
+	__u32 cqe_shift; /* log2 of a CQE's size */
+	bool cut;      /* the walk over completions ended at the batch, with more of them there */
 };
 
 static __always_inline __u32 *ringstep__cq_word(const struct ringstep_turn *turn, __u32 offset)
 {
 	return (__u32 *)(turn->cq + offset);
+}
+
+/*
+ * While a turn lasts, the cursor of the SQ is a local variable. It starts as a word of memory, so what it is the verifier never
+ * knows, and does not follow it through the iterations of a loop.
+ */
+static __always_inline void ringstep__sq_load(struct ringstep_turn *turn)
+{
+	if (turn->rewinds) {
+		turn->sq_at = turn->control->claimed;
+		turn->sq_end = 0;
+	} else {
+		turn->sq_at = *ringstep__cq_word(turn, ringstep_geometry.sq_tail);
+		turn->sq_end = *ringstep__cq_word(turn, ringstep_geometry.sq_head) + ringstep_geometry.sq_mask + 1;
+	}
+}
+
+static __always_inline void ringstep__sq_store(struct ringstep_turn *turn)
+{
+	if (turn->rewinds)
+		turn->control->claimed = turn->sq_at;
+	else
+		*ringstep__cq_word(turn, ringstep_geometry.sq_tail) = turn->sq_at;
 }
 
 /*
@@ -52,7 +81,8 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, cons
 		return RINGSTEP_STOP;
 	}
 	turn->cut = false;
-	turn->cq_head = *ringstep__cq_word(turn, ringstep_geometry.cq_head);
+	turn->head = ringstep__cq_word(turn, ringstep_geometry.cq_head);
+	turn->cq_head = *turn->head;
 	turn->control->turns++;
 	return RINGSTEP_CONTINUE;
 }
@@ -61,7 +91,8 @@ static __always_inline int ringstep__turn_end(struct ringstep_turn *turn, int re
 {
 	struct ringstep_control *control = turn->control;
 
-	control->reaped += *ringstep__cq_word(turn, ringstep_geometry.cq_head) - turn->cq_head;
+	ringstep__sq_store(turn);
+	control->reaped += *turn->head - turn->cq_head;
 	if (control->fault)
 		return RINGSTEP_STOP;
 	if (result != RINGSTEP_CONTINUE && result != RINGSTEP_STOP)

@@ -14,7 +14,10 @@
 #include <vector>
 
 // What runs the loop. `automatic` takes the best one there is.
-enum class Engine { automatic, kernel };
+enum class Engine {
+    automatic,
+    kernel
+};
 
 enum ExitStatus : int {
     exit_ok = 0,

@@ -23,6 +23,7 @@
 
 /* struct ringstep_geometry.flags */
 #define RINGSTEP_SQ_REWIND (1U << 0) /* the ring was opened with IORING_SETUP_SQ_REWIND */
+#define RINGSTEP_SHORT_ENTRIES (1U << 1) /* as is usual: SQ_REWIND, SQEs of 64 and CQEs of 16 bytes */
 
 /* struct ringstep_control.stop */
 enum ringstep_stop_kind {

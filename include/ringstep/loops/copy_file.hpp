@@ -60,18 +60,12 @@ enum class CopyOperation : std::uint8_t {
 /// A word for it, as in "finding data".
 [[nodiscard]] constexpr std::string_view to_string(CopyOperation operation) noexcept {
     switch (operation) {
-        case CopyOperation::none:
-            return "nothing";
-        case CopyOperation::set_up:
-            return "setting up";
-        case CopyOperation::find_data:
-            return "finding data";
-        case CopyOperation::read:
-            return "reading";
-        case CopyOperation::write:
-            return "writing";
-        case CopyOperation::truncate:
-            return "truncating";
+        case CopyOperation::none: return "nothing";
+        case CopyOperation::set_up: return "setting up";
+        case CopyOperation::find_data: return "finding data";
+        case CopyOperation::read: return "reading";
+        case CopyOperation::write: return "writing";
+        case CopyOperation::truncate: return "truncating";
     }
     return "unknown";
 }

@@ -33,12 +33,8 @@ struct fmt::formatter<ringstep::CopyResult> {
             return fmt::format_to(out, "{} after {} bytes", result.exit.reason, result.bytes);
         switch (result.operation) {
             case ringstep::CopyOperation::none:
-            case ringstep::CopyOperation::set_up:
-                out = fmt::format_to(out, "{}", result.operation);
-                break;
-            default:
-                out = fmt::format_to(out, "{} at offset {}", result.operation, result.offset);
-                break;
+            case ringstep::CopyOperation::set_up: out = fmt::format_to(out, "{}", result.operation); break;
+            default: out = fmt::format_to(out, "{} at offset {}", result.operation, result.offset); break;
         }
         return fmt::format_to(out, " failed: {}", ringstep::detail::describe_errno(result.error));
     }

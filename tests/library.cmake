@@ -32,9 +32,11 @@ target_sources(test-kit-prep PRIVATE kit/prep_kit.c)
 target_include_directories(test-kit-prep PRIVATE "${PROJECT_SOURCE_DIR}/bpf")
 
 # A loop compiled with the running kernel's own vmlinux.h in front, then run.
+add_executable(run_object kit/run_object.cpp)
+target_link_libraries(run_object PRIVATE ringstep::ringstep ringstep_development)
 foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
   ringstep_add_vm_test(${kernel} kit/vmlinux TIMEOUT 400 COMMAND "${PROJECT_SOURCE_DIR}/tests/kit/vmlinux.sh" "${PROJECT_SOURCE_DIR}"
-                       "$<TARGET_FILE:test-loops-nop_chain>")
+                       "$<TARGET_FILE:run_object>")
 endforeach()
 
 # The shortest program, as it stands in examples/.

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Compiles loops with the running kernel's vmlinux.h in front of the kit, and loads the result into that kernel.
-# Usage: vmlinux.sh REPO
+# Compiles the loops with the running kernel's own vmlinux.h in front of the kit, and runs nop_chain as it comes out.
+# Usage: vmlinux.sh REPO RUN_OBJECT
 set -eu
 repo=$1
+run_object=$2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
@@ -10,11 +11,10 @@ PATH=$PATH:/usr/sbin:/sbin
 clang=$(command -v clang-19 || command -v clang)
 bpftool btf dump file /sys/kernel/btf/vmlinux format c >"$dir/vmlinux.h"
 grep -q __VMLINUX_H__ "$dir/vmlinux.h"
-mkdir "$dir/pins"
-mount -t bpf bpf "$dir/pins" 2>/dev/null || true
 for loop in nop_chain copy; do
 	printf '#include "vmlinux.h"\n#include "%s"\n' "$repo/bpf/$loop.bpf.c" >"$dir/$loop.bpf.c"
 	"$clang" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -I"$dir" -I"$repo/bpf" -I"$repo/include" \
 		-c "$dir/$loop.bpf.c" -o "$dir/$loop.bpf.o"
 	echo "compiled $loop with the vmlinux.h of $(uname -r)"
 done
+"$run_object" "$dir/nop_chain.bpf.o"

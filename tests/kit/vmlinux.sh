@@ -13,8 +13,9 @@ bpftool btf dump file /sys/kernel/btf/vmlinux format c >"$dir/vmlinux.h"
 grep -q __VMLINUX_H__ "$dir/vmlinux.h"
 for loop in nop_chain copy; do
 	printf '#include "vmlinux.h"\n#include "%s"\n' "$repo/bpf/$loop.bpf.c" >"$dir/$loop.bpf.c"
-	"$clang" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -I"$dir" -I"$repo/bpf" -I"$repo/include" \
-		-c "$dir/$loop.bpf.c" -o "$dir/$loop.bpf.o"
+	# Kernels are compiled with -fms-extensions, which their types need, too.
+	"$clang" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fms-extensions -Wno-microsoft-anon-tag -Wall -Wextra -Werror -I"$dir" -I"$repo/bpf" -I"$repo/include" \
+		-idirafter "/usr/include/$(uname -m)-linux-gnu" -c "$dir/$loop.bpf.c" -o "$dir/$loop.bpf.o"
 	echo "compiled $loop with the vmlinux.h of $(uname -r)"
 done
 "$run_object" "$dir/nop_chain.bpf.o"

@@ -1,13 +1,21 @@
-# ringstep_add_loop(<name> SOURCE <file.bpf.c> [INCLUDE_DIRECTORIES <dir>…])
+# ringstep_add_loop(<name> SOURCE <file.bpf.c> STATE <header> [KERNEL_ONLY] [INCLUDE_DIRECTORIES <dir>…])
 #
-# Compiles a loop and makes the target ringstep_<name> (alias ringstep::<name>), which brings along the library and the header
-# <ringstep/skeletons/<name>.skel.h> with the compiled program in it. <name> is that given to RINGSTEP_LOOP().
+# Compiles a loop for both engines and makes the target ringstep_<name> (alias ringstep::<name>): a static library with the loop
+# compiled for user space, which brings along the library and two generated headers:
 #
-# Needs a clang that targets BPF, llvm-strip and bpftool; set RINGSTEP_CLANG, RINGSTEP_LLVM_STRIP or RINGSTEP_BPFTOOL where they
-# are not found. The program is compiled again when any header that it includes changes.
+#   <ringstep/compiled/<name>.hpp>     the type for LoopProgram<>: ringstep::compiled::<name>. Includes the state's header, and checks
+#                                      that C++ lays the state out as the program does
+#   <ringstep/skeletons/<name>.skel.h> the program, compiled for the kernel
+#
+# <name> is that given to RINGSTEP_LOOP(). With KERNEL_ONLY there is no user engine for the loop, and it may use whatever the kernel offers
+# to BPF programs; STATE may then be left out, and with it the type.
+#
+# Needs C enabled in the project (unless KERNEL_ONLY), a clang that targets BPF, llvm-strip and bpftool; set RINGSTEP_CLANG,
+# RINGSTEP_LLVM_STRIP or RINGSTEP_BPFTOOL where they are not found. The loop is compiled again when any header that it includes changes.
 
-set(RINGSTEP_KIT_DIR "${CMAKE_CURRENT_LIST_DIR}/../bpf" CACHE INTERNAL "Folder of ringstep/loop.bpf.h")
-set(RINGSTEP_INCLUDE_DIR "${CMAKE_CURRENT_LIST_DIR}/../include" CACHE INTERNAL "Folder of ringstep/ringstep.hpp")
+cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH ringstep_root)
+set(RINGSTEP_KIT_DIR "${ringstep_root}/bpf" CACHE INTERNAL "Folder of ringstep/loop.bpf.h")
+set(RINGSTEP_INCLUDE_DIR "${ringstep_root}/include" CACHE INTERNAL "Folder of ringstep/ringstep.hpp")
 
 function(ringstep_find_bpf_tools)
   find_program(RINGSTEP_CLANG NAMES clang clang-21 clang-20 clang-19 clang-18 clang-17 clang-16 DOC "clang that targets BPF")
@@ -22,36 +30,42 @@ function(ringstep_find_bpf_tools)
 endfunction()
 
 function(ringstep_add_loop name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "SOURCE" "INCLUDE_DIRECTORIES")
-  if(NOT arg_SOURCE OR arg_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "ringstep_add_loop(${name}): usage is <name> SOURCE <file.bpf.c> [INCLUDE_DIRECTORIES <dir>…]")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "KERNEL_ONLY" "SOURCE;STATE" "INCLUDE_DIRECTORIES")
+  if(NOT arg_SOURCE OR arg_UNPARSED_ARGUMENTS OR NOT (arg_STATE OR arg_KERNEL_ONLY))
+    message(FATAL_ERROR "ringstep_add_loop(${name}): usage is <name> SOURCE <file.bpf.c> STATE <header> [KERNEL_ONLY] "
+                        "[INCLUDE_DIRECTORIES <dir>…]")
+  endif()
+  get_property(languages GLOBAL PROPERTY ENABLED_LANGUAGES)
+  if(NOT arg_KERNEL_ONLY AND NOT "C" IN_LIST languages)
+    message(FATAL_ERROR "ringstep_add_loop(${name}): the loop is C; say project(… LANGUAGES C CXX), or declare it KERNEL_ONLY")
   endif()
   ringstep_find_bpf_tools()
 
   cmake_path(ABSOLUTE_PATH arg_SOURCE OUTPUT_VARIABLE source)
   set(dir "${CMAKE_CURRENT_BINARY_DIR}/loops/${name}")
-  set(header_dir "${dir}/include/ringstep/skeletons")
   set(object "${dir}/${name}.bpf.o")
-  set(skeleton "${header_dir}/${name}.skel.h")
-  file(MAKE_DIRECTORY "${header_dir}")
+  set(skeleton "${dir}/include/ringstep/skeletons/${name}.skel.h")
+  set(compiled "${dir}/include/ringstep/compiled/${name}.hpp")
+  file(MAKE_DIRECTORY "${dir}/include/ringstep/skeletons" "${dir}/include/ringstep/compiled")
 
   # UAPI headers include <asm/…>, which on Debian's multiarch is in a folder that clang does not search for the BPF target.
   set(includes "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}")
   foreach(include_dir IN LISTS arg_INCLUDE_DIRECTORIES)
+    cmake_path(ABSOLUTE_PATH include_dir)
     list(APPEND includes "-I${include_dir}")
   endforeach()
-  if(CMAKE_C_LIBRARY_ARCHITECTURE)
-    list(APPEND includes "-idirafter" "/usr/include/${CMAKE_C_LIBRARY_ARCHITECTURE}")
+  if(CMAKE_LIBRARY_ARCHITECTURE)
+    list(APPEND includes "-idirafter" "/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}")
   endif()
 
   add_custom_command(
     OUTPUT "${object}"
-    COMMAND "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra ${includes} -MD -MF "${object}.d" -MT "${object}"
-            -c "${source}" -o "${object}"
+    COMMAND "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -Wall -Wextra ${includes} -MD -MF "${object}.d" -MT
+            "${object}" -c "${source}" -o "${object}"
     COMMAND "${RINGSTEP_LLVM_STRIP}" -g "${object}" # DWARF goes, BTF stays
     DEPENDS "${source}"
     DEPFILE "${object}.d"
-    COMMENT "Compiling loop ${name} for BPF"
+    COMMENT "Compiling loop ${name} for the kernel"
     VERBATIM)
   add_custom_command(
     OUTPUT "${skeleton}"
@@ -60,12 +74,45 @@ function(ringstep_add_loop name)
     DEPENDS "${object}" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/RingstepSkeleton.cmake"
     COMMENT "Generating skeleton of loop ${name}"
     VERBATIM)
+  set(generated "${skeleton}")
 
-  add_custom_target(ringstep_${name}_skeleton DEPENDS "${skeleton}")
-  add_library(ringstep_${name} INTERFACE)
+  if(arg_STATE)
+    cmake_path(ABSOLUTE_PATH arg_STATE OUTPUT_VARIABLE state)
+    cmake_path(IS_PREFIX RINGSTEP_INCLUDE_DIR "${state}" NORMALIZE state_is_ours)
+    if(state_is_ours)
+      cmake_path(RELATIVE_PATH state BASE_DIRECTORY "${RINGSTEP_INCLUDE_DIR}" OUTPUT_VARIABLE state_include)
+    else()
+      cmake_path(GET state FILENAME state_include)
+      cmake_path(GET state PARENT_PATH state_dir)
+    endif()
+    add_custom_command(
+      OUTPUT "${compiled}"
+      COMMAND "${CMAKE_COMMAND}" "-DBPFTOOL=${RINGSTEP_BPFTOOL}" "-DOBJECT=${object}" "-DNAME=${name}" "-DSTATE=${state_include}"
+              "-DKERNEL_ONLY=${arg_KERNEL_ONLY}" "-DOUTPUT=${compiled}" -P "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/RingstepCompiled.cmake"
+      DEPENDS "${object}" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/RingstepCompiled.cmake"
+      COMMENT "Generating the type of loop ${name}"
+      VERBATIM)
+    list(APPEND generated "${compiled}")
+  endif()
+
+  if(arg_KERNEL_ONLY)
+    add_library(ringstep_${name} INTERFACE)
+  else()
+    add_library(ringstep_${name} STATIC "${source}")
+    set_target_properties(ringstep_${name} PROPERTIES C_STANDARD 11 C_EXTENSIONS ON POSITION_INDEPENDENT_CODE ON)
+    target_include_directories(ringstep_${name} SYSTEM PRIVATE "${RINGSTEP_KIT_DIR}/ringstep/user" "${RINGSTEP_KIT_DIR}"
+                                                               "${RINGSTEP_INCLUDE_DIR}")
+    target_include_directories(ringstep_${name} PRIVATE ${arg_INCLUDE_DIRECTORIES})
+    # The kit writes SQEs a word at a time, as kernel code does. A build without a type would leave the step unoptimised.
+    target_compile_options(ringstep_${name} PRIVATE -fno-strict-aliasing "$<$<CONFIG:>:-O2>")
+  endif()
+  add_custom_target(ringstep_${name}_generated DEPENDS ${generated})
+  add_dependencies(ringstep_${name} ringstep_${name}_generated)
   add_library(ringstep::${name} ALIAS ringstep_${name})
-  add_dependencies(ringstep_${name} ringstep_${name}_skeleton)
   # Generated code is not held to the warnings of those who include it.
   target_include_directories(ringstep_${name} SYSTEM INTERFACE "$<BUILD_INTERFACE:${dir}/include>")
+  if(arg_STATE AND NOT state_is_ours)
+    target_include_directories(ringstep_${name} INTERFACE "$<BUILD_INTERFACE:${state_dir}>")
+  endif()
   target_link_libraries(ringstep_${name} INTERFACE ringstep::ringstep)
 endfunction()

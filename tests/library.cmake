@@ -2,7 +2,7 @@
 
 # Loops that only tests use.
 foreach(loop IN ITEMS scripted rejected)
-  ringstep_add_loop(${loop} SOURCE "loops/${loop}.bpf.c")
+  ringstep_add_loop(${loop} SOURCE "loops/${loop}.bpf.c" STATE "loops/${loop}.h")
 endforeach()
 
 ringstep_add_test(error HOST)

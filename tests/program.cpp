@@ -104,18 +104,18 @@ TEST_CASE("One region serves one program after the other, and each starts with i
 TEST_CASE("The region is the application's own, if it likes") {
     auto memory = RegionMemory::allocate(4096, GENERATE(false, true));
     Ring ring;
-    ring.register_region(memory);
+    ring.use_region(memory);
     CHECK(ring.region() == memory);
     Nops program(ring);
     CHECK(program.state().memory() == memory);
     CHECK(reinterpret_cast<std::byte*>(program.state().get()) == memory->data() + sizeof(ringstep_control));
     run_nops(program, 10);
-    CHECK(error_of([&] { ring.register_region(RegionMemory::allocate(4096)); }).error_number() == EBUSY);
+    CHECK(error_of([&] { ring.use_region(RegionMemory::allocate(4096)); }).error_number() == EBUSY);
 }
 
 TEST_CASE("A region that is too small is refused, with both sizes") {
     Ring ring;
-    ring.register_region(RegionMemory::allocate(4096));
+    ring.use_region(RegionMemory::allocate(4096));
     const auto error = error_of([&] { Scripted program(ring); });
     CHECK(error.error_number() == ENOSPC);
     CHECK(error.tried().find("4096 bytes") != std::string_view::npos);

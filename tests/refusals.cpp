@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the kernel refuses, and what is said about it.
+#include <ringstep/compiled/rejected.hpp>
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
-#include <ringstep/skeletons/rejected.skel.h>
 
 #include "error_of.hpp"
 #include "loops/rejected.h"
@@ -28,11 +28,7 @@ using Nops = LoopProgram<ringstep::loops::nop_chain>;
 
 namespace {
 
-struct rejected_loop {
-    using state = ::rejected;
-    static constexpr std::string_view name = "rejected";
-    static std::span<const std::byte> object() { return ringstep::object_of<::rejected_bpf>(); }
-};
+using rejected_loop = ringstep::compiled::rejected;
 
 bool says(std::string_view text, std::string_view word) { return text.find(word) != std::string_view::npos; }
 

@@ -11,7 +11,14 @@
 /* Completions that wait in the CQ. */
 static __always_inline __u32 ringstep_cq_ready(struct ringstep_turn *turn)
 {
-	return *ringstep__cq_word(turn, ringstep_geometry.cq_tail) - *ringstep__cq_word(turn, ringstep_geometry.cq_head);
+	return ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail)) -
+	       *ringstep__cq_word(turn, ringstep__geometry(turn).cq_head);
+}
+
+/* Bytes of a CQE: 16, or 32 with IORING_SETUP_CQE32. */
+static __always_inline __u32 ringstep_cqe_size(struct ringstep_turn *turn)
+{
+	return 1U << turn->cqe_shift;
 }
 
 /*
@@ -35,9 +42,9 @@ static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringste
 	struct ringstep__walk walk;
 	__u32 ready;
 
-	walk.cqes = turn->cq + ringstep_geometry.cqes;
+	walk.cqes = turn->cq + ringstep__geometry(turn).cqes;
 	walk.at = *turn->head;
-	ready = *ringstep__cq_word(turn, ringstep_geometry.cq_tail) - walk.at;
+	ready = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail)) - walk.at;
 	if (ready > RINGSTEP_CQE_BATCH) {
 		ready = RINGSTEP_CQE_BATCH;
 		turn->cut = true;
@@ -48,7 +55,7 @@ static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringste
 
 static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, struct ringstep__walk *walk)
 {
-	const __u8 *cqe = walk->cqes + ((__u64)(walk->at & ringstep_geometry.cq_mask) << turn->cqe_shift);
+	const __u8 *cqe = walk->cqes + ((__u64)(walk->at & ringstep__geometry(turn).cq_mask) << turn->cqe_shift);
 
 	walk->cqe.user_data = *(const __u64 *)cqe;
 	walk->cqe.res = *(const __u32 *)(cqe + 8);
@@ -57,7 +64,8 @@ static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, stru
 		walk->cqe.big_cqe[0] = *(const __u64 *)(cqe + 16);
 		walk->cqe.big_cqe[1] = *(const __u64 *)(cqe + 24);
 	}
-	*turn->head = ++walk->at;
+	++walk->at;
+	ringstep__ring_store(turn->head, walk->at);
 	/* The application has to know how many requests are still in flight. */
 	if (walk->cqe.flags & IORING_CQE_F_MORE)
 		turn->control->unfinished++;
@@ -76,7 +84,7 @@ static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, stru
  */
 #define ringstep_for_each_cqe(turn, cqe_var)                                                                                   \
 	for (struct ringstep__walk ringstep__walk = ringstep__walk_begin(turn);                                                \
-	     ringstep__walk.at != ringstep__walk.end && ringstep__may_loop &&                                                        \
+	     ringstep__walk.at != ringstep__walk.end && ringstep__may_loop &&                                                  \
 	     (ringstep__walk_next(turn, &ringstep__walk), cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, true);)
 
 /*
@@ -91,10 +99,10 @@ static __always_inline int ringstep_wait(struct ringstep_turn *turn, __u32 count
 	if (!(__builtin_constant_p(count) && count <= 1)) {
 		if (turn->cut)
 			count = 0;
-		if (count > ringstep_geometry.cq_mask + 1)
-			count = ringstep_geometry.cq_mask + 1;
+		if (count > ringstep__geometry(turn).cq_mask + 1)
+			count = ringstep__geometry(turn).cq_mask + 1;
 	}
-	turn->params->cq_wait_idx = *turn->head + count;
+	ringstep__set_wait(&turn->engine, *turn->head + count);
 	return RINGSTEP_CONTINUE;
 }
 

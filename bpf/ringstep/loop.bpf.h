@@ -32,6 +32,10 @@
  * - Everything that lasts from one turn to the next lives in the state. It starts as the application filled it in.
  * - A step must end: walk with ringstep_for_each_cqe(), count with bpf_for() or a constant bound.
  * - Index into the state's arrays with a mask (i & (N - 1)), so that the verifier sees the bound.
+ * - The same source is compiled for the kernel and, by an ordinary C compiler, for user space. What both have: this kit, io_uring's
+ *   UAPI types, bpf_for(), bpf_repeat(), bpf_ktime_get_ns() and its likes, bpf_printk(), and the compiler's atomics
+ *   (__sync_fetch_and_add() and so on). Maps, other helpers and kfuncs are the kernel's: ringstep_add_loop(… KERNEL_ONLY).
+ * - What another thread reads or writes while the loop runs goes through ringstep_load() and ringstep_store().
  */
 #ifndef RINGSTEP_LOOP_BPF_H
 #define RINGSTEP_LOOP_BPF_H
@@ -46,39 +50,10 @@
  * Defines the loop called name, whose state is a state_type (a struct that the application shares); the step's body follows
  * it. In the body, `turn` is the turn to hand to the kit and `state` points to the state. One loop a file.
  */
-#define RINGSTEP_LOOP(name, state_type)                                                                                        \
-	char ringstep_license[] SEC("license") = "Dual MIT/GPL";                                                               \
-	const volatile struct ringstep_geometry ringstep_geometry = {                                                          \
-		.abi = RINGSTEP_ABI_VERSION,                                                                                   \
-		.state_size = sizeof(state_type),                                                                              \
-	};                                                                                                                     \
-	static __always_inline int name##_step(struct ringstep_turn *turn, state_type *state);                                 \
-	static __always_inline int name##_turn(struct ringstep_turn *turn, bool rewinds, __u32 sqe_shift, __u32 cqe_shift)     \
-	{                                                                                                                      \
-		turn->rewinds = rewinds;                                                                                       \
-		turn->sqe_shift = sqe_shift;                                                                                   \
-		turn->cqe_shift = cqe_shift;                                                                                   \
-		ringstep__sq_load(turn);                                                                                       \
-		return ringstep__turn_end(turn, name##_step(turn, (state_type *)(turn->control + 1)));                         \
-	}                                                                                                                      \
-	SEC("struct_ops.s/loop_step")                                                                                          \
-	int name##_loop_step(unsigned long long *args)                                                                         \
-	{                                                                                                                      \
-		struct ringstep_turn turn;                                                                                     \
-		int result = ringstep__turn_begin(&turn, args);                                                                \
-                                                                                                                               \
-		if (result != RINGSTEP_CONTINUE)                                                                               \
-			return result;                                                                                         \
-		/* To the compiler these are constants in the first call, and to the verifier the other one is dead. */        \
-		if (ringstep_geometry.flags & RINGSTEP_SHORT_ENTRIES)                                                          \
-			return name##_turn(&turn, true, 6, 4);                                                                 \
-		return name##_turn(&turn, ringstep_geometry.flags & RINGSTEP_SQ_REWIND, ringstep_geometry.sqe_shift,           \
-				   ringstep_geometry.cqe_shift);                                                               \
-	}                                                                                                                      \
-	SEC(".struct_ops.link")                                                                                                \
-	struct io_uring_bpf_ops___ringstep name = {                                                                            \
-		.loop_step = (void *)name##_loop_step,                                                                         \
-	};                                                                                                                     \
-	static __always_inline int name##_step(struct ringstep_turn *turn, state_type *state)
+#ifdef __bpf__
+#include <ringstep/target/kernel_loop.bpf.h>
+#else
+#include <ringstep/target/user_loop.bpf.h>
+#endif
 
 #endif /* RINGSTEP_LOOP_BPF_H */

@@ -7,6 +7,7 @@
 #ifndef RINGSTEP_PREP_BPF_H
 #define RINGSTEP_PREP_BPF_H
 
+#include <ringstep/target.bpf.h>
 #include <ringstep/types.bpf.h>
 
 static __always_inline void ringstep__prep(struct io_uring_sqe *sqe, __u8 opcode, __s32 fd, __u64 addr, __u32 len, __u64 off)

@@ -14,27 +14,49 @@
 /* SQEs that are claimed and not yet submitted, those of earlier turns and of the application included. */
 static __always_inline __u32 ringstep_sq_claimed(struct ringstep_turn *turn)
 {
-	return turn->rewinds ? turn->sq_at : turn->sq_at - turn->sq_end + ringstep_geometry.sq_mask + 1;
+	return turn->rewinds ? turn->sq_at : turn->sq_at - turn->sq_end + ringstep__geometry(turn).sq_mask + 1;
 }
 
 /* SQEs that can still be claimed before the next submit. */
 static __always_inline __u32 ringstep_sq_space_left(struct ringstep_turn *turn)
 {
-	return turn->rewinds ? ringstep_geometry.sq_mask + 1 - turn->sq_at : turn->sq_end - turn->sq_at;
+	return turn->rewinds ? ringstep__geometry(turn).sq_mask + 1 - turn->sq_at : turn->sq_end - turn->sq_at;
+}
+
+/* Bytes of an SQE: 64, or 128 with IORING_SETUP_SQE128. */
+static __always_inline __u32 ringstep_sqe_size(struct ringstep_turn *turn)
+{
+	return 1U << turn->sqe_shift;
 }
 
 /* With SQ_REWIND the kernel always starts at entry 0: what it did not take has to move there. Out of line: it is rare. */
-static __noinline int ringstep__sq_compact(struct ringstep_control *control, __u8 *sq, __u32 taken, __u32 left)
+static __noinline int ringstep__sq_compact(ringstep__ring *ring, struct ringstep_control *control, __u8 *sq, __u32 taken,
+					   __u32 left)
 {
-	const __u32 word_shift = ringstep_geometry.sqe_shift - 3;
-	const __u32 last_word = (ringstep_geometry.sq_size >> 3) - 1;
+	const __u32 word_shift = ringstep__geometry_of(ring).sqe_shift - 3;
+	const __u32 last_word = (ringstep__geometry_of(ring).sq_size >> 3) - 1;
 	__u64 *sqes = (__u64 *)sq;
 	__u32 i;
 
+	(void)ring;
 	bpf_for(i, 0, left << word_shift)
 		sqes[i & last_word] = sqes[(i + (taken << word_shift)) & last_word];
 	control->claimed = left;
 	return 0;
+}
+
+/* Of the claimed SQEs, the kernel took the first so many. */
+static __always_inline void ringstep__sq_taken(struct ringstep_turn *turn, __u32 claimed, __u32 taken)
+{
+	turn->control->submitted += taken;
+	if (!turn->rewinds) {
+		turn->sq_end += taken;
+	} else if (taken == claimed) {
+		turn->sq_at = 0;
+	} else {
+		ringstep__sq_compact(turn->engine.ring, turn->control, turn->sq, taken, claimed - taken);
+		turn->sq_at = turn->control->claimed;
+	}
 }
 
 /*
@@ -52,18 +74,12 @@ static __always_inline int ringstep_submit(struct ringstep_turn *turn)
 		return 0;
 	if (!turn->rewinds)
 		ringstep__sq_store(turn);
-	taken = bpf_io_uring_submit_sqes___ringstep(turn->ctx, claimed);
+	RINGSTEP__TRACE(turn->engine.ring, RINGSTEP_TRACE_SUBMIT, turn->sq_at - claimed, claimed, 0);
+	taken = ringstep__submit_sqes(&turn->engine, claimed);
+	RINGSTEP__TRACE(turn->engine.ring, RINGSTEP_TRACE_SUBMITTED, 0, claimed, taken);
 	if (taken < 0)
 		return taken;
-	turn->control->submitted += (__u32)taken;
-	if (!turn->rewinds) {
-		turn->sq_end += (__u32)taken;
-	} else if ((__u32)taken == claimed) {
-		turn->sq_at = 0;
-	} else {
-		ringstep__sq_compact(turn->control, turn->sq, (__u32)taken, claimed - (__u32)taken);
-		turn->sq_at = turn->control->claimed;
-	}
+	ringstep__sq_taken(turn, claimed, (__u32)taken);
 	return taken;
 }
 
@@ -74,6 +90,8 @@ static __always_inline int ringstep_submit(struct ringstep_turn *turn)
  */
 static __always_inline int ringstep_submit_and_wait(struct ringstep_turn *turn, __u32 count)
 {
+	if (ringstep__submits_at_end(&turn->engine))
+		return ringstep_wait(turn, count);
 	/* While the kernel still owes a submit, waiting could be for ever: come round again at once. */
 	if (ringstep_submit(turn) < 0)
 		return ringstep_wait(turn, 0);
@@ -81,13 +99,13 @@ static __always_inline int ringstep_submit_and_wait(struct ringstep_turn *turn, 
 }
 
 /* Out of line: it is rare, and every ringstep_get_sqe() would carry a copy of it. */
-static __noinline int ringstep__make_room(struct iou_ctx___ringstep *ctx, struct ringstep_control *control, __u8 *cq, __u8 *sq)
+static __noinline int ringstep__make_room(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq, __u8 *sq)
 {
-	struct ringstep_turn turn = {.ctx = ctx, .control = control, .cq = cq, .sq = sq};
-
-	turn.rewinds = ringstep_geometry.flags & RINGSTEP_SQ_REWIND;
+	struct ringstep_turn turn = {.control = control, .cq = cq, .sq = sq};
 	int taken;
 
+	turn.engine.ring = ring;
+	turn.rewinds = ringstep__geometry(&turn).flags & RINGSTEP_SQ_REWIND;
 	ringstep__sq_load(&turn);
 	taken = ringstep_submit(&turn);
 	ringstep__sq_store(&turn);
@@ -103,21 +121,21 @@ static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_tur
 {
 	__u64 *sqe;
 
-	if (turn->rewinds ? turn->sq_at > ringstep_geometry.sq_mask : turn->sq_at == turn->sq_end) {
+	if (turn->rewinds ? turn->sq_at > ringstep__geometry(turn).sq_mask : turn->sq_at == turn->sq_end) {
 		int taken;
 
 		ringstep__sq_store(turn);
-		taken = ringstep__make_room(turn->ctx, turn->control, turn->cq, turn->sq);
+		taken = ringstep__make_room(turn->engine.ring, turn->control, turn->cq, turn->sq);
 		ringstep__sq_load(turn);
 		if (taken <= 0) {
 			struct ringstep_control *control = turn->control;
 
-			asm volatile("" : "+r"(control)); /* or its address is worked out in advance, in every turn */
+			ringstep__not_in_advance(control);
 			control->fault = RINGSTEP_FAULT_SQ_FULL;
 			return (struct io_uring_sqe *)control->scratch_sqe;
 		}
 	}
-	sqe = (__u64 *)(turn->sq + ((__u64)(turn->sq_at & ringstep_geometry.sq_mask) << turn->sqe_shift));
+	sqe = (__u64 *)(turn->sq + ((__u64)(turn->sq_at & ringstep__geometry(turn).sq_mask) << turn->sqe_shift));
 	turn->sq_at++;
 	if (turn->sqe_shift == 7) {
 		/* The second half of a long SQE belongs to the command that uses it; the others must find zeroes. */

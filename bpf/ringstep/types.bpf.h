@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The types a loop is written with: io_uring's UAPI and the few that only the kernel's BTF knows.
+ * The types a loop is written with: io_uring's UAPI.
  *
  * With a vmlinux.h in front, its types are taken and only the macros that BTF cannot carry are added; without one, the UAPI
- * headers are. Types of the loop interface carry a flavour (the ___ringstep suffix, which libbpf ignores when it looks for
- * the kernel's own): so it does not matter which kernel the vmlinux.h came from, or whether that kernel has loops.
+ * headers are.
  */
 #ifndef RINGSTEP_TYPES_BPF_H
 #define RINGSTEP_TYPES_BPF_H
@@ -18,14 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0) /* of the headers; what bpf_for() of libbpf stands on */
-struct bpf_iter_num {
-	__u64 __opaque[1];
-} __attribute__((aligned(8)));
 #endif
-#endif
-
-#include <bpf/bpf_helpers.h>
 
 #include <ringstep/abi.h>
 
@@ -102,37 +94,12 @@ struct bpf_iter_num {
 #define SPLICE_F_FD_IN_FIXED (1U << 31)
 #endif
 
-/* What the step tells the kernel by its return value. */
+/* What a step returns. */
 enum {
 	RINGSTEP_CONTINUE = 0,
 	RINGSTEP_STOP = 1,
 	/* Not for authors: the MEM region is gone, so there is nowhere to say why; the kernel answers EINVAL. */
 	RINGSTEP__NO_REGION = 2,
 };
-
-enum ringstep__region {
-	RINGSTEP__REGION_MEM = 0,
-	RINGSTEP__REGION_CQ = 1,
-	RINGSTEP__REGION_SQ = 2,
-};
-
-/* The ring, as loops see it: a handle to pass on. 7.1 calls it io_ring_ctx, later kernels iou_ctx; libbpf compares kinds. */
-struct iou_ctx___ringstep {};
-
-struct iou_loop_params___ringstep {
-	__u32 cq_wait_idx;
-}
-#ifdef __bpf__
-__attribute__((preserve_access_index)) /* the field is found by name when the program is loaded */
-#endif
-;
-
-struct io_uring_bpf_ops___ringstep {
-	int (*loop_step)(struct iou_ctx___ringstep *ctx, struct iou_loop_params___ringstep *params);
-	__u32 ring_fd;
-};
-
-extern int bpf_io_uring_submit_sqes___ringstep(struct iou_ctx___ringstep *ctx, __u32 count) __ksym;
-extern __u8 *bpf_io_uring_get_region___ringstep(struct iou_ctx___ringstep *ctx, __u32 id, const __u64 rdwr_buf_size) __ksym;
 
 #endif /* RINGSTEP_TYPES_BPF_H */

@@ -5,19 +5,11 @@
 
 #include <fmt/format.h>
 
-#include "hello.h"                          // the state
-#include <ringstep/skeletons/hello.skel.h>  // the compiled loop; ringstep_add_loop() makes this from hello.bpf.c
-
-// Ties the two together for C++.
-struct hello_loop {
-    using state = hello;
-    static constexpr std::string_view name = "hello";
-    static std::span<const std::byte> object() { return ringstep::object_of<hello_bpf>(); }
-};
+#include <ringstep/compiled/hello.hpp>  // the compiled loop; ringstep_add_loop() makes this from hello.bpf.c and hello.h
 
 int main() try {
-    ringstep::Ring ring;                              // an io_uring
-    ringstep::LoopProgram<hello_loop> program{ring};  // the loop, in the kernel and on the ring
+    ringstep::Ring ring;                                             // an io_uring
+    ringstep::LoopProgram<ringstep::compiled::hello> program{ring};  // the loop on the ring: in the kernel if that can, else here
 
     program.state()->countdown = 1000;
     const ringstep::LoopExit exit = program.run();  // the system call

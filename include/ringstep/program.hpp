@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ringstep/definition.hpp>
+#include <ringstep/detail/trace.hpp>
 #include <ringstep/detail/waker.hpp>
 #include <ringstep/engine/kernel.hpp>
+#include <ringstep/engine/user.hpp>
 #include <ringstep/exit.hpp>
+#include <ringstep/options.hpp>
 #include <ringstep/region.hpp>
 #include <ringstep/ring.hpp>
 
 #include <atomic>
 #include <cerrno>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -22,69 +25,48 @@
 
 namespace ringstep::inline v0 {
 
-/**
- * What defines a loop for C++: its name (that given to RINGSTEP_LOOP()), its state, and the compiled program.
- *
- * **Example**:
- *
- *     struct ping {
- *         using state = ::ping_state;
- *         static constexpr std::string_view name = "ping";
- *         static std::span<const std::byte> object() { return ringstep::object_of<ping_bpf>(); }   // the skeleton's struct
- *     };
- */
-template <class Loop>
-concept LoopDefinition = Shareable<typename Loop::state> && requires {
-    { Loop::name } -> std::convertible_to<std::string_view>;
-    { Loop::object() } -> std::convertible_to<std::span<const std::byte>>;
-};
-
-/// The compiled program inside a skeleton that bpftool generated.
-template <class Skeleton>
-[[nodiscard]] std::span<const std::byte> object_of() {
-    std::size_t size = 0;
-    const auto* bytes = static_cast<const std::byte*>(Skeleton::elf_bytes(&size));
-    return {bytes, size};
-}
-
 namespace detail {
 
 // All of a program that does not depend on its loop's type.
 class ProgramCore {
 public:
-    ProgramCore(Ring& ring, const engine::Object& object, const RegionOptions& options) : ring_(ring.core()) {
-        if (!ring_->open()) raise(EBADF, "use of a closed ring for loop '" + std::string(object.name) + "'", "Open another.");
+    // `user` is null for a loop that has no user engine.
+    ProgramCore(Ring& ring, const engine::Object& object, const ringstep_user_loop* user, const LoopOptions& options)
+        : ring_(ring.core()), name_(object.name) {
+        const std::string loop = "loop '" + std::string(object.name) + "'";
+        if (!ring_->open()) raise(EBADF, "use of a closed ring for " + loop, "Open another.");
         if (ring_->attachment() != nullptr) {
-            raise(EBUSY, "attaching of loop '" + std::string(object.name) + "' to the ring",
+            raise(EBUSY, "attaching of " + loop + " to the ring",
                   "The ring has a loop already: destroy that LoopProgram first.");
         }
         const std::size_t needed = sizeof(ringstep_control) + object.state_size + options.extra_bytes;
         region_ = ring_->region();
         if (region_ && region_->size() < needed) {
-            raise(ENOSPC,
-                  "use of the ring's memory region, " + std::to_string(region_->size()) + " bytes, by loop '" +
-                      std::string(object.name) + "'",
+            raise(ENOSPC, "use of the ring's memory region, " + std::to_string(region_->size()) + " bytes, by " + loop,
                   "The loop needs " + std::to_string(needed) +
-                      ". A ring has one region for good: register one that is large enough for "
-                      "every loop that will run on it.");
+                      ". A ring has one region for good: use one that is large enough for every loop that will run on it.");
         }
         if (!region_) region_ = RegionMemory::allocate(needed, options.huge_pages);
-        // Loading comes before the registration: on a kernel without loops, that is the error to report.
-        kernel_ = std::make_unique<engine::Kernel>(object, ring_->fd(), ring_->geometry(),
-                                                   static_cast<std::uint32_t>(region_->size()));
-        if (!ring_->region()) ring_->register_region(region_);
-        region_->control().stop = 0;
-        prime();
-        kernel_->attach(ring_);
+
+        const Engine wanted = options.engine == Engine::automatic ? engine_of_environment() : options.engine;
+        if (wanted != Engine::user) try_kernel(object, user == nullptr ? Engine::kernel : wanted);
+        if (!kernel_) use_user(object, user);
+        if (trace_wanted()) trace_engine(object.name, to_string(engine()), reason_);
     }
 
     [[nodiscard]] const std::shared_ptr<RegionMemory>& region() const noexcept { return region_; }
-    [[nodiscard]] bool attached() const noexcept { return kernel_->attached(); }
+    [[nodiscard]] Engine engine() const noexcept { return kernel_ ? Engine::kernel : Engine::user; }
+    [[nodiscard]] const std::string& engine_reason() const noexcept { return reason_; }
+    [[nodiscard]] bool attached() const noexcept { return kernel_ ? kernel_->attached() : user_->attached(); }
     void detach() noexcept {
         if (!attached()) return;
-        // The kernel takes a loop off under the ring's lock, which a loop that never waits does not give up: stop it first.
-        set_stop(RINGSTEP_STOP_DETACH);
-        kernel_->detach();
+        if (kernel_) {
+            // The kernel takes a loop off under the ring's lock, which a loop that never waits does not give up: stop it first.
+            set_stop(RINGSTEP_STOP_DETACH);
+            kernel_->detach();
+        } else {
+            user_->detach();
+        }
     }
 
     [[nodiscard]] LoopExit run() noexcept {
@@ -98,12 +80,12 @@ public:
         control.stopped = 0;
 
         LoopExit exit;
-        // Without a loop the same call would be a plain wait for a completion.
-        const int result = attached() ? ring_->enter(0, 0, IORING_ENTER_GETEVENTS) : -EFAULT;
-        classify(exit, result, control);
+        classify(exit, kernel_ ? run_in_kernel() : user_->run(), control);
         exit.turns = control.turns - turns;
         exit.submitted = control.submitted - submitted;
         exit.completions = control.reaped - seen;
+        if (trace_wanted()) [[unlikely]]
+            trace_exit(name_, exit);
         return exit;
     }
 
@@ -114,10 +96,71 @@ public:
 
     void request_stop() noexcept { set_stop(RINGSTEP_STOP_REQUESTED); }
 
+    void wake() noexcept {
+        if (user_) {
+            user_->wake();
+        } else {
+            waker_.wake(ring_->fd());
+        }
+    }
+
 private:
+    [[nodiscard]] static Engine engine_of_environment() noexcept {
+        const char* const value = std::getenv("RINGSTEP_ENGINE");
+        const std::string_view word = value != nullptr ? value : "";
+        if (word == to_string(Engine::kernel)) return Engine::kernel;
+        if (word == to_string(Engine::user)) return Engine::user;
+        return Engine::automatic;
+    }
+
+    void try_kernel(const engine::Object& object, Engine wanted) {
+        // A kernel does not learn it while it runs.
+        static std::atomic<bool> kernel_cannot{false};
+        if (wanted == Engine::automatic && kernel_cannot.load(std::memory_order_relaxed)) {
+            reason_ = engine::Kernel::without_loops;
+            return;
+        }
+        try {
+            // Loading comes before the registration: on a kernel without loops, that is the error to report.
+            auto kernel = std::make_unique<engine::Kernel>(object, ring_->fd(), ring_->geometry(),
+                                                           static_cast<std::uint32_t>(region_->size()));
+            ring_->register_region(*region_);
+            ring_->share_region(region_);
+            region_->control().stop = 0;
+            prime();
+            kernel->attach(ring_);
+            kernel_ = std::move(kernel);
+        } catch (const Error& error) {
+            if (wanted == Engine::kernel) throw;
+            reason_ = error.what();
+            if (error.advice().starts_with(engine::Kernel::without_loops)) kernel_cannot.store(true, std::memory_order_relaxed);
+        }
+    }
+
+    void use_user(const engine::Object& object, const ringstep_user_loop* user) {
+        if (user == nullptr) {
+            raise(EOPNOTSUPP, "use of loop '" + std::string(object.name) + "' in user space",
+                  "It was compiled for the kernel only: KERNEL_ONLY of ringstep_add_loop(), or a type without user().");
+        }
+        auto engine = std::make_unique<engine::User>(*user, object.name, object.state_size, waker_);
+        ring_->share_region(region_);
+        region_->control().stop = 0;
+        engine->attach(ring_, region_);
+        user_ = std::move(engine);
+    }
+
+    [[nodiscard]] int run_in_kernel() const noexcept {
+        // Without a loop the same call would be a plain wait for a completion.
+        return kernel_->attached() ? ring_->enter(0, 0, IORING_ENTER_GETEVENTS) : -EFAULT;
+    }
+
     void set_stop(ringstep_stop_kind kind) noexcept {
         std::atomic_ref<std::uint32_t>(region_->control().stop).store(kind, std::memory_order_release);
-        waker_.wake(ring_->fd());
+        if (user_) {
+            user_->wake_if_waiting();
+        } else {
+            waker_.wake(ring_->fd());
+        }
     }
 
     // Kernels before 7.3 do not make a task known to io_uring when its first enter runs a loop. Registering the ring's
@@ -159,6 +202,7 @@ private:
             case -EFAULT: exit.reason = ExitReason::detached; break;
             case -EEXIST: exit.reason = ExitReason::wrong_thread; break;
             case -EBADFD: exit.reason = ExitReason::disabled; break;
+            case -ESTALE: exit.reason = ExitReason::rings_changed; break;
             case -EINVAL:
                 // The kit says so when it has no region to say more in.
                 exit.reason = control.returned != 0 ? ExitReason::bad_return : ExitReason::rings_changed;
@@ -170,20 +214,35 @@ private:
 
     Waker& waker_ = Waker::instance();
     std::shared_ptr<RingCore> ring_;
+    std::string name_;
     std::shared_ptr<RegionMemory> region_;
-    std::unique_ptr<engine::Kernel> kernel_;
+    std::unique_ptr<engine::Kernel> kernel_;  // one of these two
+    std::unique_ptr<engine::User> user_;
+    std::string reason_;  // why it is not the kernel
 };
+
+template <LoopDefinition Loop>
+[[nodiscard]] const ringstep_user_loop* user_loop_of() noexcept {
+    if constexpr (HasUserEngine<Loop>) {
+        return &Loop::user();
+    } else {
+        return nullptr;
+    }
+}
 
 }  // namespace detail
 
 /**
  * A loop on a ring: loaded and attached by the constructor, detached by the destructor.
  *
- * Construct it on the ring's owning thread, fill in `state()`, and call `run()`: one io_uring_enter(2) for as many requests as
- * the loop makes. The ring must outlive no particular object: the program holds on to what it needs of it. One program at a
- * time on a ring. Requests in flight when it goes stay in flight; their completions are the ring's.
+ * Construct it on the ring's owning thread, fill in `state()`, and call `run()`. The ring must outlive no particular object: the
+ * program holds on to what it needs of it. One program at a time on a ring. Requests in flight when it goes stay in flight; their
+ * completions are the ring's.
  *
- * Needs Linux 7.1 and, to construct, CAP_BPF with CAP_PERFMON (or CAP_SYS_ADMIN).
+ * The kernel runs it if it can (Linux 7.1 and, to construct, CAP_BPF with CAP_PERFMON or CAP_SYS_ADMIN): one io_uring_enter(2)
+ * for as many requests as the loop makes. Otherwise the calling thread does, with one io_uring_enter(2) for each turn (Linux 6.1).
+ * What comes out is the same; LoopOptions::engine decides, `engine()` tells. In user space a signal ends the run only if it comes
+ * while the loop sleeps.
  *
  * **Example**:
  *
@@ -198,14 +257,20 @@ class LoopProgram {
 public:
     using state_type = typename Loop::state;
 
-    /// Loads the loop and attaches it to `ring`. Allocates and registers the memory region if the ring has none yet; a region
-    /// that is there keeps its contents, except for the state, which starts zeroed. Throws Error.
-    explicit LoopProgram(Ring& ring, const RegionOptions& options = {})
+    /// Loads the loop and attaches it to `ring`. Allocates the memory region if the ring has none yet; a region that is there
+    /// keeps its contents, except for the state, which starts zeroed. Throws Error.
+    explicit LoopProgram(Ring& ring, const LoopOptions& options = {})
         : core_(std::make_unique<detail::ProgramCore>(ring, engine::Object{Loop::name, Loop::object(), sizeof(state_type)},
-                                                      options)),
+                                                      detail::user_loop_of<Loop>(), options)),
           state_(core_->region(), sizeof(ringstep_control)) {
         std::memset(static_cast<void*>(state_.get()), 0, sizeof(state_type));
     }
+
+    /// What runs the loop: Engine::kernel or Engine::user.
+    [[nodiscard]] Engine engine() const noexcept { return core_->engine(); }
+
+    /// Why it is not the kernel, in words for a person; empty if it is, or if the user engine was asked for.
+    [[nodiscard]] const std::string& engine_reason() const noexcept { return core_->engine_reason(); }
 
     /// The state that application and loop share. The view stays good after the program and the ring are gone.
     [[nodiscard]] const RegionView<state_type>& state() const noexcept { return state_; }
@@ -220,6 +285,10 @@ public:
 
     /// Ends the run under way with ExitReason::stop_requested; if none is, the next one. Any thread, while the program lives.
     void request_stop() noexcept { core_->request_stop(); }
+
+    /// Has the loop take another turn, also if it sleeps: after something in the state was changed that it should look at. Any
+    /// thread, while the program lives.
+    void wake() noexcept { core_->wake(); }
 
     /// Takes the loop off the ring now; the ring takes plain submits again. Any thread: a run under way ends with
     /// ExitReason::detached.

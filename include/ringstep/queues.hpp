@@ -85,6 +85,10 @@ struct QueueMemory {
     std::uint64_t finished = 0;        // completions taken here that ended a request
     std::uint32_t own_claimed = 0;     // SQEs claimed in rewind mode, until a region holds the count
     std::uint32_t* claimed = nullptr;  // where that count is now
+    // Completions that only woke up a loop in user space carry this user_data, and are nobody else's business.
+    std::uint64_t wake_tag = 0;
+    std::uint32_t own_wakes_seen = 0;
+    std::uint32_t* wakes_seen = nullptr;  // where they are counted
 
     [[nodiscard]] std::atomic_ref<std::uint32_t> word(std::uint32_t offset) const noexcept {
         return std::atomic_ref<std::uint32_t>(*reinterpret_cast<std::uint32_t*>(rings + offset));
@@ -167,6 +171,10 @@ private:
             out.extra[1] = cqe->big_cqe[1];
         }
         head_word.store(head + 1, std::memory_order_release);
+        if (queue.wake_tag != 0 && out.user_data == queue.wake_tag) [[unlikely]] {
+            ++*queue.wakes_seen;
+            return take(queue, out);
+        }
         if (!out.more()) ++queue.finished;
         return true;
     }

@@ -29,23 +29,16 @@ template <class T>
 concept Shareable = std::is_class_v<T> && std::is_standard_layout_v<T> && std::is_trivially_copyable_v<T> &&
                     std::is_trivially_default_constructible_v<T> && alignof(T) <= alignof(std::max_align_t);
 
-/// How memory for a region is had.
-struct RegionOptions {
-    /// Bytes behind the state: tables, buffers, whatever the loop reaches beyond its state.
-    std::size_t extra_bytes = 0;
-    /// Ask for huge pages (MAP_HUGETLB of the system's default size). Falls back to ordinary pages, with a hint to the kernel
-    /// to make them huge, where none are reserved (`vm.nr_hugepages`).
-    bool huge_pages = false;
-};
-
 /**
  * Memory that is, or can become, the MEM region of a ring: page-aligned, zeroed, the application's own (the kernel only pins
- * it). Requests in flight may point into it, so it is handed around as a shared pointer, and a ring that could not wait for
+ * it, and only for loops of its own). Requests in flight may point into it, so it is handed around as a shared pointer, and a ring that could not wait for
  * its requests never gives it back.
  */
 class RegionMemory {
 public:
-    /// Allocates at least `size` bytes. Throws Error if there is no memory.
+    /// Allocates at least `size` bytes. With `huge_pages`: huge ones (MAP_HUGETLB of the system's default size); where none are
+    /// reserved (`vm.nr_hugepages`), ordinary pages, with a hint to the kernel to make them huge. Throws Error if there is no
+    /// memory.
     [[nodiscard]] static std::shared_ptr<RegionMemory> allocate(std::size_t size, bool huge_pages = false) {
         constexpr std::size_t huge_page = std::size_t{2} << 20;
         const std::size_t page = huge_pages ? huge_page : static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -120,7 +113,7 @@ public:
             detail::raise(ENOSPC,
                           "view of " + std::to_string(sizeof(T)) + " bytes at offset " + std::to_string(offset) +
                               " of a memory region of " + std::to_string(memory_->size()) + " bytes",
-                          "Register a larger region: see RegionOptions::extra_bytes.");
+                          "Register a larger region: see LoopOptions::extra_bytes.");
         }
         if (offset % alignof(T) != 0) {
             detail::raise(EINVAL, "view at offset " + std::to_string(offset) + " of a memory region",

@@ -41,10 +41,11 @@ struct Submitted {
 };
 
 /**
- * An io_uring that loops can run on: SINGLE_ISSUER | DEFER_TASKRUN | NO_SQARRAY | CQSIZE, and SQ_REWIND where there is one.
+ * An io_uring that loops can run on: SINGLE_ISSUER | DEFER_TASKRUN | CQSIZE, with NO_SQARRAY where there is one (Linux 6.6) and
+ * SQ_REWIND (7.0).
  *
  * Belongs to the thread that opens it (with `start_disabled`: that enables it): only that one may submit, run and close.
- * Opening needs Linux 6.6; attaching a loop needs 7.1. Moving a Ring is cheap, and programs on it do not notice.
+ * Needs Linux 6.1; a loop in the kernel needs 7.1. Moving a Ring is cheap, and programs on it do not notice.
  *
  * Closing (also by the destructor) cancels what is in flight and waits for it, `close_wait` at most. If that does not
  * succeed, or is tried on another thread, the memory region and all that was handed to keep_alive() is leaked on purpose:
@@ -70,12 +71,15 @@ public:
         if (options.submit_all) params.flags |= IORING_SETUP_SUBMIT_ALL;
         if (options.sq_rewind) params.flags |= detail::setup_sq_rewind;
 
+        // What a kernel does not know yet it refuses, without a word on which flag it was.
         const io_uring_params wanted = params;
         io_uring native{};
         int result = io_uring_queue_init_params(options.sq_entries, &native, &params);
-        if (result == -EINVAL && options.sq_rewind) {
+        for (const unsigned late : {detail::setup_sq_rewind, unsigned{IORING_SETUP_NO_SQARRAY}}) {
+            if (result != -EINVAL) break;
+            const unsigned flags = wanted.flags & ~(detail::setup_sq_rewind | late);
             params = wanted;
-            params.flags &= ~detail::setup_sq_rewind;
+            params.flags = flags;
             result = io_uring_queue_init_params(options.sq_entries, &native, &params);
         }
         if (result < 0) refused(result, options);
@@ -86,8 +90,8 @@ public:
 
     /**
      * Takes over a ring that was opened with liburing, together with the params that it was opened with. Its files, buffers and
-     * requests in flight stay as they are; `in_flight` says how many requests it has under way. A loop can be attached if
-     * the ring was opened with DEFER_TASKRUN and NO_SQARRAY and without SQPOLL and IOPOLL.
+     * requests in flight stay as they are; `in_flight` says how many requests it has under way. A loop can run on it if it
+     * was opened without SQPOLL and IOPOLL; in the kernel, if it was opened with DEFER_TASKRUN, too.
      */
     [[nodiscard]] static Ring adopt(const io_uring& native, const io_uring_params& params, std::uint64_t in_flight = 0) {
         Ring ring{Adopted{}};
@@ -156,13 +160,14 @@ public:
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return core_->in_flight(); }
 
     /// Makes `memory` the region that loops on this ring share with the application; a LoopProgram does it by itself when there
-    /// is none yet. Once for each ring. Linux 6.13. Throws Error.
-    void register_region(std::shared_ptr<RegionMemory> memory) {
+    /// is none yet. One region for each ring, for good. The kernel gets to know of it when a loop of its own is attached
+    /// (which needs Linux 6.13). Throws Error.
+    void use_region(std::shared_ptr<RegionMemory> memory) {
         if (memory->size() < sizeof(ringstep_control)) {
-            detail::raise(EINVAL, "registration of a memory region of " + std::to_string(memory->size()) + " bytes",
+            detail::raise(EINVAL, "use of a memory region of " + std::to_string(memory->size()) + " bytes",
                           "It has to hold the control block and a loop's state.");
         }
-        core_->register_region(std::move(memory));
+        core_->share_region(std::move(memory));
     }
 
     /// The memory region, or null.
@@ -243,9 +248,8 @@ private:
         switch (result) {
             case -EINVAL:
                 advice =
-                    "SINGLE_ISSUER, DEFER_TASKRUN and NO_SQARRAY together need Linux 6.6; more than 32768 SQ or 65536 CQ "
-                    "entries need "
-                    "clamp, and the CQ must not be smaller than the SQ.";
+                    "SINGLE_ISSUER with DEFER_TASKRUN needs Linux 6.1; more than 32768 SQ or 65536 CQ entries need clamp, and the "
+                    "CQ must not be smaller than the SQ.";
                 break;
             case -ENOSYS: advice = "This kernel has no io_uring, or a seccomp filter hides it."; break;
             case -EPERM:

@@ -22,7 +22,7 @@ RINGSTEP_LOOP(scripted, struct scripted)
 			record->user_data = cqe->user_data;
 			record->result = cqe->res;
 			record->flags = cqe->flags;
-			if (ringstep_geometry.cqe_shift == 5) {
+			if (ringstep_cqe_size(turn) == 32) {
 				record->extra[0] = cqe->big_cqe[0];
 				record->extra[1] = cqe->big_cqe[1];
 			}
@@ -46,7 +46,7 @@ RINGSTEP_LOOP(scripted, struct scripted)
 
 		for (int i = 0; i < 8; i++)
 			sqe[i] = words[i];
-		if (ringstep_geometry.sqe_shift == 7) {
+		if (ringstep_sqe_size(turn) == 128) {
 			for (int i = 8; i < 16; i++)
 				sqe[i] = words[i];
 		}

@@ -2,8 +2,8 @@
 // C++ face of the loop "scripted", and small helpers for tests that use it.
 #pragma once
 
+#include <ringstep/compiled/scripted.hpp>
 #include <ringstep/program.hpp>
-#include <ringstep/skeletons/scripted.skel.h>
 
 #include "loops/scripted.h"
 
@@ -12,13 +12,8 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
-#include <string_view>
 
-struct scripted_loop {
-    using state = ::scripted;
-    static constexpr std::string_view name = "scripted";
-    static std::span<const std::byte> object() { return ringstep::object_of<::scripted_bpf>(); }
-};
+using scripted_loop = ringstep::compiled::scripted;
 
 /// Adds a request to the script; fill it in with liburing's helpers. user_data is its number unless the test sets another.
 inline io_uring_sqe* add_request(const ringstep::RegionView<scripted>& state) {

@@ -17,6 +17,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -54,6 +55,7 @@ public:
         queues_.rings = static_cast<std::byte*>(native_.cq.ring_ptr);
         queues_.sqes = reinterpret_cast<std::byte*>(native_.sq.sqes);
         queues_.claimed = &queues_.own_claimed;
+        queues_.wakes_seen = &queues_.own_wakes_seen;
     }
 
     RingCore(const RingCore&) = delete;
@@ -79,6 +81,18 @@ public:
 
     /// The task that opened (or enabled) the ring, which is the one that may run it.
     [[nodiscard]] bool owned_by_this_thread() const noexcept { return owner_ == ::gettid(); }
+    /// The same without a system call, and wrong in a forked child.
+    [[nodiscard]] bool perhaps_owned_by_this_thread() const noexcept { return owner_ == cached_thread_id(); }
+
+    /// How to name the ring in an io_uring_enter(2) on the owning thread: a number, and a flag that belongs to it.
+    struct EnterBy {
+        int number;
+        unsigned flag;
+    };
+    [[nodiscard]] EnterBy enter_by() const noexcept {
+        if (registered_index_ < 0) return {.number = fd(), .flag = 0};
+        return {.number = registered_index_, .flag = IORING_ENTER_REGISTERED_RING};
+    }
 
     /// Spares the kernel a look-up of the ring's file on each enter; and makes the task known to io_uring, which kernels before
     /// 7.3 fail to do when the first enter of a task runs a loop.
@@ -95,10 +109,10 @@ public:
     /// One io_uring_enter(2). Returns as the system call does, with -errno for an error.
     [[nodiscard]] int enter(unsigned to_submit, unsigned min_complete, unsigned flags) const noexcept {
         // A registered index means a ring of the calling thread's: on another thread it could be another ring.
-        if (registered_index_ < 0 || owner_ != cached_thread_id()) return enter_by(fd(), to_submit, min_complete, flags);
-        const int result = enter_by(registered_index_, to_submit, min_complete, flags | IORING_ENTER_REGISTERED_RING);
+        if (registered_index_ < 0 || !perhaps_owned_by_this_thread()) return enter_on(fd(), to_submit, min_complete, flags);
+        const int result = enter_on(registered_index_, to_submit, min_complete, flags | IORING_ENTER_REGISTERED_RING);
         if (result == -EINVAL && !owned_by_this_thread())
-            return enter_by(fd(), to_submit, min_complete, flags);  // after a fork
+            return enter_on(fd(), to_submit, min_complete, flags);  // after a fork
         return result;
     }
 
@@ -119,10 +133,24 @@ public:
     }
 
     /// Makes `memory` the ring's MEM region. A ring has one, for good.
-    void register_region(std::shared_ptr<RegionMemory> memory) {
+    void share_region(std::shared_ptr<RegionMemory> memory) {
+        if (region_ == memory) return;
+        if (region_) {
+            raise(EBUSY, "use of another memory region, of " + std::to_string(memory->size()) + " bytes",
+                  "A ring has one region for good, and this one has another already.");
+        }
+        region_ = std::move(memory);
+        // From here on a loop claims SQEs, too: the count of those claimed moves to where both see it.
+        region_->control().claimed = queues_.own_claimed;
+        queues_.claimed = &region_->control().claimed;
+    }
+
+    /// Shows the region to the kernel, whose loops reach it then.
+    void register_region(const RegionMemory& memory) {
+        if (region_registered_) return;
         region_descriptor descriptor{};
-        descriptor.user_address = reinterpret_cast<std::uintptr_t>(memory->data());
-        descriptor.size = memory->size();
+        descriptor.user_address = reinterpret_cast<std::uintptr_t>(memory.data());
+        descriptor.size = memory.size();
         descriptor.flags = mem_region_type_user;
         region_registration registration{};
         registration.descriptor = reinterpret_cast<std::uintptr_t>(&descriptor);
@@ -133,12 +161,9 @@ public:
             if (result == -EINVAL) advice = "Memory regions need Linux 6.13 or later.";
             if (result == -ENOMEM) advice = "The locked-memory limit may be too low for it: raise ulimit -l (RLIMIT_MEMLOCK).";
             if (result == -EEXIST) advice = "Only the thread that opened the ring may do this.";
-            raise(result, "registration of a memory region of " + std::to_string(memory->size()) + " bytes", advice);
+            raise(result, "registration of a memory region of " + std::to_string(memory.size()) + " bytes", advice);
         }
-        region_ = std::move(memory);
-        // From here on a loop claims SQEs, too: the count of those claimed moves to where both see it.
-        region_->control().claimed = queues_.own_claimed;
-        queues_.claimed = &region_->control().claimed;
+        region_registered_ = true;
     }
 
     /// Requests that the kernel has taken and whose last completion nobody has seen yet.
@@ -191,7 +216,7 @@ private:
         return id;
     }
 
-    [[nodiscard]] static int enter_by(int ring, unsigned to_submit, unsigned min_complete, unsigned flags) noexcept {
+    [[nodiscard]] static int enter_on(int ring, unsigned to_submit, unsigned min_complete, unsigned flags) noexcept {
         return io_uring_enter2(static_cast<unsigned>(ring), to_submit, min_complete, flags, nullptr, 0);
     }
 
@@ -225,6 +250,7 @@ private:
     pid_t owner_;
     int registered_index_ = -1;
     bool enabled_;
+    bool region_registered_ = false;
     bool open_ = true;
     bool quiet_ = true;
 };

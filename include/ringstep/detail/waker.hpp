@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Waking a thread that sleeps in a loop.
+// Waking a thread that sleeps in a loop, by messages to its ring.
 #pragma once
 
 #include <ringstep/detail/uapi.hpp>
@@ -8,17 +8,21 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <mutex>
 
 namespace ringstep::inline v0::detail {
 
 /**
- * Gets a thread that waits in io_uring_enter() to run its loop's next turn, from any other thread and without leaving a trace.
+ * Gets a thread that waits in io_uring_enter() to take its loop's next turn, from any other thread.
  *
- * A message with data (IORING_MSG_DATA) would not do: it counts as one completion, and the kernel does not wake a thread that
- * waits for several because of one; besides, it would lie in the CQ for everybody to see. A message that passes a file
- * descriptor is carried out by the receiving thread, which has to wake up for it. This one names no slot to put the file into,
- * so nothing but the waking comes of it.
+ * For a loop in the kernel, a message with data (IORING_MSG_DATA) would not do: it counts as one completion, and the kernel does
+ * not wake a thread that waits for several because of one; besides, it would lie in the CQ for everybody to see. A message that
+ * passes a file descriptor is carried out by the receiving thread, which has to wake up for it. This one names no slot to put the
+ * file into, so nothing but the waking comes of it.
+ *
+ * An ordinary wait goes on after such a message. A loop in user space gets completions, as many as it waits for, and drops them.
  *
  * One for a process, made before it is needed: a stop must not fail because there is no descriptor left.
  */
@@ -35,15 +39,27 @@ public:
     Waker(const Waker&) = delete;
     Waker& operator=(const Waker&) = delete;
 
-    /// Any thread.
+    /// Gets a loop in the kernel to take its next turn. Any thread.
     void wake(int ring_fd) noexcept {
         const std::scoped_lock lock(mutex_);
-        io_uring_cqe* cqe = nullptr;
-        while (io_uring_peek_cqe(&ring_, &cqe) == 0) io_uring_cqe_seen(&ring_, cqe);
-        io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+        io_uring_sqe* sqe = next();
         io_uring_prep_msg_ring_fd(sqe, ring_fd, 0, 0, 0, IORING_MSG_RING_CQE_SKIP);
         sqe->file_index = 0;  // no slot
         (void)io_uring_submit(&ring_);
+    }
+
+    /// Posts `count` completions with this user_data on the ring; how many could be sent. Any thread.
+    std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
+        const std::scoped_lock lock(mutex_);
+        std::uint32_t sent = 0;
+        while (sent < count) {
+            const std::uint32_t batch = std::min(count - sent, entries);
+            for (std::uint32_t i = 0; i < batch; i++) io_uring_prep_msg_ring(next(), ring_fd, 0, user_data, 0);
+            const int submitted = io_uring_submit(&ring_);
+            if (submitted <= 0) break;
+            sent += static_cast<std::uint32_t>(submitted);
+        }
+        return sent;
     }
 
 private:
@@ -52,9 +68,18 @@ private:
         if (process_ == ::getpid()) io_uring_queue_exit(&ring_);
     }
 
+    static constexpr std::uint32_t entries = 64;
+
+    // There is one: each submit takes all.
+    [[nodiscard]] io_uring_sqe* next() noexcept {
+        io_uring_cqe* cqe = nullptr;
+        while (io_uring_peek_cqe(&ring_, &cqe) == 0) io_uring_cqe_seen(&ring_, cqe);
+        return io_uring_get_sqe(&ring_);
+    }
+
     void open() {
         io_uring fresh{};
-        int result = io_uring_queue_init(2, &fresh, 0);
+        int result = io_uring_queue_init(entries, &fresh, 0);
         if (result < 0)
             raise(result, "opening of the ring that wakes up waiting loops", "Descriptors may have run out (ulimit -n).");
         const int event = ::eventfd(0, EFD_CLOEXEC);  // some file, to pass

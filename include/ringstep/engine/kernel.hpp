@@ -6,7 +6,6 @@
 #include <ringstep/detail/libbpf.hpp>
 #include <ringstep/detail/ring_core.hpp>
 #include <ringstep/error.hpp>
-#include <ringstep/support.hpp>
 
 #include <atomic>
 #include <cerrno>
@@ -35,6 +34,10 @@ struct Object {
  */
 class Kernel final : public detail::Attachment {
 public:
+    static constexpr std::string_view without_loops =
+        "This kernel knows no loops: it has no io_uring_bpf_ops. They need Linux 7.1 or later with CONFIG_IO_URING_BPF_OPS. "
+        "ringstep-check tells more.";
+
     /// Opens the object and loads it, made out for `geometry`. Nothing touches the ring yet. Throws Error.
     Kernel(const Object& object, int ring_fd, const Geometry& geometry, std::uint32_t mem_bytes) : name_(object.name) {
         const detail::LibbpfDiagnostics diagnostics;
@@ -155,19 +158,33 @@ private:
                       "The object was not built with ringstep's kit, or without debug information (-g).");
     }
 
+    // Whether the kernel's type information has the interface. True if there is none to look at.
+    [[nodiscard]] static bool kernel_has_loops() {
+        btf* const types = btf__load_vmlinux_btf();
+        if (types == nullptr) return true;
+        const bool has = btf__find_by_name_kind(types, "io_uring_bpf_ops", BTF_KIND_STRUCT) > 0;
+        btf__free(types);
+        return has;
+    }
+
     [[noreturn, gnu::cold, gnu::noinline]] void not_loaded(int result, const char* verifier_log,
                                                            const std::string& diagnostics) const {
         std::string advice;
         std::string log = verifier_log;
-        // Where the verifier was not even asked, the errno says little: libbpf has several for a kernel without loops.
-        if (log.empty()) {
-            if (const Support support = probe(); !support.loops()) advice = support.summary() + " ringstep-check tells more.";
+        if (!log.empty()) {
+            advice = "The verifier rejected the program.";
+        } else if (!kernel_has_loops()) {
+            // Where the verifier was not even asked, the errno says little: libbpf has several for a kernel without loops.
+            advice = without_loops;
+        } else if (result == -EPERM || result == -EACCES) {
+            advice =
+                "This process may not load them: it needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, while a loop is loaded. "
+                "ringstep-check tells more.";
+        } else {
+            advice = "libbpf says: " + diagnostics;
         }
-        if (advice.empty()) {
-            advice = log.empty() ? "libbpf says: " + diagnostics : std::string("The verifier rejected the program.");
-            if (result == -E2BIG) advice += " The program is too large for it: bound its loops, and keep cursors in the state.";
-            if (result == -ENOMEM) advice += " Out of memory, or of locked memory (ulimit -l).";
-        }
+        if (result == -E2BIG) advice += " The program is too large for it: bound its loops, and keep cursors in the state.";
+        if (result == -ENOMEM) advice += " Out of memory, or of locked memory (ulimit -l).";
         detail::raise(result, "loading of loop '" + name_ + "' into the kernel", std::move(advice), std::move(log));
     }
 

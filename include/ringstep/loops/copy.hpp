@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <ringstep/loops/copy.h>
+#include <ringstep/compiled/copy.hpp>
 #include <ringstep/program.hpp>
-#include <ringstep/skeletons/copy.skel.h>
-
-#include <cstddef>
-#include <span>
-#include <string_view>
 
 namespace ringstep::inline v0::loops {
 
@@ -31,10 +26,6 @@ namespace ringstep::inline v0::loops {
  *     copy.state()->extent_tail = 1;
  *     ringstep::LoopExit exit = copy.run();    // one system call, however large the file
  */
-struct copy {
-    using state = ::ringstep_copy;
-    static constexpr std::string_view name = "copy";
-    [[nodiscard]] static std::span<const std::byte> object() { return object_of<::copy_bpf>(); }
-};
+struct copy : compiled::copy {};
 
 }  // namespace ringstep::inline v0::loops

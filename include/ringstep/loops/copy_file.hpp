@@ -44,7 +44,7 @@ struct CopyOptions {
     SparseCopy sparse = SparseCopy::automatic;
     bool registered_files = false;    ///< two system calls more for each file, a little less work for each block
     bool registered_buffers = false;  ///< pages are pinned once, instead of for each block: of use with `direct`
-    bool huge_pages = false;          ///< ask for huge pages for the buffers: see RegionOptions
+    bool huge_pages = false;          ///< ask for huge pages for the buffers: see RegionMemory
 };
 
 /// What a copy was doing when it failed.

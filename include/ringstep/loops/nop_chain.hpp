@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <ringstep/loops/nop_chain.h>
+#include <ringstep/compiled/nop_chain.hpp>
 #include <ringstep/program.hpp>
-#include <ringstep/skeletons/nop_chain.skel.h>
-
-#include <cstddef>
-#include <span>
-#include <string_view>
 
 namespace ringstep::inline v0::loops {
 
@@ -22,10 +17,6 @@ namespace ringstep::inline v0::loops {
  *     nops.state()->depth = 1;
  *     ringstep::LoopExit exit = nops.run();    // one system call
  */
-struct nop_chain {
-    using state = ::ringstep_nop_chain;
-    static constexpr std::string_view name = "nop_chain";
-    [[nodiscard]] static std::span<const std::byte> object() { return object_of<::nop_chain_bpf>(); }
-};
+struct nop_chain : compiled::nop_chain {};
 
 }  // namespace ringstep::inline v0::loops

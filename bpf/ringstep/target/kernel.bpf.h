@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the kit stands on in the kernel, where the step is a struct_ops program.
+ *
+ * Types of the loop interface carry a flavour (the ___ringstep suffix, which libbpf ignores when it looks for the kernel's
+ * own): so it does not matter which kernel a vmlinux.h came from, or whether that kernel has loops.
+ */
+#ifndef RINGSTEP_TARGET_KERNEL_BPF_H
+#define RINGSTEP_TARGET_KERNEL_BPF_H
+
+#include <ringstep/types.bpf.h>
+
+#ifndef __VMLINUX_H__
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0) /* of the headers; what bpf_for() of libbpf stands on */
+struct bpf_iter_num {
+	__u64 __opaque[1];
+} __attribute__((aligned(8)));
+#endif
+#endif
+
+#include <bpf/bpf_helpers.h>
+
+/* Where things lie. Filled in by the application before the load, then frozen: constants to the verifier. */
+extern const volatile struct ringstep_geometry ringstep_geometry;
+
+enum ringstep__region {
+	RINGSTEP__REGION_MEM = 0,
+	RINGSTEP__REGION_CQ = 1,
+	RINGSTEP__REGION_SQ = 2,
+};
+
+/* The ring, as loops see it: a handle to pass on. 7.1 calls it io_ring_ctx, later kernels iou_ctx; libbpf compares kinds. */
+struct iou_ctx___ringstep {};
+
+struct iou_loop_params___ringstep {
+	__u32 cq_wait_idx;
+} __attribute__((preserve_access_index)) /* the field is found by name when the program is loaded */;
+
+struct io_uring_bpf_ops___ringstep {
+	int (*loop_step)(struct iou_ctx___ringstep *ctx, struct iou_loop_params___ringstep *params);
+	__u32 ring_fd;
+};
+
+extern int bpf_io_uring_submit_sqes___ringstep(struct iou_ctx___ringstep *ctx, __u32 count) __ksym;
+extern __u8 *bpf_io_uring_get_region___ringstep(struct iou_ctx___ringstep *ctx, __u32 id, const __u64 rdwr_buf_size) __ksym;
+
+/* The ring, for what is called in a turn, and what else a turn needs of its engine. */
+typedef struct iou_ctx___ringstep ringstep__ring;
+struct ringstep__engine {
+	ringstep__ring *ring;
+	struct iou_loop_params___ringstep *params;
+};
+
+#define ringstep__geometry_of(ring) ringstep_geometry
+
+/* Hands the first count claimed SQEs to the kernel; how many it took, or a negative errno. */
+static __always_inline int ringstep__submit_sqes(struct ringstep__engine *engine, __u32 count)
+{
+	return bpf_io_uring_submit_sqes___ringstep(engine->ring, count);
+}
+
+static __always_inline void ringstep__set_wait(struct ringstep__engine *engine, __u32 cq_index)
+{
+	engine->params->cq_wait_idx = cq_index;
+}
+
+/* Whether the submit at the end of a step is the engine's business, together with the waiting. */
+static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *engine)
+{
+	(void)engine;
+	return false;
+}
+
+/* The kernel runs steps and completes requests in one task: the words that they share need no ordering. */
+#define ringstep__ring_load(word) (*(word))
+#define ringstep__ring_store(word, value) (*(word) = (value))
+
+/*
+ * A field of the state that the application reads or writes while the loop runs, on another thread: by RegionView::load() and
+ * store() there, by these two here. A value that is stored comes after all that the step has written before it.
+ *
+ * Example: ringstep_store(&state->done, state->done + 1);
+ */
+#define ringstep_load(field)                                                                                                   \
+	({                                                                                                                     \
+		__typeof__(*(field)) ringstep__value = *(const volatile __typeof__(*(field)) *)(field);                        \
+		asm volatile("" ::: "memory");                                                                                 \
+		ringstep__value;                                                                                               \
+	})
+#define ringstep_store(field, value)                                                                                           \
+	({                                                                                                                     \
+		asm volatile("" ::: "memory");                                                                                 \
+		*(volatile __typeof__(*(field)) *)(field) = (value);                                                           \
+	})
+
+#define RINGSTEP__TRACE(ring, ...) ((void)(ring)) /* the kernel has nowhere to print to */
+
+/* Part of a loop's condition. Always true in practice: the kernel's limit, 8 million iterations, is beyond any CQ. */
+#if __clang_major__ >= 19
+#define ringstep__may_goto(label) asm volatile goto("may_goto %l[" #label "]" ::::label)
+#elif __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define ringstep__may_goto(label)                                                                                              \
+	asm volatile goto("1: .byte 0xe5; .byte 0; .long ((%l[" #label "] - 1b - 8) / 8) & 0xffff; .short 0" ::::label)
+#else
+#define ringstep__may_goto(label)                                                                                              \
+	asm volatile goto("1: .byte 0xe5; .byte 0; .long (((%l[" #label "] - 1b - 8) / 8) & 0xffff) << 16; .short 0" ::::label)
+#endif
+
+#define ringstep__may_loop                                                                                                     \
+	({                                                                                                                     \
+		__label__ ringstep__spent, ringstep__done;                                                                     \
+		bool ringstep__more = true;                                                                                    \
+		ringstep__may_goto(ringstep__spent);                                                                           \
+		goto ringstep__done;                                                                                           \
+	ringstep__spent:                                                                                                       \
+		ringstep__more = false;                                                                                        \
+	ringstep__done:;                                                                                                       \
+		ringstep__more;                                                                                                \
+	})
+
+#define ringstep__while(condition) while ((condition) && ringstep__may_loop)
+
+/* Keeps clang from working out in advance, in every turn, what only a rare branch needs. */
+#define ringstep__not_in_advance(pointer) asm volatile("" : "+r"(pointer))
+
+#endif /* RINGSTEP_TARGET_KERNEL_BPF_H */

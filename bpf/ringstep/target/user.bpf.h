@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the kit stands on in a process, where the step is an ordinary C function around an ordinary io_uring_enter().
+ *
+ * No header of the C library is included: a vmlinux.h may stand in front.
+ */
+#ifndef RINGSTEP_TARGET_USER_BPF_H
+#define RINGSTEP_TARGET_USER_BPF_H
+
+#include <ringstep/types.bpf.h>
+
+#include <ringstep/user.h>
+
+/* --- What <bpf/bpf_helpers.h> is to a loop in the kernel ------------------------------------------------------------------ */
+
+#undef __always_inline
+#ifdef __OPTIMIZE__
+#define __always_inline inline __attribute__((always_inline))
+#else
+#define __always_inline inline __attribute__((unused)) /* so that a debugger can step through it */
+#endif
+#undef __noinline
+#define __noinline __attribute__((noinline))
+#undef __weak
+#define __weak __attribute__((weak))
+#undef __hidden
+#define __hidden __attribute__((visibility("hidden")))
+#undef SEC
+#define SEC(name)
+#undef offsetof
+#define offsetof(type, member) __builtin_offsetof(type, member)
+#ifndef container_of
+#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#endif
+#ifndef likely
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+#endif
+#undef barrier
+#define barrier() asm volatile("" ::: "memory")
+#undef barrier_var
+#define barrier_var(variable) asm volatile("" : "+r"(variable))
+
+/* Evaluates its bounds once, like libbpf's. */
+#define bpf_for(i, start, end)                                                                                                 \
+	for (__typeof__(i) ringstep__i = (start), ringstep__end = (end);                                                       \
+	     ringstep__i < ringstep__end && ((i) = ringstep__i, true); ringstep__i++)
+#define bpf_repeat(count) for (int ringstep__i = 0, ringstep__end = (count); ringstep__i < ringstep__end; ringstep__i++)
+
+struct ringstep__timespec {
+	long seconds;
+	long nanoseconds;
+};
+/* Under names of our own, so that they are in nobody's way. */
+extern int ringstep__clock_gettime(int clock, struct ringstep__timespec *time) __asm__("clock_gettime");
+extern int ringstep__nanosleep(const struct ringstep__timespec *time, void *rest) __asm__("nanosleep");
+extern int ringstep__dprintf(int fd, const char *format, ...) __asm__("dprintf") __attribute__((format(printf, 2, 3)));
+extern int ringstep__io_uring_enter2(unsigned int fd, unsigned int to_submit, unsigned int min_complete, unsigned int flags,
+				     void *argument, __SIZE_TYPE__ size) __asm__("io_uring_enter2");
+
+static inline __attribute__((unused)) __u64 ringstep__clock_ns(int clock)
+{
+	struct ringstep__timespec now;
+
+	ringstep__clock_gettime(clock, &now);
+	return (__u64)now.seconds * 1000000000 + (__u64)now.nanoseconds;
+}
+
+/*
+ * What the kernel offers to BPF programs only. A loop that uses it is declared so (KERNEL_ONLY of ringstep_add_loop()).
+ * GCC before 12 and clang before 14 do not know the attribute's effect; the linker says less there.
+ */
+#define RINGSTEP__KERNEL_ONLY                                                                                                  \
+	__attribute__((unavailable("it exists in the kernel only: do without, or declare the loop KERNEL_ONLY in "            \
+				   "ringstep_add_loop(), and it will have no user engine")))
+#undef __ksym
+#define __ksym RINGSTEP__KERNEL_ONLY
+#undef __kconfig
+#define __kconfig RINGSTEP__KERNEL_ONLY
+
+#ifdef ___BPF_FUNC_MAPPER /* of <linux/bpf.h>: all helpers, by name */
+#define ringstep__kernel_only_helper(helper, ...) extern void *bpf_##helper() RINGSTEP__KERNEL_ONLY;
+___BPF_FUNC_MAPPER(ringstep__kernel_only_helper)
+#undef ringstep__kernel_only_helper
+#endif
+
+/* The helpers that are here, too. bpf_printk() writes to stderr; it knows printf's formats, not the kernel's own (%pI4 …). */
+#define bpf_ktime_get_ns() ringstep__clock_ns(1 /* CLOCK_MONOTONIC */)
+#define bpf_ktime_get_coarse_ns() ringstep__clock_ns(6 /* CLOCK_MONOTONIC_COARSE */)
+#define bpf_ktime_get_boot_ns() ringstep__clock_ns(7 /* CLOCK_BOOTTIME */)
+#define bpf_ktime_get_tai_ns() ringstep__clock_ns(11 /* CLOCK_TAI */)
+#undef bpf_printk
+#define bpf_printk(format, ...) ringstep__dprintf(2, format "\n", ##__VA_ARGS__)
+
+/* --- What the kit needs ---------------------------------------------------------------------------------------------------- */
+
+typedef struct ringstep_user ringstep__ring;
+struct ringstep__engine {
+	ringstep__ring *ring;
+	bool owes; /* a submit, at the end of the turn */
+};
+
+#define ringstep__geometry_of(ring) ((ring)->geometry)
+
+/* The kernel writes these words from other processors, and looks at what we have written before them. */
+#define ringstep__ring_load(word) __atomic_load_n(word, __ATOMIC_ACQUIRE)
+#define ringstep__ring_store(word, value) __atomic_store_n(word, value, __ATOMIC_RELEASE)
+
+#define ringstep_load(field) __atomic_load_n(field, __ATOMIC_ACQUIRE)
+#define ringstep_store(field, value) __atomic_store_n(field, value, __ATOMIC_RELEASE)
+
+#ifndef RINGSTEP__MOST_ITERATIONS
+#define RINGSTEP__MOST_ITERATIONS (8U << 20) /* as in the kernel */
+#endif
+#define ringstep__may_loop true /* the walk over completions ends by itself */
+#define ringstep__while(condition)                                                                                             \
+	for (__u32 ringstep__iterations = 0; (condition) && ringstep__iterations < RINGSTEP__MOST_ITERATIONS;                  \
+	     ringstep__iterations++)
+
+#define ringstep__not_in_advance(pointer) ((void)(pointer))
+
+static __attribute__((cold, noinline, unused)) void ringstep__trace(const struct ringstep_user *user,
+								    enum ringstep_trace_kind kind, __u32 first, __u32 count,
+								    int result)
+{
+	const struct ringstep_trace_event event = {.kind = kind, .first = first, .count = count, .result = result};
+
+	user->trace(user, &event);
+}
+
+#define RINGSTEP__TRACE(user, ...)                                                                                             \
+	do {                                                                                                                   \
+		if (unlikely((user)->trace))                                                                                   \
+			ringstep__trace(user, __VA_ARGS__);                                                                    \
+	} while (0)
+
+#ifndef RINGSTEP__ENTER /* a test may put something else in its place */
+#define RINGSTEP__ENTER ringstep__io_uring_enter2
+#endif
+
+/* io_uring_enter(2): what it returns, with -errno for an error. */
+static __always_inline int ringstep__enter(struct ringstep_user *user, __u32 to_submit, __u32 min_complete, __u32 flags)
+{
+	return RINGSTEP__ENTER(user->ring_fd, to_submit, min_complete, flags | user->enter_flags, (void *)0, 0);
+}
+
+static __always_inline int ringstep__submit_sqes(struct ringstep__engine *engine, __u32 count)
+{
+	return ringstep__enter(engine->ring, count, 0, 0);
+}
+
+static __always_inline void ringstep__set_wait(struct ringstep__engine *engine, __u32 cq_index)
+{
+	engine->ring->cq_wait_idx = cq_index;
+}
+
+/* It goes into the same io_uring_enter() as the waiting. */
+static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *engine)
+{
+	engine->owes = true;
+	return true;
+}
+
+#endif /* RINGSTEP_TARGET_USER_BPF_H */

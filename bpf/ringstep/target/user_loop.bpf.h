@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The definition of a loop for user space, and what the kernel does between the turns of its own: submitting, waiting, waking.
+ */
+#ifndef RINGSTEP_TARGET_USER_LOOP_BPF_H
+#define RINGSTEP_TARGET_USER_LOOP_BPF_H
+
+#include <ringstep/sqe.bpf.h>
+#include <ringstep/turn.bpf.h>
+
+#ifndef __VMLINUX_H__
+#include <linux/errno.h>
+#else
+#define EINTR 4
+#define EAGAIN 11
+#define EBUSY 16
+#define EBADR 53
+#define EINVAL 22
+#endif
+#ifndef IORING_ENTER_GETEVENTS
+#define IORING_ENTER_GETEVENTS (1U << 0)
+#endif
+
+/*
+ * Takes the completions that only were to wake the loop up out of the CQ: the others move together towards its tail, where the
+ * kernel does not write before the head has passed.
+ */
+static __noinline void ringstep__drop_wakes(struct ringstep_user *user)
+{
+	const struct ringstep_geometry *geometry = &user->geometry;
+	__u32 *const head_word = (__u32 *)(user->cq + geometry->cq_head);
+	const __u32 head = *head_word;
+	const __u32 tail = ringstep__ring_load((__u32 *)(user->cq + geometry->cq_tail));
+	const __u32 words = (1U << geometry->cqe_shift) / sizeof(__u64);
+	__u64 *const cqes = (__u64 *)(user->cq + geometry->cqes);
+	__u32 from = tail, to = tail, i;
+
+	if (tail - head > geometry->cq_mask + 1)
+		return; /* not a state that a kernel leaves behind */
+	while (from != head) {
+		const __u64 *cqe = cqes + (__u64)(--from & geometry->cq_mask) * words;
+
+		if (cqe[0] == user->wake_tag)
+			continue;
+		to--;
+		if (to != from) {
+			for (i = 0; i < words; i++)
+				cqes[(__u64)(to & geometry->cq_mask) * words + i] = cqe[i];
+		}
+	}
+	user->wakes_seen += to - head;
+	ringstep__ring_store(head_word, to);
+}
+
+static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, struct ringstep_user *user)
+{
+	__u32 stop;
+
+	turn->engine.ring = user;
+	turn->engine.owes = false;
+	turn->control = user->control;
+	stop = ringstep_load(&turn->control->stop);
+	if (unlikely(stop)) {
+		turn->control->stopped = stop;
+		return RINGSTEP_STOP;
+	}
+	if (unlikely(__atomic_load_n(&user->wakes_sent, __ATOMIC_RELAXED) != user->wakes_seen))
+		ringstep__drop_wakes(user);
+	turn->cq = user->cq;
+	turn->sq = user->sq;
+	ringstep__turn_start(turn);
+	RINGSTEP__TRACE(user, RINGSTEP_TRACE_TURN, turn->cq_head, ringstep_cq_ready(turn), 0);
+	return RINGSTEP_CONTINUE;
+}
+
+/*
+ * Announces that the loop is going to sleep for so many completions; how many it may sleep for after a look at whether somebody
+ * wants it awake. Whoever does first writes that down and then reads the announcement, with a barrier on both sides in between.
+ */
+static __always_inline __u32 ringstep__announce_wait(struct ringstep_user *user, __u32 count)
+{
+	__atomic_store_n(&user->waiting, count, __ATOMIC_RELAXED);
+	if (user->wait_fences)
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	else
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (unlikely(__atomic_load_n(&user->control->stop, __ATOMIC_RELAXED)) ||
+	    unlikely(__atomic_load_n(&user->wakes_sent, __ATOMIC_RELAXED) != user->wakes_seen))
+		return 0;
+	return count;
+}
+
+/*
+ * What happens between two turns: submits if the step left that to us, waits, and has the kernel do its deferred work: all of it one
+ * io_uring_enter(), if the kernel takes all SQEs. Returns 0, or a negative errno that ends the run.
+ */
+static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
+{
+	struct ringstep_user *user = turn->engine.ring;
+	__u32 owed = turn->engine.owes ? ringstep_sq_claimed(turn) : 0;
+
+	if (!owed && turn->cut)
+		return 0;
+	for (;;) {
+		const __u32 head = *turn->head;
+		const __u32 before = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail));
+		__u32 wait = user->cq_wait_idx - head, after;
+		int result;
+
+		if ((__s32)wait < 0)
+			wait = 0;
+		if (wait)
+			wait = ringstep__announce_wait(user, wait);
+		if (owed)
+			RINGSTEP__TRACE(user, RINGSTEP_TRACE_SUBMIT, turn->sq_at - owed, owed, 0);
+		if (wait)
+			RINGSTEP__TRACE(user, RINGSTEP_TRACE_WAIT, head, wait, 0);
+		result = ringstep__enter(user, owed, wait, IORING_ENTER_GETEVENTS);
+		__atomic_store_n(&user->waiting, 0, __ATOMIC_RELAXED);
+		if (owed)
+			RINGSTEP__TRACE(user, RINGSTEP_TRACE_SUBMITTED, 0, owed, result);
+
+		if (unlikely(result < 0)) {
+			/* -EBADR: completions were dropped, which the CQ's overflow counter tells. */
+			if (result == -EBADR || (owed && (result == -EAGAIN || result == -EBUSY)))
+				return 0;
+			return result;
+		}
+		if (!owed)
+			return 0;
+		ringstep__sq_taken(turn, owed, (__u32)result);
+		ringstep__sq_store(turn);
+		if (unlikely((__u32)result != owed)) {
+			/* Then the kernel has not waited. What it left is submitted by the next turn, as it would be in the kernel. */
+			owed = 0;
+			continue;
+		}
+		after = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail));
+		/*
+		 * A submit hides that a signal has ended the waiting. Completions too few are no sign of it, timeouts wake up
+		 * early, too; but none at all are.
+		 */
+		if (unlikely(wait && after == before && after - head < wait) &&
+		    __atomic_load_n(&user->wakes_sent, __ATOMIC_RELAXED) == user->wakes_seen)
+			return -EINTR;
+		return 0;
+	}
+}
+
+/* The step has returned: to what io_uring_enter() would return, or 1 to take the next turn. */
+static __always_inline int ringstep__after_step(struct ringstep_turn *turn, int result)
+{
+	/* To submit and then not to go on is odd, but then the kernel has the requests all the same. */
+	if (unlikely(turn->engine.owes && result != RINGSTEP_CONTINUE))
+		ringstep_submit(turn);
+	result = ringstep__turn_end(turn, result);
+	if (unlikely(result != RINGSTEP_CONTINUE))
+		return result == RINGSTEP_STOP ? 0 : -EINVAL;
+	result = ringstep__between_turns(turn);
+	return unlikely(result < 0) ? result : 1;
+}
+
+/*
+ * Wake-ups that are on their way when the loop has ended would come up in the application's CQ. They are only a moment away: whoever
+ * announced them sends them at once. Half a second at most, should that thread be gone.
+ */
+static __noinline void ringstep__await_wakes(struct ringstep_user *user)
+{
+	const struct ringstep__timespec pause = {.nanoseconds = 20000};
+
+	for (int tries = 0; tries < 25000; tries++) {
+		ringstep__drop_wakes(user);
+		if (ringstep_load(&user->wakes_sent) == user->wakes_seen)
+			return;
+		if (ringstep__enter(user, 0, 0, IORING_ENTER_GETEVENTS) < 0)
+			return;
+		ringstep__nanosleep(&pause, (void *)0);
+	}
+}
+
+static __always_inline int ringstep__run_end(struct ringstep_user *user, int result)
+{
+	if (unlikely(ringstep_load(&user->wakes_sent) != user->wakes_seen))
+		ringstep__await_wakes(user);
+	return result;
+}
+
+#define RINGSTEP_LOOP(loop, state_type)                                                                                        \
+	static __always_inline int loop##_step(struct ringstep_turn *turn, state_type *state);                                 \
+	static __always_inline int loop##_step_on(struct ringstep_turn *turn, __u32 sqe_shift, __u32 cqe_shift)                \
+	{                                                                                                                      \
+		turn->rewinds = ringstep__geometry(turn).flags & RINGSTEP_SQ_REWIND;                                           \
+		turn->sqe_shift = sqe_shift;                                                                                   \
+		turn->cqe_shift = cqe_shift;                                                                                   \
+		ringstep__sq_load(turn);                                                                                       \
+		return loop##_step(turn, (state_type *)(turn->control + 1));                                                   \
+	}                                                                                                                      \
+	static int loop##_turn(struct ringstep_user *user)                                                                     \
+	{                                                                                                                      \
+		struct ringstep_turn turn;                                                                                     \
+		int result = ringstep__turn_begin(&turn, user);                                                                \
+                                                                                                                               \
+		if (result != RINGSTEP_CONTINUE)                                                                               \
+			return result;                                                                                         \
+		result = loop##_step_on(&turn, user->geometry.sqe_shift, user->geometry.cqe_shift);                            \
+		return ringstep__turn_end(&turn, result);                                                                      \
+	}                                                                                                                      \
+	static int loop##_run(struct ringstep_user *user)                                                                      \
+	{                                                                                                                      \
+		const bool usual = user->geometry.sqe_shift == 6 && user->geometry.cqe_shift == 4;                             \
+		int result;                                                                                                    \
+                                                                                                                               \
+		user->cq_wait_idx = 0;                                                                                         \
+		do {                                                                                                           \
+			struct ringstep_turn turn;                                                                             \
+                                                                                                                               \
+			if (ringstep__turn_begin(&turn, user) != RINGSTEP_CONTINUE) {                                          \
+				result = 0;                                                                                    \
+				break;                                                                                         \
+			}                                                                                                      \
+			if (usual) /* constants to the compiler */                                                             \
+				result = ringstep__after_step(&turn, loop##_step_on(&turn, 6, 4));                             \
+			else                                                                                                   \
+				result = ringstep__after_step(&turn, loop##_step_on(&turn, user->geometry.sqe_shift,           \
+										     user->geometry.cqe_shift));                       \
+		} while (likely(result > 0));                                                                                  \
+		return ringstep__run_end(user, result);                                                                                                 \
+	}                                                                                                                      \
+	extern const struct ringstep_user_loop ringstep_user_##loop;                                                           \
+	const struct ringstep_user_loop ringstep_user_##loop = {                                                               \
+		.abi = RINGSTEP_ABI_VERSION,                                                                                   \
+		.state_size = sizeof(state_type),                                                                              \
+		.name = #loop,                                                                                                 \
+		.run = loop##_run,                                                                                             \
+		.turn = loop##_turn,                                                                                           \
+	};                                                                                                                     \
+	static __always_inline int loop##_step(struct ringstep_turn *turn, state_type *state)
+
+#endif /* RINGSTEP_TARGET_USER_LOOP_BPF_H */

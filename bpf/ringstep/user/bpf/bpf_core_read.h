@@ -1,0 +1,2 @@
+/* SPDX-License-Identifier: MIT */
+#error "<bpf/bpf_core_read.h> is of use in the kernel only: do without, or declare the loop KERNEL_ONLY in ringstep_add_loop()"

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// What a loop is to C++.
+#pragma once
+
+#include <ringstep/region.hpp>
+#include <ringstep/user.h>
+#include <ringstep/version.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+namespace ringstep::inline v0 {
+
+/**
+ * What defines a loop for C++: its name (that given to RINGSTEP_LOOP()), its state, and the program compiled for the kernel.
+ * ringstep_add_loop() generates such a type, ringstep::compiled::<name>, in <ringstep/compiled/<name>.hpp>.
+ *
+ * **Example**:
+ *
+ *     struct ping {
+ *         using state = ::ping_state;
+ *         static constexpr std::string_view name = "ping";
+ *         static std::span<const std::byte> object() { return ringstep::object_of<ping_bpf>(); }   // the skeleton's struct
+ *         static const ringstep_user_loop& user() { return ringstep_user_ping; }                   // for the user engine
+ *     };
+ */
+template <class Loop>
+concept LoopDefinition = Shareable<typename Loop::state> && requires {
+    { Loop::name } -> std::convertible_to<std::string_view>;
+    { Loop::object() } -> std::convertible_to<std::span<const std::byte>>;
+};
+
+/// A loop that is compiled for user space, too.
+template <class Loop>
+concept HasUserEngine = LoopDefinition<Loop> && requires {
+    { Loop::user() } -> std::convertible_to<const ringstep_user_loop&>;
+};
+
+/// The compiled program inside a skeleton that bpftool generated.
+template <class Skeleton>
+[[nodiscard]] std::span<const std::byte> object_of() {
+    std::size_t size = 0;
+    const auto* bytes = static_cast<const std::byte*>(Skeleton::elf_bytes(&size));
+    return {bytes, size};
+}
+
+}  // namespace ringstep::inline v0

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// The user engine: a loop compiled for this processor, run by the calling thread around ordinary io_uring_enter(2) calls.
+#pragma once
+
+#include <ringstep/abi.h>
+#include <ringstep/detail/barrier.hpp>
+#include <ringstep/detail/ring_core.hpp>
+#include <ringstep/detail/trace.hpp>
+#include <ringstep/detail/waker.hpp>
+#include <ringstep/error.hpp>
+#include <ringstep/user.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace ringstep::inline v0::engine {
+
+/**
+ * A loop on a ring, in user space. The turns themselves are in C, with the loop (bpf/ringstep/target/user_loop.bpf.h); here is
+ * what surrounds them: where the rings lie, who may run them, and how another thread wakes them up.
+ *
+ * Needs Linux 6.1 and no privileges.
+ */
+class User final : public detail::Attachment {
+public:
+    /// Nothing is shared or registered yet. Throws Error.
+    User(const ringstep_user_loop& loop, std::string_view name, std::uint32_t state_size, detail::Waker& waker)
+        : loop_(loop), name_(name), waker_(waker) {
+        if (loop.abi != RINGSTEP_ABI_VERSION) {
+            detail::raise(EPROTO, "use of loop '" + name_ + "' in user space",
+                          "It was compiled with another version of the kit (its interface is number " + std::to_string(loop.abi) +
+                              ", the library's is " + std::to_string(RINGSTEP_ABI_VERSION) + "): compile both from one release.");
+        }
+        if (loop.state_size != state_size) {
+            detail::raise(EPROTO, "use of loop '" + name_ + "' in user space",
+                          "Its state has " + std::to_string(loop.state_size) + " bytes in the loop and " +
+                              std::to_string(state_size) + " in C++: compile both with the same state header.");
+        }
+        if (name_ != loop.name) {
+            detail::raise(ENOENT, "use of loop '" + name_ + "' in user space",
+                          "The name given to RINGSTEP_LOOP() is '" + std::string(loop.name) +
+                              "', and that of the C++ type has to be the same.");
+        }
+    }
+
+    User(const User&) = delete;
+    User& operator=(const User&) = delete;
+    ~User() { detach(); }
+
+    /// Makes this the ring's loop. Throws Error for rings that loops cannot run on.
+    void attach(const std::shared_ptr<detail::RingCore>& ring, const std::shared_ptr<RegionMemory>& region) {
+        const Geometry& geometry = ring->geometry();
+        if ((geometry.setup_flags & (IORING_SETUP_SQPOLL | IORING_SETUP_IOPOLL)) != 0) {
+            detail::raise(EOPNOTSUPP, "attaching of loop '" + name_ + "' to the ring",
+                          "Loops cannot run on a ring that polls (IORING_SETUP_SQPOLL, IORING_SETUP_IOPOLL): open it without.");
+        }
+        ring_ = ring;
+        region_ = region;
+        detail::QueueMemory& queues = ring->queues();
+        // An address of ours: no request of the application's carries it as user_data.
+        queues.wake_tag = reinterpret_cast<std::uintptr_t>(&queues);
+        user_.geometry = geometry.for_program(static_cast<std::uint32_t>(region->size()), loop_.state_size);
+        user_.control = &region->control();
+        user_.loop = &loop_;
+        user_.cq = reinterpret_cast<__u8*>(queues.rings);
+        user_.sq = reinterpret_cast<__u8*>(queues.sqes);
+        user_.wake_tag = queues.wake_tag;
+        user_.trace = detail::trace_wanted() ? &detail::trace_turns : nullptr;
+        user_.wait_fences = detail::can_order_others() ? 0 : 1;
+        user_.wakes_seen = queues.own_wakes_seen;
+        queues.wakes_seen = &user_.wakes_seen;
+        ring->set_attachment(this);
+        attached_.store(true, std::memory_order_release);
+    }
+
+    /// Takes the loop off the ring. Any thread: a run under way (which has been told to stop) has ended when this returns.
+    void detach() noexcept override {
+        if (!attached_.exchange(false)) return;
+        std::atomic_ref<std::uint32_t>(user_.control->stop).store(RINGSTEP_STOP_DETACH, std::memory_order_release);
+        wake_if_waiting();
+        running_.wait(true);
+        detail::QueueMemory& queues = ring_->queues();
+        queues.own_wakes_seen = user_.wakes_seen - user_.wakes_sent;  // those still to come count it up to 0
+        queues.wakes_seen = &queues.own_wakes_seen;
+        ring_->set_attachment(nullptr);
+    }
+
+    [[nodiscard]] bool attached() const noexcept { return attached_.load(std::memory_order_acquire); }
+
+    /// Runs the loop on the calling thread. Returns what io_uring_enter(2) returns on a ring with a loop in the kernel.
+    [[nodiscard]] int run() noexcept {
+        running_.store(true);
+        const int result = attached() ? run_attached() : -EFAULT;
+        running_.store(false);
+        running_.notify_all();
+        return result;
+    }
+
+    /// Has a loop that sleeps take its next turn, after a stop was asked for. Any thread.
+    void wake_if_waiting() noexcept {
+        order();
+        const std::uint32_t waiting = std::atomic_ref<std::uint32_t>(user_.waiting).load(std::memory_order_relaxed);
+        if (waiting != 0) send(waiting);
+    }
+
+    /// Has the loop take another turn, whatever it is doing. Any thread.
+    void wake() noexcept {
+        if (!attached()) return;
+        order();
+        const std::uint32_t waiting = std::atomic_ref<std::uint32_t>(user_.waiting).load(std::memory_order_relaxed);
+        send(waiting != 0 ? waiting : 1);
+    }
+
+private:
+    [[nodiscard]] int run_attached() noexcept {
+        if (!ring_->enabled()) return -EBADFD;
+        if (!ring_->open()) return -EBADF;
+        if (!ring_->perhaps_owned_by_this_thread()) return -EEXIST;
+        // liburing has mapped the rings anew if somebody has resized them.
+        if (ring_->native().cq.ring_ptr != static_cast<void*>(user_.cq) || ring_->native().cq.ring_entries != ring_->geometry().cq_entries)
+            return -ESTALE;
+        const auto by = ring_->enter_by();
+        user_.ring_fd = static_cast<__u32>(by.number);
+        user_.enter_flags = by.flag;
+        const int result = loop_.run(&user_);
+        // After a fork, the registered number means nothing.
+        return result == -EINVAL && user_.control->returned == 0 && !ring_->owned_by_this_thread() ? -EEXIST : result;
+    }
+
+    void order() const noexcept {
+        if (user_.wait_fences != 0) {
+            std::atomic_thread_fence(std::memory_order_seq_cst);
+        } else {
+            (void)detail::order_others();
+        }
+    }
+
+    // A thread that waits for several completions is not woken up by one, so it gets as many as it waits for.
+    void send(std::uint32_t count) noexcept {
+        std::atomic_ref<std::uint32_t>(user_.wakes_sent).fetch_add(count, std::memory_order_seq_cst);
+        const std::uint32_t sent = waker_.post(ring_->fd(), user_.wake_tag, count);
+        if (sent != count) std::atomic_ref<std::uint32_t>(user_.wakes_sent).fetch_sub(count - sent);
+    }
+
+    const ringstep_user_loop& loop_;
+    std::string name_;
+    detail::Waker& waker_;
+    std::shared_ptr<detail::RingCore> ring_;
+    std::shared_ptr<RegionMemory> region_;
+    std::atomic<bool> attached_{false};
+    std::atomic<bool> running_{false};
+    ringstep_user user_{};
+};
+
+}  // namespace ringstep::inline v0::engine

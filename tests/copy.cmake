@@ -1,7 +1,7 @@
 # Copying: the loop, its C++ face, and the tool made of them.
-ringstep_add_test(loops/copy KERNELS LOOPS copy)
-ringstep_add_test(loops/copy_file KERNELS LOOPS copy TIMEOUT 500 VM_OPTIONS --disk 512)
-ringstep_add_test(loops/copy_changes KERNELS LOOPS copy TIMEOUT 500 VM_OPTIONS --disk 512)
+ringstep_add_test(loops/copy USER KERNELS LOOPS copy)
+ringstep_add_test(loops/copy_file USER KERNELS LOOPS copy TIMEOUT 500 VM_OPTIONS --disk 512)
+ringstep_add_test(loops/copy_changes USER KERNELS LOOPS copy TIMEOUT 500 VM_OPTIONS --disk 512)
 
 foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
   ringstep_add_vm_test(${kernel} examples/ringstep_cp TIMEOUT 400 VM_OPTIONS --disk 512

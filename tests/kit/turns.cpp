@@ -110,7 +110,7 @@ TEST_CASE("Waking a loop up without a reason is harmless") {
     std::thread other([&] {
         while (program.state().load(&scripted::turns) == 0) std::this_thread::sleep_for(1ms);
         for (int i = 0; i < 20; i++) {
-            ringstep::detail::Waker::instance().wake(ring.fd());
+            program.wake();
             std::this_thread::sleep_for(2ms);
         }
         (void)!::write(pipe_fds[1], "a", 1);

@@ -145,8 +145,10 @@ private:
         const std::string on_loop = "(modprobe loop || true) && truncate -s 512M " + image + " && mkfs.ext4 -q -F " + image +
                                     " && mount -o loop " + image + " " + folder + " && rm " + image;
         const std::string& command = in_vm && std::filesystem::exists(disk) ? on_disk : on_loop;
-        INFO("an ext4 needs root, mkfs.ext4, and either ./dev vm --disk or a loop device: " << command);
-        REQUIRE(std::system(command.c_str()) == 0);  // NOLINT(cert-env33-c)
+        const int status = std::system((command + (in_vm ? "" : " 2>/dev/null")).c_str());  // NOLINT(cert-env33-c)
+        if (status != 0 && !in_vm) SKIP("an ext4 needs root, mkfs.ext4 and a loop device; in ./dev vm --disk there is always one");
+        INFO(command);
+        REQUIRE(status == 0);
     }
     Folder folder_;
 };

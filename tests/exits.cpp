@@ -139,6 +139,31 @@ TEST_CASE("A signal gets through to a loop that never waits") {
     CHECK(exit.turns > 1);
 }
 
+TEST_CASE("A signal handler stops a loop, whether it waits or not") {
+    static Scripted* running = nullptr;
+    Pipe pipe;
+    Ring ring;
+    Scripted program(ring);
+    running = &program;
+    struct sigaction action{};
+    struct sigaction before{};
+    action.sa_handler = [](int) { running->request_stop(); };
+    REQUIRE(::sigaction(SIGALRM, &action, &before) == 0);
+    const bool spin = GENERATE(false, true);
+    program.state()->spin = spin;
+    pipe.add_read(program.state());
+    program.state()->wait = 1;
+    OnAlarm::after(50ms);
+    const LoopExit exit = program.run();
+    // In the kernel, the signal is what ends the run, before the handler says so.
+    CHECK(exit.resumable());
+    if (program.engine() == ringstep::Engine::user && spin) CHECK(exit.reason == ExitReason::stop_requested);
+    if (exit.reason == ExitReason::interrupted) CHECK(program.run().reason == ExitReason::stop_requested);
+    ::sigaction(SIGALRM, &before, nullptr);
+    CHECK(ring.in_flight() == 1);
+    CHECK(ring.close());
+}
+
 TEST_CASE("Another thread stops a waiting loop, and nothing is lost") {
     Pipe pipe;
     Ring ring;

@@ -11,11 +11,14 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <string>
 #include <thread>
 #include <type_traits>
 #include <utility>
 
+using ringstep::Engine;
 using ringstep::ExitReason;
 using ringstep::LoopExit;
 using ringstep::LoopProgram;
@@ -43,16 +46,31 @@ struct WrongState {
     };
     static constexpr std::string_view name = "nop_chain";
     static std::span<const std::byte> object() { return ringstep::loops::nop_chain::object(); }
+    static const ringstep_user_loop& user() { return ringstep::loops::nop_chain::user(); }
 };
 struct WrongName {
     using state = ringstep_nop_chain;
     static constexpr std::string_view name = "nop_chan";
     static std::span<const std::byte> object() { return ringstep::loops::nop_chain::object(); }
+    static const ringstep_user_loop& user() { return ringstep::loops::nop_chain::user(); }
 };
 struct Damaged {
     using state = ringstep_nop_chain;
     static constexpr std::string_view name = "nop_chain";
     static std::span<const std::byte> object() { return ringstep::loops::nop_chain::object().first(300); }
+};
+struct OldKit {
+    using state = ringstep_nop_chain;
+    static constexpr std::string_view name = "nop_chain";
+    static std::span<const std::byte> object() { return ringstep::loops::nop_chain::object(); }
+    static const ringstep_user_loop& user() {
+        static const ringstep_user_loop old = [] {
+            ringstep_user_loop loop = ringstep::loops::nop_chain::user();
+            loop.abi += 1000;
+            return loop;
+        }();
+        return old;
+    }
 };
 
 }  // namespace
@@ -251,15 +269,96 @@ TEST_CASE("A ring without the registered descriptor runs loops, as its very firs
 
 TEST_CASE("Objects that do not fit their C++ side are refused with the reason") {
     Ring ring;
-    const auto wrong_state = error_of([&] { LoopProgram<WrongState> program(ring); });
+    const Engine engine = GENERATE(Engine::kernel, Engine::user);
+    const auto wrong_state = error_of([&] { LoopProgram<WrongState> program(ring, {.engine = engine}); });
     CHECK(wrong_state.error_number() == EPROTO);
-    CHECK(wrong_state.advice().find("40 bytes in the program and 8 in C++") != std::string_view::npos);
-    const auto wrong_name = error_of([&] { LoopProgram<WrongName> program(ring); });
+    CHECK(wrong_state.advice().find("and 8 in C++") != std::string_view::npos);
+    CHECK(wrong_state.advice().find("40 bytes in the ") != std::string_view::npos);
+    const auto wrong_name = error_of([&] { LoopProgram<WrongName> program(ring, {.engine = engine}); });
     CHECK(wrong_name.error_number() == ENOENT);
     CHECK(wrong_name.tried().find("nop_chan") != std::string_view::npos);
-    const auto damaged = error_of([&] { LoopProgram<Damaged> program(ring); });
-    CHECK(damaged.tried().find("opening") != std::string_view::npos);
     CHECK_FALSE(ring.has_loop());
     Nops program(ring);
     run_nops(program, 3);
+}
+
+TEST_CASE("A damaged object is refused by the kernel engine, and so is another kit's by the user engine") {
+    Ring ring;
+    const auto damaged = error_of([&] { LoopProgram<Damaged> program(ring, {.engine = Engine::kernel}); });
+    CHECK(damaged.tried().find("opening") != std::string_view::npos);
+    const auto old = error_of([&] { LoopProgram<OldKit> program(ring, {.engine = Engine::user}); });
+    CHECK(old.error_number() == EPROTO);
+    CHECK(old.advice().find("another version of the kit") != std::string_view::npos);
+    CHECK_FALSE(ring.has_loop());
+}
+
+TEST_CASE("A loop without a user engine says so") {
+    Ring ring;
+    const auto error = error_of([&] { LoopProgram<Damaged> program(ring, {.engine = Engine::user}); });
+    CHECK(error.error_number() == EOPNOTSUPP);
+    CHECK(error.advice().find("KERNEL_ONLY") != std::string_view::npos);
+}
+
+TEST_CASE("Automatic takes the user engine where the kernel's fails, and says why") {
+    Ring ring;
+    // Whatever this kernel can: an object that it cannot even be asked about.
+    struct DamagedForTheKernel : Damaged {
+        static const ringstep_user_loop& user() { return ringstep::loops::nop_chain::user(); }
+    };
+    const char* const forced = std::getenv("RINGSTEP_ENGINE");
+    const std::string before = forced != nullptr ? forced : "";
+    ::unsetenv("RINGSTEP_ENGINE");
+    {
+        LoopProgram<DamagedForTheKernel> program(ring);
+        CHECK(program.engine() == Engine::user);
+        CHECK(program.engine_reason().find("opening of the compiled loop 'nop_chain'") != std::string::npos);
+        program.state()->total = program.state()->depth = 3;
+        CHECK(program.run().ok());
+    }
+    ::setenv("RINGSTEP_ENGINE", "kernel", 1);
+    CHECK_THROWS_AS(LoopProgram<DamagedForTheKernel>(ring), ringstep::Error);
+    ::setenv("RINGSTEP_ENGINE", "user", 1);
+    {
+        LoopProgram<ringstep::loops::nop_chain> program(ring);
+        CHECK(program.engine() == Engine::user);
+        CHECK(program.engine_reason().empty());
+    }
+    ::unsetenv("RINGSTEP_ENGINE");
+    if (forced != nullptr) ::setenv("RINGSTEP_ENGINE", before.c_str(), 1);
+}
+
+TEST_CASE("One ring takes loops by either engine in turn") {
+    Ring ring;
+    const std::size_t before = ring.in_flight();
+    for (int round = 0; round < 3; round++) {
+        Nops automatic(ring);
+        run_nops(automatic, 10, 3);
+        automatic.detach();
+        Nops user(ring, {.engine = Engine::user});
+        CHECK(user.engine() == Engine::user);
+        run_nops(user, 10, 3);
+    }
+    CHECK(ring.in_flight() == before);
+}
+
+TEST_CASE("Rings that poll take no loop") {
+    for (const unsigned flags : {unsigned{IORING_SETUP_SQPOLL}, unsigned{IORING_SETUP_IOPOLL}}) {
+        io_uring native{};
+        io_uring_params params{};
+        params.flags = flags;
+        REQUIRE(io_uring_queue_init_params(8, &native, &params) == 0);
+        Ring ring = Ring::adopt(native, params);
+        const auto error = error_of([&] { Nops program(ring, {.engine = Engine::user}); });
+        CHECK(error.error_number() == EOPNOTSUPP);
+        CHECK(error.advice().find("polls") != std::string_view::npos);
+    }
+}
+
+TEST_CASE("The user engine runs on rings that the kernel's refuses") {
+    io_uring native{};
+    io_uring_params params{};
+    REQUIRE(io_uring_queue_init_params(8, &native, &params) == 0);
+    Ring ring = Ring::adopt(native, params);
+    Nops program(ring, {.engine = Engine::user});
+    run_nops(program, 100, 20);
 }

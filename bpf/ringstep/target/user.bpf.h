@@ -141,6 +141,7 @@ static __attribute__((cold, noinline, unused)) void ringstep__trace(const struct
 /* io_uring_enter(2): what it returns, with -errno for an error. */
 static __always_inline int ringstep__enter(struct ringstep_user *user, __u32 to_submit, __u32 min_complete, __u32 flags)
 {
+	user->enters++;
 	return RINGSTEP__ENTER(user->ring_fd, to_submit, min_complete, flags | user->enter_flags, (void *)0, 0);
 }
 

@@ -5,6 +5,8 @@
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/error.hpp>
 
+#include <pthread.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -41,6 +43,7 @@ public:
 
     /// Gets a loop in the kernel to take its next turn. Any thread.
     void wake(int ring_fd) noexcept {
+        const WithoutSignals undisturbed;
         const std::scoped_lock lock(mutex_);
         io_uring_sqe* sqe = next();
         io_uring_prep_msg_ring_fd(sqe, ring_fd, 0, 0, 0, IORING_MSG_RING_CQE_SKIP);
@@ -50,6 +53,7 @@ public:
 
     /// Posts `count` completions with this user_data on the ring; how many could be sent. Any thread.
     std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
+        const WithoutSignals undisturbed;
         const std::scoped_lock lock(mutex_);
         std::uint32_t sent = 0;
         while (sent < count) {
@@ -69,6 +73,22 @@ private:
     }
 
     static constexpr std::uint32_t entries = 64;
+
+    // A signal handler may ask for a stop, too: it must not come while its thread holds the lock.
+    class WithoutSignals {
+    public:
+        WithoutSignals() noexcept {
+            sigset_t all;
+            sigfillset(&all);
+            ::pthread_sigmask(SIG_BLOCK, &all, &before_);
+        }
+        WithoutSignals(const WithoutSignals&) = delete;
+        WithoutSignals& operator=(const WithoutSignals&) = delete;
+        ~WithoutSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+    private:
+        sigset_t before_{};
+    };
 
     // There is one: each submit takes all.
     [[nodiscard]] io_uring_sqe* next() noexcept {

@@ -91,6 +91,9 @@ public:
         ring_->set_attachment(nullptr);
     }
 
+    /// Calls of io_uring_enter(2) so far.
+    [[nodiscard]] std::uint64_t enters() const noexcept { return user_.enters; }
+
     [[nodiscard]] bool attached() const noexcept { return attached_.load(std::memory_order_acquire); }
 
     /// Runs the loop on the calling thread. Returns what io_uring_enter(2) returns on a ring with a loop in the kernel.

@@ -44,6 +44,7 @@ struct CopyOptions {
     SparseCopy sparse = SparseCopy::automatic;
     bool registered_files = false;    ///< two system calls more for each file, a little less work for each block
     bool registered_buffers = false;  ///< pages are pinned once, instead of for each block: of use with `direct`
+    Engine engine = Engine::automatic;  ///< what runs the loop: see LoopOptions
     bool huge_pages = false;          ///< ask for huge pages for the buffers: see RegionMemory
 };
 
@@ -85,7 +86,7 @@ struct CopyResult {
     std::uint64_t hole_bytes = 0;  ///< bytes in them
 
     LoopExit exit{};                 ///< how the last run of the loop ended; its counts are sums over all runs
-    std::uint64_t enters = 0;        ///< runs of the loop: calls of io_uring_enter(2)
+    std::uint64_t enters = 0;        ///< calls of io_uring_enter(2): one for each run, or in user space one for each turn
     std::uint64_t system_calls = 0;  ///< those and all others of this copy
 
     [[nodiscard]] bool ok() const noexcept { return complete; }
@@ -136,7 +137,7 @@ public:
     explicit FileCopy(Ring& ring, const CopyOptions& options = {})
         : options_(checked(ring, options)),
           ring_(ring.core()),
-          program_(ring),
+          program_(ring, {.engine = options.engine}),
           state_(program_.state()),
           buffers_(RegionMemory::allocate(options.queue_depth * options.block_size, options.huge_pages)),
           kept_(std::make_shared<Kept>(buffers_)) {
@@ -232,6 +233,10 @@ public:
 
     /// Ends the run under way, with a result that is `resumable()`; if none is, the next one. Any thread.
     void request_stop() noexcept { program_.request_stop(); }
+
+    /// What runs the loop, and why it is not the kernel: see LoopProgram.
+    [[nodiscard]] Engine engine() const noexcept { return program_.engine(); }
+    [[nodiscard]] const std::string& engine_reason() const noexcept { return program_.engine_reason(); }
 
     [[nodiscard]] const CopyOptions& options() const noexcept { return options_; }
     /// Whether files and buffers really are registered.
@@ -475,8 +480,8 @@ private:
     }
 
     void note(const LoopExit& exit) noexcept {
-        ++result_.system_calls;
-        ++result_.enters;
+        result_.system_calls += exit.enters;
+        result_.enters += exit.enters;
         result_.exit.reason = exit.reason;
         result_.exit.error = exit.error;
         result_.exit.code = exit.code;

@@ -22,3 +22,39 @@ foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
   ringstep_add_vm_test(${kernel} verifier-budgets TIMEOUT 120
                        COMMAND "$<TARGET_FILE:verifier-budgets>" check "${loop_list}" "${PROJECT_SOURCE_DIR}/bpf/budgets.csv")
 endforeach()
+
+# The loops of docs/verifier.md, each as it is wrong and as it is right.
+ringstep_find_bpf_tools()
+file(GLOB loops CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/verifier/*.bpf.c")
+set(dir "${CMAKE_CURRENT_BINARY_DIR}/verifier")
+set(compile "${CMAKE_CURRENT_SOURCE_DIR}/verifier/compile.sh")
+set(objects)
+foreach(source IN LISTS loops)
+  cmake_path(GET source STEM name)
+  foreach(variant IN ITEMS wrong cured)
+    set(object "${dir}/${name}.${variant}.bpf.o")
+    set(define)
+    if(variant STREQUAL cured)
+      set(define -DCURED)
+    endif()
+    add_custom_command(
+      OUTPUT "${object}"
+      COMMAND "${compile}" "${object}" "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra ${define}
+              "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}" -idirafter "/usr/include/${CMAKE_C_LIBRARY_ARCHITECTURE}"
+              -c "${source}"
+      DEPENDS "${source}" "${compile}"
+      DEPFILE "${object}.d"
+      COMMENT "Compiling ${name}, ${variant}"
+      VERBATIM)
+    list(APPEND objects "${object}")
+  endforeach()
+endforeach()
+add_custom_target(verifier-loops DEPENDS ${objects})
+
+ringstep_add_test(verifier/doc)
+target_compile_definitions(test-verifier-doc PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\""
+                           "RINGSTEP_VERIFIER_OBJECTS=\"${dir}\"")
+add_dependencies(test-verifier-doc verifier-loops)
+foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
+  ringstep_add_vm_test(${kernel} verifier-doc TIMEOUT 120 COMMAND "$<TARGET_FILE:test-verifier-doc>")
+endforeach()

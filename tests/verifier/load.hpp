@@ -2,6 +2,7 @@
 // Loads a compiled loop as the library does, and keeps what the verifier has to say also where it says yes.
 #pragma once
 
+#include <ringstep/detail/libbpf.hpp>
 #include <ringstep/ring.hpp>
 
 #include <bpf/btf.h>
@@ -84,6 +85,7 @@ inline unsigned long stack_depth(std::string_view log) {
 // Made out for this ring, with a region as large as the loop needs. Nothing is attached.
 inline Verdict load(const std::vector<char>& elf, const ringstep::Ring& ring) {
     constexpr __u32 stats_only = 4;  // BPF_LOG_STATS: every instruction on the way there (level 1) takes ten times as long
+    const ringstep::detail::LibbpfDiagnostics diagnostics;  // or they would be printed
     const std::unique_ptr<bpf_object, void (*)(bpf_object*)> object(bpf_object__open_mem(elf.data(), elf.size(), nullptr),
                                                                     bpf_object__close);
     if (!object) throw std::runtime_error("libbpf cannot open the object");

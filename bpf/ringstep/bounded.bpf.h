@@ -8,7 +8,10 @@
 #ifndef RINGSTEP_BOUNDED_BPF_H
 #define RINGSTEP_BOUNDED_BPF_H
 
-/* Part of a loop's condition. Always true in practice: the kernel's limit, 8 million iterations, is beyond any CQ. */
+/*
+ * Part of a loop's condition. Always true in practice: the kernel ends a loop after 8 million iterations or, on x86-64, after 250 ms,
+ * for which it looks at the clock every 65535 iterations only (measured on 7.1 and 7.3).
+ */
 #if __clang_major__ >= 19
 #define ringstep__may_goto(label) asm volatile goto("may_goto %l[" #label "]" ::::label)
 #elif __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

@@ -25,7 +25,8 @@ by_cmake() {
 	cmake -S "$here/$project" -B "$build" -G "$generator" -DCMAKE_CXX_COMPILER="$compiler" \
 		-DCMAKE_EXPORT_COMPILE_COMMANDS=ON "$@"
 	cmake --build "$build"
-	commands=$(grep -B 1 "\"file\": \"\($here\|$build\)/" "$build/compile_commands.json" | grep '"command":') || fail "no compile commands"
+	commands=$(grep -B 1 "\"file\": \"\($here\|$build\)/" "$build/compile_commands.json" | grep '"command":') ||
+		fail "no compile commands"
 	if echo "$commands" | grep -E -e ' -(W|pedantic|O|g|f(no-|sanitize|exceptions|rtti))'; then
 		fail "options of ringstep's own in the commands of the project"
 	fi
@@ -65,7 +66,9 @@ deb)
 	by_cmake find_package Ninja -DCMAKE_PREFIX_PATH="$work/root/usr"
 	;;
 pkg-config*)
-	PKG_CONFIG_PATH=$work/installed/lib/pkgconfig make -C "$build" -f "$here/pkg_config/Makefile" CXX="$compiler"
+	# This project is strict about warnings, and finds ringstep in no system folder.
+	PKG_CONFIG_PATH=$work/installed/lib/pkgconfig make -C "$build" -f "$here/pkg_config/Makefile" \
+		CXX="${CMAKE_CXX_COMPILER_LAUNCHER:-} $compiler" CXXFLAGS="-Wall -Wextra -Wconversion -Wshadow -Wpedantic -Wold-style-cast -Werror"
 	;;
 versions)
 	version=$(PKG_CONFIG_PATH=$work/installed/lib/pkgconfig pkg-config --modversion ringstep)

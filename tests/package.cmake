@@ -1,6 +1,10 @@
+# The package, and the compilers that can use it.
+add_test(NAME host/minimum-compilers
+         COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/minimum_compilers.sh" "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}" ${headers})
+set_tests_properties(host/minimum-compilers PROPERTIES LABELS host TIMEOUT 120)
+
 # Outside projects that use ringstep, one for each way to do so: built here, run in the newest kernel.
 set(package_dir "${CMAKE_CURRENT_BINARY_DIR}/package")
-set(package_ways)
 
 add_test(NAME package/prepare COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/package/prepare.sh" "${PROJECT_SOURCE_DIR}" "${package_dir}")
 set_tests_properties(package/prepare PROPERTIES FIXTURES_SETUP package LABELS host TIMEOUT 120)
@@ -25,10 +29,13 @@ ringstep_add_package_test(add-subdirectory g++)
 ringstep_add_package_test(fetch-content clang++-19)
 ringstep_add_package_test(deb g++)
 ringstep_add_package_test(pkg-config g++)
+# The oldest compilers.
+ringstep_add_package_test(pkg-config-gcc-12 g++-12)
+ringstep_add_package_test(pkg-config-clang-17 clang++-17)
 ringstep_add_package_test(versions)
 
 list(GET RINGSTEP_TEST_KERNELS -1 newest)
 ringstep_add_vm_test(${newest} package/run
                      COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/package/run.sh" "${package_dir}" prebuilt own-loop add-subdirectory
-                             fetch-content deb pkg-config)
+                             fetch-content deb pkg-config pkg-config-gcc-12 pkg-config-clang-17)
 set_tests_properties("${newest}/package/run" PROPERTIES FIXTURES_REQUIRED package_programs)

@@ -36,4 +36,5 @@ done
 # A root of its own that knows which packages this machine has: dpkg refuses to install what lacks one of them.
 mkdir -p "$work/root/var/lib/dpkg/info" "$work/root/var/lib/dpkg/updates"
 cp /var/lib/dpkg/status "$work/root/var/lib/dpkg/"
-dpkg --root="$work/root" --force-script-chrootless --install "$deb"
+cp /var/lib/dpkg/info/format /var/lib/dpkg/info/*.list "$work/root/var/lib/dpkg/info/"
+dpkg --root="$work/root" --log="$work/dpkg.log" --force-script-chrootless --install "$deb"

@@ -7,7 +7,8 @@ build=$2
 shift 2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-includes="-I$repo/include $(find "$build" -path "$build/tests/package" -prune -o -type d -path '*/loops/*/include' -printf '-isystem %p ')"
+generated=$(find "$build" -path "$build/tests/package" -prune -o -type d -path '*/loops/*/include' -printf '-isystem %p ')
+includes="-I$repo/include $generated"
 printf '#include <%s>\n' "$@" >"$dir/all.cpp"
 echo 'int main() {}' >>"$dir/all.cpp"
 failed=0

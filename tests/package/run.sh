@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the programs that consume.sh has built, and looks at what they print.
+# Runs the programs that consume.sh has built, and looks at what they print. RINGSTEP_ENGINE may choose the engine.
 # Usage: run.sh WORK WAY…
 set -eu
 work=$1

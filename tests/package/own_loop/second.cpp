@@ -6,11 +6,11 @@
 
 #include <fmt/format.h>
 
-#include <ringstep/skeletons/hello.skel.h>
+#include <ringstep/compiled/hello.hpp>
 
 const struct Sizes {
     Sizes() {
-        fmt::print("{} and {} bytes of loops\n", ringstep::object_of<hello_bpf>().size(),
+        fmt::print("{} and {} bytes of loops\n", ringstep::compiled::hello::object().size(),
                    ringstep::loops::copy::object().size());
     }
 } sizes;

@@ -15,7 +15,7 @@ cmake --build "$work/library"
 cmake --install "$work/library" --prefix "$work/first"
 mv "$work/first" "$work/installed"
 # What names the folder it was built or first installed in cannot be moved, nor go to another machine.
-if grep -rlE "$work|$repo" "$work/installed"; then
+if grep -rlF -e "$work" -e "$repo" "$work/installed"; then
 	echo "these files name folders of the machine that built them" >&2
 	exit 1
 fi

@@ -8,7 +8,9 @@ ringstep_add_test(support/probe HOST KERNELS KERNEL_WITHOUT LOOPS nop_chain)
 if(TARGET ringstep-check)
   target_sources(test-support-probe PRIVATE support/check.cpp)
   target_compile_definitions(test-support-probe PRIVATE "RINGSTEP_CHECK_PROGRAM=\"$<TARGET_FILE:ringstep-check>\"")
-  add_dependencies(test-support-probe ringstep-check)
+  target_compile_definitions(test-support-probe
+                             PRIVATE "RINGSTEP_WITH_BPF_TOKEN_PROGRAM=\"$<TARGET_FILE:with-bpf-token>\"")
+  add_dependencies(test-support-probe ringstep-check with-bpf-token)
 endif()
 
 # An ordinary user, from the start.

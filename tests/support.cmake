@@ -16,3 +16,10 @@ endif()
 # An ordinary user, from the start.
 list(GET RINGSTEP_TEST_KERNELS -1 ringstep_kernel)
 ringstep_add_vm_test(${ringstep_kernel} support/probe-as-user VM_OPTIONS --user COMMAND "$<TARGET_FILE:test-support-probe>" [user])
+
+# What the documents say can be typed, can.
+if(TARGET ringstep-check)
+  get_target_property(ringstep_examples ringstep-check BINARY_DIR)
+  ringstep_add_vm_test(${ringstep_kernel} docs/engines COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/commands.sh"
+                       "${PROJECT_SOURCE_DIR}/docs/engines.md" "${ringstep_examples}")
+endif()

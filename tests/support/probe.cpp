@@ -200,6 +200,24 @@ TEST_CASE("Capabilities of one's own user namespace are worth nothing", "[user]"
     CHECK(found == (kernel_has_loops() ? "user process.user_namespace" : "user btf.io_uring_bpf_ops"));
 }
 
+TEST_CASE("Loading takes capabilities; running, waiting and taking off do not") {
+    if (!is_root || !kernel_has_loops()) SKIP("needs root of a kernel with loops");
+    const Outcome outcome = in_child([]() -> std::string {
+        Ring ring;
+        LoopProgram<loops::nop_chain> chain{ring};
+        if (!in_kernel(chain)) return "not in the kernel";
+        if (!keep_only({})) return "could not be dropped";
+        chain.state()->total = 1000;
+        chain.state()->depth = 2;
+        const LoopExit exit = chain.run();
+        chain.detach();
+        io_uring_prep_nop(ring.sq().claim());
+        return fmt::format("{} {} {}", exit.ok(), exit.completions, ring.submit_and_wait(1).count);
+    });
+    CHECK(outcome.out == "true 1000 1");
+    CHECK(outcome.status == 0);
+}
+
 #ifdef RINGSTEP_WITH_BPF_TOKEN_PROGRAM
 TEST_CASE("(The verdict in the namespace that the next one makes)", "[.in-token]") {
     CHECK(checked_verdict([] { return true; }) == std::getenv("RINGSTEP_EXPECTED_VERDICT"));

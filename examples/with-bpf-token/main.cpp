@@ -18,7 +18,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,10 +36,10 @@ const Options what_a_loop_needs = {
     {"delegate_attachs", "cgroup_inet_ingress"},
 };
 
-constexpr std::string_view mount_point = "/sys/fs/bpf";
+constexpr const char* mount_point = "/sys/fs/bpf";
 
 int failed(const char* what) {
-    std::fprintf(stderr, "with-bpf-token: %s: %s\n", what, std::strerror(errno));
+    (void)std::fprintf(stderr, "with-bpf-token: %s: %s\n", what, std::strerror(errno));
     return 125;
 }
 
@@ -73,8 +72,7 @@ int inside(const Pipe& to_parent, const Pipe& from_parent, char** command) {
     if (::setgroups(0, nullptr) != 0 || ::setgid(0) != 0 || ::setuid(0) != 0) return failed("setuid");
     const int mount = static_cast<int>(::syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0));
     if (mount < 0) return failed("fsmount");
-    if (::syscall(SYS_move_mount, mount, "", AT_FDCWD, mount_point.data(), MOVE_MOUNT_F_EMPTY_PATH) != 0)
-        return failed("move_mount");
+    if (::syscall(SYS_move_mount, mount, "", AT_FDCWD, mount_point, MOVE_MOUNT_F_EMPTY_PATH) != 0) return failed("move_mount");
     ::execvp(command[0], command);
     failed(command[0]);
     return 127;
@@ -89,7 +87,7 @@ int delegate(pid_t child, int number, const Options& options) {
     if (context < 0) return failed("pidfd_getfd");
     for (const auto& [name, value] : options) {
         if (::syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, name.c_str(), value.c_str(), 0) != 0)
-            return failed((name + '=' + value).c_str());
+            return failed(name.c_str());
     }
     if (::syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
         return failed("creation of the file system");
@@ -108,7 +106,7 @@ int main(int argc, char** argv) {
         options.emplace_back(argument.substr(0, equals), argument.substr(equals + 1));
     }
     if (first == argc) {
-        std::fprintf(stderr, "usage: with-bpf-token [OPTION=VALUE...] COMMAND [ARGUMENT...]\n");
+        (void)std::fprintf(stderr, "usage: with-bpf-token [OPTION=VALUE...] COMMAND [ARGUMENT...]\n");
         return 64;
     }
     if (options.empty()) options = what_a_loop_needs;

@@ -35,7 +35,9 @@ const bool is_root = ::geteuid() == 0;
 bool kernel_has_loops() {
     static const bool found = [] {
         std::ifstream file("/sys/kernel/btf/vmlinux", std::ios::binary);
-        const std::string types{std::istreambuf_iterator<char>(file), {}};
+        std::string types(std::size_t{64} << 20, '\0');  // in one piece: byte by byte takes seconds under emulation
+        file.read(types.data(), static_cast<std::streamsize>(types.size()));
+        types.resize(static_cast<std::size_t>(file.gcount()));
         return types.find(std::string_view("\0io_uring_bpf_ops\0", 18)) != std::string::npos;
     }();
     return found;
@@ -237,17 +239,10 @@ TEST_CASE("A BPF token makes capabilities of one's own user namespace count") {
         CHECK(outcome.status == 0);
     };
     with_token({}, "kernel -");
-    // Less than that is not enough, and the probe says so.
-    const std::string commands = "delegate_cmds=prog_load:map_create:btf_load";
-    const std::string maps = "delegate_maps=array:struct_ops";
-    const std::string programs = "delegate_progs=socket_filter:struct_ops";
-    const std::string attachs = "delegate_attachs=cgroup_inet_ingress";
-    with_token({commands, maps, programs, attachs}, "kernel -");
-    with_token({"delegate_cmds=prog_load:map_create", maps, programs, attachs}, "user process.bpf_token");
-    with_token({commands, "delegate_maps=struct_ops", programs, attachs}, "user process.bpf_token");
-    with_token({commands, maps, "delegate_progs=struct_ops", attachs}, "user process.bpf_token");
-    with_token({commands, maps, programs}, "user process.user_namespace");
-    with_token({commands, "delegate_maps=array", programs, attachs}, "user process.bpf_token");
+    // Less than that is not enough, and the probe says so. What else can be too little, parse.cpp goes through.
+    with_token({"delegate_cmds=any", "delegate_maps=struct_ops", "delegate_progs=any", "delegate_attachs=any"},
+               "user process.bpf_token");
+    with_token({"delegate_cmds=any", "delegate_maps=any", "delegate_progs=any"}, "user process.user_namespace");
     with_token({"env", "LIBBPF_BPF_TOKEN_PATH="}, "user process.user_namespace");
 }
 #endif

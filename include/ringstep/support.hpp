@@ -52,9 +52,6 @@ public:
     /// The kernel engine works: the calling thread can load loops into this kernel and run them there, now.
     [[nodiscard]] bool kernel_engine() const noexcept { return reason() == nullptr; }
 
-    /// The same.
-    [[nodiscard]] bool loops() const noexcept { return kernel_engine(); }
-
     /// The user engine works: the calling thread can open rings as ringstep::Ring does.
     [[nodiscard]] bool user_engine() const noexcept { return first(&Finding::prevents_rings) == nullptr; }
 

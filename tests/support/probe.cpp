@@ -52,16 +52,6 @@ std::string verdict(const Support& support) {
     return fmt::format("{} {}", name_of(support.engine()), reason == nullptr ? "-" : reason->id);
 }
 
-/// Where the loop is, in versions of the library with one engine and with two.
-template <class Program>
-bool in_kernel(const Program& program) {
-    if constexpr (requires { program.engine(); }) {
-        return program.engine() == decltype(program.engine())::kernel;
-    } else {
-        return true;
-    }
-}
-
 /// What in fact can be done: "kernel", "user" or "none".
 std::string reality() {
     try {
@@ -71,7 +61,7 @@ std::string reality() {
             chain.state()->total = 3;
             chain.state()->depth = 1;
             if (!chain.run().ok()) return "a loop that does not run";
-            return in_kernel(chain) ? "kernel" : "user";
+            return chain.engine() == ringstep::Engine::kernel ? "kernel" : "user";
         } catch (const Error&) {
             return "user";
         }
@@ -207,7 +197,7 @@ TEST_CASE("Loading takes capabilities; running, waiting and taking off do not") 
     const Outcome outcome = in_child([]() -> std::string {
         Ring ring;
         LoopProgram<loops::nop_chain> chain{ring};
-        if (!in_kernel(chain)) return "not in the kernel";
+        if (chain.engine() != ringstep::Engine::kernel) return "not in the kernel";
         if (!keep_only({})) return "could not be dropped";
         chain.state()->total = 1000;
         chain.state()->depth = 2;

@@ -38,6 +38,8 @@ public:
     /// Copies all of `input` to `output`, which is empty. Throws if that fails; whether the copy is good is the caller's to
     /// see.
     virtual void run(int input, int output) = 0;
+    /// Calls of io_uring_enter(2) in the last run, as far as the way counts them.
+    [[nodiscard]] virtual std::uint64_t enters() const { return 0; }
 };
 
 /// Page-aligned memory for blocks, with huge pages where the kernel has them.
@@ -99,11 +101,13 @@ public:
         if (::fstat(input, &status) != 0) throw std::system_error(errno, std::generic_category(), "fstat");
         end_ = static_cast<std::uint64_t>(status.st_size);
         next_ = 0;
+        enters_ = 0;
         unsigned in_flight = 0;
         for (unsigned i = 0; i < depth_ && begin_block(i); i++) in_flight++;
         while (in_flight > 0) {
             const int result = io_uring_submit_and_wait(ring_.get(), 1);
             if (result < 0 && result != -EINTR) check(result, "io_uring_enter");
+            enters_++;
             unsigned head = 0;
             unsigned seen = 0;
             io_uring_cqe* cqe = nullptr;
@@ -114,6 +118,7 @@ public:
             io_uring_cq_advance(ring_.get(), seen);
         }
     }
+    std::uint64_t enters() const override { return enters_; }
 
 private:
     struct Block {
@@ -186,14 +191,19 @@ private:
     int output_ = -1;
     std::uint64_t next_ = 0;
     std::uint64_t end_ = 0;
+    std::uint64_t enters_ = 0;
 };
 
 /// ringstep's loop copy, with all that FileCopy does around it.
 class LoopCopy final : public CopyWay {
 public:
-    LoopCopy(unsigned depth, std::size_t block_size) : copy_(ring_, {.queue_depth = depth, .block_size = block_size}) {}
-    std::string name() const override { return "ringstep"; }
-    std::string title() const override { return "ringstep, a loop in the kernel"; }
+    LoopCopy(unsigned depth, std::size_t block_size, ringstep::Engine engine = ringstep::Engine::kernel)
+        : copy_(ring_, {.queue_depth = depth, .block_size = block_size, .engine = engine}) {}
+    std::string name() const override { return copy_.engine() == ringstep::Engine::kernel ? "ringstep" : "user"; }
+    std::string title() const override {
+        return copy_.engine() == ringstep::Engine::kernel ? "ringstep, a loop in the kernel" : "ringstep, the same loop in user space";
+    }
+    std::uint64_t enters() const override { return enters_; }
     void run(int input, int output) override {
         const ringstep::CopyResult result = copy_.run(input, output);
         if (!result.ok()) {
@@ -201,6 +211,7 @@ public:
                                     fmt::format("copying by ringstep ({})", result.exit));
         }
         turns_ = result.exit.turns;
+        enters_ = result.enters;
     }
     [[nodiscard]] std::uint64_t turns() const { return turns_; }
 
@@ -208,6 +219,7 @@ private:
     ringstep::Ring ring_{{.sq_entries = copy_sq_entries, .cq_entries = copy_cq_entries}};
     ringstep::FileCopy copy_;
     std::uint64_t turns_ = 0;
+    std::uint64_t enters_ = 0;
 };
 
 }  // namespace bench

@@ -34,6 +34,8 @@ public:
     [[nodiscard]] virtual bool can(std::uint64_t depth) const { return depth >= 1; }
     /// Runs `total` nops, `depth` at a time. Throws unless each came back, in its place and without an error.
     virtual void run(std::uint64_t total, std::uint64_t depth) = 0;
+    /// Calls of io_uring_enter(2) in the last run, as far as the way counts them.
+    [[nodiscard]] virtual std::uint64_t enters() const { return 0; }
     /// The BPF program's name, if there is one.
     [[nodiscard]] virtual std::string program() const { return {}; }
 
@@ -52,6 +54,7 @@ public:
         std::uint64_t submitted = 0;
         std::uint64_t completed = 0;
         std::uint64_t failed = 0;
+        enters_ = 0;
         while (completed < total) {
             while (submitted < total && submitted - completed < depth) {
                 io_uring_sqe* sqe = io_uring_get_sqe(ring_.get());
@@ -59,6 +62,7 @@ public:
                 io_uring_sqe_set_data64(sqe, submitted++);
             }
             check(io_uring_submit_and_wait(ring_.get(), 1), "io_uring_enter");
+            enters_++;
             unsigned head = 0;
             unsigned seen = 0;
             io_uring_cqe* cqe = nullptr;
@@ -71,9 +75,11 @@ public:
         }
         expect(failed == 0 && submitted == total, "nops came back wrong");
     }
+    std::uint64_t enters() const override { return enters_; }
 
 private:
     PlainRing ring_{nop_sq_entries, nop_cq_entries};
+    std::uint64_t enters_ = 0;
 };
 
 /// One io_uring_enter(2) for each linked pair; with a depth of more, one for that many independent pairs.
@@ -122,8 +128,12 @@ private:
 /// ringstep's loop nop_chain.
 class LoopWay final : public NopWay {
 public:
-    std::string name() const override { return "ringstep"; }
-    std::string title() const override { return "ringstep, a loop in the kernel"; }
+    explicit LoopWay(ringstep::Engine engine = ringstep::Engine::kernel) : loop_(ring_, {.engine = engine}) {}
+    std::string name() const override { return loop_.engine() == ringstep::Engine::kernel ? "ringstep" : "user"; }
+    std::string title() const override {
+        return loop_.engine() == ringstep::Engine::kernel ? "ringstep, a loop in the kernel" : "ringstep, the same loop in user space";
+    }
+    std::uint64_t enters() const override { return enters_; }
     void run(std::uint64_t total, std::uint64_t depth) override {
         *loop_.state() = {};
         loop_.state()->total = total;
@@ -131,6 +141,7 @@ public:
         const ringstep::LoopExit exit = loop_.run();
         expect(exit.ok() && loop_.state()->completed == total && exit.completions == total, fmt::format("nop_chain {}", exit));
         turns_ = exit.turns;
+        enters_ = exit.enters;
     }
     std::string program() const override { return "nop_chain_loop_step"; }
     [[nodiscard]] std::uint64_t turns() const { return turns_; }
@@ -138,8 +149,9 @@ public:
 
 private:
     ringstep::Ring ring_{{.sq_entries = nop_sq_entries, .cq_entries = nop_cq_entries}};
-    ringstep::LoopProgram<ringstep::loops::nop_chain> loop_{ring_};
+    ringstep::LoopProgram<ringstep::loops::nop_chain> loop_;
     std::uint64_t turns_ = 0;
+    std::uint64_t enters_ = 0;
 };
 
 /// The same job by a program written by hand, without ringstep.

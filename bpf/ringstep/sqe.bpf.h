@@ -104,7 +104,7 @@ static __noinline int ringstep__make_room(ringstep__ring *ring, struct ringstep_
 	struct ringstep_turn turn = {.control = control, .cq = cq, .sq = sq};
 	int taken;
 
-	turn.engine.ring = ring;
+	ringstep__engine_of(&turn.engine, ring);
 	turn.rewinds = ringstep__geometry(&turn).flags & RINGSTEP_SQ_REWIND;
 	ringstep__sq_load(&turn);
 	taken = ringstep_submit(&turn);

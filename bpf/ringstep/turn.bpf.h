@@ -24,8 +24,6 @@ struct ringstep_turn {
 	bool cut;      /* the walk over completions ended at the batch, with more of them there */
 };
 
-#define ringstep__geometry(turn) ringstep__geometry_of((turn)->engine.ring)
-
 static __always_inline __u32 *ringstep__cq_word(const struct ringstep_turn *turn, __u32 offset)
 {
 	return (__u32 *)(turn->cq + offset);

@@ -51,7 +51,13 @@ struct ringstep__engine {
 	struct iou_loop_params___ringstep *params;
 };
 
+#define ringstep__geometry(turn) ringstep_geometry
 #define ringstep__geometry_of(ring) ringstep_geometry
+
+static __always_inline void ringstep__engine_of(struct ringstep__engine *engine, ringstep__ring *ring)
+{
+	engine->ring = ring;
+}
 
 /* Hands the first count claimed SQEs to the kernel; how many it took, or a negative errno. */
 static __always_inline int ringstep__submit_sqes(struct ringstep__engine *engine, __u32 count)

@@ -52,22 +52,31 @@ static __noinline void ringstep__drop_wakes(struct ringstep_user *user)
 	ringstep__ring_store(head_word, to);
 }
 
-static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, struct ringstep_user *user)
+/* What stays the same for all turns of a run. */
+static __always_inline void ringstep__run_begin(struct ringstep_turn *turn, struct ringstep_user *user, bool rewinds, __u32 sqe_shift,
+						__u32 cqe_shift)
 {
-	__u32 stop;
-
-	turn->engine.ring = user;
-	turn->engine.owes = false;
+	ringstep__engine_of(&turn->engine, user);
 	turn->control = user->control;
-	stop = ringstep_load(&turn->control->stop);
+	turn->cq = user->cq;
+	turn->sq = user->sq;
+	turn->rewinds = rewinds;
+	turn->sqe_shift = sqe_shift;
+	turn->cqe_shift = cqe_shift;
+}
+
+static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn)
+{
+	struct ringstep_user *user = turn->engine.ring;
+	const __u32 stop = ringstep_load(&turn->control->stop);
+
 	if (unlikely(stop)) {
 		turn->control->stopped = stop;
 		return RINGSTEP_STOP;
 	}
 	if (unlikely(__atomic_load_n(&user->wakes_sent, __ATOMIC_RELAXED) != user->wakes_seen))
 		ringstep__drop_wakes(user);
-	turn->cq = user->cq;
-	turn->sq = user->sq;
+	turn->engine.owes = false;
 	ringstep__turn_start(turn);
 	RINGSTEP__TRACE(user, RINGSTEP_TRACE_TURN, turn->cq_head, ringstep_cq_ready(turn), 0);
 	return RINGSTEP_CONTINUE;
@@ -129,7 +138,8 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 		if (!owed)
 			return 0;
 		ringstep__sq_taken(turn, owed, (__u32)result);
-		ringstep__sq_store(turn);
+		if (turn->rewinds)
+			turn->control->claimed = turn->sq_at;
 		if (unlikely((__u32)result != owed)) {
 			/* Then the kernel has not waited. What it left is submitted by the next turn, as it would be in the kernel. */
 			owed = 0;
@@ -187,44 +197,51 @@ static __always_inline int ringstep__run_end(struct ringstep_user *user, int res
 
 #define RINGSTEP_LOOP(loop, state_type)                                                                                        \
 	static __always_inline int loop##_step(struct ringstep_turn *turn, state_type *state);                                 \
-	static __always_inline int loop##_step_on(struct ringstep_turn *turn, __u32 sqe_shift, __u32 cqe_shift)                \
+	static __always_inline int loop##_step_of(struct ringstep_turn *turn)                                                  \
 	{                                                                                                                      \
-		turn->rewinds = ringstep__geometry(turn).flags & RINGSTEP_SQ_REWIND;                                           \
-		turn->sqe_shift = sqe_shift;                                                                                   \
-		turn->cqe_shift = cqe_shift;                                                                                   \
 		ringstep__sq_load(turn);                                                                                       \
 		return loop##_step(turn, (state_type *)(turn->control + 1));                                                   \
+	}                                                                                                                      \
+	static __always_inline int loop##_run_on(struct ringstep_user *user, bool rewinds, __u32 sqe_shift, __u32 cqe_shift)   \
+	{                                                                                                                      \
+		struct ringstep_turn turn;                                                                                     \
+		int result;                                                                                                    \
+                                                                                                                               \
+		ringstep__run_begin(&turn, user, rewinds, sqe_shift, cqe_shift);                                               \
+		do {                                                                                                           \
+			if (ringstep__turn_begin(&turn) != RINGSTEP_CONTINUE)                                                  \
+				return 0;                                                                                      \
+			result = ringstep__after_step(&turn, loop##_step_of(&turn));                                           \
+		} while (likely(result > 0));                                                                                  \
+		return result;                                                                                                 \
+	}                                                                                                                      \
+	static int loop##_run(struct ringstep_user *user)                                                                      \
+	{                                                                                                                      \
+		const struct ringstep_geometry *geometry = &user->geometry;                                                    \
+		const bool rewinds = geometry->flags & RINGSTEP_SQ_REWIND;                                                     \
+		int result;                                                                                                    \
+                                                                                                                               \
+		user->cq_wait_idx = 0;                                                                                         \
+		/* The usual rings have their layout as constants. */                                                          \
+		if (geometry->sqe_shift != 6 || geometry->cqe_shift != 4)                                                      \
+			result = loop##_run_on(user, rewinds, geometry->sqe_shift, geometry->cqe_shift);                       \
+		else if (rewinds)                                                                                              \
+			result = loop##_run_on(user, true, 6, 4);                                                              \
+		else                                                                                                           \
+			result = loop##_run_on(user, false, 6, 4);                                                             \
+		return ringstep__run_end(user, result);                                                                        \
 	}                                                                                                                      \
 	static int loop##_turn(struct ringstep_user *user)                                                                     \
 	{                                                                                                                      \
 		struct ringstep_turn turn;                                                                                     \
-		int result = ringstep__turn_begin(&turn, user);                                                                \
-                                                                                                                               \
-		if (result != RINGSTEP_CONTINUE)                                                                               \
-			return result;                                                                                         \
-		result = loop##_step_on(&turn, user->geometry.sqe_shift, user->geometry.cqe_shift);                            \
-		return ringstep__turn_end(&turn, result);                                                                      \
-	}                                                                                                                      \
-	static int loop##_run(struct ringstep_user *user)                                                                      \
-	{                                                                                                                      \
-		const bool usual = user->geometry.sqe_shift == 6 && user->geometry.cqe_shift == 4;                             \
 		int result;                                                                                                    \
                                                                                                                                \
-		user->cq_wait_idx = 0;                                                                                         \
-		do {                                                                                                           \
-			struct ringstep_turn turn;                                                                             \
-                                                                                                                               \
-			if (ringstep__turn_begin(&turn, user) != RINGSTEP_CONTINUE) {                                          \
-				result = 0;                                                                                    \
-				break;                                                                                         \
-			}                                                                                                      \
-			if (usual) /* constants to the compiler */                                                             \
-				result = ringstep__after_step(&turn, loop##_step_on(&turn, 6, 4));                             \
-			else                                                                                                   \
-				result = ringstep__after_step(&turn, loop##_step_on(&turn, user->geometry.sqe_shift,           \
-										     user->geometry.cqe_shift));                       \
-		} while (likely(result > 0));                                                                                  \
-		return ringstep__run_end(user, result);                                                                                                 \
+		ringstep__run_begin(&turn, user, user->geometry.flags & RINGSTEP_SQ_REWIND, user->geometry.sqe_shift,          \
+				    user->geometry.cqe_shift);                                                                 \
+		result = ringstep__turn_begin(&turn);                                                                          \
+		if (result != RINGSTEP_CONTINUE)                                                                               \
+			return result;                                                                                         \
+		return ringstep__turn_end(&turn, loop##_step_of(&turn));                                                       \
 	}                                                                                                                      \
 	extern const struct ringstep_user_loop ringstep_user_##loop;                                                           \
 	const struct ringstep_user_loop ringstep_user_##loop = {                                                               \

@@ -7,6 +7,7 @@ endforeach()
 
 ringstep_add_test(error HOST)
 ringstep_add_test(format HOST)
+ringstep_add_test(trace HOST)
 ringstep_add_test(region HOST)
 ringstep_add_test(queues HOST KERNELS)
 ringstep_add_test(ring HOST KERNELS KERNEL_WITHOUT)

@@ -13,9 +13,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace ringstep::inline v0::detail {
 
@@ -29,20 +29,78 @@ namespace ringstep::inline v0::detail {
 
 // The name of an IORING_OP_, as in the UAPI; empty for one that this list does not have.
 [[nodiscard]] inline std::string_view opcode_name(unsigned opcode) noexcept {
-    static constexpr auto names = std::to_array<std::string_view>(
-        {"NOP",          "READV",         "WRITEV",        "FSYNC",      "READ_FIXED",   "WRITE_FIXED",    "POLL_ADD",
-         "POLL_REMOVE",  "SYNC_FILE_RANGE", "SENDMSG",     "RECVMSG",    "TIMEOUT",      "TIMEOUT_REMOVE", "ACCEPT",
-         "ASYNC_CANCEL", "LINK_TIMEOUT",  "CONNECT",       "FALLOCATE",  "OPENAT",       "CLOSE",          "FILES_UPDATE",
-         "STATX",        "READ",          "WRITE",         "FADVISE",    "MADVISE",      "SEND",           "RECV",
-         "OPENAT2",      "EPOLL_CTL",     "SPLICE",        "PROVIDE_BUFFERS", "REMOVE_BUFFERS", "TEE",     "SHUTDOWN",
-         "RENAMEAT",     "UNLINKAT",      "MKDIRAT",       "SYMLINKAT",  "LINKAT",       "MSG_RING",       "FSETXATTR",
-         "SETXATTR",     "FGETXATTR",     "GETXATTR",      "SOCKET",     "URING_CMD",    "SEND_ZC",        "SENDMSG_ZC",
-         "READ_MULTISHOT", "WAITID",      "FUTEX_WAIT",    "FUTEX_WAKE", "FUTEX_WAITV",  "FIXED_FD_INSTALL", "FTRUNCATE",
-         "BIND",         "LISTEN",        "RECV_ZC",       "EPOLL_WAIT", "READV_FIXED",  "WRITEV_FIXED",   "PIPE"});
+    static constexpr auto names = std::to_array<std::string_view>({"NOP",
+                                                                   "READV",
+                                                                   "WRITEV",
+                                                                   "FSYNC",
+                                                                   "READ_FIXED",
+                                                                   "WRITE_FIXED",
+                                                                   "POLL_ADD",
+                                                                   "POLL_REMOVE",
+                                                                   "SYNC_FILE_RANGE",
+                                                                   "SENDMSG",
+                                                                   "RECVMSG",
+                                                                   "TIMEOUT",
+                                                                   "TIMEOUT_REMOVE",
+                                                                   "ACCEPT",
+                                                                   "ASYNC_CANCEL",
+                                                                   "LINK_TIMEOUT",
+                                                                   "CONNECT",
+                                                                   "FALLOCATE",
+                                                                   "OPENAT",
+                                                                   "CLOSE",
+                                                                   "FILES_UPDATE",
+                                                                   "STATX",
+                                                                   "READ",
+                                                                   "WRITE",
+                                                                   "FADVISE",
+                                                                   "MADVISE",
+                                                                   "SEND",
+                                                                   "RECV",
+                                                                   "OPENAT2",
+                                                                   "EPOLL_CTL",
+                                                                   "SPLICE",
+                                                                   "PROVIDE_BUFFERS",
+                                                                   "REMOVE_BUFFERS",
+                                                                   "TEE",
+                                                                   "SHUTDOWN",
+                                                                   "RENAMEAT",
+                                                                   "UNLINKAT",
+                                                                   "MKDIRAT",
+                                                                   "SYMLINKAT",
+                                                                   "LINKAT",
+                                                                   "MSG_RING",
+                                                                   "FSETXATTR",
+                                                                   "SETXATTR",
+                                                                   "FGETXATTR",
+                                                                   "GETXATTR",
+                                                                   "SOCKET",
+                                                                   "URING_CMD",
+                                                                   "SEND_ZC",
+                                                                   "SENDMSG_ZC",
+                                                                   "READ_MULTISHOT",
+                                                                   "WAITID",
+                                                                   "FUTEX_WAIT",
+                                                                   "FUTEX_WAKE",
+                                                                   "FUTEX_WAITV",
+                                                                   "FIXED_FD_INSTALL",
+                                                                   "FTRUNCATE",
+                                                                   "BIND",
+                                                                   "LISTEN",
+                                                                   "RECV_ZC",
+                                                                   "EPOLL_WAIT",
+                                                                   "READV_FIXED",
+                                                                   "WRITEV_FIXED",
+                                                                   "PIPE"});
     return opcode < names.size() ? names[opcode] : std::string_view{};
 }
 
-// "READ fd 3, 4096 bytes at 0 into 0x7f…, user_data 0x1"
+// "Input/output error (errno 5)"
+[[nodiscard]] inline std::string describe_error(int error) {
+    return std::generic_category().message(error) + " (errno " + std::to_string(error) + ")";
+}
+
+// "READ fd 3, len 4096, off 0, addr 0x7f…, user_data 0x1", then the flags that are set.
 [[nodiscard]] inline std::string describe(const io_uring_sqe& sqe) {
     char text[256];
     std::string said(opcode_name(sqe.opcode));
@@ -59,12 +117,12 @@ namespace ringstep::inline v0::detail {
     return said;
 }
 
+// "user_data 0x1: 4096" or "user_data 0x1: Input/output error (errno 5)", then what its flags say.
 [[nodiscard]] inline std::string describe(const io_uring_cqe& cqe) {
     char text[64];
     std::snprintf(text, sizeof text, "user_data 0x%" PRIx64 ": ", std::uint64_t{cqe.user_data});
     std::string said = text;
-    said += std::to_string(cqe.res);
-    if (cqe.res < 0) said.append(" (").append(std::strerror(-cqe.res)).append(")");  // NOLINT(concurrency-mt-unsafe)
+    said += cqe.res < 0 ? describe_error(-cqe.res) : std::to_string(cqe.res);
     if ((cqe.flags & IORING_CQE_F_BUFFER) != 0) said += ", buffer " + std::to_string(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
     if ((cqe.flags & IORING_CQE_F_MORE) != 0) said += ", more to come";
     if ((cqe.flags & IORING_CQE_F_NOTIF) != 0) said += ", notification";
@@ -81,9 +139,11 @@ inline void trace_engine(std::string_view loop, std::string_view engine, const s
 }
 
 inline void trace_exit(std::string_view loop, const LoopExit& exit) noexcept {
-    trace_line(loop, std::string(to_string(exit.reason)) + ", code " + std::to_string(exit.code) + ", errno " +
-                         std::to_string(exit.error) + ", after " + std::to_string(exit.turns) + " turns, " +
-                         std::to_string(exit.submitted) + " submitted, " + std::to_string(exit.completions) + " completed");
+    std::string said(to_string(exit.reason));
+    if (exit.reason == ExitReason::stopped || exit.code != 0) said += ", code " + std::to_string(exit.code);
+    if (exit.error != 0) said += ", " + describe_error(exit.error);
+    trace_line(loop, said + ", after " + std::to_string(exit.turns) + " turns, " + std::to_string(exit.submitted) +
+                         " submitted, " + std::to_string(exit.completions) + " completed");
 }
 
 // ringstep_user::trace.
@@ -96,7 +156,8 @@ inline void trace_turns(const ringstep_user* user, const ringstep_trace_event* e
             const std::uint32_t shown = event->count < RINGSTEP_CQE_BATCH ? event->count : RINGSTEP_CQE_BATCH;
             for (std::uint32_t i = 0; i < shown; i++) {
                 const auto slot = static_cast<std::size_t>((event->first + i) & geometry.cq_mask);
-                const auto* cqe = reinterpret_cast<const io_uring_cqe*>(user->cq + geometry.cqes + (slot << geometry.cqe_shift));
+                const auto* cqe =
+                    reinterpret_cast<const io_uring_cqe*>(user->cq + geometry.cqes + (slot << geometry.cqe_shift));
                 trace_line(loop, "  completed " + describe(*cqe));
             }
             break;
@@ -109,7 +170,7 @@ inline void trace_turns(const ringstep_user* user, const ringstep_trace_event* e
             }
             break;
         case RINGSTEP_TRACE_SUBMITTED:
-            if (event->result < 0) trace_line(loop, "  the kernel refused the submit: error " + std::to_string(-event->result));
+            if (event->result < 0) trace_line(loop, "  the kernel took none: " + describe_error(-event->result));
             if (event->result >= 0 && static_cast<std::uint32_t>(event->result) < event->count) {
                 trace_line(loop, "  the kernel took " + std::to_string(event->result) + " of " + std::to_string(event->count));
             }

@@ -8,6 +8,7 @@ RINGSTEP_LOOP(both_worlds, struct both_worlds)
 {
 	struct io_uring_cqe *cqe;
 	__u64 i;
+	int n;
 
 	ringstep_for_each_cqe(turn, cqe) {
 		state->reading = 0;
@@ -27,6 +28,14 @@ RINGSTEP_LOOP(both_worlds, struct both_worlds)
 	}
 	bpf_for(i, 5, 5)
 		state->empty_for++;
+	bpf_for(i, 0, (8 << 20) + 1) /* one more than the kernel allows */
+		state->empty_for++;
+	state->sum_negative = 0;
+	bpf_for(n, -2, 1)
+		state->sum_negative += n;
+	state->shrinking = 10;
+	bpf_for(i, 0, state->shrinking)
+		state->shrinking--;
 	bpf_repeat(7)
 		state->sum_repeat++;
 	ringstep_while (state->sum_while < state->count)

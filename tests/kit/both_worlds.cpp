@@ -34,6 +34,8 @@ TEST_CASE("Loops, clocks, atomics and printing") {
     CHECK(state.sum_for == 3 + 4 + 5 + 6 + 7 + 8 + 9);
     CHECK(state.last_for == 9);
     CHECK(state.empty_for == 0);
+    CHECK(state.sum_negative == -3);
+    CHECK(state.shrinking == 5);
     CHECK(state.sum_repeat == 7);
     CHECK(state.sum_while == 10);
 

@@ -14,7 +14,9 @@ struct both_worlds {
 
 	__u64 sum_for;	    /* by bpf_for(), from 3 up to count */
 	__u64 last_for;	    /* its i */
-	__u64 empty_for;    /* iterations of one with nothing to do */
+	__u64 empty_for;    /* iterations of those that have none */
+	__s64 sum_negative; /* by bpf_for(), from -2 up to 1 */
+	__u64 shrinking;    /* from 10 on, lowered by one in each iteration that it is the end of */
 	__u64 sum_repeat;   /* 7, by bpf_repeat() */
 	__u64 sum_while;    /* count, by ringstep_while() */
 	__u64 now;	    /* bpf_ktime_get_ns() and so on */

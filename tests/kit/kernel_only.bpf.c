@@ -32,8 +32,8 @@ struct {
 extern void bpf_rcu_read_lock(void) __ksym;
 extern void bpf_rcu_read_unlock(void) __ksym;
 #endif
-#if USES(5) //! 5: CONFIG_HZ.* is unavailable: it exists in the kernel only
-extern unsigned int CONFIG_HZ __kconfig;
+#if USES(5) //! 5: LINUX_KERNEL_VERSION.* is unavailable: it exists in the kernel only
+extern int LINUX_KERNEL_VERSION __kconfig;
 #endif
 
 RINGSTEP_LOOP(kernel_only, struct kernel_only)
@@ -59,7 +59,7 @@ RINGSTEP_LOOP(kernel_only, struct kernel_only)
 	bpf_rcu_read_unlock();
 #endif
 #if USES(5)
-	state->hertz = CONFIG_HZ;
+	state->version = (__u32)LINUX_KERNEL_VERSION;
 #endif
 	(void)state; //! 0: OK
 	return ringstep_stop(turn, 0);

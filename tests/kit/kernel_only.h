@@ -8,5 +8,5 @@ struct kernel_only {
 	__u64 in_map;
 	__u64 task;
 	__u64 locked;
-	__u64 hertz;
+	__u64 version;
 };

@@ -41,11 +41,19 @@
 #undef barrier_var
 #define barrier_var(variable) asm volatile("" : "+r"(variable))
 
-/* Evaluates its bounds once, like libbpf's. */
+/*
+ * Like libbpf's: it counts in ints, looks at the bounds again each time, and does nothing at all for a range that is too long for
+ * the kernel.
+ */
+static inline __attribute__((unused)) int ringstep__for_end(int start, int end)
+{
+	return (__s64)end - start > (8 << 20) ? start : end;
+}
 #define bpf_for(i, start, end)                                                                                                 \
-	for (__typeof__(i) ringstep__i = (start), ringstep__end = (end);                                                       \
-	     ringstep__i < ringstep__end && ((i) = ringstep__i, true); ringstep__i++)
-#define bpf_repeat(count) for (int ringstep__i = 0, ringstep__end = (count); ringstep__i < ringstep__end; ringstep__i++)
+	for (int ringstep__i = (start), ringstep__end = ringstep__for_end(ringstep__i, (end));                                 \
+	     ringstep__i < ringstep__end && ((i) = ringstep__i, (i) >= (start) && (i) < (end)); ringstep__i++)
+#define bpf_repeat(count)                                                                                                      \
+	for (int ringstep__i = 0, ringstep__end = ringstep__for_end(0, (count)); ringstep__i < ringstep__end; ringstep__i++)
 
 struct ringstep__timespec {
 	long seconds;

@@ -47,13 +47,13 @@
  */
 static inline __attribute__((unused)) int ringstep__for_end(int start, int end)
 {
-	return (__s64)end - start > (8 << 20) ? start : end;
+	return (__s64)end - start > 8 << 20 ? start : end;
 }
 #define bpf_for(i, start, end)                                                                                                 \
-	for (int ringstep__i = (start), ringstep__end = ringstep__for_end(ringstep__i, (end));                                 \
-	     ringstep__i < ringstep__end && ((i) = ringstep__i, (i) >= (start) && (i) < (end)); ringstep__i++)
+	for (int ringstep__i = (int)(start), ringstep__end = ringstep__for_end(ringstep__i, (int)(end));                       \
+	     ringstep__i < ringstep__end && ((i) = (__typeof__(i))ringstep__i, (i) >= (start) && (i) < (end)); ringstep__i++)
 #define bpf_repeat(count)                                                                                                      \
-	for (int ringstep__i = 0, ringstep__end = ringstep__for_end(0, (count)); ringstep__i < ringstep__end; ringstep__i++)
+	for (int ringstep__i = 0, ringstep__end = ringstep__for_end(0, (int)(count)); ringstep__i < ringstep__end; ringstep__i++)
 
 struct ringstep__timespec {
 	long seconds;

@@ -8,11 +8,11 @@
 #include <ringstep/version.hpp>
 
 #include <array>
-#include <atomic>
-#include <cinttypes>
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -29,70 +29,18 @@ namespace ringstep::inline v0::detail {
 
 // The name of an IORING_OP_, as in the UAPI; empty for one that this list does not have.
 [[nodiscard]] inline std::string_view opcode_name(unsigned opcode) noexcept {
-    static constexpr auto names = std::to_array<std::string_view>({"NOP",
-                                                                   "READV",
-                                                                   "WRITEV",
-                                                                   "FSYNC",
-                                                                   "READ_FIXED",
-                                                                   "WRITE_FIXED",
-                                                                   "POLL_ADD",
-                                                                   "POLL_REMOVE",
-                                                                   "SYNC_FILE_RANGE",
-                                                                   "SENDMSG",
-                                                                   "RECVMSG",
-                                                                   "TIMEOUT",
-                                                                   "TIMEOUT_REMOVE",
-                                                                   "ACCEPT",
-                                                                   "ASYNC_CANCEL",
-                                                                   "LINK_TIMEOUT",
-                                                                   "CONNECT",
-                                                                   "FALLOCATE",
-                                                                   "OPENAT",
-                                                                   "CLOSE",
-                                                                   "FILES_UPDATE",
-                                                                   "STATX",
-                                                                   "READ",
-                                                                   "WRITE",
-                                                                   "FADVISE",
-                                                                   "MADVISE",
-                                                                   "SEND",
-                                                                   "RECV",
-                                                                   "OPENAT2",
-                                                                   "EPOLL_CTL",
-                                                                   "SPLICE",
-                                                                   "PROVIDE_BUFFERS",
-                                                                   "REMOVE_BUFFERS",
-                                                                   "TEE",
-                                                                   "SHUTDOWN",
-                                                                   "RENAMEAT",
-                                                                   "UNLINKAT",
-                                                                   "MKDIRAT",
-                                                                   "SYMLINKAT",
-                                                                   "LINKAT",
-                                                                   "MSG_RING",
-                                                                   "FSETXATTR",
-                                                                   "SETXATTR",
-                                                                   "FGETXATTR",
-                                                                   "GETXATTR",
-                                                                   "SOCKET",
-                                                                   "URING_CMD",
-                                                                   "SEND_ZC",
-                                                                   "SENDMSG_ZC",
-                                                                   "READ_MULTISHOT",
-                                                                   "WAITID",
-                                                                   "FUTEX_WAIT",
-                                                                   "FUTEX_WAKE",
-                                                                   "FUTEX_WAITV",
-                                                                   "FIXED_FD_INSTALL",
-                                                                   "FTRUNCATE",
-                                                                   "BIND",
-                                                                   "LISTEN",
-                                                                   "RECV_ZC",
-                                                                   "EPOLL_WAIT",
-                                                                   "READV_FIXED",
-                                                                   "WRITEV_FIXED",
-                                                                   "PIPE"});
-    return opcode < names.size() ? names[opcode] : std::string_view{};
+    // clang-format off: a column for each name is no easier to read
+    static constexpr std::string_view names[] = {
+        "NOP", "READV", "WRITEV", "FSYNC", "READ_FIXED", "WRITE_FIXED", "POLL_ADD", "POLL_REMOVE", "SYNC_FILE_RANGE",
+        "SENDMSG", "RECVMSG", "TIMEOUT", "TIMEOUT_REMOVE", "ACCEPT", "ASYNC_CANCEL", "LINK_TIMEOUT", "CONNECT", "FALLOCATE",
+        "OPENAT", "CLOSE", "FILES_UPDATE", "STATX", "READ", "WRITE", "FADVISE", "MADVISE", "SEND", "RECV", "OPENAT2",
+        "EPOLL_CTL", "SPLICE", "PROVIDE_BUFFERS", "REMOVE_BUFFERS", "TEE", "SHUTDOWN", "RENAMEAT", "UNLINKAT", "MKDIRAT",
+        "SYMLINKAT", "LINKAT", "MSG_RING", "FSETXATTR", "SETXATTR", "FGETXATTR", "GETXATTR", "SOCKET", "URING_CMD", "SEND_ZC",
+        "SENDMSG_ZC", "READ_MULTISHOT", "WAITID", "FUTEX_WAIT", "FUTEX_WAKE", "FUTEX_WAITV", "FIXED_FD_INSTALL", "FTRUNCATE",
+        "BIND", "LISTEN", "RECV_ZC", "EPOLL_WAIT", "READV_FIXED", "WRITEV_FIXED", "PIPE",
+    };
+    // clang-format on
+    return opcode < std::size(names) ? names[opcode] : std::string_view{};
 }
 
 // "Input/output error (errno 5)"
@@ -100,15 +48,18 @@ namespace ringstep::inline v0::detail {
     return std::generic_category().message(error) + " (errno " + std::to_string(error) + ")";
 }
 
+[[nodiscard]] inline std::string hex(std::uint64_t value) {
+    char digits[16];
+    return "0x" + std::string(digits, std::to_chars(std::begin(digits), std::end(digits), value, 16).ptr);
+}
+
 // "READ fd 3, len 4096, off 0, addr 0x7f…, user_data 0x1", then the flags that are set.
 [[nodiscard]] inline std::string describe(const io_uring_sqe& sqe) {
-    char text[256];
     std::string said(opcode_name(sqe.opcode));
     if (said.empty()) said = "opcode " + std::to_string(sqe.opcode);
     if (sqe.fd >= 0) said += ((sqe.flags & IOSQE_FIXED_FILE) != 0 ? " file slot " : " fd ") + std::to_string(sqe.fd);
-    std::snprintf(text, sizeof text, ", len %" PRIu32 ", off %" PRIu64 ", addr 0x%" PRIx64 ", user_data 0x%" PRIx64,
-                  std::uint32_t{sqe.len}, std::uint64_t{sqe.off}, std::uint64_t{sqe.addr}, std::uint64_t{sqe.user_data});
-    said += text;
+    said += ", len " + std::to_string(sqe.len) + ", off " + std::to_string(sqe.off) + ", addr " + hex(sqe.addr) +
+            ", user_data " + hex(sqe.user_data);
     static constexpr auto flags = std::to_array<std::string_view>(
         {"FIXED_FILE", "IO_DRAIN", "IO_LINK", "IO_HARDLINK", "ASYNC", "BUFFER_SELECT", "CQE_SKIP_SUCCESS"});
     for (std::size_t bit = 0; bit < flags.size(); bit++) {
@@ -119,9 +70,7 @@ namespace ringstep::inline v0::detail {
 
 // "user_data 0x1: 4096" or "user_data 0x1: Input/output error (errno 5)", then what its flags say.
 [[nodiscard]] inline std::string describe(const io_uring_cqe& cqe) {
-    char text[64];
-    std::snprintf(text, sizeof text, "user_data 0x%" PRIx64 ": ", std::uint64_t{cqe.user_data});
-    std::string said = text;
+    std::string said = "user_data " + hex(cqe.user_data) + ": ";
     said += cqe.res < 0 ? describe_error(-cqe.res) : std::to_string(cqe.res);
     if ((cqe.flags & IORING_CQE_F_BUFFER) != 0) said += ", buffer " + std::to_string(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
     if ((cqe.flags & IORING_CQE_F_MORE) != 0) said += ", more to come";
@@ -130,7 +79,7 @@ namespace ringstep::inline v0::detail {
 }
 
 inline void trace_line(std::string_view loop, const std::string& text) noexcept {
-    std::fprintf(stderr, "ringstep %.*s: %s\n", static_cast<int>(loop.size()), loop.data(), text.c_str());
+    (void)std::fprintf(stderr, "ringstep %.*s: %s\n", static_cast<int>(loop.size()), loop.data(), text.c_str());
 }
 
 inline void trace_engine(std::string_view loop, std::string_view engine, const std::string& reason) noexcept {

@@ -7,6 +7,7 @@ endforeach()
 
 ringstep_add_test(error HOST)
 ringstep_add_test(format HOST)
+ringstep_add_test(trace HOST)
 ringstep_add_test(region HOST)
 ringstep_add_test(queues HOST KERNELS)
 ringstep_add_test(ring HOST KERNELS KERNEL_WITHOUT)
@@ -31,8 +32,17 @@ ringstep_add_test(kit/prep HOST)
 target_sources(test-kit-prep PRIVATE kit/prep_kit.c)
 target_include_directories(test-kit-prep PRIVATE "${PROJECT_SOURCE_DIR}/bpf")
 
-# A loop compiled with the running kernel's own vmlinux.h in front, then run.
+# What a loop may use in both worlds, and what in the kernel only.
+ringstep_add_loop(both_worlds SOURCE kit/both_worlds.bpf.c STATE kit/both_worlds.h)
+ringstep_add_test(kit/both_worlds USER KERNELS LOOPS both_worlds)
+ringstep_add_loop(kernel_only SOURCE kit/kernel_only.bpf.c STATE kit/kernel_only.h KERNEL_ONLY)
+ringstep_add_test(kit/kernel_only KERNELS LOOPS kernel_only)
+add_test(NAME host/kernel-only COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/kit/kernel_only.sh" "${PROJECT_SOURCE_DIR}")
+set_tests_properties(host/kernel-only PROPERTIES LABELS host TIMEOUT 120)
+
+# Loops compiled with the running kernel's own vmlinux.h in front, then run.
 add_executable(run_object kit/run_object.cpp)
+target_include_directories(run_object PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
 target_link_libraries(run_object PRIVATE ringstep::ringstep ringstep_development)
 foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
   ringstep_add_vm_test(${kernel} kit/vmlinux TIMEOUT 400 COMMAND "${PROJECT_SOURCE_DIR}/tests/kit/vmlinux.sh" "${PROJECT_SOURCE_DIR}"

@@ -33,7 +33,7 @@
  * - A step must end: walk with ringstep_for_each_cqe(), count with bpf_for() or a constant bound.
  * - Index into the state's arrays with a mask (i & (N - 1)), so that the verifier sees the bound.
  * - The same source is compiled for the kernel and, by an ordinary C compiler, for user space. What both have: this kit, io_uring's
- *   UAPI types, bpf_for(), bpf_repeat(), bpf_ktime_get_ns() and its likes, bpf_printk(), and the compiler's atomics
+ *   UAPI types, bpf_for(), bpf_repeat(), bpf_ktime_get_ns(), _boot_ns() and _tai_ns(), bpf_printk(), and the compiler's atomics
  *   (__sync_fetch_and_add() and so on). Maps, other helpers and kfuncs are the kernel's: ringstep_add_loop(… KERNEL_ONLY).
  * - What another thread reads or writes while the loop runs goes through ringstep_load() and ringstep_store().
  */

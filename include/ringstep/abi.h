@@ -59,8 +59,7 @@ struct ringstep_control {
 	__u32 stopped;    /* the value of .stop that the loop returned for, 0 if it did not */
 	__u64 __reserved_loop;
 
-	/* where an SQE is written that found no room; never submitted */
-	__u64 scratch_sqe[16];
+	__u64 scratch_sqe[16]; /* where an SQE is written that found no room; never submitted */
 };
 
 /* Where things lie in the regions. Offsets and sizes in bytes. */

@@ -15,7 +15,7 @@ namespace ringstep::inline v0 {
 
 /**
  * What defines a loop for C++: its name (that given to RINGSTEP_LOOP()), its state, and the program compiled for the kernel.
- * ringstep_add_loop() generates such a type, ringstep::compiled::<name>, in <ringstep/compiled/<name>.hpp>.
+ * ringstep_add_loop() generates such a type, ringstep::compiled::NAME, in ringstep/compiled/NAME.hpp.
  *
  * **Example**:
  *

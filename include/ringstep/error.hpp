@@ -28,10 +28,12 @@ namespace ringstep::inline v0 {
  */
 class Error : public std::system_error {
 public:
+    /// For the library. The errno is positive; see below for the others.
     Error(int error_number, std::string tried, std::string advice = {}, std::string verifier_log = {})
         : std::system_error(error_number, std::generic_category()),
           text_(std::make_shared<const Text>(error_number, std::move(tried), std::move(advice), std::move(verifier_log))) {}
 
+    /// What was tried, the errno in words and as a number, what to do, and the verifier's log.
     [[nodiscard]] const char* what() const noexcept override { return text_->whole.c_str(); }
 
     /// The errno, positive.

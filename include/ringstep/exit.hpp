@@ -41,13 +41,13 @@ enum class ExitReason : std::uint8_t {
 
 /// How a run of a loop ended, and what it did.
 struct LoopExit {
-    ExitReason reason = ExitReason::stopped;
-    int error = 0;                  ///< errno; 0 for stopped and stop_requested
-    std::int64_t code = 0;          ///< what the loop said to ringstep_stop(), or its bad return value
-    std::uint64_t turns = 0;        ///< calls of the step in this run
-    std::uint64_t submitted = 0;    ///< SQEs that the kernel took in this run
-    std::uint64_t completions = 0;  ///< CQEs that the step saw in this run
-    std::uint64_t enters = 0;       ///< calls of io_uring_enter(2) in this run: one, or in user space about one for each turn
+    ExitReason reason = ExitReason::stopped;  ///< in one word
+    int error = 0;                            ///< errno; 0 for stopped and stop_requested
+    std::int64_t code = 0;                    ///< what the loop said to ringstep_stop(), or its bad return value
+    std::uint64_t turns = 0;                  ///< calls of the step in this run
+    std::uint64_t submitted = 0;              ///< SQEs that the kernel took in this run
+    std::uint64_t completions = 0;            ///< CQEs that the step saw in this run
+    std::uint64_t enters = 0;  ///< calls of io_uring_enter(2) in this run: one, or in user space about one for each turn
 
     /// The loop came to its own end, with code 0.
     [[nodiscard]] bool ok() const noexcept { return reason == ExitReason::stopped && code == 0; }

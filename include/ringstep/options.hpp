@@ -11,7 +11,8 @@ namespace ringstep::inline v0 {
 
 /// What runs a loop.
 enum class Engine : std::uint8_t {
-    automatic,  ///< the kernel if it can, else user space. The environment's RINGSTEP_ENGINE=kernel or =user decides, if it is set
+    automatic,  ///< the kernel if it can, else user space. The environment's RINGSTEP_ENGINE=kernel or =user decides, if it is
+                ///< set
     kernel,     ///< the kernel, inside one io_uring_enter(2): Linux 7.1, CAP_BPF and CAP_PERFMON to load
     user,       ///< the calling thread, around one io_uring_enter(2) for each turn: Linux 6.1, no privileges
 };
@@ -28,9 +29,9 @@ enum class Engine : std::uint8_t {
 
 /// How to put a loop on a ring.
 struct LoopOptions {
-    Engine engine = Engine::automatic;
-    std::size_t extra_bytes = 0;  ///< bytes behind the state: tables, buffers, whatever the loop reaches beyond its state
-    bool huge_pages = false;      ///< for the memory region: see RegionMemory::allocate()
+    Engine engine = Engine::automatic;  ///< what runs the loop
+    std::size_t extra_bytes = 0;        ///< bytes behind the state: tables, buffers, whatever the loop reaches beyond its state
+    bool huge_pages = false;            ///< for the memory region: see RegionMemory::allocate()
 };
 
 }  // namespace ringstep::inline v0

@@ -237,15 +237,15 @@ template <LoopDefinition Loop>
 /**
  * A loop on a ring: loaded and attached by the constructor, detached by the destructor.
  *
- * Construct it on the ring's owning thread, fill in `state()`, and call `run()`. The ring must outlive no particular object: the
- * program holds on to what it needs of it. One program at a time on a ring. Requests in flight when it goes stay in flight; their
- * completions are the ring's.
+ * Construct it on the ring's owning thread, fill in `state()`, and call `run()`. The ring must outlive no particular object:
+ * the program holds on to what it needs of it. One program at a time on a ring. Requests in flight when it goes stay in flight;
+ * their completions are the ring's.
  *
  * The kernel runs it if it can (Linux 7.1 and, to construct, CAP_BPF with CAP_PERFMON or CAP_SYS_ADMIN): one io_uring_enter(2)
- * for as many requests as the loop makes. Otherwise the calling thread does, with one io_uring_enter(2) for each turn (Linux 6.1).
- * What comes out is the same; LoopOptions::engine decides, `engine()` tells. There is one difference: in the kernel any signal that
- * is handled ends the run, in user space only one that comes while the loop sleeps. A handler that calls `request_stop()` ends it
- * in any case, and unlike a look at errno that cannot miss the moment.
+ * for as many requests as the loop makes. Otherwise the calling thread does, with one io_uring_enter(2) for each turn
+ * (Linux 6.1). What comes out is the same; LoopOptions::engine decides, `engine()` tells. There is one difference: in the
+ * kernel any signal that is handled ends the run, in user space only one that comes while the loop sleeps. A handler that calls
+ * `request_stop()` ends it in any case, and unlike a look at errno that cannot miss the moment.
  *
  * **Example**:
  *
@@ -258,6 +258,7 @@ template <LoopDefinition Loop>
 template <LoopDefinition Loop>
 class LoopProgram {
 public:
+    /// The struct that application and loop share.
     using state_type = typename Loop::state;
 
     /// Loads the loop and attaches it to `ring`. Allocates the memory region if the ring has none yet; a region that is there
@@ -298,6 +299,7 @@ public:
     /// ExitReason::detached.
     void detach() noexcept { core_->detach(); }
 
+    /// The loop is on the ring: not detached by detach(), nor by closing the ring.
     [[nodiscard]] bool attached() const noexcept { return core_->attached(); }
 
 private:

@@ -15,18 +15,19 @@ namespace ringstep::inline v0 {
 
 /// A ring's layout: where head, tail and entries lie, and how large they are. Offsets are from the start of the ring's memory.
 struct Geometry {
-    std::uint32_t sq_entries = 0;
-    std::uint32_t cq_entries = 0;
-    std::uint32_t sqe_size = 0;  ///< bytes: 64, or 128 with IORING_SETUP_SQE128
-    std::uint32_t cqe_size = 0;  ///< bytes: 16, or 32 with IORING_SETUP_CQE32
-    std::uint32_t sq_head_offset = 0;
-    std::uint32_t sq_tail_offset = 0;
-    std::uint32_t cq_head_offset = 0;
-    std::uint32_t cq_tail_offset = 0;
-    std::uint32_t cq_overflow_offset = 0;
-    std::uint32_t cqes_offset = 0;
-    std::uint32_t setup_flags = 0;  ///< IORING_SETUP_ flags that the kernel opened the ring with
+    std::uint32_t sq_entries = 0;          ///< a power of two
+    std::uint32_t cq_entries = 0;          ///< likewise
+    std::uint32_t sqe_size = 0;            ///< bytes: 64, or 128 with IORING_SETUP_SQE128
+    std::uint32_t cqe_size = 0;            ///< bytes: 16, or 32 with IORING_SETUP_CQE32
+    std::uint32_t sq_head_offset = 0;      ///< of the word that the kernel moves
+    std::uint32_t sq_tail_offset = 0;      ///< of the word that those who submit move
+    std::uint32_t cq_head_offset = 0;      ///< of the word that those who take completions move
+    std::uint32_t cq_tail_offset = 0;      ///< of the word that the kernel moves
+    std::uint32_t cq_overflow_offset = 0;  ///< of the count of dropped completions
+    std::uint32_t cqes_offset = 0;         ///< of the first CQE
+    std::uint32_t setup_flags = 0;         ///< IORING_SETUP_ flags that the kernel opened the ring with
 
+    /// Each submit starts at the first SQE (IORING_SETUP_SQ_REWIND).
     [[nodiscard]] bool rewinds() const noexcept { return (setup_flags & detail::setup_sq_rewind) != 0; }
 
     /// The same for a loop's program. `mem_bytes` is the size of its MEM region, control block included.
@@ -55,22 +56,25 @@ struct Geometry {
 
 /// One completion, by value: its slot in the CQ is free again.
 struct Completion {
-    std::uint64_t user_data = 0;
+    std::uint64_t user_data = 0;  ///< as in the SQE
     std::int32_t result = 0;      ///< not negative: the operation's result; negative: -errno
     std::uint32_t flags = 0;      ///< IORING_CQE_F_ flags
     std::uint64_t extra[2] = {};  ///< big_cqe, with IORING_SETUP_CQE32
 
+    /// The request has not failed.
     [[nodiscard]] bool ok() const noexcept { return result >= 0; }
     /// The errno of a failed request, otherwise 0.
     [[nodiscard]] int error() const noexcept { return result < 0 ? -result : 0; }
     /// More completions of the same request will follow.
     [[nodiscard]] bool more() const noexcept { return (flags & IORING_CQE_F_MORE) != 0; }
+    /// The kernel has picked a provided buffer.
     [[nodiscard]] bool has_buffer() const noexcept { return (flags & IORING_CQE_F_BUFFER) != 0; }
     /// Which provided buffer holds the data, if has_buffer().
     [[nodiscard]] std::uint16_t buffer_id() const noexcept {
         return static_cast<std::uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT);
     }
 
+    /// All members are equal.
     friend bool operator==(const Completion&, const Completion&) = default;
 };
 
@@ -110,21 +114,28 @@ struct QueueMemory {
  */
 class CompletionQueue {
 public:
+    /// Goes through the completions once; where it stands has been taken out of the queue.
     class iterator {
     public:
-        using value_type = Completion;
-        using difference_type = std::ptrdiff_t;
-        using iterator_concept = std::input_iterator_tag;
+        using value_type = Completion;                     ///< for std::iterator_traits
+        using difference_type = std::ptrdiff_t;            ///< likewise
+        using iterator_concept = std::input_iterator_tag;  ///< likewise
 
         iterator() = default;
+        /// For CompletionQueue::begin(): takes the first.
         explicit iterator(detail::QueueMemory* queue) : queue_(queue) { next(); }
+        /// The completion at hand.
         const Completion& operator*() const noexcept { return current_; }
+        /// A member of it.
         const Completion* operator->() const noexcept { return &current_; }
+        /// Takes the next.
         iterator& operator++() noexcept {
             next();
             return *this;
         }
+        /// Takes the next.
         void operator++(int) noexcept { next(); }
+        /// There was no more.
         friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return it.queue_ == nullptr; }
 
     private:
@@ -135,9 +146,12 @@ public:
         Completion current_;
     };
 
+    /// For Ring::cq().
     explicit CompletionQueue(detail::QueueMemory& queue) noexcept : queue_(&queue) {}
 
+    /// Takes the oldest completion, if there is one.
     [[nodiscard]] iterator begin() const { return iterator(queue_); }
+    /// Reached when the queue is empty.
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
     /// Takes the oldest completion; false if there is none.
@@ -154,6 +168,7 @@ public:
         return queue_->word(queue_->geometry.cq_overflow_offset).load(std::memory_order_relaxed);
     }
 
+    /// How many fit. More overflow into memory of the kernel, and come later.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return queue_->geometry.cq_entries; }
 
 private:
@@ -195,6 +210,7 @@ private:
  */
 class SubmissionQueue {
 public:
+    /// For Ring::sq().
     explicit SubmissionQueue(detail::QueueMemory& queue) noexcept : queue_(&queue) {}
 
     /// The next free SQE, zeroed; nullptr if all are claimed (submit first).
@@ -221,7 +237,9 @@ public:
                queue_->word(queue_->geometry.sq_head_offset).load(std::memory_order_acquire);
     }
 
+    /// SQEs that can still be claimed before the next submit.
     [[nodiscard]] std::uint32_t space_left() const noexcept { return capacity() - claimed(); }
+    /// How many can be claimed at once.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return queue_->geometry.sq_entries; }
 
 private:

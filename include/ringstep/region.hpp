@@ -31,8 +31,8 @@ concept Shareable = std::is_class_v<T> && std::is_standard_layout_v<T> && std::i
 
 /**
  * Memory that is, or can become, the MEM region of a ring: page-aligned, zeroed, the application's own (the kernel only pins
- * it, and only for loops of its own). Requests in flight may point into it, so it is handed around as a shared pointer, and a ring that could not wait for
- * its requests never gives it back.
+ * it, and only for loops of its own). Requests in flight may point into it, so it is handed around as a shared pointer, and a
+ * ring that could not wait for its requests never gives it back.
  */
 class RegionMemory {
 public:
@@ -75,11 +75,14 @@ public:
         if (owned_) ::munmap(base_, size_);
     }
 
+    /// Where it begins: with the control block, which a loop's state follows.
     [[nodiscard]] std::byte* data() const noexcept { return base_; }
+    /// Bytes, control block and unused rest of the last page included.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     /// Whether the pages come from the huge page pool.
     [[nodiscard]] bool huge_pages() const noexcept { return huge_; }
 
+    /// What the library and a loop tell each other.
     [[nodiscard]] ringstep_control& control() const noexcept { return *reinterpret_cast<ringstep_control*>(base_); }
 
 private:
@@ -108,6 +111,7 @@ private:
 template <Shareable T>
 class RegionView {
 public:
+    /// The `T` that lies at that offset. LoopProgram::state() is the usual way to get one. Throws Error if it does not fit.
     RegionView(std::shared_ptr<RegionMemory> memory, std::size_t offset) : memory_(std::move(memory)) {
         if (offset > memory_->size() || memory_->size() - offset < sizeof(T)) {
             detail::raise(ENOSPC,
@@ -122,8 +126,11 @@ public:
         object_ = reinterpret_cast<T*>(memory_->data() + offset);
     }
 
+    /// A member, plainly: for the time when no loop runs.
     [[nodiscard]] T* operator->() const noexcept { return object_; }
+    /// The object, likewise.
     [[nodiscard]] T& operator*() const noexcept { return *object_; }
+    /// The same as a pointer. Good for as long as the view, or another one of that memory.
     [[nodiscard]] T* get() const noexcept { return object_; }
 
     /// One field, as it is now. Safe while a loop runs on another thread; sees all that the loop wrote before that value.
@@ -149,6 +156,7 @@ public:
         return {end, memory_->data() + memory_->size()};
     }
 
+    /// The region that it lies in.
     [[nodiscard]] const std::shared_ptr<RegionMemory>& memory() const noexcept { return memory_; }
 
 private:

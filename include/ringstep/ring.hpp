@@ -20,22 +20,23 @@ namespace ringstep::inline v0 {
 
 /// How to open a ring.
 struct RingOptions {
-    unsigned sq_entries = 64;                    ///< rounded up to a power of two by the kernel
-    unsigned cq_entries = 0;                     ///< likewise; 0: four times the SQ
-    bool cqe32 = false;                          ///< completions of 32 bytes (IORING_SETUP_CQE32)
-    bool sqe128 = false;                         ///< SQEs of 128 bytes (IORING_SETUP_SQE128)
-    bool clamp = false;                          ///< too many entries become the most there can be, instead of an error
-    bool start_disabled = false;                 ///< IORING_SETUP_R_DISABLED: the thread that calls enable() becomes the owner
-    bool register_ring_fd = true;                ///< cheaper enters; uses one of the 16 slots that a thread has
-    bool submit_all = true;                      ///< a refused request does not stop those behind it from being submitted
-    bool sq_rewind = true;                       ///< IORING_SETUP_SQ_REWIND where the kernel has it (Linux 7.0)
-    unsigned close_wait_ms = 5000;               ///< milliseconds that closing waits for cancelled requests
+    unsigned sq_entries = 64;       ///< rounded up to a power of two by the kernel
+    unsigned cq_entries = 0;        ///< likewise; 0: four times the SQ
+    bool cqe32 = false;             ///< completions of 32 bytes (IORING_SETUP_CQE32)
+    bool sqe128 = false;            ///< SQEs of 128 bytes (IORING_SETUP_SQE128)
+    bool clamp = false;             ///< too many entries become the most there can be, instead of an error
+    bool start_disabled = false;    ///< IORING_SETUP_R_DISABLED: the thread that calls enable() becomes the owner
+    bool register_ring_fd = true;   ///< cheaper enters; uses one of the 16 slots that a thread has
+    bool submit_all = true;         ///< a refused request does not stop those behind it from being submitted
+    bool sq_rewind = true;          ///< IORING_SETUP_SQ_REWIND where the kernel has it (Linux 7.0)
+    unsigned close_wait_ms = 5000;  ///< milliseconds that closing waits for cancelled requests
 };
 
 /// What a submit did. Running is not setting up: it throws nothing.
 struct Submitted {
     unsigned count = 0;  ///< SQEs that the kernel took
     int error = 0;       ///< errno, or 0
+    /// Nothing went wrong; the kernel may have taken fewer SQEs than there were.
     [[nodiscard]] explicit operator bool() const noexcept { return error == 0; }
 };
 
@@ -109,14 +110,19 @@ public:
         return core_->release();
     }
 
+    /// Afterwards the other one is closed; all else may only destroy it or assign to it.
     Ring(Ring&&) noexcept = default;
+    /// Closes this ring first, unless a LoopProgram still holds on to it.
     Ring& operator=(Ring&&) noexcept = default;
     Ring(const Ring&) = delete;
     Ring& operator=(const Ring&) = delete;
     ~Ring() = default;
 
+    /// How the kernel has laid it out.
     [[nodiscard]] const Geometry& geometry() const noexcept { return core_->geometry(); }
+    /// The ring's descriptor, for poll(2) and the like.
     [[nodiscard]] int fd() const noexcept { return core_->fd(); }
+    /// Neither closed nor moved from.
     [[nodiscard]] bool is_open() const noexcept { return core_ && core_->open(); }
     /// The liburing ring, for what this class does not cover. Submitting through it goes past the count of requests in flight.
     [[nodiscard]] io_uring& native() noexcept { return core_->native(); }
@@ -187,6 +193,7 @@ public:
         check(io_uring_register_files_update(&core_->native(), slot, &descriptor, 1),
               "update of registered file slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
     }
+    /// Throws Error if none are registered.
     void unregister_files() {
         check(io_uring_unregister_files(&core_->native()), "unregistration of files", "None are registered.");
     }
@@ -207,6 +214,7 @@ public:
         check(io_uring_register_buffers_update_tag(&core_->native(), slot, &buffer, &tag, 1),
               "update of registered buffer slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
     }
+    /// Throws Error if none are registered.
     void unregister_buffers() {
         check(io_uring_unregister_buffers(&core_->native()), "unregistration of buffers", "None are registered.");
     }
@@ -247,7 +255,8 @@ private:
         switch (result) {
             case -EINVAL:
                 advice =
-                    "SINGLE_ISSUER with DEFER_TASKRUN needs Linux 6.1; more than 32768 SQ or 65536 CQ entries need clamp, and the "
+                    "SINGLE_ISSUER with DEFER_TASKRUN needs Linux 6.1; more than 32768 SQ or 65536 CQ entries need clamp, and "
+                    "the "
                     "CQ must not be smaller than the SQ.";
                 break;
             case -ENOSYS: advice = "This kernel has no io_uring, or a seccomp filter hides it."; break;

@@ -58,6 +58,7 @@ public:
     /// What to mend first for loops to run in the kernel; null if nothing. Lives as long as this object.
     [[nodiscard]] const Finding* reason() const noexcept { return first(&Finding::prevents_loops); }
 
+    /// All that was looked at. Lives as long as this object.
     [[nodiscard]] std::span<const Finding> findings() const noexcept { return findings_; }
 
     /// The finding with that id, or null if there is none. Lives as long as this object.

@@ -21,18 +21,19 @@ enum ringstep_trace_kind {
 	RINGSTEP_TRACE_WAIT,	  /* about to wait; count: completions, beyond the CQ head */
 };
 
+/* One report of it. */
 struct ringstep_trace_event {
-	enum ringstep_trace_kind kind;
-	__u32 first;
-	__u32 count;
-	int result;
+	enum ringstep_trace_kind kind; /* what the others mean */
+	__u32 first;		       /* where it begins, in the SQ or CQ */
+	__u32 count;		       /* how many */
+	int result;		       /* of the submit */
 };
 
 /* A loop on a ring, run in user space. The application's side fills it in; one for each program. */
 struct ringstep_user {
-	struct ringstep_geometry geometry;
+	struct ringstep_geometry geometry; /* where things lie */
 	struct ringstep_control *control; /* MEM region */
-	const struct ringstep_user_loop *loop;
+	const struct ringstep_user_loop *loop; /* what runs */
 	__u8 *cq;			  /* CQ region */
 	__u8 *sq;			  /* SQ region */
 	__u64 wake_tag;			  /* user_data of completions that only wake up */
@@ -55,11 +56,9 @@ struct ringstep_user {
 struct ringstep_user_loop {
 	__u32 abi;	  /* RINGSTEP_ABI_VERSION */
 	__u32 state_size; /* sizeof its state */
-	const char *name;
-	/* Takes turns until the loop ends. Returns what io_uring_enter() returns on a ring with a loop. */
-	int (*run)(struct ringstep_user *user);
-	/* Takes one turn, without submitting or waiting at its end: for tests. Returns what the step did. */
-	int (*turn)(struct ringstep_user *user);
+	const char *name; /* that given to RINGSTEP_LOOP() */
+	int (*run)(struct ringstep_user *user); /* takes turns until the loop ends; returns what io_uring_enter() does with a loop */
+	int (*turn)(struct ringstep_user *user); /* takes one turn and returns what the step did, for tests: no submit or wait at its end */
 };
 
 #ifdef __cplusplus

@@ -20,6 +20,11 @@ struct bpf_iter_num {
 
 #include <bpf/bpf_helpers.h>
 
+#ifndef likely /* not in every libbpf */
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+#endif
+
 /* Where things lie. Filled in by the application before the load, then frozen: constants to the verifier. */
 extern const volatile struct ringstep_geometry ringstep_geometry;
 

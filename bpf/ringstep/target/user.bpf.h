@@ -41,11 +41,19 @@
 #undef barrier_var
 #define barrier_var(variable) asm volatile("" : "+r"(variable))
 
-/* Evaluates its bounds once, like libbpf's. */
+/*
+ * Like libbpf's: it counts in ints, looks at the bounds again each time, and does nothing at all for a range that is too long for
+ * the kernel.
+ */
+static inline __attribute__((unused)) int ringstep__for_end(int start, int end)
+{
+	return (__s64)end - start > 8 << 20 ? start : end;
+}
 #define bpf_for(i, start, end)                                                                                                 \
-	for (__typeof__(i) ringstep__i = (start), ringstep__end = (end);                                                       \
-	     ringstep__i < ringstep__end && ((i) = ringstep__i, true); ringstep__i++)
-#define bpf_repeat(count) for (int ringstep__i = 0, ringstep__end = (count); ringstep__i < ringstep__end; ringstep__i++)
+	for (int ringstep__i = (int)(start), ringstep__end = ringstep__for_end(ringstep__i, (int)(end));                       \
+	     ringstep__i < ringstep__end && ((i) = (__typeof__(i))ringstep__i, (i) >= (start) && (i) < (end)); ringstep__i++)
+#define bpf_repeat(count)                                                                                                      \
+	for (int ringstep__i = 0, ringstep__end = ringstep__for_end(0, (int)(count)); ringstep__i < ringstep__end; ringstep__i++)
 
 struct ringstep__timespec {
 	long seconds;
@@ -78,6 +86,14 @@ static inline __attribute__((unused)) __u64 ringstep__clock_ns(int clock)
 #undef __kconfig
 #define __kconfig RINGSTEP__KERNEL_ONLY
 
+/* A map's definition, of which __uint() is a part. */
+#define __uint(name, value)                                                                                                    \
+	_Static_assert(0, "BPF maps exist in the kernel only: do without, or declare the loop KERNEL_ONLY in "                \
+			  "ringstep_add_loop(), and it will have no user engine")
+#define __ulong(name, value) __u64 name
+#define __type(name, value) __typeof__(value) *name
+#define __array(name, value) __typeof__(value) *name[]
+
 #ifdef ___BPF_FUNC_MAPPER /* of <linux/bpf.h>: all helpers, by name */
 #define ringstep__kernel_only_helper(helper, ...) extern void *bpf_##helper() RINGSTEP__KERNEL_ONLY;
 ___BPF_FUNC_MAPPER(ringstep__kernel_only_helper)
@@ -86,7 +102,6 @@ ___BPF_FUNC_MAPPER(ringstep__kernel_only_helper)
 
 /* The helpers that are here, too. bpf_printk() writes to stderr; it knows printf's formats, not the kernel's own (%pI4 …). */
 #define bpf_ktime_get_ns() ringstep__clock_ns(1 /* CLOCK_MONOTONIC */)
-#define bpf_ktime_get_coarse_ns() ringstep__clock_ns(6 /* CLOCK_MONOTONIC_COARSE */)
 #define bpf_ktime_get_boot_ns() ringstep__clock_ns(7 /* CLOCK_BOOTTIME */)
 #define bpf_ktime_get_tai_ns() ringstep__clock_ns(11 /* CLOCK_TAI */)
 #undef bpf_printk

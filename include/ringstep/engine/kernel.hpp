@@ -23,9 +23,9 @@ namespace ringstep::inline v0::engine {
 
 /// A compiled loop: its ELF object, the name of its struct_ops map, and the size of its state in C++.
 struct Object {
-    std::string_view name;
-    std::span<const std::byte> elf;
-    std::uint32_t state_size;
+    std::string_view name;           ///< of the loop, and of its struct_ops map
+    std::span<const std::byte> elf;  ///< the object
+    std::uint32_t state_size;        ///< in C++
 };
 
 /**
@@ -34,6 +34,7 @@ struct Object {
  */
 class Kernel final : public detail::Attachment {
 public:
+    /// What to do about a kernel that knows no loops.
     static constexpr std::string_view without_loops =
         "This kernel knows no loops: it has no io_uring_bpf_ops. They need Linux 7.1 or later with CONFIG_IO_URING_BPF_OPS. "
         "ringstep-check tells more.";
@@ -76,6 +77,7 @@ public:
         ring_.reset();
     }
 
+    /// The loop is on the ring.
     [[nodiscard]] bool attached() const noexcept { return attached_.load(std::memory_order_acquire); }
 
 private:

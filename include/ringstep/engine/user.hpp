@@ -34,8 +34,9 @@ public:
         : loop_(loop), name_(name), waker_(waker) {
         if (loop.abi != RINGSTEP_ABI_VERSION) {
             detail::raise(EPROTO, "use of loop '" + name_ + "' in user space",
-                          "It was compiled with another version of the kit (its interface is number " + std::to_string(loop.abi) +
-                              ", the library's is " + std::to_string(RINGSTEP_ABI_VERSION) + "): compile both from one release.");
+                          "It was compiled with another version of the kit (its interface is number " +
+                              std::to_string(loop.abi) + ", the library's is " + std::to_string(RINGSTEP_ABI_VERSION) +
+                              "): compile both from one release.");
         }
         if (loop.state_size != state_size) {
             detail::raise(EPROTO, "use of loop '" + name_ + "' in user space",
@@ -94,6 +95,7 @@ public:
     /// Calls of io_uring_enter(2) so far.
     [[nodiscard]] std::uint64_t enters() const noexcept { return user_.enters; }
 
+    /// The loop is the ring's.
     [[nodiscard]] bool attached() const noexcept { return attached_.load(std::memory_order_acquire); }
 
     /// Runs the loop on the calling thread. Returns what io_uring_enter(2) returns on a ring with a loop in the kernel.
@@ -126,7 +128,8 @@ private:
         if (!ring_->open()) return -EBADF;
         if (!ring_->perhaps_owned_by_this_thread()) return -EEXIST;
         // liburing has mapped the rings anew if somebody has resized them.
-        if (ring_->native().cq.ring_ptr != static_cast<void*>(user_.cq) || ring_->native().cq.ring_entries != ring_->geometry().cq_entries)
+        if (ring_->native().cq.ring_ptr != static_cast<void*>(user_.cq) ||
+            ring_->native().cq.ring_entries != ring_->geometry().cq_entries)
             return -ESTALE;
         const auto by = ring_->enter_by();
         user_.ring_fd = static_cast<__u32>(by.number);

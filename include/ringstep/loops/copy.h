@@ -36,8 +36,8 @@ enum ringstep_copy_operation {
 
 /* A part of the source that is to be copied. */
 struct ringstep_copy_extent {
-	__u64 offset;
-	__u64 length;
+	__u64 offset; /* in both files */
+	__u64 length; /* bytes */
 };
 
 /* A block under way: read in full first, then written. */
@@ -54,9 +54,9 @@ struct ringstep_copy_slot {
  * both in turn, and the rest to the loop.
  */
 struct ringstep_copy {
-	__s32 input_fd;
-	__s32 output_fd;
-	__u32 flags;
+	__s32 input_fd;     /* a descriptor, or with RINGSTEP_COPY_FIXED_FILES a slot */
+	__s32 output_fd;    /* likewise */
+	__u32 flags;        /* RINGSTEP_COPY_FIXED_FILES, RINGSTEP_COPY_FIXED_BUFFERS */
 	__u32 depth;        /* blocks under way at once, 1 to RINGSTEP_COPY_SLOTS */
 	__u32 block_size;   /* bytes */
 	__u32 align_mask;   /* with O_DIRECT: the alignment of offsets and lengths, minus 1; otherwise 0 */
@@ -66,7 +66,7 @@ struct ringstep_copy {
 	/* ------------------------------------------------------------------------------------------------------------ */
 
 	/* The window: extents[head] to extents[tail - 1], indices modulo its size. The loop uses them up as it begins blocks. */
-	__u32 extent_head;
+	__u32 extent_head; /* by the loop */
 	__u32 extent_tail; /* raised by the application while the loop does not run */
 
 	__u32 over;            /* RINGSTEP_COPY_ENDED, RINGSTEP_COPY_ERRORED */
@@ -81,9 +81,9 @@ struct ringstep_copy {
 	__u32 idle;    /* of them, those that are free: the first entries of idle_slots. The others are under way */
 	__u32 reading; /* of those under way, the ones that are being read */
 	__u32 __reserved;
-	__u16 idle_slots[RINGSTEP_COPY_SLOTS];
-	struct ringstep_copy_slot slots[RINGSTEP_COPY_SLOTS];
-	struct ringstep_copy_extent extents[RINGSTEP_COPY_EXTENTS];
+	__u16 idle_slots[RINGSTEP_COPY_SLOTS];			    /* numbers of slots */
+	struct ringstep_copy_slot slots[RINGSTEP_COPY_SLOTS];	    /* the blocks */
+	struct ringstep_copy_extent extents[RINGSTEP_COPY_EXTENTS]; /* the window */
 };
 
 #endif /* RINGSTEP_LOOPS_COPY_H */

@@ -38,14 +38,14 @@ enum class SparseCopy : std::uint8_t {
 
 /// How to copy.
 struct CopyOptions {
-    unsigned queue_depth = 32;           ///< blocks under way at once, 1 to RINGSTEP_COPY_SLOTS
-    std::size_t block_size = 128 << 10;  ///< bytes, up to 1 GiB
-    bool direct = false;                 ///< go past the page cache: sets O_DIRECT on both descriptors while it copies
-    SparseCopy sparse = SparseCopy::automatic;
-    bool registered_files = false;    ///< two system calls more for each file, a little less work for each block
-    bool registered_buffers = false;  ///< pages are pinned once, instead of for each block: of use with `direct`
-    Engine engine = Engine::automatic;  ///< what runs the loop: see LoopOptions
-    bool huge_pages = false;          ///< ask for huge pages for the buffers: see RegionMemory
+    unsigned queue_depth = 32;                  ///< blocks under way at once, 1 to RINGSTEP_COPY_SLOTS
+    std::size_t block_size = 128 << 10;         ///< bytes, up to 1 GiB
+    bool direct = false;                        ///< go past the page cache: sets O_DIRECT on both descriptors while it copies
+    SparseCopy sparse = SparseCopy::automatic;  ///< what to do with holes
+    bool registered_files = false;              ///< two system calls more for each file, a little less work for each block
+    bool registered_buffers = false;            ///< pages are pinned once, instead of for each block: of use with `direct`
+    Engine engine = Engine::automatic;          ///< what runs the loop: see LoopOptions
+    bool huge_pages = false;                    ///< ask for huge pages for the buffers: see RegionMemory
 };
 
 /// What a copy was doing when it failed.
@@ -89,6 +89,7 @@ struct CopyResult {
     std::uint64_t enters = 0;        ///< calls of io_uring_enter(2): one for each run, or in user space one for each turn
     std::uint64_t system_calls = 0;  ///< those and all others of this copy
 
+    /// The destination is what the source was.
     [[nodiscard]] bool ok() const noexcept { return complete; }
     /// Stopped on request, or by a signal, with nothing lost: FileCopy::resume() goes on.
     [[nodiscard]] bool resumable() const noexcept { return !complete && error == 0 && exit.resumable(); }
@@ -96,10 +97,10 @@ struct CopyResult {
 
 /// A copy as it is just now.
 struct CopyProgress {
-    std::uint64_t bytes_read = 0;
-    std::uint64_t bytes_written = 0;
-    std::uint64_t size = 0;  ///< of the source, as it was at the start; 0 for one that does not say (a pipe, a file in /proc)
-    std::uint64_t turns = 0;
+    std::uint64_t bytes_read = 0;     ///< from the source
+    std::uint64_t bytes_written = 0;  ///< to the destination
+    std::uint64_t size = 0;   ///< of the source, as it was at the start; 0 for one that does not say (a pipe, a file in /proc)
+    std::uint64_t turns = 0;  ///< of the loop
 };
 
 /**
@@ -234,13 +235,16 @@ public:
     /// Ends the run under way, with a result that is `resumable()`; if none is, the next one. Any thread.
     void request_stop() noexcept { program_.request_stop(); }
 
-    /// What runs the loop, and why it is not the kernel: see LoopProgram.
+    /// What runs the loop: see LoopProgram.
     [[nodiscard]] Engine engine() const noexcept { return program_.engine(); }
+    /// Why it is not the kernel: see LoopProgram.
     [[nodiscard]] const std::string& engine_reason() const noexcept { return program_.engine_reason(); }
 
+    /// How it copies, as asked for.
     [[nodiscard]] const CopyOptions& options() const noexcept { return options_; }
-    /// Whether files and buffers really are registered.
+    /// Whether files really are registered.
     [[nodiscard]] bool registered_files() const noexcept { return registered_files_; }
+    /// Whether buffers really are.
     [[nodiscard]] bool registered_buffers() const noexcept { return registered_buffers_; }
     /// Whether the buffers come from the huge page pool.
     [[nodiscard]] bool huge_pages() const noexcept { return buffers_->huge_pages(); }

@@ -18,17 +18,18 @@ namespace ringstep::inline v0::support {
 
 /// Version of upstream Linux, as in 7.1.13.
 struct KernelVersion {
-    unsigned major = 0;
-    unsigned minor = 0;
-    unsigned patch = 0;
+    unsigned major = 0;  ///< the 7
+    unsigned minor = 0;  ///< the 1
+    unsigned patch = 0;  ///< the 13
+    /// By age.
     friend constexpr auto operator<=>(const KernelVersion&, const KernelVersion&) = default;
 };
 
 /// What a system call answered when it was called with arguments that it can only refuse.
 struct Answer {
-    bool tried = false;
-    int error = 0;   ///< errno, positive
-    int signal = 0;  ///< the signal that ended the child process which tried it: seccomp filters may do that
+    bool tried = false;  ///< it was called at all
+    int error = 0;       ///< errno, positive
+    int signal = 0;      ///< the signal that ended the child process which tried it: seccomp filters may do that
 
     /// The call got as far as to look at its arguments.
     [[nodiscard]] constexpr bool lets_through() const noexcept {
@@ -56,7 +57,9 @@ struct KernelConfig {
     bool compressed_only = false;                           ///< there is a /proc/config.gz, which is not read
     std::array<std::string, config_options.size()> values;  ///< "y", "m", …; empty: not set
 
+    /// A file could be read.
     [[nodiscard]] bool readable() const noexcept { return !path.empty(); }
+    /// What is set for it.
     [[nodiscard]] const std::string& operator[](ConfigOption option) const noexcept {
         return values[static_cast<std::size_t>(option)];
     }
@@ -73,14 +76,17 @@ struct KernelTypes {
 
     /// A loop's struct_ops map can be made.
     [[nodiscard]] bool has_ops() const noexcept { return ops_id != 0 && loop_step.has_value(); }
+    /// The functions that loops call are there.
     [[nodiscard]] bool has_kfuncs() const noexcept { return submit_sqes_id != 0 && get_region_id != 0; }
 };
 
 /// What came of a step that is only tried when those before it went well.
 struct Trial {
-    bool tried = false;
-    int error = 0;  ///< errno, positive; 0: it went well
+    bool tried = false;  ///< it got that far
+    int error = 0;       ///< errno, positive; 0: it went well
+    /// It went well.
     [[nodiscard]] constexpr bool ok() const noexcept { return tried && error == 0; }
+    /// It was tried, and did not.
     [[nodiscard]] constexpr bool failed() const noexcept { return tried && error != 0; }
 };
 
@@ -94,9 +100,10 @@ enum class Capability : unsigned {
 
 /// Capabilities of the calling thread.
 struct Capabilities {
-    std::uint64_t effective = 0;
+    std::uint64_t effective = 0;  ///< in force
     std::uint64_t permitted = 0;  ///< may be made effective
 
+    /// It is in force.
     [[nodiscard]] constexpr bool has(Capability capability) const noexcept { return contains(effective, capability); }
 
     /// Enough for loading a loop, in the initial user namespace or together with a BPF token.
@@ -115,10 +122,10 @@ private:
 
 /// What may be unknown is optional: absent where the kernel does not tell, or does not tell this process.
 struct Facts {
-    std::string release;    ///< as uname(2) has it
-    KernelVersion version;  ///< of the upstream kernel; 0.0.0 if the release could not be read as one
-    KernelConfig config;
-    KernelTypes types;
+    std::string release;                  ///< as uname(2) has it
+    KernelVersion version;                ///< of the upstream kernel; 0.0.0 if the release could not be read as one
+    KernelConfig config;                  ///< of this kernel
+    KernelTypes types;                    ///< likewise
     std::optional<std::string> lockdown;  ///< none, integrity or confidentiality
 
     std::optional<long> io_uring_disabled;          ///< sysctl kernel.io_uring_disabled, since Linux 6.6
@@ -127,21 +134,24 @@ struct Facts {
     std::optional<long> unprivileged_bpf_disabled;  ///< sysctl kernel.unprivileged_bpf_disabled
     std::optional<long> bpf_jit_enable;             ///< sysctl net.core.bpf_jit_enable; not visible in other network namespaces
 
-    std::optional<Capabilities> capabilities;
+    std::optional<Capabilities> capabilities;    ///< of this thread
     std::optional<bool> initial_user_namespace;  ///< elsewhere, capabilities alone are not worth what loading a loop needs
     std::optional<long> seccomp;                 ///< of this thread: 0 none, 1 strict, 2 filter
     std::optional<std::uint64_t> memlock;        ///< soft limit of locked memory, bytes; absent: unlimited
 
-    Answer io_uring_setup, io_uring_register, io_uring_enter, bpf;
-    Trial ring;               ///< opening a ring as ringstep::Ring does
-    bool no_sqarray = false;  ///< it could be had with IORING_SETUP_NO_SQARRAY
-    bool sq_rewind = false;   ///< and with IORING_SETUP_SQ_REWIND
-    Trial region;             ///< registering a page as that ring's memory region
-    std::string token_path;   ///< the BPF file system that libbpf takes a token from; empty: it was told to take none
-    Trial token;              ///< taking one; tried outside the initial user namespace only
-    std::string token_lacks;  ///< what libbpf needs for a loop and the token does not allow: "delegate_maps=array, …"
-    Trial program;            ///< loading the smallest loop there is; it is never attached
-    std::string program_log;  ///< what the verifier said about it
+    Answer io_uring_setup;     ///< of the system call of that name
+    Answer io_uring_register;  ///< likewise
+    Answer io_uring_enter;     ///< likewise
+    Answer bpf;                ///< likewise
+    Trial ring;                ///< opening a ring as ringstep::Ring does
+    bool no_sqarray = false;   ///< it could be had with IORING_SETUP_NO_SQARRAY
+    bool sq_rewind = false;    ///< and with IORING_SETUP_SQ_REWIND
+    Trial region;              ///< registering a page as that ring's memory region
+    std::string token_path;    ///< the BPF file system that libbpf takes a token from; empty: it was told to take none
+    Trial token;               ///< taking one; tried outside the initial user namespace only
+    std::string token_lacks;   ///< what libbpf needs for a loop and the token does not allow: "delegate_maps=array, …"
+    Trial program;             ///< loading the smallest loop there is; it is never attached
+    std::string program_log;   ///< what the verifier said about it
 };
 
 }  // namespace ringstep::inline v0::support

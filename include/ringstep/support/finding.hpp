@@ -45,13 +45,13 @@ enum class NeededFor : std::uint8_t {
 
 /// One thing that was looked at.
 struct Finding {
-    std::string_view id;     ///< for programs, as in "process.capabilities"; the same in every release
-    std::string_view title;  ///< for people
-    FindingState state = FindingState::unknown;
-    NeededFor needed_for = NeededFor::nothing;
-    std::string value;             ///< what was found, in a few words
-    std::string_view explanation;  ///< what it is, and what it has to do with loops
-    std::string advice;            ///< what to do; empty if there is nothing to do
+    std::string_view id;                         ///< for programs, as in "process.capabilities"; the same in every release
+    std::string_view title;                      ///< for people
+    FindingState state = FindingState::unknown;  ///< whether it is as it should be
+    NeededFor needed_for = NeededFor::nothing;   ///< what is not to be had without it
+    std::string value;                           ///< what was found, in a few words
+    std::string_view explanation;                ///< what it is, and what it has to do with loops
+    std::string advice;                          ///< what to do; empty if there is nothing to do
 
     /// It keeps loops from running in the kernel. They may run in user space.
     [[nodiscard]] bool prevents_loops() const noexcept {

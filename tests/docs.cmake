@@ -1,0 +1,31 @@
+# The documents: what they tell their reader to type is typed here, and what they show comes out.
+set(docs_dir "${CMAKE_CURRENT_BINARY_DIR}/docs")
+set(run_document "${CMAKE_CURRENT_SOURCE_DIR}/docs/run_document.py")
+list(GET RINGSTEP_TEST_KERNELS -1 newest)
+
+set(environment RINGSTEP_ENGINE=user)
+foreach(language IN ITEMS C CXX)
+  if(CMAKE_${language}_COMPILER_LAUNCHER)
+    list(APPEND environment "CMAKE_${language}_COMPILER_LAUNCHER=${CMAKE_${language}_COMPILER_LAUNCHER}")
+  endif()
+endforeach()
+
+# The document is followed on this machine, with the user engine, and then in the newest kernel, where it asks for one.
+function(ringstep_add_document name folder)
+  set(command "${run_document}" "--path" "$<TARGET_FILE_DIR:ringstep-check>")
+  set(what "${PROJECT_SOURCE_DIR}/docs/${name}.md" "${docs_dir}/${folder}")
+  add_test(NAME "docs/${name}" COMMAND ${command} ${ARGN} ${what})
+  set_tests_properties("docs/${name}" PROPERTIES LABELS host TIMEOUT 300 ENVIRONMENT "${environment}" FIXTURES_SETUP "docs_${name}")
+  ringstep_add_vm_test(${newest} "docs/${name}" TIMEOUT 200 COMMAND ${command} --kernel ${what})
+  set_tests_properties("${newest}/docs/${name}" PROPERTIES FIXTURES_REQUIRED "docs_${name}")
+endfunction()
+
+ringstep_add_document(first-loop first-loop/work --link "ringstep=${PROJECT_SOURCE_DIR}")
+# It goes on where the first one ends, with ringstep installed.
+ringstep_add_document(debugging debugging/tar_walk --files-of "${PROJECT_SOURCE_DIR}/docs/first-loop.md"
+                      --link "../installed=${docs_dir}/first-loop/work/installed")
+set_tests_properties(docs/debugging PROPERTIES FIXTURES_REQUIRED docs_first-loop)
+
+# The reference: everything public is described.
+add_test(NAME host/doxygen COMMAND "${PROJECT_SOURCE_DIR}/docs/make_reference.sh" "${PROJECT_SOURCE_DIR}" "${docs_dir}/reference")
+set_tests_properties(host/doxygen PROPERTIES LABELS host TIMEOUT 120)

@@ -201,7 +201,8 @@ public:
         : copy_(ring_, {.queue_depth = depth, .block_size = block_size, .engine = engine}) {}
     std::string name() const override { return copy_.engine() == ringstep::Engine::kernel ? "ringstep" : "user"; }
     std::string title() const override {
-        return copy_.engine() == ringstep::Engine::kernel ? "ringstep, a loop in the kernel" : "ringstep, the same loop in user space";
+        return copy_.engine() == ringstep::Engine::kernel ? "ringstep, a loop in the kernel"
+                                                          : "ringstep, the same loop in user space";
     }
     std::uint64_t enters() const override { return enters_; }
     void run(int input, int output) override {

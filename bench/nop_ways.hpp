@@ -131,7 +131,8 @@ public:
     explicit LoopWay(ringstep::Engine engine = ringstep::Engine::kernel) : loop_(ring_, {.engine = engine}) {}
     std::string name() const override { return loop_.engine() == ringstep::Engine::kernel ? "ringstep" : "user"; }
     std::string title() const override {
-        return loop_.engine() == ringstep::Engine::kernel ? "ringstep, a loop in the kernel" : "ringstep, the same loop in user space";
+        return loop_.engine() == ringstep::Engine::kernel ? "ringstep, a loop in the kernel"
+                                                          : "ringstep, the same loop in user space";
     }
     std::uint64_t enters() const override { return enters_; }
     void run(std::uint64_t total, std::uint64_t depth) override {

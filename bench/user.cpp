@@ -34,7 +34,10 @@ struct Options {
 class BareCopy final : public bench::CopyWay {
 public:
     BareCopy(unsigned depth, std::size_t block_size)
-        : loop_(ring_, {.engine = ringstep::Engine::user}), depth_(depth), block_size_(block_size), buffers_(depth, block_size) {}
+        : loop_(ring_, {.engine = ringstep::Engine::user}),
+          depth_(depth),
+          block_size_(block_size),
+          buffers_(depth, block_size) {}
     std::string name() const override { return "user"; }
     std::string title() const override { return "ringstep's loop copy in user space"; }
     void run(int input, int output) override {

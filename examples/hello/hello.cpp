@@ -8,8 +8,9 @@
 #include <ringstep/compiled/hello.hpp>  // the compiled loop; ringstep_add_loop() makes this from hello.bpf.c and hello.h
 
 int main() try {
-    ringstep::Ring ring;                                             // an io_uring
-    ringstep::LoopProgram<ringstep::compiled::hello> program{ring};  // the loop on the ring: in the kernel if that can, else here
+    ringstep::Ring ring;  // an io_uring
+    ringstep::LoopProgram<ringstep::compiled::hello> program{
+        ring};  // the loop on the ring: in the kernel if that can, else here
 
     program.state()->countdown = 1000;
     const ringstep::LoopExit exit = program.run();  // the system call

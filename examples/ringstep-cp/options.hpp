@@ -41,8 +41,10 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
     bool registered = false;
     std::string engine;
 
-    CLI::App app{"Copies files by an io_uring loop that runs in the kernel, where one system call reads and writes a whole file, or else here.",
-                 "ringstep-cp"};
+    CLI::App app{
+        "Copies files by an io_uring loop that runs in the kernel, where one system call reads and writes a whole file, or "
+        "else here.",
+        "ringstep-cp"};
     app.usage("Usage: ringstep-cp [OPTIONS] SOURCE DEST\n       ringstep-cp [OPTIONS] SOURCE... DIRECTORY");
     app.footer(
         "Sizes take the suffixes K, M and G (powers of 1024).\n"

@@ -146,7 +146,8 @@ private:
                                     " && mount -o loop " + image + " " + folder + " && rm " + image;
         const std::string& command = in_vm && std::filesystem::exists(disk) ? on_disk : on_loop;
         const int status = std::system((command + (in_vm ? "" : " 2>/dev/null")).c_str());  // NOLINT(cert-env33-c)
-        if (status != 0 && !in_vm) SKIP("an ext4 needs root, mkfs.ext4 and a loop device; in ./dev vm --disk there is always one");
+        if (status != 0 && !in_vm)
+            SKIP("an ext4 needs root, mkfs.ext4 and a loop device; in ./dev vm --disk there is always one");
         INFO(command);
         REQUIRE(status == 0);
     }

@@ -222,7 +222,7 @@ private:
     // <chrono> would be half of what including this library costs.
     [[nodiscard]] static std::int64_t monotonic_ms() noexcept {
         timespec now{};
-        ::clock_gettime(CLOCK_MONOTONIC, &now);
+        (void)::clock_gettime(CLOCK_MONOTONIC, &now);
         return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
     }
 
@@ -242,7 +242,7 @@ private:
             }
             if (in_flight() == 0) return true;
             const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
-            ::nanosleep(&millisecond, nullptr);
+            (void)::nanosleep(&millisecond, nullptr);
         } while (monotonic_ms() < deadline);
         return false;
     }

@@ -17,12 +17,13 @@ namespace ringstep::inline v0::detail {
 /**
  * Gets a thread that waits in io_uring_enter() to take its loop's next turn, from any other thread.
  *
- * For a loop in the kernel, a message with data (IORING_MSG_DATA) would not do: it counts as one completion, and the kernel does
- * not wake a thread that waits for several because of one; besides, it would lie in the CQ for everybody to see. A message that
- * passes a file descriptor is carried out by the receiving thread, which has to wake up for it. This one names no slot to put the
- * file into, so nothing but the waking comes of it.
+ * For a loop in the kernel, a message with data (IORING_MSG_DATA) would not do: it counts as one completion, and the kernel
+ * does not wake a thread that waits for several because of one; besides, it would lie in the CQ for everybody to see. A message
+ * that passes a file descriptor is carried out by the receiving thread, which has to wake up for it. This one names no slot to
+ * put the file into, so nothing but the waking comes of it.
  *
- * An ordinary wait goes on after such a message. A loop in user space gets completions, as many as it waits for, and drops them.
+ * An ordinary wait goes on after such a message. A loop in user space gets completions, as many as it waits for, and drops
+ * them.
  *
  * One for a process, made before it is needed: a stop must not fail because there is no descriptor left.
  */

@@ -174,7 +174,9 @@ private:
         std::string advice;
         std::string log = verifier_log;
         if (!log.empty()) {
-            advice = "The verifier rejected the program.";
+            advice = "The verifier rejected the program; docs/verifier.md tells what its words mean.";
+            // A log that did not fit hides what the verifier said.
+            if (result == -ENOSPC) result = -E2BIG;
         } else if (!kernel_has_loops()) {
             // Where the verifier was not even asked, the errno says little: libbpf has several for a kernel without loops.
             advice = without_loops;

@@ -9,7 +9,7 @@ RINGSTEP_LOOP(scripted, struct scripted)
 	__u32 before = state->recorded;
 	__u32 in_this_turn, wait;
 
-	state->turns++;
+	ringstep_store(&state->turns, state->turns + 1);
 	if (state->returns)
 		return state->returns;
 
@@ -26,14 +26,14 @@ RINGSTEP_LOOP(scripted, struct scripted)
 				record->extra[0] = cqe->big_cqe[0];
 				record->extra[1] = cqe->big_cqe[1];
 			}
-			state->recorded++;
+			ringstep_store(&state->recorded, state->recorded + 1);
 			if (state->take_at_most && state->recorded - before >= state->take_at_most)
 				break;
 		}
 	}
 	in_this_turn = state->recorded - before;
 	if (!in_this_turn)
-		state->idle_turns++;
+		ringstep_store(&state->idle_turns, state->idle_turns + 1);
 	if (in_this_turn > state->most_in_a_turn)
 		state->most_in_a_turn = in_this_turn;
 	if (state->stop_at && state->recorded >= state->stop_at)

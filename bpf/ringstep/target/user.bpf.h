@@ -41,10 +41,14 @@
 #undef barrier_var
 #define barrier_var(variable) asm volatile("" : "+r"(variable))
 
-/* Evaluates its bounds once, like libbpf's. */
+/* As in the kernel: bounds are of type int and evaluated once, and too many iterations are none. */
+static inline __attribute__((unused)) int ringstep__for_end(int start, int end)
+{
+	return (__s64)end - start > 8 << 20 ? start : end;
+}
 #define bpf_for(i, start, end)                                                                                                 \
-	for (__typeof__(i) ringstep__i = (start), ringstep__end = (end);                                                       \
-	     ringstep__i < ringstep__end && ((i) = ringstep__i, true); ringstep__i++)
+	for (int ringstep__i = (int)(start), ringstep__end = ringstep__for_end(ringstep__i, (int)(end));                       \
+	     ringstep__i < ringstep__end && ((i) = (__typeof__(i))ringstep__i, true); ringstep__i++)
 #define bpf_repeat(count) for (int ringstep__i = 0, ringstep__end = (count); ringstep__i < ringstep__end; ringstep__i++)
 
 struct ringstep__timespec {

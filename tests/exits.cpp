@@ -131,7 +131,8 @@ TEST_CASE("A signal gets through to a loop that never waits") {
     const OnAlarm handler;
     Ring ring;
     Scripted program(ring);
-    if (program.engine() == ringstep::Engine::user) SKIP("in user space, a signal ends the run only if it comes while the loop sleeps");
+    if (program.engine() == ringstep::Engine::user)
+        SKIP("in user space, a signal ends the run only if it comes while the loop sleeps");
     program.state()->spin = 1;
     OnAlarm::after(50ms);
     const LoopExit exit = program.run();

@@ -116,6 +116,26 @@ public:
     Run& operator=(const Run&) = delete;
     ~Run() { current = nullptr; }
 
+    /// A state to begin with from which the loop works: nonsense goes further that comes one field at a time.
+    void fill_in() {
+        void* const state = user_.control + 1;
+        if (user_.loop == &ringstep_user_nop_chain) {
+            *static_cast<ringstep_nop_chain*>(state) = {.total = 1000, .depth = 5, .submitted = 0, .completed = 0, .failed = 0};
+        } else if (user_.loop == &ringstep_user_copy) {
+            auto& copy = *static_cast<ringstep_copy*>(state);
+            copy.depth = 9;
+            copy.block_size = 4096;
+            copy.size_hint = RINGSTEP_COPY_ENDLESS;
+            copy.extents[0] = {.offset = 0, .length = RINGSTEP_COPY_ENDLESS};
+            copy.extent_tail = 1;
+        } else {
+            auto& script = *static_cast<scripted*>(state);
+            script.sqe_count = script.stop_at = 500;
+            script.sqes_per_turn = 7;
+            script.wait = 1;
+        }
+    }
+
     /// What a turn finds: its state, its queues, its control block, each perhaps changed.
     void change() {
         const auto what = input_.take<std::uint8_t>();
@@ -172,10 +192,13 @@ private:
         const std::size_t size = user_.geometry.mem_size - sizeof(ringstep_control);
         const auto words = input_.take<std::uint8_t>() % 24;
         for (int i = 0; i < words; i++) {
-            // Most of what matters is at the front; tables are large.
+            // Most of what matters is at the front; tables are large, and filled best in one go.
+            const auto kind = input_.take<std::uint8_t>();
             std::size_t offset = input_.take<std::uint8_t>() * 4;
-            if ((input_.take<std::uint8_t>() & 7) == 0) offset = input_.take<std::uint32_t>();
-            mem_.write(sizeof(ringstep_control) + offset % size / 4 * 4, input_.number(), 4);
+            if ((kind & 7) == 0) offset = input_.take<std::uint32_t>() % size / 4 * 4;
+            const std::uint32_t number = input_.number();
+            for (int count = (kind & 8) != 0 ? input_.take<std::uint8_t>() : 1; count > 0; count--, offset += 4)
+                if (offset < size) mem_.write(sizeof(ringstep_control) + offset, number, 4);
         }
     }
 
@@ -209,7 +232,10 @@ private:
             if (kind >= 0x40) user_data |= RINGSTEP_COPY_USER_DATA_WRITE;
             if (kind >= 0x80) user_data = input_.number();
             if (kind >= 0xc0) user_data = input_.take<std::uint64_t>();
-            if (kind >= 0xf0) user_data = user_.wake_tag;
+            if (kind >= 0xe0) {
+                user_data = user_.wake_tag;
+                user_.wakes_sent++;
+            }
             cq_.write(at, user_data, 8);
             cq_.write(at + 8, input_.number(), 4);
             cq_.write(at + 12, (kind & 0x20) != 0 ? input_.number() : 0, 4);
@@ -277,6 +303,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     Input input(data, size);
     const ringstep_user_loop& loop = take_loop(input);
     Run run(loop, take_geometry(loop, input), input);
+    if ((input.take<std::uint8_t>() & 3) != 0) run.fill_in();
     for (int turns = 0; turns < 40 && !input.empty(); turns++) {
         run.change();
         if ((input.take<std::uint8_t>() & 3) == 0) {

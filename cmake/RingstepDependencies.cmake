@@ -1,5 +1,10 @@
-# What the library itself stands on.
+# What the library itself stands on. Packages ask for the same versions.
+set(ringstep_liburing_version 2.9)
+set(ringstep_libbpf_version 1.5)
+
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing>=2.9)
-pkg_check_modules(libbpf REQUIRED IMPORTED_TARGET libbpf>=1.5)
-find_package(fmt REQUIRED)
+pkg_check_modules(liburing REQUIRED IMPORTED_TARGET "liburing>=${ringstep_liburing_version}")
+pkg_check_modules(libbpf REQUIRED IMPORTED_TARGET "libbpf>=${ringstep_libbpf_version}")
+if(NOT TARGET fmt::fmt) # a project that has this one as a part may have brought its own
+  find_package(fmt REQUIRED)
+endif()

@@ -1,7 +1,9 @@
 # Run as a script: bpftool writes a skeleton to its standard output only, and only a whole one may take the old one's place.
-execute_process(COMMAND "${BPFTOOL}" gen skeleton "${OBJECT}" name "${NAME}" OUTPUT_FILE "${OUTPUT}.new" ERROR_VARIABLE errors
+execute_process(COMMAND "${BPFTOOL}" gen skeleton "${OBJECT}" name "${NAME}" OUTPUT_VARIABLE skeleton ERROR_VARIABLE errors
                 RESULT_VARIABLE result)
 if(NOT result EQUAL 0)
   message(FATAL_ERROR "bpftool gen skeleton ${OBJECT} failed: ${errors}")
 endif()
+# bpftool's code is not held to the warnings of those who include it, however they come to it.
+file(WRITE "${OUTPUT}.new" "#pragma GCC system_header\n${skeleton}")
 file(RENAME "${OUTPUT}.new" "${OUTPUT}")

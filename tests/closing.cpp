@@ -132,7 +132,7 @@ TEST_CASE("A request that skips its completion makes closing give up in time, wi
     bool quiet = true;
     std::chrono::steady_clock::duration took{};
     {
-        Ring ring{{.close_wait = 50ms}};
+        Ring ring{{.close_wait_ms = 50}};
         io_uring_sqe* sqe = ring.sq().claim();
         io_uring_prep_nop(sqe);
         sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;

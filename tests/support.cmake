@@ -8,9 +8,18 @@ ringstep_add_test(support/probe HOST KERNELS KERNEL_WITHOUT LOOPS nop_chain)
 if(TARGET ringstep-check)
   target_sources(test-support-probe PRIVATE support/check.cpp)
   target_compile_definitions(test-support-probe PRIVATE "RINGSTEP_CHECK_PROGRAM=\"$<TARGET_FILE:ringstep-check>\"")
-  add_dependencies(test-support-probe ringstep-check)
+  target_compile_definitions(test-support-probe
+                             PRIVATE "RINGSTEP_WITH_BPF_TOKEN_PROGRAM=\"$<TARGET_FILE:with-bpf-token>\"")
+  add_dependencies(test-support-probe ringstep-check with-bpf-token)
 endif()
 
 # An ordinary user, from the start.
 list(GET RINGSTEP_TEST_KERNELS -1 ringstep_kernel)
 ringstep_add_vm_test(${ringstep_kernel} support/probe-as-user VM_OPTIONS --user COMMAND "$<TARGET_FILE:test-support-probe>" [user])
+
+# What the documents say can be typed, can.
+if(TARGET ringstep-check)
+  get_target_property(ringstep_examples ringstep-check BINARY_DIR)
+  ringstep_add_vm_test(${ringstep_kernel} docs/engines COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/commands.sh"
+                       "${PROJECT_SOURCE_DIR}/docs/engines.md" "${ringstep_examples}")
+endif()

@@ -14,7 +14,8 @@ using ringstep::Ring;
 
 TEST_CASE("The error says what the kernel lacks and what it takes") {
     Ring ring;
-    const auto error = error_of([&] { LoopProgram<ringstep::loops::nop_chain> program(ring); });
+    const auto error =
+        error_of([&] { LoopProgram<ringstep::loops::nop_chain> program(ring, {.engine = ringstep::Engine::kernel}); });
     INFO(error.what());
     CHECK(error.error_number() != 0);
     CHECK(error.tried() == "loading of loop 'nop_chain' into the kernel");
@@ -26,4 +27,17 @@ TEST_CASE("The error says what the kernel lacks and what it takes") {
     // The ring is as good as before.
     io_uring_prep_nop(ring.sq().claim());
     CHECK(ring.submit_and_wait(1).count == 1);
+}
+
+TEST_CASE("By itself the library takes the user engine, and says why") {
+    Ring ring;
+    // The second program knows from the first that there is no need to ask the kernel.
+    for (int round = 0; round < 2; round++) {
+        LoopProgram<ringstep::loops::nop_chain> program(ring);
+        CHECK(program.engine() == ringstep::Engine::user);
+        CHECK(program.engine_reason().find("io_uring_bpf_ops") != std::string::npos);
+        program.state()->total = 100;
+        program.state()->depth = 7;
+        CHECK(program.run().ok());
+    }
 }

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Tells whether loops can run in this kernel, for this user, and if not what to do about it.
+// Tells which engine runs loops here, for this user: the kernel or user space; and if not the kernel, what to do about it.
 //
 // The JSON that --json prints, schema 1. Keys may be added to it; those that are there stay as they are.
 //   schema       1
 //   ringstep     version of this program
 //   kernel       release of the kernel
+//   engine       "kernel" | "user" | null: what Engine::automatic takes; null where io_uring cannot be used
 //   loops        true: loops can run in the kernel
-//   user_engine  true: io_uring can be used
+//   user_engine  true: they can run in user space, because io_uring can be used
 //   status       the exit status: 0, 1 or 2
-//   reason       id of the finding to mend first, or null
+//   reason       id of the finding to mend first for loops to run in the kernel, or null
+//   kernel_engine_lacks  ids of all findings that keep loops from running in the kernel, in the order in which to mend them
 //   summary      the verdict, for a person
-//   findings     list of {id, title, state: ok | missing | warning | unknown, needed_for: nothing | loops | ring, value,
-//   explanation, advice}
+//   findings     list of {id, title, state: ok | missing | warning | unknown, needed_for: nothing | loops (the kernel engine) |
+//                ring (both engines), value, explanation, advice}
 #include <ringstep/support/format.hpp>
 
 #include <CLI/CLI.hpp>
@@ -21,6 +23,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -29,9 +32,9 @@
 namespace {
 
 constexpr std::string_view exit_statuses = R"(Exit status:
-  0  loops can run in this kernel
-  1  they cannot, but io_uring can be used
-  2  io_uring cannot be used
+  0  loops run in the kernel
+  1  loops run in user space
+  2  neither: io_uring cannot be used
   64 wrong options)";
 
 constexpr int wrong_options = 64;
@@ -41,8 +44,12 @@ std::string version() {
 }
 
 int status_of(const ringstep::Support& support) {
-    if (support.loops()) return 0;
-    return support.user_engine() ? 1 : 2;
+    switch (support.engine()) {
+        case ringstep::RunsIn::kernel: return 0;
+        case ringstep::RunsIn::user_space: return 1;
+        case ringstep::RunsIn::nowhere: break;
+    }
+    return 2;
 }
 
 /// A JSON string. The kernel's texts are ASCII; whatever else there may be must not make the JSON invalid.
@@ -70,7 +77,9 @@ std::string json_string(std::string_view text) {
 
 void print_json(const ringstep::Support& support) {
     const ringstep::Finding* reason = support.reason();
+    const std::array<std::string_view, 3> engines = {"\"kernel\"", "\"user\"", "null"};  // by status
     std::string findings;
+    std::string lacks;
     for (const ringstep::Finding& finding : support.findings()) {
         findings += fmt::format(
             "{}\n    {{\"id\": {}, \"title\": {}, \"state\": {}, \"needed_for\": {}, \"value\": {}, \"explanation\": {}, "
@@ -78,13 +87,16 @@ void print_json(const ringstep::Support& support) {
             findings.empty() ? "" : ",", json_string(finding.id), json_string(finding.title),
             json_string(to_string(finding.state)), json_string(to_string(finding.needed_for)), json_string(finding.value),
             json_string(finding.explanation), json_string(finding.advice));
+        if (finding.prevents_loops()) lacks += (lacks.empty() ? "" : ", ") + json_string(finding.id);
     }
+    const int status = status_of(support);
     fmt::print(
-        "{{\n  \"schema\": 1,\n  \"ringstep\": {},\n  \"kernel\": {},\n  \"loops\": {},\n  \"user_engine\": {},\n  \"status\": "
-        "{},\n"
-        "  \"reason\": {},\n  \"summary\": {},\n  \"findings\": [{}\n  ]\n}}\n",
-        json_string(version()), json_string(support.facts().release), support.loops(), support.user_engine(),
-        status_of(support), reason != nullptr ? json_string(reason->id) : "null", json_string(support.summary()), findings);
+        "{{\n  \"schema\": 1,\n  \"ringstep\": {},\n  \"kernel\": {},\n  \"engine\": {},\n  \"loops\": {},\n"
+        "  \"user_engine\": {},\n  \"status\": {},\n  \"reason\": {},\n  \"kernel_engine_lacks\": [{}],\n"
+        "  \"summary\": {},\n  \"findings\": [{}\n  ]\n}}\n",
+        json_string(version()), json_string(support.facts().release), engines[static_cast<std::size_t>(status)],
+        support.kernel_engine(), support.user_engine(), status, reason != nullptr ? json_string(reason->id) : "null", lacks,
+        json_string(support.summary()), findings);
 }
 
 /// How to print for a person.
@@ -135,6 +147,36 @@ struct Style {
     }
 };
 
+std::string_view engines_that_need(const ringstep::Finding& finding) {
+    switch (finding.needed_for) {
+        case ringstep::NeededFor::nothing: return "Decides nothing by itself.";
+        case ringstep::NeededFor::loops: return "Needed by the kernel engine.";
+        case ringstep::NeededFor::ring: return "Needed by both engines.";
+    }
+    return {};
+}
+
+// Both engines, whether they work, and which one is taken.
+void print_engines(const ringstep::Support& support, const Style& style, std::size_t indent) {
+    using enum ringstep::FindingState;
+    std::string lacks;
+    for (const ringstep::Finding& finding : support.findings()) {
+        if (!finding.prevents_loops()) continue;
+        lacks += fmt::format("{}{}", lacks.empty() ? "" : ", ", finding.title);
+    }
+    const auto line = [&](bool works, std::string_view engine, std::string_view text) {
+        fmt::print("  {}{:<8}{}\n", style.paint(works ? ok : missing, works ? "works    " : "cannot   "), engine,
+                   style.wrap(text, indent + 8, indent + 8));
+    };
+    fmt::print("Engines (Engine::automatic takes the first that works):\n");
+    line(support.kernel_engine(), "kernel",
+         support.kernel_engine() ? "loops run inside io_uring_enter" : "to be mended, in this order: " + lacks);
+    line(support.user_engine(), "user",
+         support.user_engine() ? "loops run in this process, around io_uring_enter; no privileges needed"
+                               : "rings cannot be opened");
+    fmt::print("\n");
+}
+
 void print_text(const ringstep::Support& support, bool explain) {
     using enum ringstep::FindingState;
     constexpr std::size_t indent = 11;  // of what stands below a title
@@ -151,7 +193,8 @@ void print_text(const ringstep::Support& support, bool explain) {
                    style.wrap(finding.value, value_column, value_column));
         if (explain) {
             fmt::print("{:{}}{}\n", "", indent,
-                       style.wrap(fmt::format("[{}] {}", finding.id, finding.explanation), indent, indent));
+                       style.wrap(fmt::format("[{}] {} {}", finding.id, finding.explanation, engines_that_need(finding)),
+                                  indent, indent));
         }
         if (!finding.advice.empty() && (explain || finding.state != unknown)) {
             fmt::print("{:{}}{}\n", "", indent, style.wrap("-> " + finding.advice, indent + 3, indent));
@@ -159,7 +202,9 @@ void print_text(const ringstep::Support& support, bool explain) {
         if (explain) fmt::print("\n");
     }
     if (!explain) fmt::print("\n");
-    fmt::print("{}\n", style.paint(support.loops() ? ok : missing, style.wrap(support.summary(), 0, 0)));
+    print_engines(support, style, indent);
+    const ringstep::FindingState verdict = support.kernel_engine() ? ok : support.user_engine() ? warning : missing;
+    fmt::print("{}\n", style.paint(verdict, style.wrap(support.summary(), 0, 0)));
 }
 
 }  // namespace
@@ -167,8 +212,10 @@ void print_text(const ringstep::Support& support, bool explain) {
 int main(int argc, char** argv) {
     bool json = false;
     bool explain = false;
-    CLI::App app{"Tells whether ringstep's loops can run in this kernel for this user, and if not what to do about it.",
-                 "ringstep-check"};
+    CLI::App app{
+        "Tells whether ringstep's loops run in the kernel or in user space here, for this user, and what it takes for "
+        "them to run in the kernel.",
+        "ringstep-check"};
     app.set_version_flag("--version", "ringstep-check " + version());
     auto* const json_flag = app.add_flag("--json", json, "Print JSON, for a script");
     app.add_flag("--explain", explain, "Say of each finding what it is about")->excludes(json_flag);

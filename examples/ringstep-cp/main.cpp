@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ringstep-cp: cp for files, with the reading and writing done by a loop in the kernel.
+// ringstep-cp: cp for files, with the reading and writing done by a loop, in the kernel where that is possible.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/copy_file.hpp>
 #include <ringstep/loops/copy_format.hpp>
@@ -74,13 +74,14 @@ struct Totals {
         seconds += took;
     }
 
-    void print() const {
+    void print(const ringstep::FileCopy& copy) const {
         fmt::print("files           {}\n", files);
         fmt::print("bytes           {}\n", bytes);
         fmt::print("holes           {} ({} bytes)\n", holes, hole_bytes);
         fmt::print("seconds         {:.3f}\n", seconds);
         fmt::print("rate            {}/s\n", human_bytes(seconds > 0 ? static_cast<double>(bytes) / seconds : 0.0));
-        fmt::print("engine          kernel\n");
+        fmt::print("engine          {}\n", to_string(copy.engine()));
+        if (!copy.engine_reason().empty()) fmt::print("not the kernel  {}\n", copy.engine_reason());
         fmt::print("turns           {}\n", turns);
         fmt::print("requests        {}\n", requests);
         fmt::print("io_uring_enter  {}\n", enters);
@@ -132,7 +133,7 @@ public:
         if (options_.verbose) fmt::print("'{}' -> '{}' ({})\n", from, to, human_bytes(result.size));
     }
 
-    [[nodiscard]] const Totals& totals() const { return totals_; }
+    void print_totals() const { totals_.print(copy_); }
 
 private:
     // An old content's end must not survive a copy that fails half-way.
@@ -178,7 +179,7 @@ int run(const Options& options) {
     try {
         copier.emplace(options, signals);
     } catch (const ringstep::Error& error) {
-        report(fmt::format("loops are not available here: {}", error));
+        report(fmt::format("the loop cannot run here: {}", error));
         return exit_unavailable;
     }
 
@@ -193,7 +194,7 @@ int run(const Options& options) {
             status = report(failure.what());
         }
     }
-    if (options.stats) copier->totals().print();
+    if (options.stats) copier->print_totals();
     return signals.received() != 0 ? exit_signal + signals.received() : status;
 }
 

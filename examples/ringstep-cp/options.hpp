@@ -13,12 +13,6 @@
 #include <utility>
 #include <vector>
 
-// What runs the loop. `automatic` takes the best one there is.
-enum class Engine {
-    automatic,
-    kernel
-};
-
 enum ExitStatus : int {
     exit_ok = 0,
     exit_failed = 1,
@@ -37,7 +31,6 @@ struct Options {
     bool stats = false;
     bool verbose = false;
     bool quiet = false;
-    Engine engine = Engine::automatic;
     ringstep::CopyOptions copy;
 };
 
@@ -46,8 +39,9 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
     Options options;
     std::vector<std::string> paths;
     bool registered = false;
+    std::string engine;
 
-    CLI::App app{"Copies files by an io_uring loop that runs in the kernel: one system call reads and writes a whole file.",
+    CLI::App app{"Copies files by an io_uring loop that runs in the kernel, where one system call reads and writes a whole file, or else here.",
                  "ringstep-cp"};
     app.usage("Usage: ringstep-cp [OPTIONS] SOURCE DEST\n       ringstep-cp [OPTIONS] SOURCE... DIRECTORY");
     app.footer(
@@ -59,7 +53,7 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
         "  0        all is copied\n"
         "  1        something was not\n"
         "  2        wrong usage\n"
-        "  3        loops are not available here: Linux 7.1 and the right to load BPF programs are needed\n"
+        "  3        the engine is not available here: the kernel's needs Linux 7.1 and the right to load BPF programs\n"
         "  128 + n  ended by signal n (130: Ctrl-C)");
 
     app.add_option("PATH", paths, "Files to copy, and where to")->required()->expected(2, -1)->option_text("SOURCE... DEST");
@@ -87,9 +81,8 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
         ->option_text("WHEN");
     app.add_flag("--registered", registered, "Register files and buffers with the ring");
     app.add_flag("--fsync", options.fsync, "Wait until DEST is on the disk");
-    app.add_option("--engine", options.engine, "What runs the loop: auto, kernel")
-        ->transform(CLI::CheckedTransformer(
-            std::vector<std::pair<std::string, Engine>>{{"auto", Engine::automatic}, {"kernel", Engine::kernel}}))
+    app.add_option("--engine", engine, "What runs the loop: auto (the kernel where it can), kernel, user")
+        ->check(CLI::IsMember({"auto", "kernel", "user"}))
         ->option_text("ENGINE");
     app.add_flag("--stats", options.stats, "Print counts afterwards: bytes, rate, turns of the loop, system calls");
     auto* verbose = app.add_flag("-v,--verbose", options.verbose, "Say what is copied");
@@ -105,6 +98,8 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
         status = app.exit(error) == 0 ? exit_ok : exit_usage;
         return std::nullopt;
     }
+    if (engine == "kernel") options.copy.engine = ringstep::Engine::kernel;
+    if (engine == "user") options.copy.engine = ringstep::Engine::user;
     options.copy.registered_files = registered;
     options.copy.registered_buffers = registered;
     options.destination = paths.back();

@@ -9,7 +9,6 @@
 #include <sys/uio.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -30,7 +29,7 @@ struct RingOptions {
     bool register_ring_fd = true;                ///< cheaper enters; uses one of the 16 slots that a thread has
     bool submit_all = true;                      ///< a refused request does not stop those behind it from being submitted
     bool sq_rewind = true;                       ///< IORING_SETUP_SQ_REWIND where the kernel has it (Linux 7.0)
-    std::chrono::milliseconds close_wait{5000};  ///< how long closing waits for cancelled requests
+    unsigned close_wait_ms = 5000;               ///< milliseconds that closing waits for cancelled requests
 };
 
 /// What a submit did. Running is not setting up: it throws nothing.
@@ -47,7 +46,7 @@ struct Submitted {
  * Belongs to the thread that opens it (with `start_disabled`: that enables it): only that one may submit, run and close.
  * Needs Linux 6.1; a loop in the kernel needs 7.1. Moving a Ring is cheap, and programs on it do not notice.
  *
- * Closing (also by the destructor) cancels what is in flight and waits for it, `close_wait` at most. If that does not
+ * Closing (also by the destructor) cancels what is in flight and waits for it, `close_wait_ms` at most. If that does not
  * succeed, or is tried on another thread, the memory region and all that was handed to keep_alive() is leaked on purpose:
  * requests in flight may still write to it.
  *
@@ -83,7 +82,7 @@ public:
             result = io_uring_queue_init_params(options.sq_entries, &native, &params);
         }
         if (result < 0) refused(result, options);
-        core_ = std::make_shared<detail::RingCore>(native, params, options.close_wait);
+        core_ = std::make_shared<detail::RingCore>(native, params, options.close_wait_ms);
         register_ring_fd_ = options.register_ring_fd;
         if (register_ring_fd_ && !options.start_disabled) (void)core_->register_ring_fd();
     }
@@ -95,7 +94,7 @@ public:
      */
     [[nodiscard]] static Ring adopt(const io_uring& native, const io_uring_params& params, std::uint64_t in_flight = 0) {
         Ring ring{Adopted{}};
-        ring.core_ = std::make_shared<detail::RingCore>(native, params, RingOptions{}.close_wait);
+        ring.core_ = std::make_shared<detail::RingCore>(native, params, RingOptions{}.close_wait_ms);
         ring.core_->queues().submitted = in_flight;
         return ring;
     }
@@ -216,7 +215,7 @@ public:
     void keep_alive(std::shared_ptr<const void> object) { core_->keep_alive(std::move(object)); }
 
     /**
-     * Detaches the loop, cancels what is in flight, waits for it (`close_wait` at most), and closes the ring. Call it on the
+     * Detaches the loop, cancels what is in flight, waits for it (`close_wait_ms` at most), and closes the ring. Call it on the
      * owning thread. Returns true if nothing is in flight any more; false: buffers of requests must not be reused or freed
      * (the region and what keep_alive() holds is not).
      */

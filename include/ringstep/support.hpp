@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Can this kernel run loops, and may this process have them run? If not: why, and what to do.
+// Which engine can run loops here, the kernel or user space? If not the kernel: why not, and what to do.
 #pragma once
 
 #include <ringstep/support/collect.hpp>
@@ -7,6 +7,7 @@
 #include <ringstep/support/finding.hpp>
 #include <ringstep/support/judge.hpp>
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,13 @@
 #include <vector>
 
 namespace ringstep::inline v0 {
+
+/// Where loops run.
+enum class RunsIn : std::uint8_t {
+    nowhere,     ///< io_uring cannot be used
+    user_space,  ///< the user engine
+    kernel,      ///< the kernel engine
+};
 
 /**
  * What probe() found. A value: it holds no resources and does not change when the system does.
@@ -24,11 +32,10 @@ namespace ringstep::inline v0 {
  * **Example**:
  *
  *     const ringstep::Support support = ringstep::probe();
- *     if (!support.loops()) {
- *         fmt::print(stderr, "{}\n", support.summary());
+ *     fmt::print("{}\n", support.summary());
+ *     if (support.engine() != ringstep::RunsIn::kernel) {
  *         for (const ringstep::Finding& finding : support.findings())
- *             if (finding.state == ringstep::FindingState::missing) fmt::print(stderr, "{}\n", finding);   //
- * support/format.hpp
+ *             if (finding.prevents_loops()) fmt::print("{}\n", finding);   // support/format.hpp
  *     }
  */
 class Support {
@@ -36,13 +43,19 @@ public:
     /// Judges facts, which may be made up. To look at the system, call probe().
     explicit Support(support::Facts facts) : facts_(std::move(facts)), findings_(support::judge(facts_)) {}
 
-    /// The calling thread can load and run loops in this kernel, now.
-    [[nodiscard]] bool loops() const noexcept { return reason() == nullptr; }
+    /// What LoopProgram takes by itself (Engine::automatic): the kernel where it can, user space otherwise.
+    [[nodiscard]] RunsIn engine() const noexcept {
+        if (kernel_engine()) return RunsIn::kernel;
+        return user_engine() ? RunsIn::user_space : RunsIn::nowhere;
+    }
 
-    /// The calling thread can open rings as ringstep::Ring does, with or without loops.
+    /// The kernel engine works: the calling thread can load loops into this kernel and run them there, now.
+    [[nodiscard]] bool kernel_engine() const noexcept { return reason() == nullptr; }
+
+    /// The user engine works: the calling thread can open rings as ringstep::Ring does.
     [[nodiscard]] bool user_engine() const noexcept { return first(&Finding::prevents_rings) == nullptr; }
 
-    /// What to mend first for loops to run; null if nothing. Lives as long as this object.
+    /// What to mend first for loops to run in the kernel; null if nothing. Lives as long as this object.
     [[nodiscard]] const Finding* reason() const noexcept { return first(&Finding::prevents_loops); }
 
     [[nodiscard]] std::span<const Finding> findings() const noexcept { return findings_; }
@@ -55,11 +68,12 @@ public:
         return nullptr;
     }
 
-    /// The verdict in one sentence, followed by what to do first.
+    /// Which engine loops run by, and what to do first if it is not the kernel's.
     [[nodiscard]] std::string summary() const {
         const Finding* cause = reason();
-        if (cause == nullptr) return "Loops can run in this kernel.";
-        std::string text = user_engine() ? "Loops cannot run in the kernel here: " : "io_uring cannot be used here: ";
+        if (cause == nullptr) return "Loops run in the kernel here.";
+        const bool user = user_engine();
+        std::string text = user ? "Loops run in user space here, not in the kernel: " : "io_uring cannot be used here: ";
         text.append(cause->title).append(": ").append(cause->value).append(".");
         if (!cause->advice.empty()) text.append(" ").append(cause->advice);
         return text;
@@ -85,9 +99,9 @@ private:
  * program; what cannot be seen is an unknown finding. Throws nothing but std::bad_alloc.
  *
  * It reads files of /proc, /sys and /boot, opens a ring, registers a page with it, and where it may it loads a program of six
- * instructions; all are gone when it returns. Where there is a seccomp filter, it asks through short-lived child processes
- * (without SIGCHLD) first. Takes some milliseconds, most of them for the kernel's type information. Any thread, several at
- * once.
+ * instructions, in other user namespaces with a BPF token; all are gone when it returns. Where there is a seccomp filter, it
+ * asks through short-lived child processes (without SIGCHLD) first. Takes some milliseconds, most of them for the kernel's type
+ * information. Any thread, several at once.
  */
 [[nodiscard]] inline Support probe() { return Support(support::collect()); }
 

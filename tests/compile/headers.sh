@@ -8,7 +8,8 @@ shift 2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 clang=$(command -v clang++-19 || command -v clang++)
-includes="-I$repo/include $(find "$build" -type d -path '*/loops/*/include' -printf '-isystem %p ')"
+generated=$(find "$build" -path "$build/tests/package" -prune -o -type d -path '*/loops/*/include' -printf '-isystem %p ')
+includes="-I$repo/include $generated"
 warnings='-Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror'
 failed=0
 for header in "$@"; do

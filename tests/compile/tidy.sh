@@ -8,7 +8,8 @@ shift 2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 tidy=$(command -v clang-tidy-19 || command -v clang-tidy)
-includes="-I$repo/include $(find "$build" -type d -path '*/loops/*/include' -printf '-isystem %p ')"
+generated=$(find "$build" -path "$build/tests/package" -prune -o -type d -path '*/loops/*/include' -printf '-isystem %p ')
+includes="-I$repo/include $generated"
 cp "$repo/.clang-tidy" "$dir/"
 cat >"$dir/use.cpp" <<'END'
 #include <ringstep/format.hpp>

@@ -1,7 +1,8 @@
 #!/bin/bash
-# ringstep-cp from the outside. Usage: ringstep_cp.sh PROGRAM, as root, on a kernel with loops.
+# ringstep-cp from the outside. Usage: ringstep_cp.sh PROGRAM, as root; RINGSTEP_ENGINE says by which engine: kernel or user.
 set -u
 cp=$1
+engine=${RINGSTEP_ENGINE:-kernel}
 dir=$(mktemp -d /tmp/ringstep-cp.XXXXXX)
 trap 'umount -q "$dir/small" "$dir/ext4" 2>/dev/null; rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
@@ -67,7 +68,7 @@ check "a shorter one over a longer one" cmp b old
 
 # Options of the copy.
 for options in "--queue-depth 1 --block-size 512" "--queue-depth 256 --block-size 1M" "--block-size 4k" "--direct" "--direct --block-size 8K" \
-	"--registered" "--registered --direct" "--sparse always" "--sparse never" "--engine kernel" "--engine auto" "--fsync" "-q"; do
+	"--registered" "--registered --direct" "--sparse always" "--sparse never" "--engine $engine" "--engine auto" "--fsync" "-q"; do
 	rm -f x
 	# shellcheck disable=SC2086 # a list of options
 	run 0 $options a x
@@ -93,14 +94,18 @@ says out "'b' -> 'd/b'"
 run 0 --stats a b d
 says out "files           2"
 says out "bytes           5070001"
-says out "io_uring_enter  2"
-says out "system calls    12"
-says out "engine          kernel"
+says out "engine          $engine"
+if [ "$engine" = kernel ]; then
+	says out "io_uring_enter  2"
+	says out "system calls    12"
+fi
 
 # System calls, counted from outside.
 strace -f -o trace "$cp" a x || fail "strace"
 # Waits for completions, that is: taking the loop off the ring wakes up whoever may be running it, by another ring.
-check "one io_uring_enter" test "$(grep -c 'io_uring_enter(.*IORING_ENTER_GETEVENTS' trace)" = 1
+if [ "$engine" = kernel ]; then
+	check "one io_uring_enter" test "$(grep -c 'io_uring_enter(.*IORING_ENTER_GETEVENTS' trace)" = 1
+fi
 check "no other way of copying" sh -c '! grep -qE "p?(read|write)v?(64)?\([0-9]+, .*[0-9]{4,}\) = [0-9]{5,}|copy_file_range|sendfile" trace'
 
 # Modes, owners, times, attributes.
@@ -216,13 +221,15 @@ if [ -n "${RINGSTEP_VM_KERNEL:-}" ] && [ -b /dev/nvme0n1 ]; then
 else
 	modprobe loop 2>/dev/null
 	truncate -s 200M image
-	mkfs.ext4 -q -F image && mount -o loop image ext4 || fail "no ext4"
+	mkfs.ext4 -q -F image && mount -o loop image ext4 2>/dev/null || echo "no loop device here: ext4 is left out"
 fi
-run 0 --direct --fsync --stats a ext4/a
-check "ext4, direct" cmp a ext4/a
-run 0 --direct -p ext4/a a2
-check "ext4, direct" cmp a a2
-umount ext4
+if mountpoint -q ext4; then
+	run 0 --direct --fsync --stats a ext4/a
+	check "ext4, direct" cmp a ext4/a
+	run 0 --direct -p ext4/a a2
+	check "ext4, direct" cmp a a2
+	umount ext4
+fi
 
 # Ended by a signal: what it created goes, what was there stays.
 mkfifo slow
@@ -252,20 +259,32 @@ terminal() {
 	script --quiet --return --command "$1" typescript >/dev/null 2>&1 || fail "script: $1"
 	wait %% 2>/dev/null
 }
-terminal "$cp slow x1"
-check "a rate on a terminal" grep -qa 'slow: [0-9]* B, .*/s' typescript
-terminal "$cp -q slow x1"
-check "none with -q" sh -c '! grep -qa "B/s" typescript'
-terminal "$cp slow x1 2>err"
-check "none in a file" test ! -s err
-rm -f x1
+if script --quiet --return --command true typescript >/dev/null 2>&1; then
+	terminal "$cp slow x1"
+	check "a rate on a terminal" grep -qa 'slow: [0-9]* B, .*/s' typescript
+	terminal "$cp -q slow x1"
+	check "none with -q" sh -c '! grep -qa "B/s" typescript'
+	terminal "$cp slow x1 2>err"
+	check "none in a file" test ! -s err
+	rm -f x1
+else
+	echo "no terminals here: the progress bar is left out"
+fi
 
-# Without the right to load programs.
+# Without any privilege: in user space, and not in the kernel.
 mkdir open && chmod 777 open . && chmod 644 a
-setpriv --reuid=65534 --regid=65534 --clear-groups "$cp" a open/x 2>err
+unprivileged() {
+	env -u RINGSTEP_ENGINE setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs "$cp" "$@"
+}
+unprivileged --stats a open/x >out 2>err || fail "an ordinary user's copy: $(cat err)"
+check "an ordinary user's copy" cmp a open/x
+says out "engine          user"
+says out "not the kernel  "
+rm open/x
+unprivileged --engine kernel a open/x 2>err
 status=$?
 check "exit status $status without capabilities" test $status = 3
-says err "loops are not available here"
+says err "the loop cannot run here"
 missing open/x
 
 if [ $failures != 0 ]; then

@@ -24,7 +24,7 @@ const std::string program = RINGSTEP_CHECK_PROGRAM;
 
 bool says(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
-int expected_status(const Support& support) { return support.loops() ? 0 : support.user_engine() ? 1 : 2; }
+int expected_status(const Support& support) { return support.kernel_engine() ? 0 : support.user_engine() ? 1 : 2; }
 
 /// What Python makes of a JSON text: the value of an expression about it, `d`.
 std::string python(const std::string& json, const std::string& expression) {
@@ -78,8 +78,12 @@ TEST_CASE("The exit status is the verdict, which is the last thing printed", "[u
     for (const Finding& finding : support.findings()) CHECK(says(outcome.out, finding.title));
     const auto last = outcome.out.rfind("\n\n");
     REQUIRE(last != std::string::npos);
-    CHECK(says(outcome.out.substr(last),
-               support.loops() ? "Loops can run in this kernel." : "Loops cannot run in the kernel here: "));
+    CHECK(says(outcome.out.substr(last), support.kernel_engine() ? "Loops run in the kernel here."
+                                                                 : "Loops run in user space here, not in the kernel: "));
+    // Both engines, each on a line.
+    CHECK(says(outcome.out, support.kernel_engine() ? "\n  works    kernel  " : "\n  cannot   kernel  "));
+    CHECK(says(outcome.out, support.user_engine() ? "\n  works    user    " : "\n  cannot   user    "));
+    if (!support.kernel_engine()) CHECK(says(outcome.out, "in this order: " + std::string(support.reason()->title)));
 }
 
 TEST_CASE("--json is JSON, with the keys that scripts rely on") {
@@ -88,16 +92,22 @@ TEST_CASE("--json is JSON, with the keys that scripts rely on") {
     CHECK(outcome.status == expected_status(support));
     CHECK(outcome.err.empty());
     // One expression: Python takes its time to start in a virtual machine.
-    const std::string found =
-        python(outcome.out,
-               "(list(d), set(map(lambda i: tuple(i), d['findings'])), len(d['findings']), d['schema'], d['loops'], "
-               "d['user_engine'], d['status'], d['reason'])");
+    const std::string found = python(
+        outcome.out,
+        "(list(d), set(map(lambda i: tuple(i), d['findings'])), len(d['findings']), d['schema'], d['engine'], d['loops'], "
+        "d['user_engine'], d['status'], d['reason'], (d['kernel_engine_lacks'] or [None])[0], "
+        "d['kernel_engine_lacks'] == [i['id'] for i in d['findings'] if i['state'] == 'missing' and "
+        "i['needed_for'] != 'nothing'])");
+    const std::string reason = support.reason() == nullptr ? "None" : fmt::format("'{}'", support.reason()->id);
     CHECK(found ==
-          fmt::format("(['schema', 'ringstep', 'kernel', 'loops', 'user_engine', 'status', 'reason', 'summary', 'findings'], "
-                      "{{('id', 'title', 'state', 'needed_for', 'value', 'explanation', 'advice')}}, {}, 1, {}, {}, {}, {})",
-                      support.findings().size(), support.loops() ? "True" : "False", support.user_engine() ? "True" : "False",
-                      expected_status(support),
-                      support.reason() == nullptr ? "None" : fmt::format("'{}'", support.reason()->id)));
+          fmt::format(
+              "(['schema', 'ringstep', 'kernel', 'engine', 'loops', 'user_engine', 'status', 'reason', "
+              "'kernel_engine_lacks', 'summary', 'findings'], "
+              "{{('id', 'title', 'state', 'needed_for', 'value', 'explanation', 'advice')}}, {}, 1, {}, {}, {}, {}, {}, {}, "
+              "True)",
+              support.findings().size(), support.kernel_engine() ? "'kernel'" : "'user'",
+              support.kernel_engine() ? "True" : "False", support.user_engine() ? "True" : "False", expected_status(support),
+              reason, reason));
 }
 
 TEST_CASE("Whatever the system's files hold, --json is JSON") {
@@ -126,9 +136,10 @@ TEST_CASE("Without capabilities, and with io_uring forbidden") {
         if (!forbid(__NR_io_uring_setup, SECCOMP_RET_ERRNO | EPERM)) ::_exit(126);
     });
     CHECK(forbidden.status == 2);
-    CHECK(python(forbidden.out,
-                 "(d['reason'], d['user_engine'], f['process.seccomp']['state'], f['syscall.io_uring']['value'])") ==
-          "('syscall.io_uring', False, 'warning', 'io_uring_setup is answered with EPERM')");
+    CHECK(
+        python(forbidden.out,
+               "(d['reason'], d['engine'], d['user_engine'], f['process.seccomp']['state'], f['syscall.io_uring']['value'])") ==
+        "('syscall.io_uring', None, False, 'warning', 'io_uring_setup is answered with EPERM')");
 }
 
 TEST_CASE("--explain tells of every finding, by its id") {

@@ -35,25 +35,27 @@ const Finding& finding(const Support& support, std::string_view id) {
 
 bool says(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
-/// Why loops cannot run.
+/// Why loops cannot run in the kernel.
 std::string_view reason(const Support& support) { return support.reason() == nullptr ? "" : support.reason()->id; }
 
-/// Loops cannot run because of this, and rings can be opened.
+/// Loops cannot run in the kernel because of this, and can in user space.
 void check_prevents_loops(const Support& support, std::string_view id, std::string_view advice) {
     INFO(id);
-    CHECK_FALSE(support.loops());
+    CHECK_FALSE(support.kernel_engine());
     CHECK(support.user_engine());
+    CHECK(support.engine() == RunsIn::user_space);
     CHECK(reason(support) == id);
     CHECK(finding(support, id).state == missing);
     CHECK(says(finding(support, id).advice, advice));
-    CHECK(support.summary().starts_with("Loops cannot run in the kernel here: "));
+    CHECK(support.summary().starts_with("Loops run in user space here, not in the kernel: "));
     CHECK(says(support.summary(), advice));
 }
 
 void check_prevents_rings(const Support& support, std::string_view id, std::string_view advice) {
     INFO(id);
-    CHECK_FALSE(support.loops());
+    CHECK_FALSE(support.kernel_engine());
     CHECK_FALSE(support.user_engine());
+    CHECK(support.engine() == RunsIn::nowhere);
     CHECK(reason(support) == id);
     CHECK(finding(support, id).state == missing);
     CHECK(says(finding(support, id).advice, advice));
@@ -63,7 +65,7 @@ void check_prevents_rings(const Support& support, std::string_view id, std::stri
 /// Worth knowing, and no more.
 void check_warns(const Support& support, std::string_view id, std::string_view advice) {
     INFO(id);
-    CHECK(support.loops());
+    CHECK(support.kernel_engine());
     CHECK(finding(support, id).state == warning);
     CHECK(says(finding(support, id).advice, advice));
 }
@@ -72,10 +74,11 @@ void check_warns(const Support& support, std::string_view id, std::string_view a
 
 TEST_CASE("Where all is well, every finding says so") {
     const Support support = with([](Facts&) {});
-    CHECK(support.loops());
+    CHECK(support.kernel_engine());
     CHECK(support.user_engine());
+    CHECK(support.engine() == RunsIn::kernel);
     CHECK(support.reason() == nullptr);
-    CHECK(support.summary() == "Loops can run in this kernel.");
+    CHECK(support.summary() == "Loops run in the kernel here.");
     for (const Finding& found : support.findings()) {
         INFO(found.id);
         CHECK(found.state == ok);
@@ -91,6 +94,7 @@ TEST_CASE("The ids are stable, and there is one finding for each, whatever the f
                                                "syscall.io_uring",
                                                "config.io_uring",
                                                "ring.open",
+                                               "ring.no_sqarray",
                                                "ring.sq_rewind",
                                                "limit.memlock",
                                                "btf.vmlinux",
@@ -101,6 +105,7 @@ TEST_CASE("The ids are stable, and there is one finding for each, whatever the f
                                                "btf.iou_loop_params",
                                                "ring.region",
                                                "process.user_namespace",
+                                               "process.bpf_token",
                                                "process.capabilities",
                                                "sysctl.unprivileged_bpf_disabled",
                                                "syscall.bpf",
@@ -125,7 +130,7 @@ TEST_CASE("The ids are stable, and there is one finding for each, whatever the f
 
 TEST_CASE("Where nothing could be seen, the verdict is no") {
     const Support support(Facts{});
-    CHECK_FALSE(support.loops());
+    CHECK_FALSE(support.kernel_engine());
     CHECK_FALSE(support.user_engine());
     CHECK(reason(support) == "ring.open");
 }
@@ -136,7 +141,7 @@ TEST_CASE("kernel.version: decides nothing by itself") {
         facts.version = {6, 12, 9};
     };
     const Support backport = with(old);
-    CHECK(backport.loops());
+    CHECK(backport.kernel_engine());
     CHECK(finding(backport, "kernel.version").state == ok);
 
     const Support without = with([&](Facts& facts) {
@@ -146,12 +151,40 @@ TEST_CASE("kernel.version: decides nothing by itself") {
     CHECK(finding(without, "kernel.version").state == warning);
     CHECK(says(finding(without, "kernel.version").advice, "7.1"));
     check_prevents_loops(without, "btf.io_uring_bpf_ops", "Linux 6.12.9 is older than loops are");
+    CHECK(says(finding(without, "kernel.version").advice, "In user space they run in this one"));
+
+    const Support too_old = with([](Facts& facts) {
+        facts.release = "6.0.19";
+        facts.version = {6, 0, 19};
+        facts.types = {};
+        facts.ring.error = EINVAL;
+        facts.region = {};
+    });
+    CHECK(says(finding(too_old, "kernel.version").advice, "6.1"));
+    check_prevents_rings(too_old, "ring.open", "6.1");
 
     const Support hidden = with([](Facts& facts) { facts.release = "7.3.0-1-amd64"; });
     CHECK(finding(hidden, "kernel.version").value == "7.3.0-1-amd64, which is 7.3.4");
     const Support odd = with([](Facts& facts) { facts.release = "odd", facts.version = {}; });
     CHECK(finding(odd, "kernel.version").state == unknown);
-    CHECK(odd.loops());
+    CHECK(odd.kernel_engine());
+}
+
+TEST_CASE("Linux 6.1 has rings that loops run on in user space, and nothing of what the kernel engine needs") {
+    const Support support = with([](Facts& facts) {
+        facts.release = "6.1.0-56-cloud-amd64";
+        facts.version = {6, 1, 192};
+        facts.types = {};
+        facts.io_uring_disabled.reset();
+        facts.no_sqarray = facts.sq_rewind = false;
+        facts.region.error = EINVAL;
+        facts.program = {};
+    });
+    check_prevents_loops(support, "btf.io_uring_bpf_ops", "Linux 6.1.192 is older than loops are");
+    CHECK(finding(support, "ring.open").state == ok);
+    CHECK(finding(support, "ring.no_sqarray").state == warning);
+    CHECK(finding(support, "ring.region").state == missing);
+    CHECK_FALSE(finding(support, "ring.region").prevents_rings());
 }
 
 TEST_CASE("sysctl.io_uring_disabled: 1 forbids those without CAP_SYS_ADMIN and outside the group, 2 everybody") {
@@ -165,10 +198,10 @@ TEST_CASE("sysctl.io_uring_disabled: 1 forbids those without CAP_SYS_ADMIN and o
             if (!allowed) facts.io_uring_setup.error = EPERM, facts.ring = {}, facts.region = {};
         });
     };
-    CHECK(disabled(0, false, false).loops());
-    CHECK(disabled(1, true, false).loops());
+    CHECK(disabled(0, false, false).kernel_engine());
+    CHECK(disabled(1, true, false).kernel_engine());
     CHECK(says(finding(disabled(1, true, false), "sysctl.io_uring_disabled").value, "CAP_SYS_ADMIN"));
-    CHECK(disabled(1, false, true, 7).loops());
+    CHECK(disabled(1, false, true, 7).kernel_engine());
     CHECK(says(finding(disabled(1, false, true, 7), "sysctl.io_uring_disabled").value, "group"));
     check_prevents_rings(disabled(1, false, false, 7), "sysctl.io_uring_disabled", "group with number 7");
     check_prevents_rings(disabled(1, false, false), "sysctl.io_uring_disabled", "io_uring_group=GID");
@@ -183,7 +216,7 @@ TEST_CASE("sysctl.io_uring_disabled: 1 forbids those without CAP_SYS_ADMIN and o
 
 TEST_CASE("process.seccomp: a filter is judged by what it does") {
     const Support harmless = with([](Facts& facts) { facts.seccomp = 2; });
-    CHECK(harmless.loops());
+    CHECK(harmless.kernel_engine());
     CHECK(finding(harmless, "process.seccomp").state == ok);
 
     const Support forbidding = with([](Facts& facts) {
@@ -194,6 +227,12 @@ TEST_CASE("process.seccomp: a filter is judged by what it does") {
     CHECK(finding(forbidding, "process.seccomp").state == warning);
     CHECK(says(finding(forbidding, "process.seccomp").value, "io_uring_enter, bpf"));
     CHECK(says(finding(forbidding, "process.seccomp").advice, "SystemCallFilter"));
+    CHECK(says(finding(forbidding, "process.seccomp").advice, "Allow these calls"));
+
+    // Without bpf() the user engine is left.
+    const Support no_bpf = with([](Facts& facts) { facts.seccomp = 2, facts.bpf.error = EPERM, facts.program = {}; });
+    check_prevents_loops(no_bpf, "syscall.bpf", "process.seccomp");
+    CHECK(says(finding(no_bpf, "process.seccomp").advice, "Loops run in user space under it"));
 
     // What the sysctl explains is not the filter's fault.
     const Support switched_off =
@@ -254,7 +293,7 @@ TEST_CASE("config.*: explain, and are not believed against the evidence") {
     check_prevents_loops(without, "btf.io_uring_bpf_ops", "built without CONFIG_IO_URING_BPF_OPS");
 
     const Support no_file = with([](Facts& facts) { facts.config = {}; });
-    CHECK(no_file.loops());
+    CHECK(no_file.kernel_engine());
     CHECK(finding(no_file, "config.bpf_jit").state == unknown);
     const Support compressed = with([](Facts& facts) { facts.config = {}, facts.config.compressed_only = true; });
     CHECK(finding(compressed, "config.bpf_jit").advice == "zgrep CONFIG_BPF_JIT= /proc/config.gz");
@@ -262,13 +301,18 @@ TEST_CASE("config.*: explain, and are not believed against the evidence") {
 
 TEST_CASE("ring.open: what the kernel refuses it with says what to do") {
     const auto refused = [](int error) {
-        return with([error](Facts& facts) { facts.ring.error = error, facts.sq_rewind = false, facts.region = {}; });
+        return with([error](Facts& facts) {
+            facts.ring.error = error;
+            facts.no_sqarray = facts.sq_rewind = false;
+            facts.region = {};
+        });
     };
-    check_prevents_rings(refused(EINVAL), "ring.open", "6.6");
+    check_prevents_rings(refused(EINVAL), "ring.open", "6.1");
     check_prevents_rings(refused(ENOMEM), "ring.open", "ulimit -l");
     check_prevents_rings(refused(EMFILE), "ring.open", "ulimit -n");
     check_prevents_rings(refused(EACCES), "ring.open", "security module");
     CHECK(finding(refused(EMFILE), "ring.open").value == "refused with EMFILE");
+    CHECK(finding(refused(EINVAL), "ring.no_sqarray").state == unknown);
     CHECK(finding(refused(EINVAL), "ring.sq_rewind").state == unknown);
     CHECK(finding(refused(EINVAL), "ring.region").state == unknown);
     // Not tried for a reason that is told already, and for none.
@@ -277,7 +321,8 @@ TEST_CASE("ring.open: what the kernel refuses it with says what to do") {
     check_prevents_rings(with([](Facts& facts) { facts.ring = {}; }), "ring.open", "seccomp");
 }
 
-TEST_CASE("ring.sq_rewind: nothing fails without it") {
+TEST_CASE("ring.no_sqarray, ring.sq_rewind: nothing fails without them") {
+    check_warns(with([](Facts& facts) { facts.no_sqarray = false; }), "ring.no_sqarray", "6.6");
     check_warns(with([](Facts& facts) { facts.sq_rewind = false; }), "ring.sq_rewind", "7.0");
 }
 
@@ -316,7 +361,7 @@ TEST_CASE("btf.io_uring_bpf_ops, btf.kfuncs, btf.iou_loop_params: the interface 
     check_prevents_loops(with([](Facts& facts) { facts.types.params_fields = {"wait"}; }), "btf.iou_loop_params", "Boot");
     check_prevents_loops(with([](Facts& facts) { facts.types.params_fields.clear(); }), "btf.iou_loop_params", "Boot");
     const Support more = with([](Facts& facts) { facts.types.params_fields = {"cq_wait_idx", "flags", "timeout_ns"}; });
-    CHECK(more.loops());
+    CHECK(more.kernel_engine());
     CHECK(finding(more, "btf.iou_loop_params").value == "cq_wait_idx, flags, timeout_ns");
     // One piece of advice for a kernel that has none of it.
     CHECK(finding(with([](Facts& facts) { facts.types = {}; }), "btf.kfuncs").advice.empty());
@@ -337,9 +382,9 @@ TEST_CASE("process.capabilities: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN") {
         });
     };
     constexpr std::uint64_t both = bit(Capability::bpf) | bit(Capability::perfmon);
-    CHECK(holding(both, both).loops());
+    CHECK(holding(both, both).kernel_engine());
     CHECK(finding(holding(both, both), "process.capabilities").value == "CAP_BPF, CAP_PERFMON");
-    CHECK(holding(bit(Capability::sys_admin), bit(Capability::sys_admin)).loops());
+    CHECK(holding(bit(Capability::sys_admin), bit(Capability::sys_admin)).kernel_engine());
     check_prevents_loops(holding(0, 0), "process.capabilities", "setcap cap_bpf,cap_perfmon+ep");
     check_prevents_loops(holding(bit(Capability::bpf), both & bit(Capability::bpf)), "process.capabilities", "setcap");
     check_prevents_loops(holding(bit(Capability::perfmon), bit(Capability::perfmon)), "process.capabilities", "setcap");
@@ -348,22 +393,49 @@ TEST_CASE("process.capabilities: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN") {
     // Unknown ones are left to the trial.
     const Support not_told = with([](Facts& facts) { facts.capabilities.reset(); });
     CHECK(finding(not_told, "process.capabilities").state == unknown);
-    CHECK(not_told.loops());
+    CHECK(not_told.kernel_engine());
 }
 
 TEST_CASE("process.user_namespace: only the initial one's capabilities count") {
     const Support nested = with([](Facts& facts) { facts.initial_user_namespace = false, facts.program.error = EPERM; });
-    check_prevents_loops(nested, "process.user_namespace", "outside");
-    CHECK(with([](Facts& facts) { facts.initial_user_namespace = false; }).loops());
+    check_prevents_loops(nested, "process.user_namespace", "BPF token");
+    CHECK(with([](Facts& facts) { facts.initial_user_namespace = false; }).kernel_engine());
     const Support not_told = with([](Facts& facts) { facts.initial_user_namespace.reset(); });
     CHECK(finding(not_told, "process.user_namespace").state == unknown);
-    CHECK(not_told.loops());
+    CHECK(not_told.kernel_engine());
+}
+
+TEST_CASE("process.bpf_token: makes up for another user namespace, if it allows what libbpf does") {
+    const auto nested = [](support::Trial token, std::string_view lacks, int program) {
+        return with([&](Facts& facts) {
+            facts.initial_user_namespace = false;
+            facts.token_path = "/token";
+            facts.token = token;
+            facts.token_lacks = lacks;
+            facts.program.error = program;
+        });
+    };
+    const Support whole = nested({.tried = true}, "", 0);
+    CHECK(whole.kernel_engine());
+    CHECK(finding(whole, "process.bpf_token").value == "from /token");
+    CHECK(finding(whole, "process.user_namespace").state == ok);
+
+    const Support partial = nested({.tried = true}, "delegate_maps=array", 0);
+    check_prevents_loops(partial, "process.bpf_token", "delegate_maps=array:struct_ops");
+    CHECK(finding(partial, "process.bpf_token").value == "from /token, without delegate_maps=array");
+
+    const Support none = nested({.tried = true, .error = ENOENT}, "", EPERM);
+    check_prevents_loops(none, "process.user_namespace", "process.bpf_token");
+    CHECK(finding(none, "process.bpf_token").state == missing);
+    CHECK(finding(none, "process.bpf_token").value == "none from /token: ENOENT");
+    CHECK(nested({.tried = true, .error = ENOENT}, "", 0).kernel_engine());
+    CHECK(finding(nested({}, "", EPERM), "process.bpf_token").state == unknown);
 }
 
 TEST_CASE("sysctl.unprivileged_bpf_disabled: makes no difference") {
     for (const long value : {0L, 1L, 2L}) {
         const Support support = with([value](Facts& facts) { facts.unprivileged_bpf_disabled = value; });
-        CHECK(support.loops());
+        CHECK(support.kernel_engine());
         CHECK(finding(support, "sysctl.unprivileged_bpf_disabled").value == std::to_string(value) + ", makes no difference");
     }
     const Support not_told = with([](Facts& facts) { facts.unprivileged_bpf_disabled.reset(); });
@@ -396,8 +468,8 @@ TEST_CASE("sysctl.bpf_jit_enable: 0 prevents loops") {
             if (value == 0) facts.program.error = 524;
         });
     };
-    CHECK(jit(1).loops());
-    CHECK(jit(2).loops());
+    CHECK(jit(1).kernel_engine());
+    CHECK(jit(2).kernel_engine());
     check_prevents_loops(jit(0), "sysctl.bpf_jit_enable", "sysctl net.core.bpf_jit_enable=1");
     CHECK(finding(jit(0), "program.load").value == "refused with ENOTSUPP");
     CHECK(finding(with([](Facts& facts) { facts.bpf_jit_enable.reset(); }), "sysctl.bpf_jit_enable").state == unknown);

@@ -32,6 +32,7 @@ inline ringstep::support::Facts all_well() {
     facts.io_uring_enter = {.tried = true, .error = EBADF};
     facts.bpf = {.tried = true, .error = EINVAL};
     facts.ring = {.tried = true};
+    facts.no_sqarray = true;
     facts.sq_rewind = true;
     facts.region = {.tried = true};
     facts.program = {.tried = true};

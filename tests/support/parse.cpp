@@ -52,6 +52,19 @@ TEST_CASE("Capabilities and the seccomp mode are read from a status file") {
     CHECK_FALSE(parse_capabilities("Name:\tcat\n"));
 }
 
+TEST_CASE("What a BPF token lacks is told as the mount options that would bring it") {
+    CHECK(missing_in_token("pos:\t0\nallowed_cmds:\tany\nallowed_maps:\tany\nallowed_progs:\tany\nallowed_attachs:\tany\n")
+              .empty());
+    CHECK(missing_in_token("allowed_cmds:\t0x40021\nallowed_maps:\t0x4000004\nallowed_progs:\t0x8000002\n"
+                           "allowed_attachs:\t0x1\n")
+              .empty());
+    CHECK(missing_in_token("allowed_cmds:\t0x21\nallowed_maps:\t0x4000000\nallowed_progs:\tany\nallowed_attachs:\t0x0\n") ==
+          "delegate_cmds=btf_load, delegate_maps=array, delegate_attachs=cgroup_inet_ingress");
+    // What a kernel does not tell is not missing.
+    CHECK(missing_in_token("").empty());
+    CHECK(missing_in_token("allowed_cmds:\tprog_load\n").empty());
+}
+
 TEST_CASE("The lockdown mode is the one in brackets") {
     CHECK(parse_lockdown("[none] integrity confidentiality\n") == "none");
     CHECK(parse_lockdown("none [integrity] confidentiality\n") == "integrity");

@@ -95,7 +95,7 @@ static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *en
 
 #define RINGSTEP__TRACE(ring, ...) ((void)(ring)) /* the kernel has nowhere to print to */
 
-/* Part of a loop's condition. Always true in practice: the kernel's limit, 8 million iterations, is beyond any CQ. */
+/* Part of a loop's condition. Always true in practice: see ringstep_while() for the kernel's limits. */
 #if __clang_major__ >= 19
 #define ringstep__may_goto(label) asm volatile goto("may_goto %l[" #label "]" ::::label)
 #elif __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

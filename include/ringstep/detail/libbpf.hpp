@@ -10,7 +10,6 @@
 
 #include <cstdarg>
 #include <cstdio>
-#include <mutex>
 #include <string>
 
 namespace ringstep::inline v0::detail {
@@ -19,8 +18,10 @@ namespace ringstep::inline v0::detail {
 class LibbpfDiagnostics {
 public:
     LibbpfDiagnostics() {
-        static std::once_flag installed;
-        std::call_once(installed, [] { previous() = libbpf_set_print(&print); });
+        [[maybe_unused]] static const bool installed = [] {
+            previous() = libbpf_set_print(&print);
+            return true;
+        }();
         outer_ = current();
         current() = this;
     }

@@ -10,9 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdint>
-#include <mutex>
 
 namespace ringstep::inline v0::detail {
 
@@ -33,7 +31,7 @@ public:
     /// The process's waker. Throws Error if it cannot be made.
     [[nodiscard]] static Waker& instance() {
         static Waker waker;
-        const std::scoped_lock lock(waker.mutex_);
+        const Lock lock(waker.mutex_);
         if (waker.process_ != ::getpid()) waker.open();  // a fork shares the ring's memory with its parent: not that one
         return waker;
     }
@@ -43,8 +41,7 @@ public:
 
     /// Gets a loop in the kernel to take its next turn. Any thread.
     void wake(int ring_fd) noexcept {
-        const WithoutSignals undisturbed;
-        const std::scoped_lock lock(mutex_);
+        const Lock lock(mutex_);
         io_uring_sqe* sqe = next();
         io_uring_prep_msg_ring_fd(sqe, ring_fd, 0, 0, 0, IORING_MSG_RING_CQE_SKIP);
         sqe->file_index = 0;  // no slot
@@ -53,11 +50,10 @@ public:
 
     /// Posts `count` completions with this user_data on the ring; how many could be sent. Any thread.
     std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
-        const WithoutSignals undisturbed;
-        const std::scoped_lock lock(mutex_);
+        const Lock lock(mutex_);
         std::uint32_t sent = 0;
         while (sent < count) {
-            const std::uint32_t batch = std::min(count - sent, entries);
+            const std::uint32_t batch = count - sent < entries ? count - sent : entries;
             for (std::uint32_t i = 0; i < batch; i++) io_uring_prep_msg_ring(next(), ring_fd, 0, user_data, 0);
             const int submitted = io_uring_submit(&ring_);
             if (submitted <= 0) break;
@@ -74,19 +70,25 @@ private:
 
     static constexpr std::uint32_t entries = 64;
 
-    // A signal handler may ask for a stop, too: it must not come while its thread holds the lock.
-    class WithoutSignals {
+    // A signal handler may ask for a stop, too: it must not come while its thread holds the lock. (<mutex> would be a tenth of
+    // what including this library costs.)
+    class Lock {
     public:
-        WithoutSignals() noexcept {
+        explicit Lock(pthread_mutex_t& mutex) noexcept : mutex_(mutex) {
             sigset_t all;
             sigfillset(&all);
             ::pthread_sigmask(SIG_BLOCK, &all, &before_);
+            ::pthread_mutex_lock(&mutex_);
         }
-        WithoutSignals(const WithoutSignals&) = delete;
-        WithoutSignals& operator=(const WithoutSignals&) = delete;
-        ~WithoutSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+        Lock(const Lock&) = delete;
+        Lock& operator=(const Lock&) = delete;
+        ~Lock() {
+            ::pthread_mutex_unlock(&mutex_);
+            ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+        }
 
     private:
+        pthread_mutex_t& mutex_;
         sigset_t before_{};
     };
 
@@ -113,7 +115,7 @@ private:
         process_ = ::getpid();
     }
 
-    std::mutex mutex_;
+    pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
     io_uring ring_{};
     pid_t process_ = 0;
 };

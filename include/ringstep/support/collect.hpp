@@ -25,7 +25,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -212,9 +212,9 @@ private:
 
 namespace detail {
 
-// The flags of ringstep::Ring.
-inline constexpr unsigned ring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY |
-                                       IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
+// The flags that ringstep::Ring cannot do without.
+inline constexpr unsigned ring_flags =
+    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
 
 [[gnu::cold]] inline void try_ring(Facts& facts) {
     io_uring_params params{};
@@ -224,9 +224,11 @@ inline constexpr unsigned ring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP
         params.flags = flags;
         return io_uring_setup(1, &params);
     };
-    int result = open_with(ring_flags | ringstep::detail::setup_sq_rewind);
-    facts.sq_rewind = result >= 0;
+    int result = open_with(ring_flags | IORING_SETUP_NO_SQARRAY | ringstep::detail::setup_sq_rewind);
+    if (result == -EINVAL) result = open_with(ring_flags | IORING_SETUP_NO_SQARRAY);
     if (result == -EINVAL) result = open_with(ring_flags);
+    facts.sq_rewind = result >= 0 && (params.flags & ringstep::detail::setup_sq_rewind) != 0;
+    facts.no_sqarray = result >= 0 && (params.flags & IORING_SETUP_NO_SQARRAY) != 0;
     facts.ring = {.tried = true, .error = result < 0 ? -result : 0};
     if (result < 0) return;
     const Descriptor ring(result);
@@ -246,8 +248,25 @@ inline constexpr unsigned ring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP
     ::munmap(page, size);  // the ring keeps hold of the page itself
 }
 
+// A token, from where libbpf takes one: without it, programs cannot be loaded outside the initial user namespace.
+[[nodiscard, gnu::cold]] inline Descriptor try_token(Facts& facts) {
+    const char* told = std::getenv("LIBBPF_BPF_TOKEN_PATH");
+    facts.token_path = told == nullptr ? "/sys/fs/bpf" : told;
+    if (facts.token_path.empty() || facts.initial_user_namespace != false) return Descriptor(-1);
+    const Descriptor file_system(::open(facts.token_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    int result = file_system.get() < 0 ? -errno : 0;
+    if (result == 0) result = bpf_token_create(file_system.get(), nullptr);
+    facts.token = {.tried = true, .error = result < 0 ? -result : 0};
+    if (result >= 0) {
+        facts.token_lacks = missing_in_token(read_file("/proc/thread-self/fdinfo/" + std::to_string(result)).value_or(""));
+    }
+    return Descriptor(result);
+}
+
 // Loads the smallest loop that goes all the way: it is sleepable, and it calls into io_uring.
 [[gnu::cold]] inline void try_program(Facts& facts) {
+    const LibbpfDiagnostics diagnostics;
+    const Descriptor token = try_token(facts);
     const auto instruction = [](unsigned code, unsigned destination, unsigned source, std::int32_t immediate) {
         bpf_insn made{};
         made.code = static_cast<__u8>(code);
@@ -264,34 +283,27 @@ inline constexpr unsigned ring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP
         instruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 1),  // IOU_LOOP_STOP
         instruction(BPF_JMP | BPF_EXIT, 0, 0, 0),
     };
-    bpf_attr attributes{};
-    attributes.prog_type = BPF_PROG_TYPE_STRUCT_OPS;
-    attributes.insns = reinterpret_cast<std::uintptr_t>(instructions.data());
-    attributes.insn_cnt = instructions.size();
-    attributes.license = reinterpret_cast<std::uintptr_t>("Dual MIT/GPL");
-    attributes.prog_flags = BPF_F_SLEEPABLE;
-    attributes.attach_btf_id = facts.types.ops_id;
-    attributes.expected_attach_type = *facts.types.loop_step;
-    std::memcpy(attributes.prog_name, "ringstep_probe", sizeof "ringstep_probe");
-
-    const auto load = [&attributes] {
-        // The verifier gives up (EAGAIN) when the thread has work waiting for it, such as a signal, or the end of the ring
-        // tried before.
-        int error = EAGAIN;
-        for (int attempt = 0; attempt < 16 && error == EAGAIN; attempt++) {
-            const Descriptor program(static_cast<int>(::syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes)));
-            error = program.get() < 0 ? errno : 0;
-        }
-        return error;
-    };
-    facts.program = {.tried = true, .error = load()};
-    if (facts.program.ok() || facts.program.error == EPERM) return;
-    std::vector<char> log(16384);  // again, this time with an explanation
-    attributes.log_buf = reinterpret_cast<std::uintptr_t>(log.data());
-    attributes.log_size = static_cast<__u32>(log.size());
-    attributes.log_level = 1;
-    (void)load();
-    facts.program_log = trim(log.data());
+    constexpr __u32 with_token = 1U << 16;  // BPF_F_TOKEN_FD, Linux 6.9
+    std::vector<char> log(16384);           // libbpf tries again with it when the kernel says no
+    bpf_prog_load_opts options{};
+    options.sz = sizeof options;
+    // The verifier gives up (EAGAIN) when the thread has work waiting for it, such as a signal, or the end of the ring tried
+    // before.
+    options.attempts = 16;
+    options.attach_btf_id = facts.types.ops_id;
+    options.expected_attach_type = static_cast<bpf_attach_type>(*facts.types.loop_step);
+    options.prog_flags = BPF_F_SLEEPABLE;
+    if (token.get() >= 0) {
+        options.prog_flags |= with_token;
+        options.token_fd = static_cast<__u32>(token.get());
+    }
+    options.log_buf = log.data();
+    options.log_size = static_cast<__u32>(log.size());
+    const int result =
+        bpf_prog_load(BPF_PROG_TYPE_STRUCT_OPS, nullptr, "Dual MIT/GPL", instructions.data(), instructions.size(), &options);
+    const Descriptor program(result);
+    facts.program = {.tried = true, .error = result < 0 ? -result : 0};
+    if (result < 0 && result != -EPERM) facts.program_log = trim(log.data());
 }
 
 }  // namespace detail

@@ -99,7 +99,7 @@ struct Capabilities {
 
     [[nodiscard]] constexpr bool has(Capability capability) const noexcept { return contains(effective, capability); }
 
-    /// Enough for loading a loop, in the initial user namespace.
+    /// Enough for loading a loop, in the initial user namespace or together with a BPF token.
     [[nodiscard]] constexpr bool may_load() const noexcept { return enough(effective); }
     /// Would be enough, if the thread raised them from permitted to effective.
     [[nodiscard]] constexpr bool could_load() const noexcept { return enough(permitted); }
@@ -128,14 +128,18 @@ struct Facts {
     std::optional<long> bpf_jit_enable;             ///< sysctl net.core.bpf_jit_enable; not visible in other network namespaces
 
     std::optional<Capabilities> capabilities;
-    std::optional<bool> initial_user_namespace;  ///< elsewhere, capabilities are not worth what loops need
+    std::optional<bool> initial_user_namespace;  ///< elsewhere, capabilities alone are not worth what loading a loop needs
     std::optional<long> seccomp;                 ///< of this thread: 0 none, 1 strict, 2 filter
     std::optional<std::uint64_t> memlock;        ///< soft limit of locked memory, bytes; absent: unlimited
 
     Answer io_uring_setup, io_uring_register, io_uring_enter, bpf;
     Trial ring;               ///< opening a ring as ringstep::Ring does
-    bool sq_rewind = false;   ///< it could be had with IORING_SETUP_SQ_REWIND
+    bool no_sqarray = false;  ///< it could be had with IORING_SETUP_NO_SQARRAY
+    bool sq_rewind = false;   ///< and with IORING_SETUP_SQ_REWIND
     Trial region;             ///< registering a page as that ring's memory region
+    std::string token_path;   ///< the BPF file system that libbpf takes a token from; empty: it was told to take none
+    Trial token;              ///< taking one; tried outside the initial user namespace only
+    std::string token_lacks;  ///< what libbpf needs for a loop and the token does not allow: "delegate_maps=array, …"
     Trial program;            ///< loading the smallest loop there is; it is never attached
     std::string program_log;  ///< what the verifier said about it
 };

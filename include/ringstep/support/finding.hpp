@@ -13,7 +13,7 @@ namespace ringstep::inline v0 {
 enum class FindingState : std::uint8_t {
     ok,       ///< as it should be
     missing,  ///< not as it has to be
-    warning,  ///< nothing that keeps a loop from running, but worth knowing
+    warning,  ///< nothing that keeps loops from running, but worth knowing
     unknown,  ///< not visible from here; alone it decides nothing
 };
 
@@ -30,8 +30,8 @@ enum class FindingState : std::uint8_t {
 /// What cannot be had while the thing is missing.
 enum class NeededFor : std::uint8_t {
     nothing,  ///< it explains others, or is of use to some loops only
-    loops,    ///< loops in the kernel
-    ring,     ///< any ring that ringstep opens, so loops too
+    loops,    ///< loops in the kernel: the kernel engine
+    ring,     ///< any ring that ringstep opens, so both engines
 };
 
 [[nodiscard]] constexpr std::string_view to_string(NeededFor needed_for) noexcept {
@@ -53,11 +53,11 @@ struct Finding {
     std::string_view explanation;  ///< what it is, and what it has to do with loops
     std::string advice;            ///< what to do; empty if there is nothing to do
 
-    /// It keeps loops from running.
+    /// It keeps loops from running in the kernel. They may run in user space.
     [[nodiscard]] bool prevents_loops() const noexcept {
         return state == FindingState::missing && needed_for != NeededFor::nothing;
     }
-    /// It keeps rings from being opened.
+    /// It keeps rings from being opened, and so loops from running at all.
     [[nodiscard]] bool prevents_rings() const noexcept {
         return state == FindingState::missing && needed_for == NeededFor::ring;
     }

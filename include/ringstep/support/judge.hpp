@@ -37,6 +37,7 @@ namespace detail {
         case EMFILE: return "EMFILE";
         case ENOSYS: return "ENOSYS";
         case EOPNOTSUPP: return "EOPNOTSUPP";
+        case ENOTDIR: return "ENOTDIR";
         case 524: return "ENOTSUPP";  // the kernel's own
         default: return "errno " + std::to_string(error);
     }
@@ -55,6 +56,7 @@ public:
         io_uring_calls();
         config(ConfigOption::io_uring, "config.io_uring");
         ring();
+        no_sqarray();
         sq_rewind();
         memlock();
 
@@ -67,6 +69,7 @@ public:
         region();
 
         user_namespace();
+        bpf_token();
         capabilities();
         unprivileged_bpf();
         bpf_call();
@@ -84,6 +87,7 @@ public:
 private:
     using enum FindingState;
 
+    static constexpr KernelVersion first_with_rings{.major = 6, .minor = 1};  // that have DEFER_TASKRUN
     static constexpr KernelVersion first_with_loops{.major = 7, .minor = 1};
     static constexpr std::string_view boot_another =
         "Boot Linux 7.1 or later, built with CONFIG_IO_URING_BPF_OPS (Debian 13 has such kernels in trixie-backports).";
@@ -137,16 +141,20 @@ private:
     void version() {
         Finding& finding =
             add("kernel.version", "Linux version", NeededFor::nothing,
-                "The release of the running kernel. Loops came with Linux 7.1. The version alone decides nothing, because "
-                "features are carried over to older kernels: the kernel's type information does.");
+                "The release of the running kernel. In user space, loops run in Linux 6.1 and later; in the kernel, in 7.1 and "
+                "later. The version alone decides nothing, because features are carried over to older kernels: what the kernel "
+                "does when it is asked, and its type information, do.");
         if (!version_known())
             return set(finding, unknown, {facts_.release.empty() ? "not told" : std::string_view(facts_.release)});
         const std::string upstream = text(facts_.version);
         const bool hidden = facts_.version.patch != 0 && !facts_.release.starts_with(upstream);
         const bool fine = facts_.version >= first_with_loops || facts_.types.has_ops();
+        const bool too_old = facts_.version < first_with_rings && !facts_.ring.ok();
         set(finding, fine ? ok : warning,
             {facts_.release, hidden ? ", which is " : "", hidden ? std::string_view(upstream) : ""},
-            {fine ? "" : "Loops need Linux 7.1 or later."});
+            {fine      ? ""
+             : too_old ? "Loops need Linux 6.1 or later in user space, and 7.1 or later in the kernel."
+                       : "Loops run in the kernel from Linux 7.1 on. In user space they run in this one, too."});
     }
 
     void io_uring_disabled() {
@@ -199,8 +207,10 @@ private:
     void seccomp() {
         Finding& finding = add(
             "process.seccomp", "seccomp filter", NeededFor::nothing,
-            "A filter of system calls, as container runtimes and service managers set. What it does to the calls that loops "
-            "need is tried out: see the findings about system calls.");
+            "A filter of system calls, as container runtimes and service managers set. Both engines need the three calls of "
+            "io_uring, which Docker's default profile and containerd's do not allow; the kernel engine needs bpf() beside "
+            "them. "
+            "What the filter does to these calls is tried out: see the findings about system calls.");
         if (!facts_.seccomp) return set(finding, unknown, {"not told"});
         if (*facts_.seccomp == 0) return set(finding, ok, {"none"});
         if (*facts_.seccomp == 1) return set(finding, warning, {"strict mode"}, {"This thread may only read, write and exit."});
@@ -210,9 +220,11 @@ private:
         }
         if (forbidden.empty()) return set(finding, ok, {"there is one, and it forbids nothing that loops need"});
         set(finding, warning, {"there is one, and it forbids ", forbidden},
-            {"Allow these calls. Docker and Podman: --security-opt seccomp=PROFILE.json with a profile that allows them. "
-             "systemd: "
-             "SystemCallFilter=io_uring_setup io_uring_register io_uring_enter bpf"});
+            {forbidden == "bpf" ? "Loops run in user space under it. To have them run in the kernel, allow bpf. "
+                                : "Allow these calls; without bpf, loops still run in user space. ",
+             "Docker and Podman: --security-opt seccomp=PROFILE.json, Kubernetes: securityContext.seccompProfile, with a "
+             "profile "
+             "that allows them. systemd: SystemCallFilter=io_uring_setup io_uring_register io_uring_enter bpf"});
     }
 
     // A call that does not get through.
@@ -222,7 +234,9 @@ private:
         if (otherwise_refused(answer)) {
             advice = otherwise;
         } else if (facts_.seccomp == 2L) {
-            advice = "A seccomp filter forbids it: see process.seccomp.";
+            advice = &answer == &facts_.bpf ? "A seccomp filter forbids it: see process.seccomp."
+                                            : "A seccomp filter forbids it, as that of a container does by default: allow "
+                                              "io_uring_setup, io_uring_enter and io_uring_register. See process.seccomp.";
         } else if (answer.error == ENOSYS && &answer == &facts_.bpf) {
             advice = "This kernel is built without CONFIG_BPF_SYSCALL: boot another.";
         } else if (answer.error == ENOSYS) {
@@ -279,8 +293,8 @@ private:
     void ring() {
         Finding& finding = add(
             "ring.open", "opening of a ring", NeededFor::ring,
-            "A real ring is opened and closed, with SINGLE_ISSUER, DEFER_TASKRUN and NO_SQARRAY, as ringstep::Ring does. Needs "
-            "Linux 6.6.");
+            "A real ring is opened and closed, as ringstep::Ring does: with SINGLE_ISSUER and DEFER_TASKRUN, which need Linux "
+            "6.1, and with NO_SQARRAY and SQ_REWIND where the kernel has them.");
         if (facts_.ring.ok()) return set(finding, ok, {"works"});
         if (!facts_.ring.tried) {
             const bool known_why = anything_prevents(&Finding::prevents_rings);
@@ -288,17 +302,26 @@ private:
         }
         std::string_view advice = who_knows;
         const int error = facts_.ring.error;
-        if (error == EINVAL) advice = "DEFER_TASKRUN and NO_SQARRAY together need Linux 6.6 or later.";
+        if (error == EINVAL) advice = "Rings with DEFER_TASKRUN need Linux 6.1 or later.";
         if (error == ENOMEM) advice = no_memory;
         if (error == EMFILE || error == ENFILE) advice = "Out of file descriptors: raise ulimit -n (RLIMIT_NOFILE).";
         set(finding, missing, {"refused with ", error_name(error)}, {advice});
     }
 
+    void no_sqarray() {
+        Finding& finding = add("ring.no_sqarray", "IORING_SETUP_NO_SQARRAY", NeededFor::nothing,
+                               "The submission queue has no second array of indices. The user engine works with one; every "
+                               "kernel that runs loops by itself works without. Since Linux 6.6.");
+        if (!facts_.ring.ok()) return set(finding, unknown, {"could not be tried"});
+        if (facts_.no_sqarray) return set(finding, ok, {"works"});
+        set(finding, warning, {"not in this kernel"}, {"Linux 6.6 and later have it; nothing fails without."});
+    }
+
     void sq_rewind() {
         Finding& finding =
             add("ring.sq_rewind", "IORING_SETUP_SQ_REWIND", NeededFor::nothing,
-                "Submissions always start at the first entry of the queue, which stays in the cache. Loops work without it. "
-                "Since Linux 7.0.");
+                "Submissions always start at the first entry of the queue, which stays in the cache. Both engines work without "
+                "it. Since Linux 7.0.");
         if (!facts_.ring.ok()) return set(finding, unknown, {"could not be tried"});
         if (facts_.sq_rewind) return set(finding, ok, {"works"});
         set(finding, warning, {"not in this kernel"}, {"Linux 7.0 and later have it; nothing fails without."});
@@ -383,32 +406,57 @@ private:
     void region() {
         Finding& finding = add(
             "ring.region", "memory region of a ring", NeededFor::loops,
-            "A page of this process is registered as a ring's memory region, where a loop keeps its state. Since Linux 6.13.");
+            "A page of this process is registered as a ring's memory region, where a loop that runs in the kernel finds its "
+            "state. The user engine needs none. Since Linux 6.13.");
         if (facts_.region.ok()) return set(finding, ok, {"works"});
         if (!facts_.region.tried) return set(finding, unknown, {"could not be tried"});
         std::string_view advice = who_knows;
-        if (facts_.region.error == EINVAL) advice = "Memory regions need Linux 6.13 or later.";
+        if (facts_.region.error == EINVAL) advice = "Memory regions need Linux 6.13 or later; loops in the kernel, 7.1.";
         if (facts_.region.error == ENOMEM) advice = no_memory;
         set(finding, missing, {"refused with ", error_name(facts_.region.error)}, {advice});
     }
 
     void user_namespace() {
-        Finding& finding = add("process.user_namespace", "user namespace", NeededFor::loops,
-                               "Capabilities count for loading a loop only in the initial user namespace. Being root in a "
-                               "rootless container, or in "
-                               "one with user namespaces, is not enough.");
+        Finding& finding =
+            add("process.user_namespace", "user namespace", NeededFor::loops,
+                "Capabilities count for loading a loop only in the initial user namespace. Being root in a "
+                "rootless container, or in one with user namespaces, is not enough, unless there is a BPF token.");
         if (!facts_.initial_user_namespace) return set(finding, unknown, {"not told"});
         if (*facts_.initial_user_namespace) return set(finding, ok, {"the initial one"});
         if (facts_.program.ok()) return set(finding, ok, {"not the initial one, but loading works"});
         set(finding, missing, {"not the initial one"},
-            {"Load the loop outside: in a container that root started without user namespaces, or in none."});
+            {"Load the loop in a container that root started without user namespaces, or in none; or let this one have a BPF "
+             "token: see process.bpf_token."});
     }
 
+    void bpf_token() {
+        Finding& finding = add("process.bpf_token", "BPF token", NeededFor::loops,
+                               "What makes capabilities of another user namespace count. libbpf takes it from the BPF file "
+                               "system in /sys/fs/bpf, or that in LIBBPF_BPF_TOKEN_PATH, where root of the whole system has "
+                               "mounted one with delegate_* options for this namespace. Since Linux 6.9.");
+        if (facts_.initial_user_namespace == true) return set(finding, ok, {"not needed in this user namespace"});
+        if (!facts_.token.tried) return set(finding, unknown, {"not tried"});
+        const std::string& path = facts_.token_path;
+        if (facts_.token.failed()) {
+            if (facts_.program.ok()) return set(finding, ok, {"none, and loading works"});
+            return set(finding, missing, {"none from ", path, ": ", error_name(facts_.token.error)}, {delegate});
+        }
+        if (!facts_.token_lacks.empty())
+            return set(finding, missing, {"from ", path, ", without ", facts_.token_lacks}, {delegate});
+        set(finding, ok, {"from ", path});
+    }
+
+    static constexpr std::string_view delegate =
+        "Have a BPF file system mounted with delegate_cmds=prog_load:map_create:btf_load, delegate_maps=array:struct_ops, "
+        "delegate_progs=socket_filter:struct_ops, delegate_attachs=cgroup_inet_ingress. systemd, Incus and LXC can do it; "
+        "examples/with-bpf-token shows how it is done.";
+
     void capabilities() {
-        Finding& finding = add("process.capabilities", "capabilities", NeededFor::loops,
-                               "Effective ones of this thread. Loading a loop needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN. "
-                               "Running it needs none, so "
-                               "a program can drop them in between.");
+        Finding& finding =
+            add("process.capabilities", "capabilities", NeededFor::loops,
+                "Effective ones of this thread. Loading a loop into the kernel needs CAP_BPF and CAP_PERFMON, or "
+                "CAP_SYS_ADMIN. Running it needs none, so a program can drop them in between. The user engine "
+                "needs none at all.");
         if (!facts_.capabilities) return set(finding, unknown, {"not told"});
         std::string held;
         if (facts_.capabilities->has(Capability::bpf)) list(held, "CAP_BPF");
@@ -446,9 +494,8 @@ private:
 
     void jit() {
         Finding& finding = add("sysctl.bpf_jit_enable", "sysctl net.core.bpf_jit_enable", NeededFor::loops,
-                               "Programs that call functions of the kernel, as loops do, have to be compiled to machine code. "
-                               "1: they are. 2: so too, "
-                               "with a dump in the kernel's log. 0: they are interpreted.");
+                               "BPF programs that call functions of the kernel, as loops do, have to be compiled to machine "
+                               "code. 1: they are. 2: so too, with a dump in the kernel's log. 0: they are interpreted.");
         if (!facts_.bpf_jit_enable) return set(finding, unknown, {"not readable"});
         const bool fine = *facts_.bpf_jit_enable != 0 || facts_.program.ok();
         set(finding, fine ? ok : missing, {std::to_string(*facts_.bpf_jit_enable)},
@@ -458,8 +505,8 @@ private:
     void lockdown() {
         Finding& finding = add("kernel.lockdown", "kernel lockdown", NeededFor::nothing,
                                "Keeps even root from changing (integrity) or reading (confidentiality) the running kernel. "
-                               "Loops run under both; in "
-                               "the second, those that read kernel memory with bpf_probe_read_kernel() are refused.");
+                               "Loops run under both; in the second, the kernel engine refuses those that read kernel memory "
+                               "with bpf_probe_read_kernel().");
         if (!facts_.lockdown) return set(finding, unknown, {"not readable"});
         if (*facts_.lockdown != "confidentiality") return set(finding, ok, {*facts_.lockdown});
         set(finding, warning, {*facts_.lockdown}, {"Boot with lockdown=integrity if a loop of yours reads kernel memory."});
@@ -467,9 +514,8 @@ private:
 
     void program() {
         Finding& finding = add("program.load", "loading of a loop", NeededFor::loops,
-                               "The smallest loop there is, loaded and thrown away without being attached. It passes the "
-                               "verifier of this kernel, its "
-                               "security modules and its compiler.");
+                               "The smallest loop there is, loaded into the kernel and thrown away without being attached. It "
+                               "passes the verifier of this kernel, its security modules and its compiler.");
         if (facts_.program.ok()) return set(finding, ok, {"works"});
         if (!facts_.program.tried) {
             const bool known_why = anything_prevents(&Finding::prevents_loops);
@@ -498,16 +544,14 @@ private:
     void double_attach() {
         fault(add("fault.double_attach", "CVE-2026-72112 (double attach)", NeededFor::nothing,
                   "Attaching one loop twice leaves a dangling pointer in kernels before 7.1.5. ringstep never does; other "
-                  "programs that may load "
-                  "loops could."),
+                  "programs that may load loops could. The user engine has nothing to do with it."),
               {.major = 7, .minor = 1, .patch = 5}, "Update the kernel to 7.1.5 or later.");
     }
 
     void socket_commands() {
         fault(add("fault.socket_commands", "socket commands in loops", NeededFor::nothing,
-                  "Before Linux 7.3, a socket command (setsockopt by IORING_OP_URING_CMD) that a loop submits skips the "
-                  "socket's lock and a "
-                  "capability check."),
+                  "Before Linux 7.3, a socket command (setsockopt by IORING_OP_URING_CMD) that a loop submits in the kernel "
+                  "skips the socket's lock and a capability check."),
               {.major = 7, .minor = 3},
               "Submit no IORING_OP_URING_CMD on sockets from a loop: do it from the application before the loop runs.");
     }

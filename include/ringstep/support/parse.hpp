@@ -4,7 +4,9 @@
 
 #include <ringstep/support/facts.hpp>
 
+#include <array>
 #include <charconv>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -99,6 +101,37 @@ template <class Number>
     capabilities.effective = *effective_bits;
     capabilities.permitted = detail::take_number<std::uint64_t>(permitted, 16).value_or(*effective_bits);
     return capabilities;
+}
+
+/// What a BPF token, as /proc/PID/fdinfo/FD describes it, does not allow of what libbpf does to load a loop, in the form of
+/// mount options. Empty: it allows all of that.
+[[nodiscard]] inline std::string missing_in_token(std::string_view fdinfo) {
+    struct Needed {
+        std::string_view field, option;
+        unsigned bit;  // of enum bpf_cmd, bpf_map_type, bpf_prog_type or bpf_attach_type
+    };
+    constexpr std::array<Needed, 8> needed = {{
+        {"allowed_cmds", "delegate_cmds=prog_load", 5},
+        {"allowed_cmds", "delegate_cmds=map_create", 0},
+        {"allowed_cmds", "delegate_cmds=btf_load", 18},
+        {"allowed_maps", "delegate_maps=array", 2},
+        {"allowed_maps", "delegate_maps=struct_ops", 26},
+        // libbpf tries out what the kernel can do with a program of this type.
+        {"allowed_progs", "delegate_progs=socket_filter", 1},
+        {"allowed_progs", "delegate_progs=struct_ops", 27},
+        // For struct_ops, the kernel takes the number of the member: loop_step has this attach type's.
+        {"allowed_attachs", "delegate_attachs=cgroup_inet_ingress", 0},
+    }};
+    std::string missing;
+    for (const Needed& one : needed) {
+        std::string_view value = status_field(fdinfo, one.field);
+        if (value.empty() || value == "any") continue;
+        if (value.starts_with("0x")) value.remove_prefix(2);
+        const auto bits = detail::take_number<std::uint64_t>(value, 16);
+        if (!bits || ((*bits >> one.bit) & 1U) != 0) continue;
+        missing.append(missing.empty() ? "" : ", ").append(one.option);
+    }
+    return missing;
 }
 
 /// The mode in "none [integrity] confidentiality", as in /sys/kernel/security/lockdown.

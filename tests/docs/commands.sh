@@ -1,0 +1,32 @@
+#!/bin/sh
+# Runs the commands of a document: each block that begins with ```sh, in a shell of its own, up to the first that fails.
+# Usage: commands.sh DOCUMENT FOLDER…      (folders with the programs that it names)
+set -eu
+document=$1
+shift
+for folder; do
+	PATH=$folder:$PATH
+done
+export PATH
+work=$(mktemp -d)
+trap 'rm -rf "$work" "$work.output"' EXIT
+
+# The name of a block is the line that it begins on.
+awk -v work="$work" '
+	/^```sh$/ { file = sprintf("%s/%04d", work, NR); next }
+	/^```/ { file = "" }
+	file { print > file }
+' "$document"
+
+count=0
+for block in "$work"/*; do
+	[ -f "$block" ] || break
+	count=$((count + 1))
+	if ! timeout 60 sh -eux "$block" >"$work.output" 2>&1; then
+		echo "$document:${block##*/}: this block failed:"
+		cat "$work.output"
+		exit 1
+	fi
+done
+[ "$count" -gt 0 ] || { echo "$document has no commands"; exit 1; }
+echo "$count blocks of commands"

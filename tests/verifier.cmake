@@ -1,0 +1,60 @@
+# What the verifier says of loops: what it spends on ours, and what it refuses of others.
+
+# Every loop in bpf/ and examples/: a new one without a budget fails.
+file(GLOB loops CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bpf/*.bpf.c" "${PROJECT_SOURCE_DIR}/examples/*/*.bpf.c")
+set(loop_list "${CMAKE_CURRENT_BINARY_DIR}/verifier/loops")
+set(loop_lines)
+add_executable(verifier-budgets verifier/budgets.cpp)
+target_include_directories(verifier-budgets PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+target_link_libraries(verifier-budgets PRIVATE ringstep::ringstep ringstep_development)
+foreach(source IN LISTS loops)
+  cmake_path(GET source STEM name)
+  if(NOT TARGET ringstep_${name})
+    message(FATAL_ERROR "${source} is not compiled by ringstep_add_loop(${name} …)")
+  endif()
+  get_target_property(dir ringstep_${name} BINARY_DIR)
+  string(APPEND loop_lines "${name}=${dir}/loops/${name}/${name}.bpf.o\n")
+  add_dependencies(verifier-budgets ringstep_${name}_generated)
+endforeach()
+file(CONFIGURE OUTPUT "${loop_list}" CONTENT "${loop_lines}" @ONLY)
+
+foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
+  ringstep_add_vm_test(${kernel} verifier-budgets TIMEOUT 120
+                       COMMAND "$<TARGET_FILE:verifier-budgets>" check "${loop_list}" "${PROJECT_SOURCE_DIR}/bpf/budgets.csv")
+endforeach()
+
+# The loops of docs/verifier.md, each as it is wrong and as it is right.
+ringstep_find_bpf_tools()
+file(GLOB loops CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/verifier/*.bpf.c")
+set(dir "${CMAKE_CURRENT_BINARY_DIR}/verifier")
+set(compile "${CMAKE_CURRENT_SOURCE_DIR}/verifier/compile.sh")
+set(objects)
+foreach(source IN LISTS loops)
+  cmake_path(GET source STEM name)
+  foreach(variant IN ITEMS wrong cured)
+    set(object "${dir}/${name}.${variant}.bpf.o")
+    set(define)
+    if(variant STREQUAL cured)
+      set(define -DCURED)
+    endif()
+    add_custom_command(
+      OUTPUT "${object}"
+      COMMAND "${compile}" "${object}" "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -Wall -Wextra ${define}
+              "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}" -idirafter "/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}"
+              -c "${source}"
+      DEPENDS "${source}" "${compile}"
+      DEPFILE "${object}.d"
+      COMMENT "Compiling ${name}, ${variant}"
+      VERBATIM)
+    list(APPEND objects "${object}")
+  endforeach()
+endforeach()
+add_custom_target(verifier-loops DEPENDS ${objects})
+
+ringstep_add_test(verifier/doc)
+target_compile_definitions(test-verifier-doc PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\""
+                           "RINGSTEP_VERIFIER_OBJECTS=\"${dir}\"")
+add_dependencies(test-verifier-doc verifier-loops)
+foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
+  ringstep_add_vm_test(${kernel} verifier-doc TIMEOUT 120 COMMAND "$<TARGET_FILE:test-verifier-doc>")
+endforeach()

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+// What the verifier spends on each loop, in the running kernel, beside what it may spend.
+//
+// Usage: verifier-budgets measure LOOPS        writes lines for the table: what was measured, and the margin
+//        verifier-budgets check LOOPS TABLE    fails where a loop has no budget, or has outgrown it
+// LOOPS has a line NAME=OBJECT for each loop, TABLE is bpf/budgets.csv. ./dev budgets makes it anew.
+//
+// Why not veristat: it loads an object as it is, and a loop is a program only once its geometry is filled in. With that all
+// zeroes the verifier refuses it at the first look into the state, and Debian 13's veristat, 0.4, can set no global variables.
+// Here the geometry is that of a ring which this kernel has opened.
+//
+// A budget is the figure measured and 10 %. A newer clang or point release of the kernel moves figures by a few per cent; what
+// the budgets are there to catch, a loop that the verifier no longer finds to repeat itself, multiplies them.
+#include "verifier/load.hpp"
+
+#include <fmt/format.h>
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace {
+
+constexpr std::string_view header = "kernel,loop,ring,instructions,stack";
+
+using Series = std::pair<unsigned, unsigned>;
+
+struct Loop {
+    std::string name, object;
+};
+
+struct Kind {
+    std::string_view name;
+    ringstep::RingOptions options;
+};
+
+struct Cost {
+    unsigned long instructions = 0, stack = 0;
+};
+
+using Key = std::tuple<Series, std::string, std::string>;  // kernel, loop, ring
+using Table = std::map<Key, Cost>;
+
+// The verifier sees another program for each: sizes and shifts are constants to it, and what they exclude is dead code.
+const std::array<Kind, 4> kinds{{
+    {"usual", {.sq_entries = 64, .cq_entries = 256}},
+    {"large", {.sq_entries = 4096, .cq_entries = 65536}},
+    {"no-rewind", {.sq_entries = 64, .cq_entries = 256, .sq_rewind = false}},
+    {"long-entries", {.sq_entries = 64, .cq_entries = 256, .cqe32 = true, .sqe128 = true}},
+}};
+
+Series series_of(const std::string& release) {
+    Series series{};
+    if (std::sscanf(release.c_str(), "%u.%u", &series.first, &series.second) != 2)
+        throw std::runtime_error("no kernel version: " + release);
+    return series;
+}
+
+Series running_series() {
+    utsname name{};
+    ::uname(&name);
+    return series_of(name.release);
+}
+
+std::vector<Loop> read_loops(const std::string& path) {
+    std::vector<Loop> loops;
+    std::ifstream stream(path);
+    for (std::string line; std::getline(stream, line);) {
+        const std::size_t equals = line.find('=');
+        if (equals != std::string::npos) loops.push_back({line.substr(0, equals), line.substr(equals + 1)});
+    }
+    if (loops.empty()) throw std::runtime_error("no loops in " + path);
+    return loops;
+}
+
+Table read_table(const std::string& path) {
+    Table table;
+    std::ifstream stream(path);
+    std::string line;
+    if (!std::getline(stream, line) || line != header)
+        throw std::runtime_error(fmt::format("{} does not begin with the line {}", path, header));
+    while (std::getline(stream, line)) {
+        std::array<char, 64> kernel{}, loop{}, ring{};
+        Cost cost;
+        if (std::sscanf(line.c_str(), "%63[^,],%63[^,],%63[^,],%lu,%lu", kernel.data(), loop.data(), ring.data(),
+                        &cost.instructions, &cost.stack) != 5)
+            throw std::runtime_error(fmt::format("{}: not a budget: {}", path, line));
+        table[{series_of(kernel.data()), loop.data(), ring.data()}] = cost;
+    }
+    return table;
+}
+
+Cost measure(const Loop& loop, const Kind& kind) {
+    const ringstep::Ring ring(kind.options);
+    const verifier::Verdict verdict = verifier::load(verifier::read_file(loop.object), ring);
+    if (verdict.error != 0 || verdict.instructions == 0 || verdict.stack == 0)
+        throw std::runtime_error(
+            fmt::format("{} on the {} ring: errno {}\n{}", loop.name, kind.name, verdict.error, verdict.log));
+    return {verdict.instructions, verdict.stack};
+}
+
+// Rounded up, so that the table does not look more exact than it is.
+unsigned long with_margin(unsigned long measured, unsigned long step) {
+    const unsigned long margin = (measured + 9) / 10;
+    return (measured + margin + step - 1) / step * step;
+}
+
+void print_budgets(const std::vector<Loop>& loops) {
+    const Series series = running_series();
+    for (const Loop& loop : loops) {
+        for (const Kind& kind : kinds) {
+            const Cost cost = measure(loop, kind);
+            fmt::print("{}.{},{},{},{},{}\n", series.first, series.second, loop.name, kind.name,
+                       with_margin(cost.instructions, 10), with_margin(cost.stack, 8));
+        }
+    }
+}
+
+// The kernel whose budgets hold: the running one's series, or for one that the table does not know yet the newest before it.
+Series budgeted_series(const Table& table, Series running) {
+    Series best{};
+    for (const auto& [key, cost] : table) {
+        if (std::get<0>(key) <= running) best = std::max(best, std::get<0>(key));
+    }
+    if (best == Series{}) throw std::runtime_error("the table has no budgets for this kernel, nor for an older one");
+    return best;
+}
+
+bool check(const std::vector<Loop>& loops, const std::string& path) {
+    const Table table = read_table(path);
+    const Series running = running_series();
+    const Series series = budgeted_series(table, running);
+    std::vector<std::string> faults;
+    std::set<std::string> names;
+
+    if (series != running)
+        fmt::print("{}.{} has no budgets of its own: held to those of {}.{}\n", running.first, running.second, series.first,
+                   series.second);
+    fmt::print("{:12} {:14} {:>12} {:>8} {:>6} {:>8}\n", "loop", "ring", "instructions", "budget", "stack", "budget");
+    for (const Loop& loop : loops) {
+        names.insert(loop.name);
+        for (const Kind& kind : kinds) {
+            const Cost cost = measure(loop, kind);
+            const auto budget = table.find({series, loop.name, std::string(kind.name)});
+            if (budget == table.end()) {
+                faults.push_back(fmt::format("{} on the {} ring has no budget: {} instructions, {} bytes of stack", loop.name,
+                                             kind.name, cost.instructions, cost.stack));
+                continue;
+            }
+            const Cost& allowed = budget->second;
+            fmt::print("{:12} {:14} {:12} {:8} {:6} {:8}\n", loop.name, kind.name, cost.instructions, allowed.instructions,
+                       cost.stack, allowed.stack);
+            if (cost.instructions > allowed.instructions)
+                faults.push_back(fmt::format("{} on the {} ring: {} instructions, its budget is {}", loop.name, kind.name,
+                                             cost.instructions, allowed.instructions));
+            if (cost.stack > allowed.stack)
+                faults.push_back(fmt::format("{} on the {} ring: {} bytes of stack, its budget is {}", loop.name, kind.name,
+                                             cost.stack, allowed.stack));
+        }
+    }
+    for (const auto& [key, cost] : table) {
+        if (names.insert(std::get<1>(key)).second) faults.push_back(std::get<1>(key) + " has a budget and is no loop");
+    }
+    for (const std::string& fault : faults) fmt::print("FAILED: {}\n", fault);
+    if (!faults.empty()) fmt::print("If that is as it should be: ./dev budgets, and look at what it changes in {}\n", path);
+    return faults.empty();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+    const std::vector<std::string_view> arguments(argv + 1, argv + argc);
+    if (arguments.size() == 2 && arguments[0] == "measure") {
+        print_budgets(read_loops(argv[2]));
+        return 0;
+    }
+    if (arguments.size() == 3 && arguments[0] == "check") return check(read_loops(argv[2]), argv[3]) ? 0 : 1;
+    fmt::print(stderr, "usage: verifier-budgets measure LOOPS | check LOOPS TABLE\n");
+    return 2;
+} catch (const std::exception& error) {
+    fmt::print(stderr, "verifier-budgets: {}\n", error.what());
+    return 1;
+}

@@ -7,7 +7,8 @@ if(NOT RINGSTEP_CLANGXX)
   return()
 endif()
 
-# ringstep_add_sanitized_program(<name> FLAGS <flag>… SOURCES <source>… LOOPS <loop>… [DEFINITIONS <flag>…] [LIBRARIES <target>…])
+# ringstep_add_sanitized_program(<name> FLAGS <flag>… SOURCES <source>… LOOPS <loop>… [DEFINITIONS <flag>…]
+#                                [LIBRARIES <target>…])
 #
 # Builds a program from C++ sources and loops, everything with the same FLAGS; DEFINITIONS are further ones for the loops.
 function(ringstep_add_sanitized_program name)
@@ -74,11 +75,13 @@ function(ringstep_add_sanitized_tests prefix)
   ringstep_add_sanitized_program(
     ${prefix}-tests FLAGS ${arg_FLAGS} SOURCES ${sources} LOOPS ${arg_LOOPS}
     LIBRARIES "$<TARGET_FILE:Catch2::Catch2WithMain>" "$<TARGET_FILE:Catch2::Catch2>"
-              "$<TARGET_PROPERTY:PkgConfig::liburing,INTERFACE_LINK_LIBRARIES>" "$<TARGET_PROPERTY:PkgConfig::libbpf,INTERFACE_LINK_LIBRARIES>"
+              "$<TARGET_PROPERTY:PkgConfig::liburing,INTERFACE_LINK_LIBRARIES>"
+              "$<TARGET_PROPERTY:PkgConfig::libbpf,INTERFACE_LINK_LIBRARIES>"
               "$<TARGET_FILE:fmt::fmt>")
   foreach(path IN LISTS arg_TESTS)
     cmake_path(GET path FILENAME file)
-    add_test(NAME "${prefix}/${path}" COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/${prefix}-tests" --order rand --filenames-as-tags "[#${file}]")
+    add_test(NAME "${prefix}/${path}"
+             COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/${prefix}-tests" --order rand --filenames-as-tags "[#${file}]")
     set_tests_properties("${prefix}/${path}" PROPERTIES LABELS "host;${prefix}" TIMEOUT 300 ENVIRONMENT
                                                         "RINGSTEP_ENGINE=user;${arg_ENVIRONMENT}")
   endforeach()
@@ -89,7 +92,8 @@ ringstep_add_sanitized_tests(
   TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes kit/turns
   LOOPS nop_chain copy scripted
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
-  ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1" "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/suppressions/lsan.txt:print_suppressions=0"
+  ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
+              "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/suppressions/lsan.txt:print_suppressions=0"
               "UBSAN_OPTIONS=print_stacktrace=1")
 
 ringstep_add_sanitized_tests(

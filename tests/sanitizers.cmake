@@ -19,7 +19,8 @@ function(ringstep_add_sanitized_program name)
   file(MAKE_DIRECTORY "${dir}")
   set(includes "-I${PROJECT_SOURCE_DIR}/include")
   foreach(loop IN LISTS arg_LOOPS)
-    list(APPEND includes "-idirafter$<JOIN:$<TARGET_PROPERTY:ringstep_${loop},INTERFACE_INCLUDE_DIRECTORIES>,$<SEMICOLON>-idirafter>")
+    list(APPEND includes
+         "-idirafter$<JOIN:$<TARGET_PROPERTY:ringstep_${loop},INTERFACE_INCLUDE_DIRECTORIES>,$<SEMICOLON>-idirafter>")
   endforeach()
   set(objects)
 
@@ -29,7 +30,8 @@ function(ringstep_add_sanitized_program name)
     set(object "${dir}/${object}.o")
     add_custom_command(
       OUTPUT "${object}"
-      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} "${RINGSTEP_CLANGXX}" -std=c++20 ${common} -Wall -Wextra -Wconversion -Wshadow ${includes}
+      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} "${RINGSTEP_CLANGXX}" -std=c++20 ${common}
+              -Wall -Wextra -Wconversion -Wshadow ${includes}
               "-I${PROJECT_SOURCE_DIR}/tests" -MD -MF "${object}.d" -MT "${object}" -c "${file}" -o "${object}"
       DEPENDS "${file}"
       DEPFILE "${object}.d"
@@ -112,6 +114,7 @@ ringstep_add_sanitized_program(
   DEFINITIONS -DRINGSTEP__ENTER=fuzz_enter -DRINGSTEP__MOST_ITERATIONS=300 -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
 set(findings "${CMAKE_CURRENT_BINARY_DIR}/sanitized/findings")
 file(MAKE_DIRECTORY "${findings}")
-add_test(NAME host/fuzz COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-step" -seed=1 -max_total_time=18 -max_len=1024 -len_control=20
-                                -timeout=30 -verbosity=0 "-artifact_prefix=${findings}/")
+add_test(NAME host/fuzz
+         COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-step" -seed=1 -max_total_time=18 -max_len=1024 -len_control=20
+                 -timeout=30 -verbosity=0 "-artifact_prefix=${findings}/")
 set_tests_properties(host/fuzz PROPERTIES LABELS host TIMEOUT 120 ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1")

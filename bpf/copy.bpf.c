@@ -49,7 +49,7 @@ static __always_inline enum copy_next copy_after_read(struct ringstep_copy *stat
 
 	if (result > 0) {
 		slot->filled += (__u32)result;
-		state->bytes_read += (__u32)result;
+		ringstep_store(&state->bytes_read, state->bytes_read + (__u32)result);
 		position = slot->offset + slot->filled;
 		if (position > state->size_hint)
 			state->size_hint = RINGSTEP_COPY_ENDLESS;
@@ -64,7 +64,7 @@ static __always_inline enum copy_next copy_after_read(struct ringstep_copy *stat
 		if (!result)
 			copy_ended(state, position);
 		else if (!copy_try_again(result))
-			copy_failed(state, position, (__u32)-result, RINGSTEP_COPY_READ);
+			copy_failed(state, position, -(__u32)result, RINGSTEP_COPY_READ);
 		else if (!(state->over & RINGSTEP_COPY_ERRORED))
 			return COPY_NEXT_READ;
 	}
@@ -91,7 +91,7 @@ static __always_inline enum copy_next copy_after_write(struct ringstep_copy *sta
 			written = slot->filled;
 		else
 			written &= ~state->align_mask;
-		state->bytes_written += written - before;
+		ringstep_store(&state->bytes_written, state->bytes_written + (written - before));
 		slot->written = written;
 		if (written == slot->filled)
 			return COPY_NEXT_NOTHING;
@@ -99,7 +99,7 @@ static __always_inline enum copy_next copy_after_write(struct ringstep_copy *sta
 			result = -EIO; /* no progress and no reason given: asking again and again might be for ever */
 	}
 	if (result < 0 && !copy_try_again(result))
-		copy_failed(state, slot->offset + before, (__u32)-result, RINGSTEP_COPY_WRITE);
+		copy_failed(state, slot->offset + before, -(__u32)result, RINGSTEP_COPY_WRITE);
 	return state->over & RINGSTEP_COPY_ERRORED ? COPY_NEXT_NOTHING : COPY_NEXT_WRITE;
 }
 

@@ -18,7 +18,7 @@ RINGSTEP_LOOP(nop_chain, struct ringstep_nop_chain)
 			state->failed++;
 		completed++;
 	}
-	state->completed = completed;
+	ringstep_store(&state->completed, completed);
 	if (completed >= state->total)
 		return ringstep_stop(turn, (__s64)state->failed);
 
@@ -31,6 +31,6 @@ RINGSTEP_LOOP(nop_chain, struct ringstep_nop_chain)
 		ringstep_prep_nop(sqe);
 		ringstep_sqe_set_data64(sqe, submitted++);
 	}
-	state->submitted = submitted;
+	ringstep_store(&state->submitted, submitted);
 	return ringstep_submit_and_wait(turn, 1);
 }

@@ -244,8 +244,9 @@ TEST_CASE("Stops at any moment lose no completion") {
     LoopExit exit;
     do {
         std::stop_source source;
-        std::jthread stopper([&](std::stop_token ended) {
-            const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(500 + 300 * (stops % 7));
+        const auto delay = std::chrono::microseconds(500 + 300 * (stops % 7));
+        std::jthread stopper([&source, delay](std::stop_token ended) {
+            const auto until = std::chrono::steady_clock::now() + delay;
             while (!ended.stop_requested() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
             source.request_stop();
         });

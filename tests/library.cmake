@@ -23,9 +23,11 @@ foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
   endif()
 endforeach()
 set_tests_properties("${newest}/cycles" PROPERTIES COST 1000) # the longest goes first
+ringstep_add_test(differential KERNELS LOOPS scripted nop_chain copy)
 ringstep_add_test(without_loops KERNEL_WITHOUT LOOPS nop_chain)
 ringstep_add_test(loops/nop_chain USER KERNELS LOOPS nop_chain)
 ringstep_add_test(kit/turns USER KERNELS LOOPS scripted)
+ringstep_add_test(threads USER KERNELS LOOPS scripted nop_chain)
 
 # The kit's prep helpers, compiled for the host and compared with liburing's.
 ringstep_add_test(kit/prep HOST)

@@ -81,7 +81,11 @@ public:
         control.stopped = 0;
 
         LoopExit exit;
-        classify(exit, kernel_ ? run_in_kernel() : user_->run(), control);
+        int result = kernel_ ? run_in_kernel() : user_->run();
+        // Taken off by another thread at the last moment, it was a plain io_uring_enter(2): not a turn, and no reason for that.
+        if (result == 0 && control.turns == turns && control.stopped == 0 && control.fault == RINGSTEP_FAULT_NONE)
+            result = -EFAULT;
+        classify(exit, result, control);
         exit.turns = control.turns - turns;
         exit.submitted = control.submitted - submitted;
         exit.completions = control.reaped - seen;

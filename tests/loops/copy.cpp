@@ -280,7 +280,7 @@ struct MadeUp : Bare {
         ringstep_copy_slot& slot = state().slots[index];
         slot = {.offset = offset, .size = 4096, .filled = filled, .written = 0, .__reserved = 0};
         const Bytes bytes = input.read(offset, filled);
-        std::memcpy(buffers->data() + index * 4096, bytes.data(), bytes.size());
+        if (!bytes.empty()) std::memcpy(buffers->data() + index * 4096, bytes.data(), bytes.size());
         return slot;
     }
     /// So many slots are busy with a read.

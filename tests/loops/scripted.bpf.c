@@ -7,9 +7,9 @@ RINGSTEP_LOOP(scripted, struct scripted)
 {
 	struct io_uring_cqe *cqe;
 	__u32 before = state->recorded;
-	__u32 in_this_turn, wait;
+	__u32 in_this_turn, sqe_count, stop_at, wait;
 
-	state->turns++;
+	ringstep_store(&state->turns, state->turns + 1);
 	if (state->returns)
 		return state->returns;
 
@@ -26,21 +26,23 @@ RINGSTEP_LOOP(scripted, struct scripted)
 				record->extra[0] = cqe->big_cqe[0];
 				record->extra[1] = cqe->big_cqe[1];
 			}
-			state->recorded++;
+			ringstep_store(&state->recorded, state->recorded + 1);
 			if (state->take_at_most && state->recorded - before >= state->take_at_most)
 				break;
 		}
 	}
 	in_this_turn = state->recorded - before;
 	if (!in_this_turn)
-		state->idle_turns++;
+		ringstep_store(&state->idle_turns, state->idle_turns + 1);
 	if (in_this_turn > state->most_in_a_turn)
 		state->most_in_a_turn = in_this_turn;
-	if (state->stop_at && state->recorded >= state->stop_at)
+	stop_at = ringstep_load(&state->stop_at);
+	if (stop_at && state->recorded >= stop_at)
 		return ringstep_stop(turn, state->code);
 
 	before = state->sqe_next;
-	ringstep_while (state->sqe_next < state->sqe_count && state->sqe_next - before < state->sqes_per_turn) {
+	sqe_count = ringstep_load(&state->sqe_count);
+	ringstep_while (state->sqe_next < sqe_count && state->sqe_next - before < state->sqes_per_turn) {
 		const __u64 *words = state->templates[state->sqe_next & (SCRIPTED_SQES - 1)];
 		__u64 *sqe = (__u64 *)ringstep_get_sqe(turn);
 
@@ -56,7 +58,7 @@ RINGSTEP_LOOP(scripted, struct scripted)
 	if (state->spin)
 		return RINGSTEP_CONTINUE;
 	wait = state->wait;
-	if (state->stop_at && wait > state->stop_at - state->recorded)
-		wait = state->stop_at - state->recorded; /* no more will come */
+	if (stop_at && wait > stop_at - state->recorded)
+		wait = stop_at - state->recorded; /* no more will come */
 	return ringstep_wait(turn, wait);
 }

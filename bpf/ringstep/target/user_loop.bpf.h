@@ -170,9 +170,18 @@ static __always_inline int ringstep__after_step(struct ringstep_turn *turn, int 
 	return unlikely(result < 0) ? result : 1;
 }
 
+static __always_inline bool ringstep__cq_full(const struct ringstep_user *user)
+{
+	const __u32 head = *(const __u32 *)(user->cq + user->geometry.cq_head);
+	const __u32 tail = ringstep__ring_load((const __u32 *)(user->cq + user->geometry.cq_tail));
+
+	return tail - head > user->geometry.cq_mask;
+}
+
 /*
  * Wake-ups that are on their way when the loop has ended would come up in the application's CQ. They are only a moment away: whoever
- * announced them sends them at once. Half a second at most, should that thread be gone.
+ * announced them sends them at once. Half a second at most, should that thread be gone. Into a full CQ none can come: those are dropped
+ * when the application takes completions out of it, or by the next run.
  */
 static __noinline void ringstep__await_wakes(struct ringstep_user *user)
 {
@@ -180,7 +189,7 @@ static __noinline void ringstep__await_wakes(struct ringstep_user *user)
 
 	for (int tries = 0; tries < 25000; tries++) {
 		ringstep__drop_wakes(user);
-		if (ringstep_load(&user->wakes_sent) == user->wakes_seen)
+		if (ringstep_load(&user->wakes_sent) == user->wakes_seen || ringstep__cq_full(user))
 			return;
 		if (ringstep__enter(user, 0, 0, IORING_ENTER_GETEVENTS) < 0)
 			return;

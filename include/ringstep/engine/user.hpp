@@ -84,8 +84,9 @@ public:
     void detach() noexcept override {
         if (!attached_.exchange(false)) return;
         std::atomic_ref<std::uint32_t>(user_.control->stop).store(RINGSTEP_STOP_DETACH, std::memory_order_release);
-        wake_if_waiting();
+        send_if_waiting();
         running_.wait(true);
+        for (std::uint32_t others = senders_.load(); others != 0; others = senders_.load()) senders_.wait(others);
         detail::QueueMemory& queues = ring_->queues();
         queues.own_wakes_seen = user_.wakes_seen - user_.wakes_sent;  // those still to come count it up to 0
         queues.wakes_seen = &queues.own_wakes_seen;
@@ -109,20 +110,33 @@ public:
 
     /// Has a loop that sleeps take its next turn, after a stop was asked for. Any thread.
     void wake_if_waiting() noexcept {
-        order();
-        const std::uint32_t waiting = std::atomic_ref<std::uint32_t>(user_.waiting).load(std::memory_order_relaxed);
-        if (waiting != 0) send(waiting);
+        const Sending sending(senders_);
+        if (attached_.load()) send_if_waiting();
     }
 
     /// Has the loop take another turn, whatever it is doing. Any thread.
     void wake() noexcept {
-        if (!attached()) return;
-        order();
-        const std::uint32_t waiting = std::atomic_ref<std::uint32_t>(user_.waiting).load(std::memory_order_relaxed);
+        const Sending sending(senders_);
+        if (!attached_.load()) return;
+        const std::uint32_t waiting = waiting_for();
         send(waiting != 0 ? waiting : 1);
     }
 
 private:
+    // A loop is not taken off while wake-ups are being sent: they would reach a ring that no longer knows of them.
+    class Sending {
+    public:
+        explicit Sending(std::atomic<std::uint32_t>& senders) noexcept : senders_(senders) { senders_.fetch_add(1); }
+        Sending(const Sending&) = delete;
+        Sending& operator=(const Sending&) = delete;
+        ~Sending() {
+            if (senders_.fetch_sub(1) == 1) senders_.notify_all();
+        }
+
+    private:
+        std::atomic<std::uint32_t>& senders_;
+    };
+
     [[nodiscard]] int run_attached() noexcept {
         if (!ring_->enabled()) return -EBADFD;
         if (!ring_->open()) return -EBADF;
@@ -139,12 +153,19 @@ private:
         return result == -EINVAL && user_.control->returned == 0 && !ring_->owned_by_this_thread() ? -EEXIST : result;
     }
 
-    void order() const noexcept {
+    // How many completions the loop sleeps for. If none, it will see what this thread has written before.
+    [[nodiscard]] std::uint32_t waiting_for() noexcept {
         if (user_.wait_fences != 0) {
             std::atomic_thread_fence(std::memory_order_seq_cst);
         } else {
             (void)detail::order_others();
         }
+        return std::atomic_ref<std::uint32_t>(user_.waiting).load(std::memory_order_relaxed);
+    }
+
+    void send_if_waiting() noexcept {
+        const std::uint32_t waiting = waiting_for();
+        if (waiting != 0) send(waiting);
     }
 
     // A thread that waits for several completions is not woken up by one, so it gets as many as it waits for.
@@ -161,6 +182,7 @@ private:
     std::shared_ptr<RegionMemory> region_;
     std::atomic<bool> attached_{false};
     std::atomic<bool> running_{false};
+    std::atomic<std::uint32_t> senders_{0};
     ringstep_user user_{};
 };
 

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+// Hands a step whatever there is: any completions, any state, any heads and tails, any geometry that a ring can have, any
+// answer to io_uring_enter(2). What comes of it may be nonsense, but nothing outside of the three regions is touched: each is a
+// heap block of exactly its size, with AddressSanitizer around it.
+//
+// libFuzzer's input begins with a choice of loop and geometry; then come turns. FUZZ_LOOP=name in the environment makes it one
+// loop.
+#include <ringstep/abi.h>
+#include <ringstep/loops/copy.h>
+#include <ringstep/loops/nop_chain.h>
+#include <ringstep/user.h>
+
+#include "loops/scripted.h"
+
+#include <linux/io_uring.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <span>
+#include <string_view>
+
+extern "C" {
+extern const struct ringstep_user_loop ringstep_user_nop_chain;
+extern const struct ringstep_user_loop ringstep_user_copy;
+extern const struct ringstep_user_loop ringstep_user_scripted;
+int fuzz_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void* argument, std::size_t size);
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+}
+
+namespace {
+
+constexpr std::array<const ringstep_user_loop*, 3> loops = {&ringstep_user_nop_chain, &ringstep_user_copy,
+                                                            &ringstep_user_scripted};
+
+/// The input, as a source of numbers. When it is used up, there are only zeroes.
+class Input {
+public:
+    Input(const std::uint8_t* data, std::size_t size) : bytes_(data, size) {}
+    [[nodiscard]] bool empty() const { return bytes_.empty(); }
+    template <class T>
+    T take() {
+        T value{};
+        const std::size_t size = std::min(sizeof value, bytes_.size());
+        std::memcpy(&value, bytes_.data(), size);
+        bytes_ = bytes_.subspan(size);
+        return value;
+    }
+    /// Most often an interesting number, sometimes any at all.
+    std::uint32_t number() {
+        static constexpr std::uint32_t edges[] = {
+            0,          1,          2,          31,         32,         33,         0x7f,       0xff, 0x100, 0xffff, 0x10000,
+            0x7fffffff, 0x80000000, 0x80000001, 0xffffffff, 0xfffffffe, 0xfffffff0, 0xffffff00, 4096, 4095,  512};
+        const auto choice = take<std::uint8_t>();
+        if (choice < 2 * std::size(edges)) return edges[choice / 2];
+        if (choice < 160) return choice & 0x1fU;
+        return take<std::uint32_t>();
+    }
+
+private:
+    std::span<const std::uint8_t> bytes_;
+};
+
+/// A block of exactly that size.
+class Block {
+public:
+    explicit Block(std::size_t size) : size_(size), bytes_(static_cast<std::uint8_t*>(std::calloc(size, 1))) {
+        if (bytes_ == nullptr) throw std::bad_alloc();
+    }
+    Block(const Block&) = delete;
+    Block& operator=(const Block&) = delete;
+    ~Block() { std::free(bytes_); }
+    [[nodiscard]] std::uint8_t* data() const { return bytes_; }
+    [[nodiscard]] std::size_t size() const { return size_; }
+    void write(std::size_t offset, std::uint64_t value, std::size_t size) const {
+        if (offset <= size_ && size <= size_ - offset) std::memcpy(bytes_ + offset, &value, size);
+    }
+    [[nodiscard]] std::uint32_t word(std::size_t offset) const {
+        std::uint32_t value = 0;
+        std::memcpy(&value, bytes_ + offset, sizeof value);
+        return value;
+    }
+
+private:
+    std::size_t size_;
+    std::uint8_t* bytes_;
+};
+
+class Run;
+Run* current = nullptr;
+
+/// A ring that is memory only, and a loop on it.
+class Run {
+public:
+    Run(const ringstep_user_loop& loop, const ringstep_geometry& geometry, Input& input)
+        : input_(input), mem_(geometry.mem_size), cq_(geometry.cq_size), sq_(geometry.sq_size) {
+        user_.geometry = geometry;
+        user_.control = reinterpret_cast<ringstep_control*>(mem_.data());
+        user_.loop = &loop;
+        user_.cq = cq_.data();
+        user_.sq = sq_.data();
+        user_.wake_tag = 0x1122334455667788;
+        user_.wait_fences = 1;
+        user_.trace = [](const ringstep_user*, const ringstep_trace_event* event) {
+            if (event->kind == RINGSTEP_TRACE_TURN && ++current->turns_ > 200) current->stop();
+        };
+        current = this;
+    }
+    Run(const Run&) = delete;
+    Run& operator=(const Run&) = delete;
+    ~Run() { current = nullptr; }
+
+    /// A state to begin with from which the loop works: nonsense goes further that comes one field at a time.
+    void fill_in() {
+        void* const state = user_.control + 1;
+        if (user_.loop == &ringstep_user_nop_chain) {
+            *static_cast<ringstep_nop_chain*>(state) = {.total = 1000, .depth = 5, .submitted = 0, .completed = 0, .failed = 0};
+        } else if (user_.loop == &ringstep_user_copy) {
+            auto& copy = *static_cast<ringstep_copy*>(state);
+            copy.depth = 9;
+            copy.block_size = 4096;
+            copy.size_hint = RINGSTEP_COPY_ENDLESS;
+            copy.extents[0] = {.offset = 0, .length = RINGSTEP_COPY_ENDLESS};
+            copy.extent_tail = 1;
+        } else {
+            auto& script = *static_cast<scripted*>(state);
+            script.sqe_count = script.stop_at = 500;
+            script.sqes_per_turn = 7;
+            script.wait = 1;
+        }
+    }
+
+    /// What a turn finds: its state, its queues, its control block, each perhaps changed.
+    void change() {
+        const auto what = input_.take<std::uint8_t>();
+        if ((what & 1) != 0) change_state();
+        if ((what & 2) != 0) change_control();
+        if ((what & 4) != 0) change_words();
+        if ((what & 8) != 0) complete(input_.take<std::uint8_t>() % 70);
+        if ((what & 16) != 0) {
+            user_.wakes_sent = input_.number();
+            user_.wakes_seen = input_.number();
+        }
+        if ((what & 32) != 0) user_.cq_wait_idx = input_.number();
+    }
+
+    void turn() {
+        enters_ = turns_ = 0;
+        (void)user_.loop->turn(&user_);
+    }
+
+    /// Turn after turn, with what lies between them, until the loop ends or the input does.
+    void run() {
+        enters_ = turns_ = 0;
+        (void)user_.loop->run(&user_);
+    }
+
+    int enter(unsigned to_submit, unsigned min_complete) {
+        if (++enters_ > 64 || input_.empty()) {
+            stop();
+            return to_submit != 0 ? -EAGAIN : -EINTR;
+        }
+        const auto what = input_.take<std::uint8_t>();
+        if ((what & 0x80) != 0) return -static_cast<int>(input_.take<std::uint8_t>());
+        if ((what & 0x40) != 0) complete(input_.take<std::uint8_t>() % 70);
+        if ((what & 0x20) != 0) change_words();
+        // A kernel takes no more than it is offered, and no more than the SQ holds.
+        unsigned taken = std::min(to_submit, user_.geometry.sq_mask + 1);
+        if ((what & 0x10) != 0 && taken != 0) taken -= input_.take<std::uint8_t>() % (taken + 1);
+        if ((user_.geometry.flags & RINGSTEP_SQ_REWIND) == 0) {
+            const std::uint32_t head = cq_.word(user_.geometry.sq_head);
+            cq_.write(user_.geometry.sq_head, head + taken, sizeof head);
+        }
+        if ((what & 0x0f) != 0) complete(std::max(min_complete, taken) % 70);
+        return static_cast<int>(taken);
+    }
+
+private:
+    /// What bounds a run, which could go on as long as a tail that is far ahead lets it.
+    void stop() {
+        user_.control->stop = RINGSTEP_STOP_REQUESTED;
+        user_.wakes_sent = user_.wakes_seen;  // none to wait for
+    }
+
+    void change_state() {
+        const std::size_t size = user_.geometry.mem_size - sizeof(ringstep_control);
+        const auto words = input_.take<std::uint8_t>() % 24;
+        for (int i = 0; i < words; i++) {
+            // Most of what matters is at the front; tables are large, and filled best in one go.
+            const auto kind = input_.take<std::uint8_t>();
+            std::size_t offset = input_.take<std::uint8_t>() * 4;
+            if ((kind & 7) == 0) offset = input_.take<std::uint32_t>() % size / 4 * 4;
+            const std::uint32_t number = input_.number();
+            for (int count = (kind & 8) != 0 ? input_.take<std::uint8_t>() : 1; count > 0; count--, offset += 4)
+                if (offset < size) mem_.write(sizeof(ringstep_control) + offset, number, 4);
+        }
+    }
+
+    void change_control() {
+        ringstep_control& control = *user_.control;
+        const auto what = input_.take<std::uint8_t>();
+        if ((what & 1) != 0) control.claimed = input_.number();
+        if ((what & 2) != 0) control.fault = input_.number();
+        if ((what & 4) != 0) control.turns = input_.take<std::uint64_t>();
+        if ((what & 8) != 0) control.reaped = control.submitted = control.unfinished = input_.take<std::uint64_t>();
+        control.stop = (what & 16) != 0 ? input_.number() : 0;
+    }
+
+    void change_words() {
+        const ringstep_geometry& geometry = user_.geometry;
+        const auto what = input_.take<std::uint8_t>();
+        if ((what & 1) != 0) cq_.write(geometry.cq_head, input_.number(), 4);
+        if ((what & 2) != 0) cq_.write(geometry.cq_tail, input_.number(), 4);
+        if ((what & 4) != 0) cq_.write(geometry.sq_head, input_.number(), 4);
+        if ((what & 8) != 0) cq_.write(geometry.sq_tail, input_.number(), 4);
+        if ((what & 16) != 0) cq_.write(geometry.cq_tail, cq_.word(geometry.cq_head) + input_.take<std::uint8_t>(), 4);
+    }
+
+    void complete(std::uint32_t count) {
+        const ringstep_geometry& geometry = user_.geometry;
+        std::uint32_t tail = cq_.word(geometry.cq_tail);
+        while (count-- > 0 && !input_.empty()) {
+            const std::size_t at = geometry.cqes + (std::size_t{tail++ & geometry.cq_mask} << geometry.cqe_shift);
+            const auto kind = input_.take<std::uint8_t>();
+            std::uint64_t user_data = kind & 0x1fU;
+            if (kind >= 0x40) user_data |= RINGSTEP_COPY_USER_DATA_WRITE;
+            if (kind >= 0x80) user_data = input_.number();
+            if (kind >= 0xc0) user_data = input_.take<std::uint64_t>();
+            if (kind >= 0xe0) {
+                user_data = user_.wake_tag;
+                user_.wakes_sent++;
+            }
+            cq_.write(at, user_data, 8);
+            cq_.write(at + 8, input_.number(), 4);
+            cq_.write(at + 12, (kind & 0x20) != 0 ? input_.number() : 0, 4);
+        }
+        cq_.write(geometry.cq_tail, tail, 4);
+    }
+
+    Input& input_;
+    Block mem_;
+    Block cq_;
+    Block sq_;
+    ringstep_user user_{};
+    unsigned enters_ = 0;  // both in this run
+    unsigned turns_ = 0;
+};
+
+/// Any that io_uring_setup() could come up with: words where it likes, powers of two from 1 to 64 entries.
+ringstep_geometry take_geometry(const ringstep_user_loop& loop, Input& input) {
+    const auto flags = input.take<std::uint8_t>();
+    const auto sizes = input.take<std::uint8_t>();
+    const auto places = input.take<std::uint8_t>();
+    ringstep_geometry geometry{};
+    geometry.abi = loop.abi;
+    geometry.state_size = loop.state_size;
+    geometry.sqe_shift = (flags & 1) != 0 ? 7 : 6;
+    geometry.cqe_shift = (flags & 2) != 0 ? 5 : 4;
+    if ((flags & 4) != 0) geometry.flags |= RINGSTEP_SQ_REWIND;
+    if (geometry.flags != 0 && geometry.sqe_shift == 6 && geometry.cqe_shift == 4) geometry.flags |= RINGSTEP_SHORT_ENTRIES;
+    geometry.sq_mask = (1U << sizes % 7) - 1;
+    geometry.cq_mask = (1U << sizes / 7 % 7) - 1;
+    // Four words, in any order, each perhaps on a cache line of its own; then the CQEs, and nothing behind them.
+    const std::uint32_t stride = (places & 1) != 0 ? 64 : 4;
+    std::array<std::uint32_t*, 4> words = {&geometry.sq_head, &geometry.sq_tail, &geometry.cq_head, &geometry.cq_tail};
+    std::rotate(words.begin(), words.begin() + (places >> 1) % 4, words.end());
+    std::uint32_t offset = 0;
+    for (std::uint32_t* word : words) {
+        *word = offset;
+        offset += stride;
+    }
+    geometry.cqes = offset;
+    geometry.cq_size = geometry.cqes + ((geometry.cq_mask + 1) << geometry.cqe_shift);
+    geometry.sq_size = (geometry.sq_mask + 1) << geometry.sqe_shift;
+    geometry.mem_size = static_cast<std::uint32_t>(sizeof(ringstep_control)) + loop.state_size;
+    return geometry;
+}
+
+const ringstep_user_loop& take_loop(Input& input) {
+    const auto choice = input.take<std::uint8_t>();
+    static const char* const wanted = std::getenv("FUZZ_LOOP");
+    if (wanted == nullptr || *wanted == '\0') return *loops[choice % loops.size()];
+    for (const ringstep_user_loop* loop : loops)
+        if (std::string_view(wanted) == loop->name) return *loop;
+    std::fprintf(stderr, "FUZZ_LOOP: there is no loop '%s' in this program\n", wanted);
+    std::exit(2);
+}
+
+}  // namespace
+
+// What the loops call instead of io_uring_enter2().
+int fuzz_enter(unsigned, unsigned to_submit, unsigned min_complete, unsigned, void*, std::size_t) {
+    return current->enter(to_submit, min_complete);
+}
+
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    Input input(data, size);
+    const ringstep_user_loop& loop = take_loop(input);
+    Run run(loop, take_geometry(loop, input), input);
+    if ((input.take<std::uint8_t>() & 3) != 0) run.fill_in();
+    for (int turns = 0; turns < 40 && !input.empty(); turns++) {
+        run.change();
+        if ((input.take<std::uint8_t>() & 3) == 0) {
+            run.run();
+        } else {
+            run.turn();
+        }
+    }
+    return 0;
+}

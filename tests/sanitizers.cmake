@@ -1,0 +1,120 @@
+# The same tests, and the loops with them, under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer; and the fuzzer of
+# steps. All of it by the user engine, on this machine, and all of it built by clang, which has a fuzzer and whose ThreadSanitizer
+# copes with any address-space layout.
+find_program(RINGSTEP_CLANGXX NAMES clang++ clang++-21 clang++-20 clang++-19 clang++-18 DOC "clang for C++, with its sanitizers")
+if(NOT RINGSTEP_CLANGXX)
+  message(STATUS "No clang++ found: there will be no sanitized tests and no fuzzing")
+  return()
+endif()
+
+# ringstep_add_sanitized_program(<name> FLAGS <flag>… SOURCES <source>… LOOPS <loop>… [DEFINITIONS <flag>…]
+#                                [LIBRARIES <target>…])
+#
+# Builds a program from C++ sources and loops, everything with the same FLAGS; DEFINITIONS are further ones for the loops.
+function(ringstep_add_sanitized_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "FLAGS;SOURCES;LOOPS;DEFINITIONS;LIBRARIES")
+  set(dir "${CMAKE_CURRENT_BINARY_DIR}/sanitized/${name}.objects")
+  set(program "${CMAKE_CURRENT_BINARY_DIR}/sanitized/${name}")
+  set(common -O1 -g1 -fno-omit-frame-pointer ${arg_FLAGS})
+  file(MAKE_DIRECTORY "${dir}")
+  set(includes "-I${PROJECT_SOURCE_DIR}/include")
+  foreach(loop IN LISTS arg_LOOPS)
+    list(APPEND includes
+         "-idirafter$<JOIN:$<TARGET_PROPERTY:ringstep_${loop},INTERFACE_INCLUDE_DIRECTORIES>,$<SEMICOLON>-idirafter>")
+  endforeach()
+  set(objects)
+
+  foreach(source IN LISTS arg_SOURCES)
+    cmake_path(ABSOLUTE_PATH source OUTPUT_VARIABLE file)
+    string(MAKE_C_IDENTIFIER "${source}" object)
+    set(object "${dir}/${object}.o")
+    add_custom_command(
+      OUTPUT "${object}"
+      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} "${RINGSTEP_CLANGXX}" -std=c++20 ${common}
+              -Wall -Wextra -Wconversion -Wshadow ${includes}
+              "-I${PROJECT_SOURCE_DIR}/tests" -MD -MF "${object}.d" -MT "${object}" -c "${file}" -o "${object}"
+      DEPENDS "${file}"
+      DEPFILE "${object}.d"
+      COMMENT "Compiling ${source} for ${name}"
+      COMMAND_EXPAND_LISTS VERBATIM)
+    list(APPEND objects "${object}")
+  endforeach()
+
+  foreach(loop IN LISTS arg_LOOPS)
+    get_target_property(file ringstep_${loop} SOURCES)
+    set(object "${dir}/${loop}.bpf.o")
+    # The flags of ringstep_add_loop().
+    add_custom_command(
+      OUTPUT "${object}"
+      COMMAND ${CMAKE_C_COMPILER_LAUNCHER} "${RINGSTEP_CLANG}" -std=gnu11 -fno-strict-aliasing ${common}
+              ${arg_DEFINITIONS} "-I${RINGSTEP_KIT_DIR}/ringstep/user"
+              "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}" -MD -MF "${object}.d" -MT "${object}" -c "${file}" -o "${object}"
+      DEPENDS "${file}"
+      DEPFILE "${object}.d"
+      COMMENT "Compiling loop ${loop} for ${name}"
+      COMMAND_EXPAND_LISTS VERBATIM)
+    list(APPEND objects "${object}")
+  endforeach()
+
+  add_custom_command(
+    OUTPUT "${program}"
+    COMMAND "${RINGSTEP_CLANGXX}" ${arg_FLAGS} ${objects} ${arg_LIBRARIES} -o "${program}"
+    DEPENDS ${objects}
+    COMMENT "Linking ${name}"
+    COMMAND_EXPAND_LISTS VERBATIM)
+  add_custom_target(${name} ALL DEPENDS "${program}")
+  foreach(loop IN LISTS arg_LOOPS)
+    add_dependencies(${name} ringstep_${loop}_generated)
+  endforeach()
+endfunction()
+
+# ringstep_add_sanitized_tests(<prefix> TESTS <path>… FLAGS … LOOPS … ENVIRONMENT <name=value>…)
+#
+# One program with the tests in it, and <prefix>/<path> for each: Catch2 picks out the cases of a file.
+function(ringstep_add_sanitized_tests prefix)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "TESTS;FLAGS;LOOPS;ENVIRONMENT")
+  list(TRANSFORM arg_TESTS APPEND ".cpp" OUTPUT_VARIABLE sources)
+  ringstep_add_sanitized_program(
+    ${prefix}-tests FLAGS ${arg_FLAGS} SOURCES ${sources} LOOPS ${arg_LOOPS}
+    LIBRARIES "$<TARGET_FILE:Catch2::Catch2WithMain>" "$<TARGET_FILE:Catch2::Catch2>"
+              "$<TARGET_PROPERTY:PkgConfig::liburing,INTERFACE_LINK_LIBRARIES>"
+              "$<TARGET_PROPERTY:PkgConfig::libbpf,INTERFACE_LINK_LIBRARIES>"
+              "$<TARGET_FILE:fmt::fmt>")
+  foreach(path IN LISTS arg_TESTS)
+    cmake_path(GET path FILENAME file)
+    add_test(NAME "${prefix}/${path}"
+             COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/${prefix}-tests" --order rand --filenames-as-tags "[#${file}]")
+    set_tests_properties("${prefix}/${path}" PROPERTIES LABELS "host;${prefix}" TIMEOUT 300 ENVIRONMENT
+                                                        "RINGSTEP_ENGINE=user;${arg_ENVIRONMENT}")
+  endforeach()
+endfunction()
+
+ringstep_add_sanitized_tests(
+  asan
+  TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes kit/turns
+  LOOPS nop_chain copy scripted
+  FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
+  ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
+              "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/suppressions/lsan.txt:print_suppressions=0"
+              "UBSAN_OPTIONS=print_stacktrace=1")
+
+ringstep_add_sanitized_tests(
+  tsan
+  TESTS program exits threads loops/copy_changes kit/turns
+  LOOPS nop_chain copy scripted
+  FLAGS -fsanitize=thread
+  ENVIRONMENT "TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1")
+
+# The fuzzer. It runs for a while here; `./dev fuzz` is for longer.
+ringstep_add_sanitized_program(
+  fuzz-step
+  SOURCES fuzz/step.cpp
+  LOOPS nop_chain copy scripted
+  FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+  DEFINITIONS -DRINGSTEP__ENTER=fuzz_enter -DRINGSTEP__MOST_ITERATIONS=300 -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
+set(findings "${CMAKE_CURRENT_BINARY_DIR}/sanitized/findings")
+file(MAKE_DIRECTORY "${findings}")
+add_test(NAME host/fuzz
+         COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-step" -seed=1 -max_total_time=18 -max_len=1024 -len_control=20
+                 -timeout=30 -verbosity=0 "-artifact_prefix=${findings}/")
+set_tests_properties(host/fuzz PROPERTIES LABELS host TIMEOUT 120 ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1")

@@ -74,9 +74,9 @@ static __always_inline int ringstep_submit(struct ringstep_turn *turn)
 		return 0;
 	if (!turn->rewinds)
 		ringstep__sq_store(turn);
-	RINGSTEP__TRACE(turn->engine.ring, RINGSTEP_TRACE_SUBMIT, turn->sq_at - claimed, claimed, 0);
+	RINGSTEP__TRACE(turn, RINGSTEP_TRACE_SUBMIT, turn->sq_at - claimed, claimed, 0);
 	taken = ringstep__submit_sqes(&turn->engine, claimed);
-	RINGSTEP__TRACE(turn->engine.ring, RINGSTEP_TRACE_SUBMITTED, 0, claimed, taken);
+	RINGSTEP__TRACE(turn, RINGSTEP_TRACE_SUBMITTED, 0, claimed, taken);
 	if (taken < 0)
 		return taken;
 	ringstep__sq_taken(turn, claimed, (__u32)taken);

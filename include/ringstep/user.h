@@ -46,7 +46,6 @@ struct ringstep_user {
 	__u32 waiting __attribute__((aligned(64))); /* completions that it sleeps for, 0 while it is awake */
 	__u32 wakes_seen;			    /* completions with wake_tag that are gone from the CQ */
 	__u64 enters;				    /* calls of io_uring_enter(), from the beginning on */
-	__u32 cq_wait_idx;			    /* as in struct iou_loop_params: lasts from one turn to the next */
 
 	/* those who wake it -> loop */
 	__u32 wakes_sent __attribute__((aligned(64))); /* completions with wake_tag, announced before they are sent */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What a loop that is fuzzed calls in the place of io_uring_enter2(): goes in front of it. */
+/* What a loop that is fuzzed calls in the place of io_uring_enter(): goes in front of it. */
 #ifndef FUZZ_ENTER_H
 #define FUZZ_ENTER_H
 
-extern int fuzz_enter(unsigned int fd, unsigned int to_submit, unsigned int min_complete, unsigned int flags, void *argument,
-		      __SIZE_TYPE__ size);
+extern int fuzz_enter(unsigned int fd, unsigned int to_submit, unsigned int min_complete, unsigned int flags);
 
 #endif /* FUZZ_ENTER_H */

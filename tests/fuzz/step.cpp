@@ -30,7 +30,7 @@ extern "C" {
 extern const struct ringstep_user_loop ringstep_user_nop_chain;
 extern const struct ringstep_user_loop ringstep_user_copy;
 extern const struct ringstep_user_loop ringstep_user_scripted;
-int fuzz_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void* argument, std::size_t size);
+int fuzz_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags);
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 }
 
@@ -147,7 +147,6 @@ public:
             user_.wakes_sent = input_.number();
             user_.wakes_seen = input_.number();
         }
-        if ((what & 32) != 0) user_.cq_wait_idx = input_.number();
     }
 
     void turn() {
@@ -295,7 +294,7 @@ const ringstep_user_loop& take_loop(Input& input) {
 }  // namespace
 
 // What the loops call instead of io_uring_enter2().
-int fuzz_enter(unsigned, unsigned to_submit, unsigned min_complete, unsigned, void*, std::size_t) {
+int fuzz_enter(unsigned, unsigned to_submit, unsigned min_complete, unsigned) {
     return current->enter(to_submit, min_complete);
 }
 

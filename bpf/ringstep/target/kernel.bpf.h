@@ -104,7 +104,7 @@ static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *en
 		*(volatile __typeof__(*(field)) *)(field) = (value);                                                           \
 	})
 
-#define RINGSTEP__TRACE(ring, ...) ((void)(ring)) /* the kernel has nowhere to print to */
+#define RINGSTEP__TRACE(turn, ...) ((void)(turn)) /* the kernel has nowhere to print to */
 
 /* Part of a loop's condition. Always true in practice: see ringstep_while() for the kernel's limits. */
 #if __clang_major__ >= 19

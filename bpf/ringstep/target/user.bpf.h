@@ -113,6 +113,8 @@ typedef struct ringstep_user ringstep__ring;
 struct ringstep__engine {
 	ringstep__ring *ring;
 	struct ringstep_geometry geometry; /* a copy, which no write to the regions can change in the compiler's eyes */
+	__u32 cq_wait_idx;		   /* as in struct iou_loop_params: lasts from one turn to the next */
+	bool special;			   /* traced, or in need of barriers: what usual runs do without */
 	bool owes;			   /* a submit, at the end of the turn */
 };
 
@@ -145,10 +147,10 @@ static __attribute__((cold, noinline, unused)) void ringstep__trace(const struct
 	user->trace(user, &event);
 }
 
-#define RINGSTEP__TRACE(user, ...)                                                                                             \
+#define RINGSTEP__TRACE(turn, ...)                                                                                             \
 	do {                                                                                                                   \
-		if (unlikely((user)->trace))                                                                                   \
-			ringstep__trace(user, __VA_ARGS__);                                                                    \
+		if ((turn)->engine.special && unlikely((turn)->engine.ring->trace))                                            \
+			ringstep__trace((turn)->engine.ring, __VA_ARGS__);                                                     \
 	} while (0)
 
 #ifndef RINGSTEP__ENTER /* a test may put something else in its place */
@@ -197,6 +199,8 @@ static __always_inline void ringstep__engine_of(struct ringstep__engine *engine,
 {
 	engine->ring = ring;
 	engine->geometry = ring->geometry;
+	engine->cq_wait_idx = 0;
+	engine->special = true;
 	engine->owes = false;
 }
 
@@ -207,7 +211,7 @@ static __always_inline int ringstep__submit_sqes(struct ringstep__engine *engine
 
 static __always_inline void ringstep__set_wait(struct ringstep__engine *engine, __u32 cq_index)
 {
-	engine->ring->cq_wait_idx = cq_index;
+	engine->cq_wait_idx = cq_index;
 }
 
 /* It goes into the same io_uring_enter() as the waiting. */

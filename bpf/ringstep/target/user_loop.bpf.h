@@ -52,17 +52,19 @@ static __noinline void ringstep__drop_wakes(struct ringstep_user *user)
 	ringstep__ring_store(head_word, to);
 }
 
-/* What stays the same for all turns of a run. */
-static __always_inline void ringstep__run_begin(struct ringstep_turn *turn, struct ringstep_user *user, bool rewinds, __u32 sqe_shift,
-						__u32 cqe_shift)
+/* What stays the same for all turns of a run, and where the SQ stands: nobody else writes to it meanwhile. */
+static __always_inline void ringstep__run_begin(struct ringstep_turn *turn, struct ringstep_user *user, bool special, bool rewinds,
+						__u32 sqe_shift, __u32 cqe_shift)
 {
 	ringstep__engine_of(&turn->engine, user);
+	turn->engine.special = special;
 	turn->control = user->control;
 	turn->cq = user->cq;
 	turn->sq = user->sq;
 	turn->rewinds = rewinds;
 	turn->sqe_shift = sqe_shift;
 	turn->cqe_shift = cqe_shift;
+	ringstep__sq_load(turn);
 }
 
 static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn)
@@ -78,25 +80,38 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn)
 		ringstep__drop_wakes(user);
 	turn->engine.owes = false;
 	ringstep__turn_start(turn);
-	RINGSTEP__TRACE(user, RINGSTEP_TRACE_TURN, turn->cq_head, ringstep_cq_ready(turn), 0);
+	RINGSTEP__TRACE(turn, RINGSTEP_TRACE_TURN, turn->cq_head, ringstep_cq_ready(turn), 0);
 	return RINGSTEP_CONTINUE;
 }
 
 /*
- * Announces that the loop is going to sleep for so many completions; how many it may sleep for after a look at whether somebody
- * wants it awake. Whoever does first writes that down and then reads the announcement, with a barrier on both sides in between.
+ * Sleeps until so many completions are there, after a look at whether somebody wants the loop awake. Whoever does first writes that
+ * down and then reads our announcement, with a barrier on both sides in between.
  */
-static __always_inline __u32 ringstep__announce_wait(struct ringstep_user *user, __u32 count)
+static __always_inline int ringstep__enter_and_wait(struct ringstep_turn *turn, __u32 owed, __u32 wait)
 {
-	__atomic_store_n(&user->waiting, count, __ATOMIC_RELAXED);
-	if (user->wait_fences)
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	else
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (unlikely(__atomic_load_n(&user->control->stop, __ATOMIC_RELAXED)) ||
-	    unlikely(__atomic_load_n(&user->wakes_sent, __ATOMIC_RELAXED) != user->wakes_seen))
-		return 0;
-	return count;
+	struct ringstep_user *user = turn->engine.ring;
+	int result;
+
+	if (wait) {
+		__atomic_store_n(&user->waiting, wait, __ATOMIC_RELAXED);
+		if (turn->engine.special && user->wait_fences)
+			__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		else
+			__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		if (unlikely(__atomic_load_n(&turn->control->stop, __ATOMIC_RELAXED)) ||
+		    unlikely(__atomic_load_n(&user->wakes_sent, __ATOMIC_RELAXED) != user->wakes_seen))
+			wait = 0;
+	}
+	if (owed)
+		RINGSTEP__TRACE(turn, RINGSTEP_TRACE_SUBMIT, turn->sq_at - owed, owed, 0);
+	if (wait)
+		RINGSTEP__TRACE(turn, RINGSTEP_TRACE_WAIT, *turn->head, wait, 0);
+	result = ringstep__enter(user, owed, wait, IORING_ENTER_GETEVENTS);
+	__atomic_store_n(&user->waiting, 0, __ATOMIC_RELAXED);
+	if (owed)
+		RINGSTEP__TRACE(turn, RINGSTEP_TRACE_SUBMITTED, 0, owed, result);
+	return result;
 }
 
 /*
@@ -105,56 +120,36 @@ static __always_inline __u32 ringstep__announce_wait(struct ringstep_user *user,
  */
 static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 {
-	struct ringstep_user *user = turn->engine.ring;
-	__u32 owed = turn->engine.owes ? ringstep_sq_claimed(turn) : 0;
+	const struct ringstep_user *user = turn->engine.ring;
+	const __u32 owed = turn->engine.owes ? ringstep_sq_claimed(turn) : 0;
+	const __s32 ahead = (__s32)(turn->engine.cq_wait_idx - *turn->head);
+	const __u32 wait = ahead > 0 ? (__u32)ahead : 0;
+	int result;
 
 	if (!owed && turn->cut)
 		return 0;
-	for (;;) {
-		const __u32 head = *turn->head;
-		const __u32 before = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail));
-		__u32 wait = user->cq_wait_idx - head, after;
-		int result;
-
-		if ((__s32)wait < 0)
-			wait = 0;
-		if (wait)
-			wait = ringstep__announce_wait(user, wait);
-		if (owed)
-			RINGSTEP__TRACE(user, RINGSTEP_TRACE_SUBMIT, turn->sq_at - owed, owed, 0);
-		if (wait)
-			RINGSTEP__TRACE(user, RINGSTEP_TRACE_WAIT, head, wait, 0);
-		result = ringstep__enter(user, owed, wait, IORING_ENTER_GETEVENTS);
-		__atomic_store_n(&user->waiting, 0, __ATOMIC_RELAXED);
-		if (owed)
-			RINGSTEP__TRACE(user, RINGSTEP_TRACE_SUBMITTED, 0, owed, result);
-
-		if (unlikely(result < 0)) {
-			/* -EBADR: completions were dropped, which the CQ's overflow counter tells. */
-			if (result == -EBADR || (owed && (result == -EAGAIN || result == -EBUSY)))
-				return 0;
-			return result;
-		}
-		if (!owed)
-			return 0;
+	result = ringstep__enter_and_wait(turn, owed, wait);
+	if (owed && likely(result >= 0)) {
 		ringstep__sq_taken(turn, owed, (__u32)result);
 		if (turn->rewinds)
 			turn->control->claimed = turn->sq_at;
-		if (unlikely((__u32)result != owed)) {
-			/* Then the kernel has not waited. What it left is submitted by the next turn, as it would be in the kernel. */
-			owed = 0;
-			continue;
+		if (likely((__u32)result == owed)) {
+			/*
+			 * A submit hides that a signal has ended the waiting. Completions too few are no sign of it, timeouts
+			 * wake up early, too; but none at all are.
+			 */
+			if (unlikely(wait && !ringstep_cq_ready(turn)) && !ringstep_load(&turn->control->stop) &&
+			    __atomic_load_n(&user->wakes_sent, __ATOMIC_RELAXED) == user->wakes_seen)
+				return -EINTR;
+			return 0;
 		}
-		after = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail));
-		/*
-		 * A submit hides that a signal has ended the waiting. Completions too few are no sign of it, timeouts wake up
-		 * early, too; but none at all are.
-		 */
-		if (unlikely(wait && after == before && after - head < wait) &&
-		    __atomic_load_n(&user->wakes_sent, __ATOMIC_RELAXED) == user->wakes_seen)
-			return -EINTR;
-		return 0;
+		/* Then the kernel has not waited. What it left is submitted by the next turn, as it would be in the kernel. */
+		result = ringstep__enter_and_wait(turn, 0, wait);
 	}
+	/* -EBADR: completions were dropped, which the CQ's overflow counter tells. */
+	if (unlikely(result < 0) && result != -EBADR && !(owed && (result == -EAGAIN || result == -EBUSY)))
+		return result;
+	return 0;
 }
 
 /* The step has returned: to what io_uring_enter() would return, or 1 to take the next turn. */
@@ -206,21 +201,17 @@ static __always_inline int ringstep__run_end(struct ringstep_user *user, int res
 
 #define RINGSTEP_LOOP(loop, state_type)                                                                                        \
 	static __always_inline int loop##_step(struct ringstep_turn *turn, state_type *state);                                 \
-	static __always_inline int loop##_step_of(struct ringstep_turn *turn)                                                  \
-	{                                                                                                                      \
-		ringstep__sq_load(turn);                                                                                       \
-		return loop##_step(turn, (state_type *)(turn->control + 1));                                                   \
-	}                                                                                                                      \
-	static __always_inline int loop##_run_on(struct ringstep_user *user, bool rewinds, __u32 sqe_shift, __u32 cqe_shift)   \
+	static __always_inline int loop##_run_on(struct ringstep_user *user, bool special, bool rewinds, __u32 sqe_shift,      \
+						 __u32 cqe_shift)                                                              \
 	{                                                                                                                      \
 		struct ringstep_turn turn;                                                                                     \
 		int result;                                                                                                    \
                                                                                                                                \
-		ringstep__run_begin(&turn, user, rewinds, sqe_shift, cqe_shift);                                               \
+		ringstep__run_begin(&turn, user, special, rewinds, sqe_shift, cqe_shift);                                      \
 		do {                                                                                                           \
 			if (ringstep__turn_begin(&turn) != RINGSTEP_CONTINUE)                                                  \
 				return 0;                                                                                      \
-			result = ringstep__after_step(&turn, loop##_step_of(&turn));                                           \
+			result = ringstep__after_step(&turn, loop##_step(&turn, (state_type *)(turn.control + 1)));            \
 		} while (likely(result > 0));                                                                                  \
 		return result;                                                                                                 \
 	}                                                                                                                      \
@@ -230,14 +221,13 @@ static __always_inline int ringstep__run_end(struct ringstep_user *user, int res
 		const bool rewinds = geometry->flags & RINGSTEP_SQ_REWIND;                                                     \
 		int result;                                                                                                    \
                                                                                                                                \
-		user->cq_wait_idx = 0;                                                                                         \
-		/* The usual rings have their layout as constants. */                                                          \
-		if (geometry->sqe_shift != 6 || geometry->cqe_shift != 4)                                                      \
-			result = loop##_run_on(user, rewinds, geometry->sqe_shift, geometry->cqe_shift);                       \
+		/* What is usual is constant there. */                                                                         \
+		if (geometry->sqe_shift != 6 || geometry->cqe_shift != 4 || user->trace || user->wait_fences)                  \
+			result = loop##_run_on(user, true, rewinds, geometry->sqe_shift, geometry->cqe_shift);                 \
 		else if (rewinds)                                                                                              \
-			result = loop##_run_on(user, true, 6, 4);                                                              \
+			result = loop##_run_on(user, false, true, 6, 4);                                                       \
 		else                                                                                                           \
-			result = loop##_run_on(user, false, 6, 4);                                                             \
+			result = loop##_run_on(user, false, false, 6, 4);                                                      \
 		return ringstep__run_end(user, result);                                                                        \
 	}                                                                                                                      \
 	static int loop##_turn(struct ringstep_user *user)                                                                     \
@@ -245,12 +235,12 @@ static __always_inline int ringstep__run_end(struct ringstep_user *user, int res
 		struct ringstep_turn turn;                                                                                     \
 		int result;                                                                                                    \
                                                                                                                                \
-		ringstep__run_begin(&turn, user, user->geometry.flags & RINGSTEP_SQ_REWIND, user->geometry.sqe_shift,          \
+		ringstep__run_begin(&turn, user, true, user->geometry.flags & RINGSTEP_SQ_REWIND, user->geometry.sqe_shift,    \
 				    user->geometry.cqe_shift);                                                                 \
 		result = ringstep__turn_begin(&turn);                                                                          \
 		if (result != RINGSTEP_CONTINUE)                                                                               \
 			return result;                                                                                         \
-		return ringstep__turn_end(&turn, loop##_step_of(&turn));                                                       \
+		return ringstep__turn_end(&turn, loop##_step(&turn, (state_type *)(turn.control + 1)));                        \
 	}                                                                                                                      \
 	extern const struct ringstep_user_loop ringstep_user_##loop;                                                           \
 	const struct ringstep_user_loop ringstep_user_##loop = {                                                               \

@@ -16,10 +16,13 @@ ringstep_add_test(exits USER KERNELS LOOPS scripted nop_chain)
 ringstep_add_test(refusals KERNELS LOOPS scripted rejected nop_chain)
 ringstep_add_test(closing USER KERNELS LOOPS scripted nop_chain)
 ringstep_add_test(cycles KERNELS LOOPS nop_chain TIMEOUT 900)
+foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
+  set_tests_properties("${kernel}/refusals" "${kernel}/cycles" PROPERTIES ENVIRONMENT RINGSTEP_ENGINE=kernel)
+endforeach()
 list(GET RINGSTEP_TEST_KERNELS -1 newest)
 foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
   if(NOT kernel STREQUAL newest)
-    set_tests_properties("${kernel}/cycles" PROPERTIES ENVIRONMENT RINGSTEP_CYCLES=100)
+    set_tests_properties("${kernel}/cycles" PROPERTIES ENVIRONMENT "RINGSTEP_ENGINE=kernel;RINGSTEP_CYCLES=100")
   endif()
 endforeach()
 set_tests_properties("${newest}/cycles" PROPERTIES COST 1000) # the longest goes first
@@ -47,8 +50,12 @@ add_executable(run_object kit/run_object.cpp)
 target_include_directories(run_object PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
 target_link_libraries(run_object PRIVATE ringstep::ringstep ringstep_development)
 foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
+  set(extent)
+  if(kernel STREQUAL newest)
+    set(extent all)
+  endif()
   ringstep_add_vm_test(${kernel} kit/vmlinux TIMEOUT 400 COMMAND "${PROJECT_SOURCE_DIR}/tests/kit/vmlinux.sh" "${PROJECT_SOURCE_DIR}"
-                       "$<TARGET_FILE:run_object>")
+                       "$<TARGET_FILE:run_object>" ${extent})
 endforeach()
 
 # The shortest program, as it stands in examples/.
@@ -56,6 +63,10 @@ foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
   ringstep_add_vm_test(${kernel} examples/hello COMMAND "$<TARGET_FILE:hello>")
   set_tests_properties("${kernel}/examples/hello" PROPERTIES PASS_REGULAR_EXPRESSION "1000 requests completed. The loop stopped with code 0")
 endforeach()
+
+add_test(NAME user/examples/hello COMMAND "$<TARGET_FILE:hello>")
+set_tests_properties(user/examples/hello PROPERTIES LABELS "host;user" TIMEOUT 30 ENVIRONMENT RINGSTEP_ENGINE=user
+                     PASS_REGULAR_EXPRESSION "1000 requests completed. The loop stopped with code 0")
 
 # Every public header alone, by both compilers, without a warning.
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/include/*.hpp")
@@ -68,6 +79,11 @@ add_test(NAME host/must-not-compile
          COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/must_not_compile.sh" "${CMAKE_CXX_COMPILER}" "${PROJECT_SOURCE_DIR}"
                  "${CMAKE_CURRENT_SOURCE_DIR}/compile/must_not_compile.cpp")
 set_tests_properties(host/must-not-compile PROPERTIES LABELS host TIMEOUT 300)
+
+# A state header that has changed since the loop was compiled is noticed.
+add_test(NAME host/other-layout COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/other_layout.sh" "${CMAKE_CXX_COMPILER}" "${PROJECT_SOURCE_DIR}"
+                                        "${PROJECT_BINARY_DIR}/examples/loops/hello/include")
+set_tests_properties(host/other-layout PROPERTIES LABELS host TIMEOUT 100)
 
 add_test(NAME host/clang-tidy COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/tidy.sh" "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}")
 add_test(NAME host/clang-format COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/format.sh" "${PROJECT_SOURCE_DIR}")

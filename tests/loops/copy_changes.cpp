@@ -83,8 +83,9 @@ TEST_CASE("Stopped, it goes on where it was") {
     CHECK(copy.run(input.fd(), output.fd()).error == EBUSY);
 
     for (int stops = 0; stops < 6 && !result.ok(); stops++) {
-        std::thread stopper([&] {
-            wait_for(copy, std::min<std::uint64_t>(result.bytes + (1 << 20), bytes.size()));
+        const auto goal = std::min<std::uint64_t>(result.bytes + (1 << 20), bytes.size());
+        std::thread stopper([&copy, goal] {
+            wait_for(copy, goal);
             copy.request_stop();
         });
         result = copy.resume();

@@ -53,9 +53,25 @@ static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringste
 	return walk;
 }
 
+static __always_inline const __u8 *ringstep__cqe_at(const struct ringstep_turn *turn, const struct ringstep__walk *walk)
+{
+	return walk->cqes + ((__u64)(walk->at & ringstep__geometry(turn).cq_mask) << turn->cqe_shift);
+}
+
+/* Whether there is another one. What only was to wake the loop up is no completion. */
+static __always_inline bool ringstep__walk_more(struct ringstep_turn *turn, struct ringstep__walk *walk)
+{
+	while (walk->at != walk->end && ringstep__is_wake(&turn->engine, ringstep__cqe_at(turn, walk))) {
+		++walk->at;
+		ringstep__ring_store(turn->head, walk->at);
+		turn->cq_head++; /* not reaped */
+	}
+	return walk->at != walk->end;
+}
+
 static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, struct ringstep__walk *walk)
 {
-	const __u8 *cqe = walk->cqes + ((__u64)(walk->at & ringstep__geometry(turn).cq_mask) << turn->cqe_shift);
+	const __u8 *cqe = ringstep__cqe_at(turn, walk);
 
 	walk->cqe.user_data = *(const __u64 *)cqe;
 	walk->cqe.res = *(const __u32 *)(cqe + 8);
@@ -84,7 +100,7 @@ static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, stru
  */
 #define ringstep_for_each_cqe(turn, cqe_var)                                                                                   \
 	for (struct ringstep__walk ringstep__walk = ringstep__walk_begin(turn);                                                \
-	     ringstep__walk.at != ringstep__walk.end && ringstep__may_loop &&                                                  \
+	     ringstep__walk_more(turn, &ringstep__walk) && ringstep__may_loop &&                                               \
 	     (ringstep__walk_next(turn, &ringstep__walk), cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, true);)
 
 /*

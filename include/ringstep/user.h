@@ -49,6 +49,7 @@ struct ringstep_user {
 
 	/* those who wake it -> loop */
 	__u32 wakes_sent __attribute__((aligned(64))); /* completions with wake_tag, announced before they are sent */
+	__u32 wanted;				       /* turns that were asked for, from the beginning on */
 };
 
 /* A loop compiled for user space: what RINGSTEP_LOOP(name, …) defines as ringstep_user_<name>. */
@@ -57,6 +58,7 @@ struct ringstep_user_loop {
 	__u32 state_size; /* sizeof its state */
 	const char *name; /* that given to RINGSTEP_LOOP() */
 	int (*run)(struct ringstep_user *user); /* takes turns until the loop ends; returns what io_uring_enter() does with a loop */
+	void (*settle)(struct ringstep_user *user); /* takes wake-ups that came too late for the run out of the CQ; waits for those on their way */
 	int (*turn)(struct ringstep_user *user); /* takes one turn and returns what the step did, for tests: no submit or wait at its end */
 };
 

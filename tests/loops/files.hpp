@@ -154,6 +154,15 @@ private:
     Folder folder_;
 };
 
+/// Whether files in that folder can be opened with O_DIRECT: on tmpfs since Linux 6.6.
+inline bool has_direct(const std::string& folder) {
+    const std::string path = folder + "/ringstep-direct";
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+    ::unlink(path.c_str());
+    if (fd >= 0) ::close(fd);
+    return fd >= 0;
+}
+
 /// Where files are, by the name of the file system.
 inline std::string place(const std::string& file_system) { return file_system == "ext4" ? Ext4::path() : "/tmp"; }
 

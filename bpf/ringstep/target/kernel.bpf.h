@@ -75,6 +75,14 @@ static __always_inline void ringstep__set_wait(struct ringstep__engine *engine, 
 	engine->params->cq_wait_idx = cq_index;
 }
 
+/* Loops in the kernel are woken up without a completion. */
+static __always_inline bool ringstep__is_wake(const struct ringstep__engine *engine, const __u8 *cqe)
+{
+	(void)engine;
+	(void)cqe;
+	return false;
+}
+
 /* Whether the submit at the end of a step is the engine's business, together with the waiting. */
 static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *engine)
 {

@@ -114,6 +114,7 @@ struct ringstep__engine {
 	ringstep__ring *ring;
 	struct ringstep_geometry geometry; /* a copy, which no write to the regions can change in the compiler's eyes */
 	__u32 cq_wait_idx;		   /* as in struct iou_loop_params: lasts from one turn to the next */
+	__u32 wanted;			   /* ringstep_user.wanted when the turn began */
 	bool special;			   /* traced, or in need of barriers: what usual runs do without */
 	bool owes;			   /* a submit, at the end of the turn */
 };
@@ -200,6 +201,7 @@ static __always_inline void ringstep__engine_of(struct ringstep__engine *engine,
 	engine->ring = ring;
 	engine->geometry = ring->geometry;
 	engine->cq_wait_idx = 0;
+	engine->wanted = 0;
 	engine->special = true;
 	engine->owes = false;
 }
@@ -212,6 +214,15 @@ static __always_inline int ringstep__submit_sqes(struct ringstep__engine *engine
 static __always_inline void ringstep__set_wait(struct ringstep__engine *engine, __u32 cq_index)
 {
 	engine->cq_wait_idx = cq_index;
+}
+
+/* Whether the completion at hand was to wake the loop up; then it is counted, to be dropped. */
+static __always_inline bool ringstep__is_wake(struct ringstep__engine *engine, const __u8 *cqe)
+{
+	if (likely(*(const __u64 *)cqe != engine->ring->wake_tag))
+		return false;
+	engine->ring->wakes_seen++;
+	return true;
 }
 
 /* It goes into the same io_uring_enter() as the waiting. */

@@ -78,6 +78,7 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn)
 	}
 	if (unlikely(__atomic_load_n(&user->wakes_sent, __ATOMIC_RELAXED) != user->wakes_seen))
 		ringstep__drop_wakes(user);
+	turn->engine.wanted = ringstep_load(&user->wanted);
 	turn->engine.owes = false;
 	ringstep__turn_start(turn);
 	RINGSTEP__TRACE(turn, RINGSTEP_TRACE_TURN, turn->cq_head, ringstep_cq_ready(turn), 0);
@@ -100,7 +101,7 @@ static __always_inline int ringstep__enter_and_wait(struct ringstep_turn *turn, 
 		else
 			__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		if (unlikely(__atomic_load_n(&turn->control->stop, __ATOMIC_RELAXED)) ||
-		    unlikely(__atomic_load_n(&user->wakes_sent, __ATOMIC_RELAXED) != user->wakes_seen))
+		    unlikely(__atomic_load_n(&user->wanted, __ATOMIC_RELAXED) != turn->engine.wanted))
 			wait = 0;
 	}
 	if (owed)
@@ -139,7 +140,8 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 			 * wake up early, too; but none at all are.
 			 */
 			if (unlikely(wait && !ringstep_cq_ready(turn)) && !ringstep_load(&turn->control->stop) &&
-			    __atomic_load_n(&user->wakes_sent, __ATOMIC_RELAXED) == user->wakes_seen)
+			    ringstep_load(&user->wanted) == turn->engine.wanted &&
+			    ringstep_load(&user->wakes_sent) == user->wakes_seen)
 				return -EINTR;
 			return 0;
 		}
@@ -178,7 +180,7 @@ static __always_inline bool ringstep__cq_full(const struct ringstep_user *user)
  * announced them sends them at once. Half a second at most, should that thread be gone. Into a full CQ none can come: those are dropped
  * when the application takes completions out of it, or by the next run.
  */
-static __noinline void ringstep__await_wakes(struct ringstep_user *user)
+static __noinline void ringstep__settle(struct ringstep_user *user)
 {
 	const struct ringstep__timespec pause = {.nanoseconds = 20000};
 
@@ -190,13 +192,6 @@ static __noinline void ringstep__await_wakes(struct ringstep_user *user)
 			return;
 		ringstep__nanosleep(&pause, (void *)0);
 	}
-}
-
-static __always_inline int ringstep__run_end(struct ringstep_user *user, int result)
-{
-	if (unlikely(ringstep_load(&user->wakes_sent) != user->wakes_seen))
-		ringstep__await_wakes(user);
-	return result;
 }
 
 #define RINGSTEP_LOOP(loop, state_type)                                                                                        \
@@ -219,16 +214,13 @@ static __always_inline int ringstep__run_end(struct ringstep_user *user, int res
 	{                                                                                                                      \
 		const struct ringstep_geometry *geometry = &user->geometry;                                                    \
 		const bool rewinds = geometry->flags & RINGSTEP_SQ_REWIND;                                                     \
-		int result;                                                                                                    \
                                                                                                                                \
 		/* What is usual is constant there. */                                                                         \
 		if (geometry->sqe_shift != 6 || geometry->cqe_shift != 4 || user->trace || user->wait_fences)                  \
-			result = loop##_run_on(user, true, rewinds, geometry->sqe_shift, geometry->cqe_shift);                 \
-		else if (rewinds)                                                                                              \
-			result = loop##_run_on(user, false, true, 6, 4);                                                       \
-		else                                                                                                           \
-			result = loop##_run_on(user, false, false, 6, 4);                                                      \
-		return ringstep__run_end(user, result);                                                                        \
+			return loop##_run_on(user, true, rewinds, geometry->sqe_shift, geometry->cqe_shift);                   \
+		if (rewinds)                                                                                                   \
+			return loop##_run_on(user, false, true, 6, 4);                                                         \
+		return loop##_run_on(user, false, false, 6, 4);                                                                \
 	}                                                                                                                      \
 	static int loop##_turn(struct ringstep_user *user)                                                                     \
 	{                                                                                                                      \
@@ -248,6 +240,7 @@ static __always_inline int ringstep__run_end(struct ringstep_user *user, int res
 		.state_size = sizeof(state_type),                                                                              \
 		.name = #loop,                                                                                                 \
 		.run = loop##_run,                                                                                             \
+		.settle = ringstep__settle,                                                                                    \
 		.turn = loop##_turn,                                                                                           \
 	};                                                                                                                     \
 	static __always_inline int loop##_step(struct ringstep_turn *turn, state_type *state)

@@ -103,6 +103,7 @@ public:
     [[nodiscard]] int run() noexcept {
         running_.store(true);
         const int result = attached() ? run_attached() : -EFAULT;
+        settle();
         running_.store(false);
         running_.notify_all();
         return result;
@@ -118,8 +119,8 @@ public:
     void wake() noexcept {
         const Sending sending(senders_);
         if (!attached_.load()) return;
-        const std::uint32_t waiting = waiting_for();
-        send(waiting != 0 ? waiting : 1);
+        std::atomic_ref<std::uint32_t>(user_.wanted).fetch_add(1);
+        send_if_waiting();
     }
 
 private:
@@ -151,6 +152,12 @@ private:
         const int result = loop_.run(&user_);
         // After a fork, the registered number means nothing.
         return result == -EINVAL && user_.control->returned == 0 && !ring_->owned_by_this_thread() ? -EEXIST : result;
+    }
+
+    // Whoever has seen the loop asleep sends wake-ups, maybe too late: they must not come up as completions.
+    void settle() noexcept {
+        for (std::uint32_t others = senders_.load(); others != 0; others = senders_.load()) senders_.wait(others);
+        if (std::atomic_ref<std::uint32_t>(user_.wakes_sent).load() != user_.wakes_seen && attached()) loop_.settle(&user_);
     }
 
     // How many completions the loop sleeps for. If none, it will see what this thread has written before.

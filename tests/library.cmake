@@ -1,7 +1,7 @@
 # The library, the authoring kit and nop_chain.
 
 # Loops that only tests use.
-foreach(loop IN ITEMS scripted rejected)
+foreach(loop IN ITEMS scripted rejected together)
   ringstep_add_loop(${loop} SOURCE "loops/${loop}.bpf.c" STATE "loops/${loop}.h")
 endforeach()
 
@@ -29,7 +29,7 @@ set_tests_properties("${newest}/cycles" PROPERTIES COST 1000) # the longest goes
 ringstep_add_test(differential KERNELS LOOPS scripted nop_chain copy)
 ringstep_add_test(without_loops KERNEL_WITHOUT LOOPS nop_chain)
 ringstep_add_test(loops/nop_chain USER KERNELS LOOPS nop_chain)
-ringstep_add_test(kit/turns USER KERNELS LOOPS scripted)
+ringstep_add_test(kit/turns USER KERNELS LOOPS scripted together)
 ringstep_add_test(threads USER KERNELS LOOPS scripted nop_chain)
 
 # The kit's prep helpers, compiled for the host and compared with liburing's.

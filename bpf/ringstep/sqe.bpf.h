@@ -90,10 +90,13 @@ static __always_inline int ringstep_submit(struct ringstep_turn *turn)
  */
 static __always_inline int ringstep_submit_and_wait(struct ringstep_turn *turn, __u32 count)
 {
+	__u32 claimed;
+
 	if (ringstep__submits_at_end(&turn->engine))
 		return ringstep_wait(turn, count);
-	/* While the kernel still owes a submit, waiting could be for ever: come round again at once. */
-	if (ringstep_submit(turn) < 0)
+	/* What the kernel did not take is not in flight, so waiting for it could be for ever: come round again at once. */
+	claimed = ringstep_sq_claimed(turn);
+	if (ringstep_submit(turn) != (int)claimed)
 		return ringstep_wait(turn, 0);
 	return ringstep_wait(turn, count);
 }

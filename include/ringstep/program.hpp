@@ -39,6 +39,10 @@ public:
             raise(EBUSY, "attaching of " + loop + " to the ring",
                   "The ring has a loop already: destroy that LoopProgram first.");
         }
+        if ((ring_->geometry().setup_flags & (setup_cqe_mixed | setup_sqe_mixed)) != 0) {
+            raise(EOPNOTSUPP, "attaching of " + loop + " to the ring",
+                  "Loops do not know queues with entries of two sizes (IORING_SETUP_CQE_MIXED, IORING_SETUP_SQE_MIXED).");
+        }
         const std::size_t needed = sizeof(ringstep_control) + object.state_size + options.extra_bytes;
         region_ = ring_->region();
         if (region_ && region_->size() < needed) {
@@ -70,6 +74,13 @@ public:
     }
 
     [[nodiscard]] LoopExit run() noexcept {
+        LoopExit exit;
+        // Before anything is touched that a run on the right thread may be using.
+        if (const int refused = user_ ? user_->refusal() : 0; refused != 0) {
+            ringstep_control untouched{};
+            classify(exit, refused, untouched);
+            return exit;
+        }
         ringstep_control& control = region_->control();
         const std::uint64_t turns = control.turns;
         const std::uint64_t submitted = control.submitted;
@@ -80,7 +91,6 @@ public:
         control.returned = 0;
         control.stopped = 0;
 
-        LoopExit exit;
         int result = kernel_ ? run_in_kernel() : user_->run();
         // Taken off by another thread at the last moment, it was a plain io_uring_enter(2): not a turn, and no reason for that.
         if (result == 0 && control.turns == turns && control.stopped == 0 && control.fault == RINGSTEP_FAULT_NONE)

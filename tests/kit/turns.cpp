@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The authoring kit: walking over completions, claiming SQEs, waiting.
+#include <ringstep/compiled/together.hpp>
 #include <ringstep/program.hpp>
 
 #include "loops/scripted.hpp"
@@ -72,6 +73,18 @@ TEST_CASE("What the kernel did not take is submitted later, and once") {
         CHECK(record.result == (i == 3 || i == 4 || i == 11 ? -EINVAL : 0));
     }
     CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("A wait for requests that the kernel did not take is none") {
+    // Without submit_all the kernel stops behind the request that it refuses: five of the eight are not in flight.
+    Ring ring{{.sq_entries = 16, .submit_all = false, .sq_rewind = GENERATE(false, true)}};
+    LoopProgram<ringstep::compiled::together> program(ring);
+    program.state()->total = 8;
+    program.state()->refused = 2;
+    const LoopExit exit = program.run();
+    CHECK(exit.ok());
+    CHECK(exit.submitted == 8);
+    CHECK(exit.completions == 8);
 }
 
 TEST_CASE("An overflowing CQ loses nothing") {

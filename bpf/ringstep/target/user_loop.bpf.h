@@ -145,11 +145,14 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 				return -EINTR;
 			return 0;
 		}
-		/* Then the kernel has not waited. What it left is submitted by the next turn, as it would be in the kernel. */
-		result = ringstep__enter_and_wait(turn, 0, wait);
+		/* Some are not in flight, so waiting for them could be for ever: the next turn follows, and submits them. */
+		result = ringstep__enter_and_wait(turn, 0, 0);
+	} else if (owed && (result == -EAGAIN || result == -EBUSY)) {
+		/* Out of memory for requests: those that are done give theirs back in here. */
+		result = ringstep__enter_and_wait(turn, 0, 0);
 	}
 	/* -EBADR: completions were dropped, which the CQ's overflow counter tells. */
-	if (unlikely(result < 0) && result != -EBADR && !(owed && (result == -EAGAIN || result == -EBUSY)))
+	if (unlikely(result < 0) && result != -EBADR)
 		return result;
 	return 0;
 }

@@ -186,11 +186,7 @@ public:
         if (Attachment* loop = attachment(); loop != nullptr) loop->detach();
         quiet_ = settle();
         open_ = false;
-        if (registered_index_ >= 0 && owned_by_this_thread()) {  // the slot is the owning thread's
-            io_uring_rsrc_update update{};
-            update.offset = static_cast<unsigned>(registered_index_);
-            (void)io_uring_register(static_cast<unsigned>(fd()), IORING_UNREGISTER_RING_FDS, &update, 1);
-        }
+        unregister_ring_fd();
         io_uring_queue_exit(&native_);
         queues_.rings = nullptr;
         queues_.sqes = nullptr;
@@ -203,13 +199,27 @@ public:
         return quiet_;
     }
 
-    /// Lets go of the ring as it is.
+    /// Lets go of the ring as it is, with liburing's own record of the SQ brought up to date.
     io_uring release() noexcept {
         open_ = false;
+        unregister_ring_fd();
+        if (!queues_.geometry.rewinds()) {
+            native_.sq.sqe_tail = queues_.word(queues_.geometry.sq_tail_offset).load(std::memory_order_relaxed);
+            native_.sq.sqe_head = native_.sq.sqe_tail;
+        }
         return native_;
     }
 
 private:
+    void unregister_ring_fd() noexcept {
+        if (registered_index_ >= 0 && owned_by_this_thread()) {  // the slot is the owning thread's
+            io_uring_rsrc_update update{};
+            update.offset = static_cast<unsigned>(registered_index_);
+            (void)io_uring_register(static_cast<unsigned>(fd()), IORING_UNREGISTER_RING_FDS, &update, 1);
+            registered_index_ = -1;
+        }
+    }
+
     [[nodiscard]] static pid_t cached_thread_id() noexcept {
         thread_local const pid_t id = ::gettid();
         return id;

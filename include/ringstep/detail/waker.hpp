@@ -44,6 +44,7 @@ public:
     void wake(int ring_fd) noexcept {
         const Lock lock(mutex_);
         io_uring_sqe* sqe = next();
+        if (sqe == nullptr) return;
         io_uring_prep_msg_ring_fd(sqe, ring_fd, 0, 0, 0, IORING_MSG_RING_CQE_SKIP);
         sqe->file_index = 0;  // no slot
         (void)io_uring_submit(&ring_);
@@ -53,12 +54,27 @@ public:
     std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
         const Lock lock(mutex_);
         std::uint32_t sent = 0;
+        std::uint32_t ours = 0;  // of the messages that a submit left behind, for lack of memory
         while (sent < count) {
-            const std::uint32_t batch = count - sent < entries ? count - sent : entries;
-            for (std::uint32_t i = 0; i < batch; i++) io_uring_prep_msg_ring(next(), ring_fd, 0, user_data, 0);
+            if (io_uring_sq_ready(&ring_) != 0) {
+                const int submitted = io_uring_submit(&ring_);
+                if (submitted <= 0) break;
+                sent += static_cast<std::uint32_t>(submitted) < ours ? static_cast<std::uint32_t>(submitted) : ours;
+                ours = 0;
+                if (io_uring_sq_ready(&ring_) != 0) break;
+                continue;
+            }
+            std::uint32_t batch = 0;
+            while (batch < entries && batch < count - sent) {
+                io_uring_sqe* const sqe = next();
+                if (sqe == nullptr) break;
+                io_uring_prep_msg_ring(sqe, ring_fd, 0, user_data, 0);
+                batch++;
+            }
             const int submitted = io_uring_submit(&ring_);
             if (submitted <= 0) break;
             sent += static_cast<std::uint32_t>(submitted);
+            ours = batch - static_cast<std::uint32_t>(submitted);
         }
         return sent;
     }
@@ -93,7 +109,7 @@ private:
         sigset_t before_{};
     };
 
-    // There is one: each submit takes all.
+    // Null only if earlier submits failed.
     [[nodiscard]] io_uring_sqe* next() noexcept {
         io_uring_cqe* cqe = nullptr;
         while (io_uring_peek_cqe(&ring_, &cqe) == 0) io_uring_cqe_seen(&ring_, cqe);

@@ -10,6 +10,8 @@
 #include <ringstep/error.hpp>
 #include <ringstep/user.h>
 
+#include <time.h>
+
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
@@ -77,12 +79,17 @@ public:
         user_.wakes_seen = queues.own_wakes_seen;
         queues.wakes_seen = &user_.wakes_seen;
         ring->set_attachment(this);
-        attached_.store(true, std::memory_order_release);
+        state_.store(State::attached);
     }
 
-    /// Takes the loop off the ring. Any thread: a run under way (which has been told to stop) has ended when this returns.
+    /// Takes the loop off the ring. Any thread: a run under way (which has been told to stop) has ended when this returns, and
+    /// so has another thread's detach().
     void detach() noexcept override {
-        if (!attached_.exchange(false)) return;
+        State was = State::attached;
+        if (!state_.compare_exchange_strong(was, State::detaching)) {
+            state_.wait(State::detaching);
+            return;
+        }
         std::atomic_ref<std::uint32_t>(user_.control->stop).store(RINGSTEP_STOP_DETACH, std::memory_order_release);
         send_if_waiting();
         running_.wait(true);
@@ -91,39 +98,60 @@ public:
         queues.own_wakes_seen = user_.wakes_seen - user_.wakes_sent;  // those still to come count it up to 0
         queues.wakes_seen = &queues.own_wakes_seen;
         ring_->set_attachment(nullptr);
+        state_.store(State::detached);
+        state_.notify_all();
     }
 
     /// Calls of io_uring_enter(2) so far.
     [[nodiscard]] std::uint64_t enters() const noexcept { return user_.enters; }
 
     /// The loop is the ring's.
-    [[nodiscard]] bool attached() const noexcept { return attached_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool attached() const noexcept { return state_.load() == State::attached; }
 
-    /// Runs the loop on the calling thread. Returns what io_uring_enter(2) returns on a ring with a loop in the kernel.
+    /// Why a run would not even begin, as io_uring_enter(2) says it; 0 if it would.
+    [[nodiscard]] int refusal() const noexcept {
+        if (!attached()) {
+            state_.wait(State::detaching);
+            return -EFAULT;
+        }
+        if (!ring_->enabled()) return -EBADFD;
+        if (!ring_->open()) return -EBADF;
+        return ring_->perhaps_owned_by_this_thread() ? 0 : -EEXIST;
+    }
+
+    /// Runs the loop on the calling thread, if refusal() is 0. Returns what io_uring_enter(2) returns on a ring with a loop in
+    /// the kernel.
     [[nodiscard]] int run() noexcept {
         running_.store(true);
         const int result = attached() ? run_attached() : -EFAULT;
         settle();
         running_.store(false);
         running_.notify_all();
+        state_.wait(State::detaching);  // whoever takes the loop off is done with the ring when this thread goes on
         return result;
     }
 
     /// Has a loop that sleeps take its next turn, after a stop was asked for. Any thread.
     void wake_if_waiting() noexcept {
         const Sending sending(senders_);
-        if (attached_.load()) send_if_waiting();
+        if (attached()) send_if_waiting();
     }
 
     /// Has the loop take another turn, whatever it is doing. Any thread.
     void wake() noexcept {
         const Sending sending(senders_);
-        if (!attached_.load()) return;
+        if (!attached()) return;
         std::atomic_ref<std::uint32_t>(user_.wanted).fetch_add(1);
         send_if_waiting();
     }
 
 private:
+    enum class State : std::uint32_t {
+        detached,
+        attached,
+        detaching,
+    };
+
     // A loop is not taken off while wake-ups are being sent: they would reach a ring that no longer knows of them.
     class Sending {
     public:
@@ -139,9 +167,6 @@ private:
     };
 
     [[nodiscard]] int run_attached() noexcept {
-        if (!ring_->enabled()) return -EBADFD;
-        if (!ring_->open()) return -EBADF;
-        if (!ring_->perhaps_owned_by_this_thread()) return -EEXIST;
         // liburing has mapped the rings anew if somebody has resized them.
         if (ring_->native().cq.ring_ptr != static_cast<void*>(user_.cq) ||
             ring_->native().cq.ring_entries != ring_->geometry().cq_entries)
@@ -170,6 +195,10 @@ private:
         return std::atomic_ref<std::uint32_t>(user_.waiting).load(std::memory_order_relaxed);
     }
 
+    [[nodiscard]] bool is_waiting() noexcept {
+        return std::atomic_ref<std::uint32_t>(user_.waiting).load(std::memory_order_relaxed) != 0;
+    }
+
     void send_if_waiting() noexcept {
         const std::uint32_t waiting = waiting_for();
         if (waiting != 0) send(waiting);
@@ -178,7 +207,13 @@ private:
     // A thread that waits for several completions is not woken up by one, so it gets as many as it waits for.
     void send(std::uint32_t count) noexcept {
         std::atomic_ref<std::uint32_t>(user_.wakes_sent).fetch_add(count, std::memory_order_seq_cst);
-        const std::uint32_t sent = waker_.post(ring_->fd(), user_.wake_tag, count);
+        std::uint32_t sent = waker_.post(ring_->fd(), user_.wake_tag, count);
+        // Short of memory. Fewer would not wake it, and a stop must not get lost.
+        for (int tries = 0; sent != count && tries < 1000 && is_waiting(); tries++) {
+            const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
+            (void)::nanosleep(&millisecond, nullptr);
+            sent += waker_.post(ring_->fd(), user_.wake_tag, count - sent);
+        }
         if (sent != count) std::atomic_ref<std::uint32_t>(user_.wakes_sent).fetch_sub(count - sent);
     }
 
@@ -187,7 +222,7 @@ private:
     detail::Waker& waker_;
     std::shared_ptr<detail::RingCore> ring_;
     std::shared_ptr<RegionMemory> region_;
-    std::atomic<bool> attached_{false};
+    std::atomic<State> state_{State::detached};
     std::atomic<bool> running_{false};
     std::atomic<std::uint32_t> senders_{0};
     ringstep_user user_{};

@@ -90,13 +90,11 @@ static __always_inline int ringstep_submit(struct ringstep_turn *turn)
  */
 static __always_inline int ringstep_submit_and_wait(struct ringstep_turn *turn, __u32 count)
 {
-	__u32 claimed;
-
 	if (ringstep__submits_at_end(&turn->engine))
 		return ringstep_wait(turn, count);
 	/* What the kernel did not take is not in flight, so waiting for it could be for ever: come round again at once. */
-	claimed = ringstep_sq_claimed(turn);
-	if (ringstep_submit(turn) != (int)claimed)
+	ringstep_submit(turn);
+	if (ringstep_sq_claimed(turn))
 		return ringstep_wait(turn, 0);
 	return ringstep_wait(turn, count);
 }

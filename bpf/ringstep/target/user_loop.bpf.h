@@ -188,10 +188,13 @@ static __noinline void ringstep__settle(struct ringstep_user *user)
 	const struct ringstep__timespec pause = {.nanoseconds = 20000};
 
 	for (int tries = 0; tries < 25000; tries++) {
+		int result;
+
 		ringstep__drop_wakes(user);
 		if (ringstep_load(&user->wakes_sent) == user->wakes_seen || ringstep__cq_full(user))
 			return;
-		if (ringstep__enter(user, 0, 0, IORING_ENTER_GETEVENTS) < 0)
+		result = ringstep__enter(user, 0, 0, IORING_ENTER_GETEVENTS);
+		if (result < 0 && result != -EINTR && result != -EBADR)
 			return;
 		ringstep__nanosleep(&pause, (void *)0);
 	}

@@ -118,6 +118,8 @@ public:
     /// Submits all that is claimed, on a ring without a loop. The count that the kernel took, or -errno.
     [[nodiscard]] int submit(unsigned wait_for) noexcept {
         const std::uint32_t claimed = SubmissionQueue(queues_).claimed();
+        // Wake-ups for a loop that is gone: those in the CQ or on their way to it are not what is waited for.
+        if (wait_for != 0) wait_for += 0 - queues_.own_wakes_seen;
         const int taken = enter(claimed, wait_for, IORING_ENTER_GETEVENTS);
         if (taken < 0) return taken;
         queues_.submitted += static_cast<unsigned>(taken);

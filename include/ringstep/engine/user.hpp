@@ -90,8 +90,11 @@ public:
             state_.wait(State::detaching);
             return;
         }
-        std::atomic_ref<std::uint32_t>(user_.control->stop).store(RINGSTEP_STOP_DETACH, std::memory_order_release);
-        send_if_waiting();
+        {
+            const Sending sending(senders_);  // a run under way takes these wake-ups out of the CQ before it ends
+            std::atomic_ref<std::uint32_t>(user_.control->stop).store(RINGSTEP_STOP_DETACH, std::memory_order_release);
+            send_if_waiting();
+        }
         running_.wait(true);
         for (std::uint32_t others = senders_.load(); others != 0; others = senders_.load()) senders_.wait(others);
         detail::QueueMemory& queues = ring_->queues();
@@ -123,8 +126,11 @@ public:
     /// the kernel.
     [[nodiscard]] int run() noexcept {
         running_.store(true);
-        const int result = attached() ? run_attached() : -EFAULT;
-        settle();
+        int result = -EFAULT;
+        if (attached()) {  // and if it is being detached from now on, that waits for us
+            result = run_attached();
+            settle();
+        }
         running_.store(false);
         running_.notify_all();
         state_.wait(State::detaching);  // whoever takes the loop off is done with the ring when this thread goes on
@@ -182,7 +188,7 @@ private:
     // Whoever has seen the loop asleep sends wake-ups, maybe too late: they must not come up as completions.
     void settle() noexcept {
         for (std::uint32_t others = senders_.load(); others != 0; others = senders_.load()) senders_.wait(others);
-        if (std::atomic_ref<std::uint32_t>(user_.wakes_sent).load() != user_.wakes_seen && attached()) loop_.settle(&user_);
+        if (std::atomic_ref<std::uint32_t>(user_.wakes_sent).load() != user_.wakes_seen) loop_.settle(&user_);
     }
 
     // How many completions the loop sleeps for. If none, it will see what this thread has written before.

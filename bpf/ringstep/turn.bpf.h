@@ -76,6 +76,16 @@ static __always_inline int ringstep__turn_end(struct ringstep_turn *turn, int re
 }
 
 /*
+ * The address that a request uses for something in the MEM region: the state, or anything in it or behind it.
+ *
+ * Example: ringstep_prep_read(sqe, fd, ringstep_address(turn, &state->header), sizeof(state->header), 0);
+ */
+static __always_inline __u64 ringstep_address(const struct ringstep_turn *turn, const void *pointer)
+{
+	return turn->control->address + (__u64)((const __u8 *)pointer - (const __u8 *)turn->control);
+}
+
+/*
  * Ends the loop: io_uring_enter() returns, and the application finds code in LoopExit::code. Requests in flight stay in
  * flight, completions not yet reaped stay in the CQ.
  *

@@ -14,7 +14,7 @@
 #endif
 
 /* Raised whenever a struct below, or the meaning of a field, changes. */
-#define RINGSTEP_ABI_VERSION 1
+#define RINGSTEP_ABI_VERSION 2
 
 /* Most completions that a step is handed in one turn; what is left waits for the next turn, which follows at once. */
 #ifndef RINGSTEP_CQE_BATCH
@@ -45,7 +45,9 @@ enum ringstep_fault {
 struct ringstep_control {
 	/* application -> loop */
 	__u32 stop; /* enum ringstep_stop_kind: not zero: stop before the next step */
-	__u32 __reserved_application[15];
+	__u32 __reserved;
+	__u64 address; /* of this block in the process, for requests that point into the region */
+	__u64 __reserved_application[6];
 
 	/* loop -> application; each counts from the registration of the region on and never goes back */
 	__u64 turns;      /* calls of the step */

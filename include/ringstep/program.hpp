@@ -51,6 +51,7 @@ public:
                       ". A ring has one region for good: use one that is large enough for every loop that will run on it.");
         }
         if (!region_) region_ = RegionMemory::allocate(needed, options.huge_pages);
+        region_->control().address = reinterpret_cast<std::uintptr_t>(region_->data());
 
         const Engine wanted = options.engine == Engine::automatic ? engine_of_environment() : options.engine;
         if (wanted != Engine::user) try_kernel(object, user == nullptr ? Engine::kernel : wanted);

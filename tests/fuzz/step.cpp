@@ -102,6 +102,7 @@ public:
         : input_(input), mem_(geometry.mem_size), cq_(geometry.cq_size), sq_(geometry.sq_size) {
         user_.geometry = geometry;
         user_.control = reinterpret_cast<ringstep_control*>(mem_.data());
+        user_.control->address = reinterpret_cast<std::uintptr_t>(mem_.data());
         user_.loop = &loop;
         user_.cq = cq_.data();
         user_.sq = sq_.data();

@@ -62,6 +62,7 @@ RINGSTEP_LOOP(both_worlds, struct both_worlds)
 	ringstep_store(&state->stored, state->rounds + 100);
 	state->loaded = ringstep_load(&state->stored);
 	state->offset = offsetof(struct both_worlds, rounds);
+	state->address = ringstep_address(turn, &state->rounds);
 	if (unlikely(!state->count))
 		barrier();
 	bpf_printk("both worlds: round %llu", state->rounds);

@@ -59,4 +59,5 @@ TEST_CASE("Loops, clocks, atomics and printing") {
     CHECK(state.stored == 101);
     CHECK(state.loaded == 101);
     CHECK(state.offset == offsetof(both_worlds, rounds));
+    CHECK(state.address == reinterpret_cast<std::uintptr_t>(&state.rounds));
 }

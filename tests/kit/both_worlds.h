@@ -34,6 +34,7 @@ struct both_worlds {
 	__u64 stored;	    /* by ringstep_store(), then read by ringstep_load() */
 	__u64 loaded;
 	__u64 offset;	    /* offsetof() */
+	__u64 address;	    /* ringstep_address() of rounds */
 };
 
 #endif

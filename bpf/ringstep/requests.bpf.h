@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The loop's side of a table of requests (ringstep/blocks/requests.h): for loops that decide when each request that the application
+ * pushes is submitted. A step of such a loop:
+ *
+ *	ringstep_requests_begin(state);
+ *	ringstep_for_each_cqe(turn, cqe) {
+ *		if (ringstep_request_completed(state, cqe, &slot)) {
+ *			…			// it makes room for another one, say
+ *			ringstep_request_deliver(state, slot);
+ *		}
+ *	}
+ *	ringstep_requests_receive(turn, state, …)
+ *	ringstep_while (…)
+ *		ringstep_request_submit(turn, state, slot);
+ *	return ringstep_requests_end(turn, state);
+ *
+ * These are macros, because the state's type is the loop's own; it has the members of RINGSTEP_REQUESTS(). No request is ever
+ * lost: it is with the application, waiting with the loop, or in flight, and state->requests counts the latter two.
+ */
+#ifndef RINGSTEP_REQUESTS_BPF_H
+#define RINGSTEP_REQUESTS_BPF_H
+
+#include <ringstep/blocks/requests.h>
+#include <ringstep/cqe.bpf.h>
+#include <ringstep/list.bpf.h>
+#include <ringstep/mailbox.bpf.h>
+#include <ringstep/prep.bpf.h>
+#include <ringstep/sqe.bpf.h>
+
+#ifndef ECANCELED
+#define ECANCELED 125
+#endif
+
+/* Most messages that are received in one turn; what is left waits for the next turn, which follows at once. */
+#define RINGSTEP_REQUESTS_BATCH_IN 64
+
+/* user_data of what these loops submit. The application's own stays in the slot. */
+#define RINGSTEP__DATA_REQUEST (0x5251ULL << 48) /* | generation << 32 | epoch << 16 | slot */
+#define RINGSTEP__DATA_CANCEL (0x5243ULL << 48)	 /* | epoch */
+
+/* What a message is about */
+enum ringstep_mail {
+	RINGSTEP_MAIL_NOTHING,	      /* an attempt to cancel what is complete by now */
+	RINGSTEP_MAIL_REQUEST,	      /* a request has come: it is waiting */
+	RINGSTEP_MAIL_CANCEL_WAITING, /* one that waits is to be cancelled: take it out of its list, then ringstep_request_refuse() */
+	RINGSTEP_MAIL_CANCEL_IN_FLIGHT, /* one that is in flight is: ringstep_request_cancel() */
+};
+
+#define ringstep_requests_begin(state) ringstep_mailbox_wake(&(state)->mailbox)
+
+/* Which request this is to the kernel: it tells each from the earlier ones in the same slot. */
+static __always_inline __u64 ringstep__request_data(const struct ringstep_requests *requests, const struct ringstep_request *request,
+						    __u32 slot)
+{
+	return RINGSTEP__DATA_REQUEST | (__u64)(request->generation & RINGSTEP_REQUEST_GENERATION) << 32 |
+	       (requests->epoch & 0xffff) << 16 | slot;
+}
+
+static __always_inline enum ringstep_mail ringstep__request_of_message(struct ringstep_requests *requests,
+								       struct ringstep_request *request, __u32 message)
+{
+	const __u32 generation = message >> RINGSTEP_REQUEST_GENERATION_SHIFT & RINGSTEP_REQUEST_GENERATION;
+
+	if (!(message & RINGSTEP_REQUEST_CANCEL)) {
+		request->phase = RINGSTEP_REQUEST_WAITING;
+		request->own = 0;
+		request->memo = 0;
+		ringstep_store(&requests->waiting, requests->waiting + 1);
+		return RINGSTEP_MAIL_REQUEST;
+	}
+	if ((request->generation & RINGSTEP_REQUEST_GENERATION) != generation)
+		return RINGSTEP_MAIL_NOTHING;
+	if (request->phase == RINGSTEP_REQUEST_WAITING)
+		return RINGSTEP_MAIL_CANCEL_WAITING;
+	return request->phase == RINGSTEP_REQUEST_IN_FLIGHT ? RINGSTEP_MAIL_CANCEL_IN_FLIGHT : RINGSTEP_MAIL_NOTHING;
+}
+
+/*
+ * Takes the next message: which slot it is about, and what it says (enum ringstep_mail). False if there is none.
+ *
+ * Example:
+ *	state->budget = RINGSTEP_REQUESTS_BATCH_IN;
+ *	ringstep_while (state->budget && ringstep_requests_receive(state, &slot, &mail)) {
+ *		state->budget--;
+ *		…
+ *	}
+ */
+#define ringstep_requests_receive(state, slot, mail)                                                                           \
+	({                                                                                                                     \
+		__u32 ringstep__message = 0;                                                                                   \
+		const bool ringstep__got =                                                                                     \
+			ringstep_mailbox_receive(&(state)->mailbox, (state)->inbox, &ringstep__message);                       \
+                                                                                                                               \
+		if (ringstep__got) {                                                                                           \
+			*(slot) = ringstep__message & RINGSTEP_REQUEST_SLOT & ringstep_mask((state)->slots);                   \
+			*(mail) = ringstep__request_of_message(&(state)->requests, &(state)->slots[*(slot)],                   \
+							       ringstep__message);                                             \
+		}                                                                                                              \
+		ringstep__got;                                                                                                 \
+	})
+
+/* Copies a request into an SQE: eight words, as the application prepared them. */
+static __always_inline void ringstep_prep_copy(struct io_uring_sqe *sqe, const __u64 *words)
+{
+	__u64 *const to = (__u64 *)sqe;
+
+	for (int i = 0; i < 8; i++)
+		to[i] = words[i];
+}
+
+/* Claims an SQE for a request that waits, and fills it in. Returns the SQE, for what is to be changed in it. */
+static __always_inline struct io_uring_sqe *ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *requests,
+								     struct ringstep_request *request, __u32 slot)
+{
+	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
+
+	ringstep_prep_copy(sqe, request->sqe);
+	sqe->user_data = ringstep__request_data(requests, request, slot);
+	request->phase = RINGSTEP_REQUEST_IN_FLIGHT;
+	ringstep_store(&requests->waiting, requests->waiting - 1);
+	ringstep_store(&requests->in_flight, requests->in_flight + 1);
+	return sqe;
+}
+
+#define ringstep_request_submit(turn, state, slot)                                                                             \
+	({                                                                                                                     \
+		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \
+                                                                                                                               \
+		ringstep__request_submit(turn, &(state)->requests, &(state)->slots[ringstep__which], ringstep__which);         \
+	})
+
+/* The same again for a request in flight whose completion has come: it stays in flight. */
+#define ringstep_request_resubmit(turn, state, slot)                                                                           \
+	({                                                                                                                     \
+		(state)->requests.in_flight--;                                                                                 \
+		(state)->requests.waiting++;                                                                                   \
+		ringstep_request_submit(turn, state, slot);                                                                    \
+	})
+
+static __always_inline bool ringstep__request_completed(const struct ringstep_turn *turn, struct ringstep_requests *requests,
+							struct ringstep_request *request, const struct io_uring_cqe *cqe, __u32 slot)
+{
+	if (cqe->user_data != ringstep__request_data(requests, request, slot) || request->phase < RINGSTEP_REQUEST_IN_FLIGHT) {
+		if (cqe->user_data == (RINGSTEP__DATA_CANCEL | requests->epoch))
+			requests->cancels--;
+		else
+			requests->foreign++;
+		return false;
+	}
+	if (request->phase == RINGSTEP_REQUEST_IN_FLIGHT) {
+		request->result = cqe->res;
+		request->flags = cqe->flags;
+		if (turn->cqe_shift == 5) {
+			request->extra[0] = cqe->big_cqe[0];
+			request->extra[1] = cqe->big_cqe[1];
+		}
+	}
+	if (cqe->flags & IORING_CQE_F_MORE) {
+		request->phase = RINGSTEP_REQUEST_NOTIFYING;
+		return false;
+	}
+	return true;
+}
+
+/*
+ * Whether a completion ends a request, which one, and what came of it: slots[slot].result and flags. Then the loop delivers it, or
+ * submits it again. False for what is none of these requests', and for the first completion of a request that has two (zero-copy
+ * sends).
+ */
+#define ringstep_request_completed(turn, state, cqe, slot)                                                                     \
+	({                                                                                                                     \
+		*(slot) = (__u32)(cqe)->user_data & ringstep_mask((state)->slots);                                             \
+		ringstep__request_completed(turn, &(state)->requests, &(state)->slots[*(slot)], cqe, *(slot));                 \
+	})
+
+/* Gives a request that has completed to the application. */
+#define ringstep_request_deliver(state, slot)                                                                                  \
+	do {                                                                                                                   \
+		const __u32 ringstep__done = (slot) & ringstep_mask((state)->slots);                                           \
+                                                                                                                               \
+		(state)->slots[ringstep__done].phase = RINGSTEP_REQUEST_OUTSIDE;                                               \
+		ringstep_store(&(state)->requests.in_flight, (state)->requests.in_flight - 1);                                 \
+		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__done);                                  \
+	} while (0)
+
+/* Gives one that waits to the application, with this result, without ever submitting it. */
+#define ringstep_request_refuse(state, slot, error)                                                                            \
+	do {                                                                                                                   \
+		const __u32 ringstep__refused = (slot) & ringstep_mask((state)->slots);                                        \
+                                                                                                                               \
+		(state)->slots[ringstep__refused].phase = RINGSTEP_REQUEST_OUTSIDE;                                            \
+		(state)->slots[ringstep__refused].result = (error);                                                            \
+		(state)->slots[ringstep__refused].flags = 0;                                                                   \
+		ringstep_store(&(state)->requests.waiting, (state)->requests.waiting - 1);                                     \
+		ringstep_store(&(state)->requests.refused, (state)->requests.refused + 1);                                     \
+		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__refused);                               \
+	} while (0)
+
+/* Asks the kernel to cancel a request in flight. It completes as it would have anyway, or with -ECANCELED. */
+static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn, struct ringstep_requests *requests,
+						     const struct ringstep_request *request, __u32 slot)
+{
+	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
+
+	ringstep_prep_cancel64(sqe, ringstep__request_data(requests, request, slot), 0);
+	sqe->user_data = RINGSTEP__DATA_CANCEL | requests->epoch;
+	requests->cancels++;
+}
+
+#define ringstep_request_cancel(turn, state, slot)                                                                             \
+	do {                                                                                                                   \
+		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \
+                                                                                                                               \
+		ringstep__request_cancel(turn, &(state)->requests, &(state)->slots[ringstep__which], ringstep__which);         \
+	} while (0)
+
+/*
+ * The end of a step: submits, and waits for `count` completions or for mail; `again` if the step has not done all that it could.
+ * Ends the loop if there is nothing to do, or if the application wants to see what has come (ringstep_requests.stay, batch).
+ */
+#define ringstep_requests_end(turn, state, count, again)                                                                       \
+	({                                                                                                                     \
+		const __u32 ringstep__batch = ringstep_load(&(state)->requests.batch);                                         \
+		int ringstep__end;                                                                                             \
+                                                                                                                               \
+		if (ringstep__batch && ringstep_mailbox_uncollected(&(state)->mailbox) >= ringstep__batch) {                   \
+			ringstep_submit(turn);                                                                                 \
+			ringstep__end = ringstep_stop(turn, RINGSTEP_REQUESTS_BATCH);                                          \
+		} else if (again) {                                                                                            \
+			ringstep__end = ringstep_submit_and_wait(turn, 0);                                                     \
+		} else if (!ringstep_mailbox_sleep(&(state)->mailbox, (state)->inbox)) {                                       \
+			ringstep__end = ringstep_submit_and_wait(turn, 0);                                                     \
+		} else if ((state)->requests.waiting || (state)->requests.in_flight || (state)->requests.cancels ||            \
+			   ringstep_load(&(state)->requests.stay)) {                                                           \
+			ringstep__end = ringstep_submit_and_wait(turn, count);                                                 \
+		} else {                                                                                                       \
+			ringstep_submit(turn);                                                                                 \
+			ringstep_mailbox_wake(&(state)->mailbox);                                                              \
+			ringstep__end = ringstep_stop(turn, RINGSTEP_REQUESTS_IDLE);                                           \
+		}                                                                                                              \
+		ringstep__end;                                                                                                 \
+	})
+
+#endif /* RINGSTEP_REQUESTS_BPF_H */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* A queue of slots of one table, linked by their numbers. Zeroes are an empty one. */
+#ifndef RINGSTEP_BLOCKS_LIST_H
+#define RINGSTEP_BLOCKS_LIST_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+struct ringstep_list {
+    __u32 first; /* one more than the slot's number; 0: none */
+    __u32 last;
+    __u32 count;
+};
+
+#endif /* RINGSTEP_BLOCKS_LIST_H */

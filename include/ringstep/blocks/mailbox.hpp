@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ringstep/blocks/mailbox.h>
+#include <ringstep/version.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace ringstep::inline v0 {
+
+/**
+ * The application's side of a mailbox in a loop's state (ringstep/blocks/mailbox.h): numbers of slots go to the loop and come
+ * back. A view: it keeps nothing alive.
+ *
+ * **Example**:
+ *
+ *     ringstep::Mailbox mailbox{state->mailbox, state->inbox, state->outbox};
+ *     if (mailbox.send(slot)) program.wake();             // any thread
+ *     while (mailbox.collect(slot)) use(state->slots[slot]);   // one thread
+ */
+class Mailbox {
+public:
+    /// The sizes of both arrays are powers of two. The inbox has room for all messages that can be under way.
+    Mailbox(ringstep_mailbox& mailbox, std::span<__u64> inbox, std::span<__u32> outbox) noexcept
+        : mailbox_(&mailbox), inbox_(inbox), outbox_(outbox) {}
+
+    /// Sends a message to the loop, which takes them in the order of these calls. True if the loop sleeps and has to be woken
+    /// up (LoopProgram::wake()). Any thread, no locks.
+    [[nodiscard]] bool send(std::uint32_t message) const noexcept {
+        const std::uint32_t ticket = std::atomic_ref(mailbox_->sent).fetch_add(1, std::memory_order_relaxed);
+        const __u64 entry = std::uint64_t{message} << 32 | (ticket + 1);
+        std::atomic_ref(inbox_[ticket & (inbox_.size() - 1)]).store(entry, std::memory_order_release);
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        const std::atomic_ref asleep(mailbox_->asleep);
+        return asleep.load(std::memory_order_relaxed) != 0 && asleep.exchange(0) != 0;
+    }
+
+    /// Takes the next slot that the loop has delivered; false if there is none. One thread at a time.
+    [[nodiscard]] bool collect(std::uint32_t& slot) const noexcept {
+        const std::uint32_t at = mailbox_->collected;
+        if (at == std::atomic_ref(mailbox_->delivered).load(std::memory_order_acquire)) return false;
+        slot = outbox_[at & (outbox_.size() - 1)];
+        std::atomic_ref(mailbox_->collected).store(at + 1, std::memory_order_release);
+        return true;
+    }
+
+    /// Slots that the loop has delivered and nobody has collected yet. Any thread.
+    [[nodiscard]] std::uint32_t delivered() const noexcept {
+        return std::atomic_ref(mailbox_->delivered).load(std::memory_order_acquire) -
+               std::atomic_ref(mailbox_->collected).load(std::memory_order_acquire);
+    }
+
+private:
+    ringstep_mailbox* mailbox_;
+    std::span<__u64> inbox_;
+    std::span<__u32> outbox_;
+};
+
+}  // namespace ringstep::inline v0

@@ -1,0 +1,3 @@
+# Building blocks of the authoring kit, by a loop that is nothing but them.
+ringstep_add_loop(relay SOURCE loops/relay.bpf.c STATE loops/relay.h)
+ringstep_add_test(blocks/requests USER KERNELS LOOPS relay)

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+#include <ringstep/blocks/requests.hpp>
+#include <ringstep/compiled/relay.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "error_of.hpp"
+
+using ringstep::ExitReason;
+using ringstep::LoopExit;
+using ringstep::RequestCompletion;
+using ringstep::Ring;
+using ringstep::Ticket;
+using Relay = ringstep::RequestLoop<ringstep::compiled::relay>;
+
+namespace {
+
+io_uring_sqe nop(std::uint64_t user_data, int result = 0) {
+    io_uring_sqe sqe{};
+    io_uring_prep_nop(&sqe);
+    sqe.user_data = user_data;
+    if (result != 0) {
+        sqe.nop_flags = 1;  // IORING_NOP_INJECT_RESULT
+        sqe.len = static_cast<std::uint32_t>(result);
+    }
+    return sqe;
+}
+
+io_uring_sqe read_of(int fd, void* buffer, unsigned size, std::uint64_t user_data) {
+    io_uring_sqe sqe{};
+    io_uring_prep_read(&sqe, fd, buffer, size, 0);
+    sqe.user_data = user_data;
+    return sqe;
+}
+
+struct Pipe {
+    Pipe() { REQUIRE(::pipe(ends.data()) == 0); }
+    ~Pipe() {
+        for (const int end : ends) ::close(end);
+    }
+    std::array<int, 2> ends{};
+};
+
+}  // namespace
+
+TEST_CASE("What is pushed completes, in order and with its own data") {
+    Ring ring{{.sq_entries = 8}};
+    Relay relay(ring);
+    relay.state()->depth = 4;
+    for (std::uint64_t i = 0; i < Relay::capacity; i++) relay.push(nop(1000 + i), i);
+    CHECK_FALSE(relay.try_push(nop(1)));
+    CHECK(error_of([&] { relay.push(nop(1)); }).error_number() == ENOSPC);
+    CHECK(relay.outstanding() == Relay::capacity);
+    const LoopExit exit = relay.run();
+    CHECK(exit.ok());
+    CHECK(exit.code == RINGSTEP_REQUESTS_IDLE);
+    CHECK(relay.ready() == Relay::capacity);
+    std::uint64_t next = 0;
+    for (const RequestCompletion& completion : relay.completions()) {
+        CHECK(completion.user_data == 1000 + next);
+        CHECK(completion.group == next);
+        CHECK(completion.ok());
+        next++;
+    }
+    CHECK(next == Relay::capacity);
+    CHECK(relay.outstanding() == 0);
+    CHECK(relay.state()->requests.foreign == 0);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("Slots are used again and again") {
+    Ring ring;
+    Relay relay(ring);
+    relay.state()->depth = 32;
+    std::uint64_t pushed = 0;
+    std::uint64_t popped = 0;
+    while (popped < 20000) {
+        while (pushed < 20000 && relay.try_push(nop(pushed))) pushed++;
+        REQUIRE(relay.run().ok());
+        for (const RequestCompletion& completion : relay.completions()) REQUIRE(completion.user_data == popped++);
+    }
+    CHECK(relay.state()->mailbox.received == 20000);
+}
+
+TEST_CASE("A run ends when a batch is there") {
+    Ring ring;
+    Relay relay(ring);
+    relay.state()->depth = 1;
+    relay.set_batch(10);
+    for (std::uint64_t i = 0; i < 25; i++) relay.push(nop(i));
+    RequestCompletion completion;
+    for (const unsigned expected : {10U, 10U, 5U}) {
+        const LoopExit exit = relay.run();
+        CHECK(exit.reason == ExitReason::stopped);
+        CHECK(exit.code == (expected == 10 ? RINGSTEP_REQUESTS_BATCH : RINGSTEP_REQUESTS_IDLE));
+        CHECK(relay.ready() == expected);
+        while (relay.pop(completion)) CHECK(completion.ok());
+    }
+    CHECK(relay.outstanding() == 0);
+}
+
+TEST_CASE("Requests that no loop can schedule are refused") {
+    Ring ring;
+    Relay relay(ring);
+    const auto why = [&](const io_uring_sqe& sqe) {
+        const ringstep::Error error = error_of([&] { relay.push(sqe); });
+        CHECK(error.error_number() == EINVAL);
+        return std::string(error.advice());
+    };
+    using Catch::Matchers::ContainsSubstring;
+    io_uring_sqe sqe = nop(1);
+    sqe.flags = IOSQE_IO_LINK;
+    CHECK_THAT(why(sqe), ContainsSubstring("loops link or chain"));
+    sqe.flags = IOSQE_IO_DRAIN;
+    CHECK_THAT(why(sqe), ContainsSubstring("loop drain"));
+    sqe.flags = IOSQE_CQE_SKIP_SUCCESS;
+    CHECK_THAT(why(sqe), ContainsSubstring("needs the completion"));
+    sqe = {};
+    io_uring_prep_multishot_accept(&sqe, 0, nullptr, nullptr, 0);
+    CHECK_THAT(why(sqe), ContainsSubstring("multishot"));
+    sqe = {};
+    io_uring_prep_recv_multishot(&sqe, 0, nullptr, 0, 0);
+    CHECK_THAT(why(sqe), ContainsSubstring("multishot"));
+    sqe = {};
+    io_uring_prep_poll_multishot(&sqe, 0, 1);
+    CHECK_THAT(why(sqe), ContainsSubstring("multishot"));
+    CHECK(relay.outstanding() == 0);
+    CHECK(relay.run().ok());
+}
+
+TEST_CASE("What waits and what is in flight can be cancelled") {
+    Pipe pipe;
+    std::array<char, 8> bytes{};
+    Ring ring;
+    Relay relay(ring);
+    relay.state()->depth = 2;
+    std::vector<Ticket> tickets;
+    for (std::uint64_t i = 0; i < 5; i++) tickets.push_back(relay.push(read_of(pipe.ends[0], &bytes[i], 1, i)));
+    std::thread other([&] {
+        while (relay.in_flight() != 2 || relay.waiting() != 3) std::this_thread::yield();
+        for (const std::size_t which : {4U, 1U, 3U}) CHECK(relay.cancel(tickets[which]));
+        CHECK_FALSE(relay.cancel(tickets[4]));
+        while (relay.outstanding() - relay.ready() != 2) std::this_thread::yield();
+        CHECK(::write(pipe.ends[1], "ab", 2) == 2);
+    });
+    const LoopExit exit = relay.run();
+    other.join();
+    CHECK(exit.ok());
+    std::array<int, 5> results{};
+    for (const RequestCompletion& completion : relay.completions()) results.at(completion.user_data) = completion.result;
+    CHECK(results == std::array{1, -ECANCELED, 1, -ECANCELED, -ECANCELED});
+    CHECK_FALSE(relay.cancel(tickets[0]));
+    CHECK(relay.state()->requests.refused == 2);
+    CHECK(relay.state()->requests.foreign == 0);
+    CHECK(relay.outstanding() == 0);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("A stop loses nothing, and the next run goes on") {
+    Pipe pipe;
+    std::array<char, 4> bytes{};
+    Ring ring;
+    Relay relay(ring);
+    relay.state()->depth = 2;
+    for (std::uint64_t i = 0; i < 4; i++) relay.push(read_of(pipe.ends[0], &bytes[i], 1, i));
+    std::jthread other([&] {
+        while (relay.in_flight() != 2) std::this_thread::yield();
+        relay.program().request_stop();
+    });
+    CHECK(relay.run().reason == ExitReason::stop_requested);
+    CHECK(relay.outstanding() == 4);
+    CHECK(relay.waiting() == 2);
+    REQUIRE(::write(pipe.ends[1], "abcd", 4) == 4);
+    CHECK(relay.run().ok());
+    CHECK(relay.ready() == 4);
+}
+
+TEST_CASE("Pushed by several threads while the loop runs, taken by another") {
+    constexpr unsigned threads = 3;
+    constexpr std::uint64_t each = 4000;
+    Ring ring{{.sq_entries = 16}};
+    Relay relay(ring);
+    relay.state()->depth = 16;
+    relay.set_stay(true);
+    std::vector<std::thread> others;
+    std::atomic<std::uint64_t> cancels{0};
+    for (unsigned number = 0; number < threads; number++) {
+        others.emplace_back([&, number] {
+            std::minstd_rand random(number + 1);
+            for (std::uint64_t i = 0; i < each; i++) {
+                std::optional<Ticket> ticket;
+                while (!(ticket = relay.try_push(nop(number * each + i)))) std::this_thread::yield();
+                if (random() % 16 == 0 && relay.cancel(*ticket)) cancels++;
+                if (random() % 64 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 200));
+            }
+        });
+    }
+    std::vector<unsigned> times(threads * each);
+    std::uint64_t cancelled = 0;
+    others.emplace_back([&] {
+        RequestCompletion completion;
+        for (std::uint64_t taken = 0; taken < threads * each;) {
+            if (!relay.pop(completion)) {
+                std::this_thread::yield();
+                continue;
+            }
+            taken++;
+            times.at(completion.user_data)++;
+            if (completion.result == -ECANCELED) cancelled++;
+        }
+        relay.set_stay(false);
+    });
+    const LoopExit exit = relay.run();
+    for (std::thread& other : others) other.join();
+    CHECK(exit.ok());
+    CHECK(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
+    CHECK(cancelled <= cancels);
+    CHECK(relay.outstanding() == 0);
+    CHECK(relay.state()->requests.foreign == 0);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("Requests of an earlier loop on the ring are not taken for own ones") {
+    Pipe pipe;
+    char byte = 0;
+    Ring ring;
+    {
+        Relay first(ring);
+        first.state()->depth = 1;
+        first.push(read_of(pipe.ends[0], &byte, 1, 7));
+        std::jthread other([&] {
+            while (first.in_flight() != 1) std::this_thread::yield();
+            first.program().request_stop();
+        });
+        CHECK(first.run().reason == ExitReason::stop_requested);
+    }
+    Relay second(ring);
+    second.state()->depth = 1;
+    second.push(read_of(pipe.ends[0], &byte, 1, 8));
+    REQUIRE(::write(pipe.ends[1], "ab", 2) == 2);
+    CHECK(second.run().ok());
+    RequestCompletion completion;
+    REQUIRE(second.pop(completion));
+    CHECK(completion.user_data == 8);
+    CHECK(completion.result == 1);
+    CHECK(second.state()->requests.foreign == 1);
+}

@@ -40,20 +40,24 @@ void wait_for(const FileCopy& copy, std::uint64_t bytes) {
     while (copy.progress().bytes_written < bytes) std::this_thread::yield();
 }
 
-/// Runs a copy and stops it somewhere after `bytes` bytes.
+/// Runs a copy and stops it somewhere after `bytes` bytes. On a busy machine it may be done before anybody stops it: then it
+/// runs again.
 CopyResult run_until(FileCopy& copy, const File& input, const File& output, std::uint64_t bytes) {
-    std::stop_source stop;
-    std::thread stopper([&] {
-        while (copy.progress().bytes_written == 0) std::this_thread::yield();
-        wait_for(copy, bytes);
-        stop.request_stop();
-    });
-    const CopyResult result = copy.run(input.fd(), output.fd(), stop.get_token());
-    stopper.join();
+    CopyResult result;
+    for (int tries = 0; tries < 20; tries++) {
+        std::stop_source stop;
+        std::thread stopper([&] {
+            while (copy.progress().bytes_written == 0) std::this_thread::yield();
+            wait_for(copy, bytes);
+            stop.request_stop();
+        });
+        result = copy.run(input.fd(), output.fd(), stop.get_token());
+        stopper.join();
+        if (!result.ok()) break;
+    }
     INFO("stopped after " << result.bytes);
     REQUIRE(result.exit.reason == ExitReason::stop_requested);
     REQUIRE(result.resumable());
-    REQUIRE_FALSE(result.ok());
     return result;
 }
 

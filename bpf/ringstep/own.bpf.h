@@ -30,22 +30,21 @@ static __always_inline void ringstep__own_gone(struct ringstep_control *control,
 }
 
 /*
- * Takes them out of the CQ, wake-ups of the user engine included: the others move together towards its tail, where the kernel does
- * not write before the head has passed. Returns how many there were.
+ * Takes them out of the CQ, wake-ups of the user engine included, as far as the index end: the others move together towards that,
+ * where the kernel does not write before the head has passed. Returns how many there were.
  */
-static __noinline int ringstep__drop_own_from(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq)
+static __noinline int ringstep__drop_own_from(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq, __u32 end)
 {
 	const __u32 mask = ringstep__geometry_of(ring).cq_mask;
 	const __u32 shift = ringstep__geometry_of(ring).cqe_shift;
 	__u8 *const cqes = cq + ringstep__geometry_of(ring).cqes;
 	__u32 *const head_word = (__u32 *)(cq + ringstep__geometry_of(ring).cq_head);
 	const __u32 head = *head_word;
-	const __u32 tail = ringstep__ring_load((__u32 *)(cq + ringstep__geometry_of(ring).cq_tail));
 	struct ringstep__engine engine;
-	__u32 from = tail, to = tail;
+	__u32 from = end, to = end;
 
 	(void)ring;
-	if (tail - head > mask + 1)
+	if (end - head > mask + 1)
 		return 0; /* not a state that a kernel leaves behind */
 	ringstep__engine_of(&engine, ring);
 	ringstep_while (from != head) {
@@ -75,9 +74,9 @@ static __noinline int ringstep__drop_own_from(ringstep__ring *ring, struct rings
 	return (int)(to - head);
 }
 
-static __always_inline void ringstep__drop_own(struct ringstep_turn *turn)
+static __always_inline void ringstep__drop_own(struct ringstep_turn *turn, __u32 end)
 {
-	turn->cq_head += (__u32)ringstep__drop_own_from(turn->engine.ring, turn->control, turn->cq); /* not reaped */
+	turn->cq_head += (__u32)ringstep__drop_own_from(turn->engine.ring, turn->control, turn->cq, end); /* not reaped */
 }
 
 #endif /* RINGSTEP_OWN_BPF_H */

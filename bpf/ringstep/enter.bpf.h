@@ -25,7 +25,7 @@
  *		return ringstep_enter(turn, &state->enter);
  *	}
  *
- * A walk that is left out costs nothing. In C++, ringstep::EnterLoop<ringstep::compiled::again> runs it; see loops/enter.hpp.
+ * A walk that is left out costs nothing. In C++, ringstep::EnterLoop<ringstep::compiled::again> runs it; see loops/enter_loop.hpp.
  *
  * A hook for submissions sees each SQE of the application's once, before the kernel does, and may change it in its place. It must
  * not claim others.

@@ -10,28 +10,35 @@ static __always_inline bool stages_in_group(const struct ringstep_stages *state,
 {
 	const struct ringstep_stages_group *group = &state->groups[index & (RINGSTEP_STAGES_GROUPS - 1)];
 
-	return state->groups_used >> index & 1 && (user_data & group->mask) == group->value;
+	return state->groups_used >> (index & (RINGSTEP_STAGES_GROUPS - 1)) & 1 && (user_data & group->mask) == group->value;
 }
 
+/* bpf_for(), not a loop that clang unrolls: the verifier would follow every combination of groups. */
 static __noinline int stages_submitted(struct ringstep_stages *state, __u64 user_data)
 {
-	for (__u32 i = 0; i < RINGSTEP_STAGES_GROUPS; i++) {
+	__u32 i;
+
+	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS) {
 		if (stages_in_group(state, i, user_data))
-			state->groups[i].submitted++;
+			state->groups[i & (RINGSTEP_STAGES_GROUPS - 1)].submitted++;
 	}
 	return 0;
 }
 
 static __noinline int stages_completed(struct ringstep_stages *state, __u64 user_data, __u32 flags)
 {
-	for (__u32 i = 0; i < RINGSTEP_STAGES_GROUPS; i++) {
+	__u32 i;
+
+	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS) {
+		struct ringstep_stages_group *group = &state->groups[i & (RINGSTEP_STAGES_GROUPS - 1)];
+
 		if (!stages_in_group(state, i, user_data))
 			continue;
 		/* A notification ends a request whose result has been counted. */
 		if (!(flags & IORING_CQE_F_NOTIF))
-			state->groups[i].completed++;
+			group->completed++;
 		if (!(flags & IORING_CQE_F_MORE))
-			state->groups[i].finished++;
+			group->finished++;
 	}
 	return 0;
 }
@@ -44,23 +51,24 @@ static __always_inline __u64 stages_missing(const struct ringstep_stages_group *
 	return group->wanted > group->completed ? group->wanted - group->completed : 0;
 }
 
-/* The same for the groups together: the least, or the most of them. */
+/* The same for the groups together: the least, or the most of them. It is noted in the state, a cursor like any other. */
 static __noinline int stages_all_missing(struct ringstep_stages *state)
 {
 	const bool any = state->wait == RINGSTEP_STAGES_ANY_GROUP;
-	__u64 result = any ? (__u64)-1 : 0;
+	__u32 i;
 
-	for (__u32 i = 0; i < RINGSTEP_STAGES_GROUPS; i++) {
-		const struct ringstep_stages_group *group = &state->groups[i];
+	state->missing = any ? RINGSTEP_STAGES_ALL : 0;
+	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS) {
+		const struct ringstep_stages_group *group = &state->groups[i & (RINGSTEP_STAGES_GROUPS - 1)];
 		__u64 missing;
 
-		if (!group->wanted || !(state->groups_used >> i & 1))
+		if (!group->wanted || !(state->groups_used >> (i & (RINGSTEP_STAGES_GROUPS - 1)) & 1))
 			continue;
 		missing = stages_missing(group);
-		if (any ? missing < result : missing > result)
-			result = missing;
+		if (any ? missing < state->missing : missing > state->missing)
+			state->missing = missing;
 	}
-	return result > 1 << 30 ? 1 << 30 : (int)result;
+	return 0;
 }
 
 /* The deadline that is so much later than another. */
@@ -110,8 +118,11 @@ RINGSTEP_LOOP(stages, struct ringstep_stages)
 	if (state->wait == RINGSTEP_STAGES_STEPS) {
 		stages_go_on(state);
 	} else {
-		const __u32 missing = (__u32)stages_all_missing(state);
+		__u32 missing;
 
+		stages_all_missing(state);
+		/* More than any CQ holds is as good as all that it holds. */
+		missing = state->missing > 1 << 30 ? 1 << 30 : (__u32)state->missing;
 		/* Beyond those that were looked at: of the others, some may be of the group. */
 		ringstep_enter_ready(turn, &state->enter);
 		state->enter.min_complete = missing ? state->enter.seen - *turn->head + missing : 0;

@@ -41,6 +41,7 @@ struct ringstep_stages {
 	__u32 stage_count; /* of .stages */
 	__u32 groups_used; /* a bit for each group that is in use */
 	__u32 stage;	   /* by the loop: where the wait is, or where it ended */
+	__u64 missing;	   /* by the loop: completions of groups, at least so many */
 	__u64 stage_end;   /* by the loop: when that stage ends; CLOCK_MONOTONIC, nanoseconds */
 	struct ringstep_stage stages[RINGSTEP_STAGES_STAGES];
 	struct ringstep_stages_group groups[RINGSTEP_STAGES_GROUPS];

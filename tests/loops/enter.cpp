@@ -241,7 +241,8 @@ TEST_CASE("Cancelled requests complete, and the ring is free for other loops") {
     io_uring_prep_cancel_fd(cancel, pipe.reader(), IORING_ASYNC_CANCEL_ALL);
     cancel->user_data = 100;
     CHECK(enter->submit_and_wait(9, 10s).end == EnterEnd::complete);
-    for (const Completion& completion : take_all(ring)) CHECK(completion.result == (completion.user_data == 100 ? 8 : -ECANCELED));
+    for (const Completion& completion : take_all(ring))
+        CHECK(completion.result == (completion.user_data == 100 ? 8 : -ECANCELED));
     CHECK(ring.in_flight() == 0);
     enter.reset();
     ringstep::LoopProgram<ringstep::loops::nop_chain> nops(ring);
@@ -263,7 +264,8 @@ TEST_CASE("Requests in flight and a timer do not keep a ring from closing") {
     CHECK(entered.error != 0);
 }
 
-// --- Hooks -----------------------------------------------------------------------------------------------------------------------
+// --- Hooks
+// -----------------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("Hooks see each request once and each completion once") {
     Ring ring{any_ring()};
@@ -400,7 +402,8 @@ TEST_CASE("Nothing goes past the hook when a signal or a stop ends the wait") {
     CHECK(ring.in_flight() == 0);
 }
 
-// --- Random work, checked against a model -------------------------------------------------------------------------------------------
+// --- Random work, checked against a model
+// -------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -484,7 +487,8 @@ private:
             } else {
                 REQUIRE(completion.result == 0);
             }
-            // Nops that are made once complete in the order of their submission. Of those made anew, the last round has no mark.
+            // Nops that are made once complete in the order of their submission. Of those made anew, the last round has no
+            // mark.
             if ((completion.user_data & read_bit) == 0 && (!hooks_ || (completion.user_data & HOOKED_CHANGE) != 0)) {
                 REQUIRE((number > last_ || last_ == 0));
                 last_ = number;

@@ -44,9 +44,7 @@ int errno_of(Function&& function) {
     return 0;
 }
 
-std::size_t take(Ring& ring) {
-    return take_all(ring).size();
-}
+std::size_t take(Ring& ring) { return take_all(ring).size(); }
 
 ringstep::RingOptions any_ring() {
     const int kind = GENERATE(0, 1, 2);
@@ -319,7 +317,8 @@ TEST_CASE("A CQ that nobody empties ends a wait for a group") {
     CHECK(taken == 8);
 }
 
-// --- Random work, checked against a model -------------------------------------------------------------------------------------------
+// --- Random work, checked against a model
+// -------------------------------------------------------------------------------------------
 
 namespace {
 

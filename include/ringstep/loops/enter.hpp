@@ -15,8 +15,8 @@ struct enter : compiled::enter {};
 }  // namespace loops
 
 /**
- * io_uring_enter(2) as a loop, without hooks: see EnterLoop. Costs a little more than the system call alone; it is what to begin
- * with before hooks are added.
+ * io_uring_enter(2) as a loop, without hooks: see EnterLoop. Costs a little more than the system call alone; it is what to
+ * begin with before hooks are added.
  */
 using Enter = EnterLoop<loops::enter>;
 

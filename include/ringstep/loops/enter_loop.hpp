@@ -81,8 +81,9 @@ namespace detail {
 }  // namespace detail
 
 /**
- * The face of loops that do what io_uring_enter(2) does and have hooks: with `Enter` (loops/enter.hpp) there are none. The application uses the ring
- * as it would without a loop: requests go into Ring::sq(), completions come out of Ring::cq(), submit_and_wait() is in between.
+ * The face of loops that do what io_uring_enter(2) does and have hooks: with `Enter` (loops/enter.hpp) there are none. The
+ * application uses the ring as it would without a loop: requests go into Ring::sq(), completions come out of Ring::cq(),
+ * submit_and_wait() is in between.
  *
  * What differs from a ring without a loop:
  * - A wait with a time-out is a request of the loop's own in the kernel, of which nothing is seen but that a request with
@@ -119,8 +120,8 @@ public:
     /// Submits what is in the SQ. Never throws; on the ring's thread only.
     Entered submit() noexcept { return submit_and_wait(0); }
 
-    /// Submits what is in the SQ and waits until so many completions are in the CQ, those there before included. Never throws; on
-    /// the ring's thread only. `timeout` is from now; zero or less: do not wait, only look.
+    /// Submits what is in the SQ and waits until so many completions are in the CQ, those there before included. Never throws;
+    /// on the ring's thread only. `timeout` is from now; zero or less: do not wait, only look.
     Entered submit_and_wait(std::uint32_t completions, std::chrono::nanoseconds timeout = for_ever,
                             std::stop_token token = {}) noexcept {
         ringstep_enter& enter = program_.state()->enter;
@@ -159,8 +160,8 @@ private:
     [[nodiscard]] std::uint32_t claimed() noexcept { return SubmissionQueue(ring_->queues()).claimed(); }
     [[nodiscard]] std::uint32_t ready() noexcept { return ring_->open() ? CompletionQueue(ring_->queues()).ready() : 0; }
 
-    // What the kernel left in the SQ: the application's first, then what hooks have claimed. Returns how many of the application's
-    // it took.
+    // What the kernel left in the SQ: the application's first, then what hooks have claimed. Returns how many of the
+    // application's it took.
     std::uint32_t take_stock(ringstep_enter& enter) noexcept {
         if (!ring_->open() || enter.phase == RINGSTEP_ENTER_BEGIN) return 0;
         const std::uint32_t left = claimed();

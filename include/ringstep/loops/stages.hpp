@@ -38,8 +38,9 @@ struct Stage {
  * Requests that belong together, told by their user_data: those for which `(user_data & mask) == value`. Their completions are
  * counted while this object lives, as exactly as they come, whether or not they have been taken out of the CQ.
  *
- * Made by Stages::group(), before the first of the requests is claimed: requests that are in flight by then do not count, but their
- * completions would. Belongs to the ring's thread. May outlive the Stages it came from, with counts that stand still then.
+ * Made by Stages::group(), before the first of the requests is claimed: requests that are in flight by then do not count, but
+ * their completions would. Belongs to the ring's thread. May outlive the Stages it came from, with counts that stand still
+ * then.
  */
 class RequestGroup {
 public:
@@ -78,7 +79,9 @@ public:
     /// Waits until none is in flight: Stages::submit_and_wait_for_all({writes.all()}).
     [[nodiscard]] Wanted all() const noexcept { return {.index = index_, .completed = RINGSTEP_STAGES_ALL}; }
     /// Waits until so many completions have come in all, counted from the making of the group.
-    [[nodiscard]] Wanted at_least(std::uint64_t completions) const noexcept { return {.index = index_, .completed = completions}; }
+    [[nodiscard]] Wanted at_least(std::uint64_t completions) const noexcept {
+        return {.index = index_, .completed = completions};
+    }
 
 private:
     static constexpr std::uint32_t none = ~std::uint32_t{0};
@@ -97,16 +100,17 @@ private:
 };
 
 /**
- * A ring used as without a loop, but for how it waits: for fewer completions the longer it takes, or until certain requests have
- * completed. Like EnterLoop, whose remarks hold here, too; requests go into Ring::sq() and completions come out of Ring::cq().
+ * A ring used as without a loop, but for how it waits: for fewer completions the longer it takes, or until certain requests
+ * have completed. Like EnterLoop, whose remarks hold here, too; requests go into Ring::sq() and completions come out of
+ * Ring::cq().
  *
- * Stages are evaluated in the loop: in the kernel, the thread sleeps until a stage has what it wants, and is not woken up for less.
- * Each begins when the one before is over; what is in the CQ by then may end it at once. The last one's end is the wait's
+ * Stages are evaluated in the loop: in the kernel, the thread sleeps until a stage has what it wants, and is not woken up for
+ * less. Each begins when the one before is over; what is in the CQ by then may end it at once. The last one's end is the wait's
  * (EnterEnd::timed_out).
  *
- * A wait for groups ends as soon as they have what is wanted, whatever else has completed. Completions that nobody takes out of the
- * CQ fill it up; then the wait ends with EnterEnd::cq_full. Groups cost a look at each request and each completion, while there are
- * any.
+ * A wait for groups ends as soon as they have what is wanted, whatever else has completed. Completions that nobody takes out of
+ * the CQ fill it up; then the wait ends with EnterEnd::cq_full. Groups cost a look at each request and each completion, while
+ * there are any.
  *
  * Kernel engine: Linux 7.1. User engine: Linux 6.1.
  *
@@ -124,15 +128,16 @@ private:
 class Stages {
 public:
     /// Puts the loop on the ring. Throws Error, also for stages that set() does not take.
-    explicit Stages(Ring& ring, std::span<const Stage> stages, const LoopOptions& options = {}) : ring_(ring.core()), loop_(ring, options) {
+    explicit Stages(Ring& ring, std::span<const Stage> stages, const LoopOptions& options = {})
+        : ring_(ring.core()), loop_(ring, options) {
         set(stages);
     }
     /// Likewise.
     explicit Stages(Ring& ring, std::initializer_list<Stage> stages = {Stage{}}, const LoopOptions& options = {})
         : Stages(ring, std::span(stages.begin(), stages.size()), options) {}
 
-    /// Has further waits go by these stages, 1 to RINGSTEP_STAGES_STAGES. Throws Error: if there are none or too many, if a time is
-    /// negative, or if one that is not the last has no end.
+    /// Has further waits go by these stages, 1 to RINGSTEP_STAGES_STAGES. Throws Error: if there are none or too many, if a
+    /// time is negative, or if one that is not the last has no end.
     void set(std::span<const Stage> stages) {
         const std::string tried = "set-up of a wait in " + std::to_string(stages.size()) + " stages";
         if (stages.empty() || stages.size() > RINGSTEP_STAGES_STAGES) {
@@ -170,15 +175,17 @@ public:
     /// The stage in which the last submit_and_wait() ended; the first is 0.
     [[nodiscard]] std::uint32_t stage() const noexcept { return loop_.state()->stage; }
 
-    /// Counts requests from now on: those with `(user_data & mask) == value`. One request may belong to several groups. Throws Error
-    /// if RINGSTEP_STAGES_GROUPS are in use (ENOSPC), or if no user_data can match (EINVAL).
+    /// Counts requests from now on: those with `(user_data & mask) == value`. One request may belong to several groups. Throws
+    /// Error if RINGSTEP_STAGES_GROUPS are in use (ENOSPC), or if no user_data can match (EINVAL).
     [[nodiscard]] RequestGroup group(std::uint64_t mask, std::uint64_t value) {
         if ((value & ~mask) != 0)
-            detail::raise(EINVAL, "making of a group of requests", "The value has bits that the mask has not: none would belong to it.");
+            detail::raise(EINVAL, "making of a group of requests",
+                          "The value has bits that the mask has not: none would belong to it.");
         ringstep_stages& state = *loop_.state();
         for (std::uint32_t i = 0; i < RINGSTEP_STAGES_GROUPS; i++) {
             if ((state.groups_used >> i & 1) != 0) continue;
-            // What has completed so far is no group's. Of what is claimed, all has yet to be submitted, unless it was tried before.
+            // What has completed so far is no group's. Of what is claimed, all has yet to be submitted, unless it was tried
+            // before.
             const detail::QueueMemory& queues = ring_->queues();
             if (state.groups_used == 0)
                 state.enter.seen = queues.word(queues.geometry.cq_tail_offset).load(std::memory_order_acquire);

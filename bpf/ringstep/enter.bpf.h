@@ -65,13 +65,17 @@ static __always_inline struct ringstep__submissions ringstep__submissions_begin(
 										struct ringstep_enter *enter)
 {
 	struct ringstep__submissions walk;
-	const __u32 claimed = ringstep_sq_claimed(turn);
+	__u32 claimed = ringstep_sq_claimed(turn);
 
-	if (enter->hooked > claimed)
-		enter->hooked = claimed;
-	walk.at = enter->hooked;
-	walk.end = enter->phase == RINGSTEP_ENTER_BEGIN ? claimed : walk.at;
-	walk.base = turn->sq_at - claimed;
+	if (claimed > ringstep__geometry(turn).sq_mask + 1)
+		claimed = ringstep__geometry(turn).sq_mask + 1; /* not a state that a ring is in */
+	walk.base = turn->sq_at - claimed; /* 0 with IORING_SETUP_SQ_REWIND */
+	if (enter->hooked > claimed || enter->phase != RINGSTEP_ENTER_BEGIN)
+		ringstep_store(&enter->hooked, claimed);
+	ringstep_store(&enter->walk_end, claimed);
+	/* Out of memory again, so that the verifier knows no bounds, and finds that iterations look alike. */
+	walk.at = ringstep_load(&enter->hooked);
+	walk.end = ringstep_load(&enter->walk_end);
 	return walk;
 }
 

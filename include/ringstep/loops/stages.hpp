@@ -53,6 +53,8 @@ public:
     /// For Stages::group().
     RequestGroup(RegionView<ringstep_stages> state, std::uint32_t index) noexcept : state_(std::move(state)), index_(index) {}
     /// Afterwards the other one is nothing: it may only be destroyed or assigned to.
+    // The other one keeps its view, which has to be a view of something.
+    // NOLINTNEXTLINE(performance-move-constructor-init, cert-oop11-cpp)
     RequestGroup(RequestGroup&& other) noexcept : state_(other.state_), index_(std::exchange(other.index_, none)) {}
     /// Gives this group up first.
     RequestGroup& operator=(RequestGroup&& other) noexcept {

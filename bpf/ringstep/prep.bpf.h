@@ -30,6 +30,21 @@ static __always_inline void ringstep__prep(struct io_uring_sqe *sqe, __u8 opcode
 	word[7] = 0;
 }
 
+/*
+ * Fills in an SQE from another, or from 64 bytes of the state that one was copied to: for requests that are made again. The other half
+ * of an SQE of 128 bytes is left as it is: zero in one that was just claimed.
+ *
+ * Example: ringstep_sqe_copy(ringstep_get_sqe(turn), &state->requests[i & (REQUESTS - 1)]);
+ */
+static __always_inline void ringstep_sqe_copy(struct io_uring_sqe *sqe, const void *from)
+{
+	const __u64 *source = (const __u64 *)from;
+	__u64 *word = (__u64 *)sqe;
+
+	for (int i = 0; i < 8; i++)
+		word[i] = source[i];
+}
+
 /* What the completion of this request will carry back. */
 static __always_inline void ringstep_sqe_set_data64(struct io_uring_sqe *sqe, __u64 data)
 {

@@ -14,7 +14,9 @@ cp "$repo/.clang-tidy" "$dir/"
 cat >"$dir/use.cpp" <<'END'
 #include <ringstep/format.hpp>
 #include <ringstep/loops/copy_file.hpp>
+#include <ringstep/loops/enter.hpp>
 #include <ringstep/loops/nop_chain.hpp>
+#include <ringstep/loops/stages.hpp>
 #include <ringstep/ringstep.hpp>
 #include <ringstep/support.hpp>
 
@@ -22,6 +24,9 @@ int main() {
     ringstep::Ring ring;
     ringstep::LoopProgram<ringstep::loops::nop_chain> program(ring);
     const ringstep::LoopExit exit = program.run(std::stop_token{});
+    ringstep::Enter enter(ring);
+    ringstep::Stages stages(ring);
+    if (!enter.submit_and_wait(1) || !stages.submit_and_wait()) return 1;
     for (const auto& completion : ring.cq()) fmt::print("{} {}\n", completion, exit);
     return program.state().load(&ringstep_nop_chain::total) != 0 ? 1 : 0;
 }

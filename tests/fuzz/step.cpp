@@ -8,9 +8,12 @@
 #include <ringstep/abi.h>
 #include <ringstep/loops/copy.h>
 #include <ringstep/loops/nop_chain.h>
+#include <ringstep/loops/stages.h>
 #include <ringstep/user.h>
 
+#include "loops/hooked.h"
 #include "loops/scripted.h"
+#include "loops/timed.h"
 
 #include <linux/io_uring.h>
 
@@ -30,14 +33,18 @@ extern "C" {
 extern const struct ringstep_user_loop ringstep_user_nop_chain;
 extern const struct ringstep_user_loop ringstep_user_copy;
 extern const struct ringstep_user_loop ringstep_user_scripted;
+extern const struct ringstep_user_loop ringstep_user_stages;
+extern const struct ringstep_user_loop ringstep_user_timed;
+extern const struct ringstep_user_loop ringstep_user_hooked;
 int fuzz_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags);
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 }
 
 namespace {
 
-constexpr std::array<const ringstep_user_loop*, 3> loops = {&ringstep_user_nop_chain, &ringstep_user_copy,
-                                                            &ringstep_user_scripted};
+constexpr std::array<const ringstep_user_loop*, 6> loops = {&ringstep_user_nop_chain, &ringstep_user_copy,
+                                                            &ringstep_user_scripted,  &ringstep_user_stages,
+                                                            &ringstep_user_timed,     &ringstep_user_hooked};
 
 /// The input, as a source of numbers. When it is used up, there are only zeroes.
 class Input {
@@ -129,6 +136,25 @@ public:
             copy.size_hint = RINGSTEP_COPY_ENDLESS;
             copy.extents[0] = {.offset = 0, .length = RINGSTEP_COPY_ENDLESS};
             copy.extent_tail = 1;
+        } else if (user_.loop == &ringstep_user_stages) {
+            auto& stages = *static_cast<ringstep_stages*>(state);
+            stages.stage_count = 3;
+            stages.stages[0] = {.nanoseconds = 1, .completions = 8, .__reserved = 0};
+            stages.stages[1] = {.nanoseconds = 1, .completions = 4, .__reserved = 0};
+            stages.stages[2] = {.nanoseconds = RINGSTEP_STAGES_FOR_EVER, .completions = 2, .__reserved = 0};
+            stages.groups_used = 3;
+            stages.groups[0] = {.mask = 1, .value = 0, .submitted = 0, .finished = 0, .completed = 0, .wanted = 2};
+            stages.groups[1].wanted = RINGSTEP_STAGES_ALL;
+        } else if (user_.loop == &ringstep_user_timed) {
+            auto& timed = *static_cast<struct timed*>(state);
+            timed.deadline = ~0ULL;
+            timed.wait = 3;
+            timed.nops = 50;
+        } else if (user_.loop == &ringstep_user_hooked) {
+            auto& hooked = *static_cast<struct hooked*>(state);
+            hooked.enter.deadline = hooked.enter.wake_at = ~0ULL;
+            hooked.enter.min_complete = 5;
+            user_.control->timer.updates = 1;
         } else {
             auto& script = *static_cast<scripted*>(state);
             script.sqe_count = script.stop_at = 500;
@@ -232,6 +258,11 @@ private:
             if (kind >= 0x40) user_data |= RINGSTEP_COPY_USER_DATA_WRITE;
             if (kind >= 0x80) user_data = input_.number();
             if (kind >= 0xc0) user_data = input_.take<std::uint64_t>();
+            if (kind >= 0xb0 && kind < 0xc0) {
+                const std::uint8_t* const timer = mem_.data() + offsetof(ringstep_control, timer);
+                user_data =
+                    reinterpret_cast<std::uintptr_t>(timer) + input_.take<std::uint8_t>() % (sizeof(ringstep_timer) + 8);
+            }
             if (kind >= 0xe0) {
                 user_data = user_.wake_tag;
                 user_.wakes_sent++;

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/* Does what io_uring_enter(2) does on a ring without a loop: submits what the application has put into the SQ, and waits. */
+#include <ringstep/enter.bpf.h>
+
+RINGSTEP_LOOP(enter, struct ringstep_enter_state)
+{
+	return ringstep_enter(turn, &state->enter);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loops that do what io_uring_enter(2) would have done, and a little more: the application puts requests into the SQ and finds
+ * completions in the CQ as on a ring without a loop, and the author of the loop looks at some of them on their way.
+ *
+ * Such a loop has a struct ringstep_enter in its state, as the member "enter", and its step ends with ringstep_enter(). What stands
+ * before that are the hooks, each the body of a walk:
+ *
+ *	#include <ringstep/enter.bpf.h>
+ *	#include "again.h"	// struct again { struct ringstep_enter enter; __u64 swallowed; };
+ *
+ *	RINGSTEP_LOOP(again, struct again)
+ *	{
+ *		struct io_uring_sqe *sqe;
+ *		struct io_uring_cqe *cqe;
+ *
+ *		ringstep_for_each_submission(turn, &state->enter, sqe)
+ *			ringstep_sqe_set_flags(sqe, IOSQE_ASYNC);
+ *
+ *		ringstep_for_each_completion(turn, &state->enter, cqe)
+ *			if (cqe->res == -ECANCELED) {
+ *				ringstep_swallow(turn, &state->enter, cqe);
+ *				state->swallowed++;
+ *			}
+ *		return ringstep_enter(turn, &state->enter);
+ *	}
+ *
+ * A walk that is left out costs nothing. In C++, ringstep::EnterLoop<ringstep::compiled::again> runs it; see loops/enter_loop.hpp.
+ *
+ * A hook for submissions sees each SQE of the application's once, before the kernel does, and may change it in its place. It must
+ * not claim others.
+ *
+ * A hook for completions sees each completion once, before the application does, also those that were in the CQ when the loop was
+ * put on the ring. It may change it in its place, take it out with ringstep_swallow(), and claim SQEs: a request that is to be tried
+ * again is claimed anew, filled in from what the state knows of it, and its completion swallowed. What it claims is submitted before
+ * the run ends, and completes like any other: the hook sees that, too. What it does not swallow stays in the CQ, in order. Requests
+ * that it goes on making for ever keep the run from ending.
+ *
+ * Leaving a walk early loses nothing: what was not handed out is there in the next turn. A turn hands out 32 completions at most.
+ */
+#ifndef RINGSTEP_ENTER_BPF_H
+#define RINGSTEP_ENTER_BPF_H
+
+#include <ringstep/loop.bpf.h>
+#include <ringstep/timer.bpf.h>
+
+#include <ringstep/loops/enter.h>
+#include <ringstep/own.bpf.h>
+
+/* Once the kernel has seen the application's SQEs: whether it took all of them. Before hooks claim more. */
+static __always_inline void ringstep__enter_look(struct ringstep_turn *turn, struct ringstep_enter *enter)
+{
+	if (enter->phase != RINGSTEP_ENTER_SUBMITTED)
+		return;
+	enter->phase = ringstep_sq_claimed(turn) ? RINGSTEP_ENTER_REFUSED : RINGSTEP_ENTER_WAITING;
+}
+
+struct ringstep__submissions {
+	__u32 at;   /* among those claimed */
+	__u32 end;
+	__u32 base; /* where the first of them is in the SQ */
+};
+
+static __always_inline struct ringstep__submissions ringstep__submissions_begin(struct ringstep_turn *turn,
+										struct ringstep_enter *enter)
+{
+	struct ringstep__submissions walk;
+	__u32 claimed = ringstep_sq_claimed(turn);
+
+	if (claimed > ringstep__geometry(turn).sq_mask + 1)
+		claimed = ringstep__geometry(turn).sq_mask + 1; /* not a state that a ring is in */
+	walk.base = turn->sq_at - claimed; /* 0 with IORING_SETUP_SQ_REWIND */
+	if (enter->hooked > claimed || enter->phase != RINGSTEP_ENTER_BEGIN)
+		ringstep_store(&enter->hooked, claimed);
+	ringstep_store(&enter->walk_end, claimed);
+	/* Out of memory again, so that the verifier knows no bounds, and finds that iterations look alike. */
+	walk.at = ringstep_load(&enter->hooked);
+	walk.end = ringstep_load(&enter->walk_end);
+	return walk;
+}
+
+static __always_inline struct io_uring_sqe *ringstep__submissions_next(struct ringstep_turn *turn, struct ringstep_enter *enter,
+								       struct ringstep__submissions *walk)
+{
+	const __u32 position = walk->base + walk->at;
+
+	walk->at++;
+	enter->hooked = walk->at;
+	return (struct io_uring_sqe *)(turn->sq + ((__u64)(position & ringstep__geometry(turn).sq_mask) << turn->sqe_shift));
+}
+
+/*
+ * Walks over the SQEs that the application has put into the SQ since the last run. With IORING_SETUP_SQE128 they are followed by
+ * their other half.
+ *
+ * Example:
+ *	ringstep_for_each_submission(turn, &state->enter, sqe)
+ *		state->submitted[sqe->opcode & 63]++;
+ */
+#define ringstep_for_each_submission(turn, enter, sqe_var)                                                                     \
+	for (struct ringstep__submissions ringstep__submissions = ringstep__submissions_begin(turn, enter);                    \
+	     ringstep__submissions.at != ringstep__submissions.end && ringstep__may_loop &&                                    \
+	     (sqe_var = ringstep__submissions_next(turn, enter, &ringstep__submissions), true);)
+
+struct ringstep__completions {
+	__u8 *cqes;
+	__u32 at; /* index of the CQ, like its head */
+	__u32 end;
+};
+
+static __always_inline struct ringstep__completions ringstep__completions_begin(struct ringstep_turn *turn,
+										struct ringstep_enter *enter)
+{
+	const __u32 ready = ringstep_cq_ready(turn);
+	const __u32 tail = *turn->head + ready;
+	struct ringstep__completions walk;
+	__u32 count;
+
+	ringstep__enter_look(turn, enter);
+	enter->walks = 1;
+	/* The application has taken some out, or this is the first run. */
+	if (tail - enter->seen > ready)
+		enter->seen = *turn->head;
+	walk.cqes = turn->cq + ringstep__geometry(turn).cqes;
+	walk.at = enter->seen;
+	count = tail - walk.at;
+	if (enter->phase == RINGSTEP_ENTER_BEGIN)
+		count = 0; /* first the kernel gets its requests */
+	if (count > RINGSTEP_CQE_BATCH)
+		count = RINGSTEP_CQE_BATCH;
+	walk.end = walk.at + count;
+	return walk;
+}
+
+static __always_inline struct io_uring_cqe *ringstep__completions_next(struct ringstep_turn *turn, struct ringstep_enter *enter,
+								       struct ringstep__completions *walk)
+{
+	__u8 *cqe = walk->cqes + ((__u64)(walk->at & ringstep__geometry(turn).cq_mask) << turn->cqe_shift);
+
+	walk->at++;
+	enter->seen = walk->at;
+	return (struct io_uring_cqe *)cqe;
+}
+
+/* Whether the completion at hand is nobody's but the kit's. */
+static __always_inline bool ringstep__completions_skip(struct ringstep_turn *turn, struct ringstep_enter *enter,
+						       struct io_uring_cqe *cqe)
+{
+	if (ringstep__is_wake(&turn->engine, (const __u8 *)cqe))
+		cqe->user_data = ringstep__own_tag(turn->control, dead); /* counted, and not to be counted again */
+	else if (likely(!ringstep__is_own(turn->control, cqe->user_data)))
+		return false;
+	enter->dropping = 1;
+	return true;
+}
+
+/*
+ * Walks over the completions that have come since the last turn. They stay in the CQ, and cqe points to their place there.
+ *
+ * Example:
+ *	ringstep_for_each_completion(turn, &state->enter, cqe)
+ *		if (cqe->res < 0)
+ *			state->errors++;
+ */
+#define ringstep_for_each_completion(turn, enter, cqe_var)                                                                     \
+	for (struct ringstep__completions ringstep__completions = ringstep__completions_begin(turn, enter);                    \
+	     ringstep__completions.at != ringstep__completions.end && ringstep__may_loop &&                                    \
+	     (cqe_var = ringstep__completions_next(turn, enter, &ringstep__completions), true);)                               \
+		if (ringstep__completions_skip(turn, enter, cqe_var)) {                                                        \
+		} else
+
+/*
+ * Takes the completion at hand out of the CQ: the application will not see it, and it does not count as one that the run waits for.
+ * Look at it first: it is gone then.
+ *
+ * Example: ringstep_swallow(turn, &state->enter, cqe);
+ */
+static __always_inline void ringstep_swallow(struct ringstep_turn *turn, struct ringstep_enter *enter, struct io_uring_cqe *cqe)
+{
+	struct ringstep_control *control = turn->control;
+
+	control->reaped++;
+	if (cqe->flags & IORING_CQE_F_MORE)
+		control->unfinished++;
+	cqe->user_data = ringstep__own_tag(control, dead);
+	enter->dropping = 1;
+}
+
+/*
+ * Completions that are in the CQ for the application. Those swallowed so far, and the kit's own, leave it: not a thing to do within
+ * a walk.
+ */
+static __always_inline __u32 ringstep_enter_ready(struct ringstep_turn *turn, struct ringstep_enter *enter)
+{
+	const __u32 ready = ringstep_cq_ready(turn);
+
+	if (likely(!enter->dropping && !turn->control->timer.armed && !turn->control->timer.updates &&
+		   !ringstep__wakes_pending(&turn->engine)))
+		return ready;
+	enter->dropping = 0;
+	/* What the hook has not seen yet stays where it is: only there it will be looked for. */
+	ringstep__drop_own(turn, enter->walks ? enter->seen : *turn->head + ready);
+	return ringstep_cq_ready(turn);
+}
+
+/* The run is over, unless there are hooks that have something left to do. */
+static __always_inline int ringstep__enter_stop(struct ringstep_turn *turn, struct ringstep_enter *enter, __s64 code)
+{
+	if (enter->phase == RINGSTEP_ENTER_WAITING && ringstep_sq_claimed(turn))
+		return ringstep_submit_and_wait(turn, 0);
+	return ringstep_stop(turn, code);
+}
+
+/*
+ * Submits and waits as the application asked for: the end of the step.
+ *
+ * Example: return ringstep_enter(turn, &state->enter);
+ */
+static __always_inline int ringstep_enter(struct ringstep_turn *turn, struct ringstep_enter *enter)
+{
+	const __u64 wake_at = enter->wake_at < enter->deadline ? enter->wake_at : enter->deadline;
+	__u32 wanted = enter->min_complete, ready;
+
+	if (wanted > ringstep__geometry(turn).cq_mask + 1)
+		wanted = ringstep__geometry(turn).cq_mask + 1;
+	if (enter->phase == RINGSTEP_ENTER_BEGIN) {
+		const __u32 claimed = ringstep_sq_claimed(turn);
+
+		enter->phase = RINGSTEP_ENTER_SUBMITTED;
+		enter->begun = claimed - enter->added;
+		enter->hooked = claimed;
+		/* Also if nothing is to be waited for: the kernel has deferred work to do, which comes between two turns. */
+		return ringstep_submit_and_wait_until(turn, wanted, wake_at);
+	}
+	ringstep__enter_look(turn, enter);
+	ready = ringstep_enter_ready(turn, enter);
+	/* Nothing goes past the hook: what it has not seen yet is for the next turn. */
+	if (enter->walks && *turn->head + ready != enter->seen) {
+		turn->cut = true;
+		if (enter->phase == RINGSTEP_ENTER_WAITING)
+			return ringstep_submit_and_wait(turn, 0);
+		return ringstep_wait(turn, 0);
+	}
+	if (enter->phase == RINGSTEP_ENTER_REFUSED)
+		return ringstep_stop(turn, RINGSTEP_ENTER_PARTIAL);
+	if (enter->phase == RINGSTEP_ENTER_FINISH || ready >= wanted)
+		return ringstep__enter_stop(turn, enter, RINGSTEP_ENTER_COMPLETE);
+	if (ringstep_expired(enter->deadline))
+		return ringstep__enter_stop(turn, enter, RINGSTEP_ENTER_TIMED_OUT);
+	return ringstep_submit_and_wait_until(turn, wanted, wake_at);
+}
+
+#endif /* RINGSTEP_ENTER_BPF_H */

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/* io_uring_enter(), but requests are counted, and one after the other is timed: the next begins when the one before has completed. */
+#include <ringstep/enter.bpf.h>
+
+#include "latency.h"
+
+RINGSTEP_LOOP(latency, struct latency)
+{
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe;
+
+	ringstep_for_each_submission(turn, &state->enter, sqe) {
+		state->requests[sqe->opcode & (LATENCY_OPCODES - 1)]++;
+		if (!state->started) {
+			state->sample = sqe->user_data;
+			state->started = bpf_ktime_get_ns();
+		}
+	}
+
+	ringstep_for_each_completion(turn, &state->enter, cqe) {
+		if (cqe->res < 0)
+			state->failed++;
+		if (state->started && cqe->user_data == state->sample) {
+			/* The lowest bit makes no difference, but for a time of 0. */
+			const __u64 time = (bpf_ktime_get_ns() - state->started) | 1;
+
+			state->histogram[63 - __builtin_clzll(time)]++;
+			state->started = 0;
+		}
+	}
+
+	return ringstep_enter(turn, &state->enter);
+}

@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: MIT
+// The loop enter in the place of io_uring_enter(2), and hooks on it.
+#include <ringstep/compiled/hooked.hpp>
+#include <ringstep/loops/enter.hpp>
+#include <ringstep/loops/nop_chain.hpp>
+
+#include "loops/enter_help.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+using ringstep::Completion;
+using ringstep::Enter;
+using ringstep::Entered;
+using ringstep::EnterEnd;
+using ringstep::Ring;
+using Hooked = ringstep::EnterLoop<ringstep::compiled::hooked>;
+
+namespace {
+
+ringstep::RingOptions any_ring() {
+    const int kind = GENERATE(0, 1, 2);
+    return {.sq_entries = 16, .cq_entries = 64, .cqe32 = kind == 2, .sqe128 = kind == 2, .sq_rewind = kind != 1};
+}
+
+}  // namespace
+
+TEST_CASE("Requests are submitted and waited for, and their completions stay in the CQ") {
+    Ring ring{any_ring()};
+    Enter enter{ring};
+    for (std::uint64_t round = 0; round < 20; round++) {
+        const auto count = static_cast<std::uint32_t>(round % 17);
+        for (std::uint64_t i = 0; i < count; i++) claim_nop(ring, 100 * round + i);
+        const Entered entered = enter.submit_and_wait(count);
+        CHECK(entered);
+        CHECK(entered.error == 0);
+        CHECK(entered.submitted == count);
+        CHECK(entered.completions == count);
+        const auto taken = take_all(ring);
+        REQUIRE(taken.size() == count);
+        for (std::uint64_t i = 0; i < count; i++) CHECK(taken[i].user_data == 100 * round + i);
+        CHECK(ring.in_flight() == 0);
+    }
+}
+
+TEST_CASE("Completions that were there before count, as they do for io_uring_enter") {
+    Ring ring{any_ring()};
+    Enter enter{ring};
+    for (std::uint64_t i = 0; i < 10; i++) claim_nop(ring, i);
+    CHECK(enter.submit().completions == 10);
+    CHECK(enter.submit_and_wait(10).end == EnterEnd::complete);
+    Completion first;
+    REQUIRE(ring.cq().pop(first));
+    CHECK(enter.submit_and_wait(10, 1ms).end == EnterEnd::timed_out);
+    claim_nop(ring, 10);
+    const Entered entered = enter.submit_and_wait(10);
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(entered.submitted == 1);
+    const auto taken = take_all(ring);
+    REQUIRE(taken.size() == 10);
+    for (std::uint64_t i = 0; i < 10; i++) CHECK(taken[i].user_data == i + 1);
+}
+
+TEST_CASE("A submit that waits for nothing lets the kernel post what is due") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring;
+    Enter enter{ring};
+    claim_read(ring, pipe, &byte, 5);
+    CHECK(enter.submit().completions == 0);
+    CHECK(ring.in_flight() == 1);
+    pipe.feed();
+    CHECK(enter.submit().completions == 1);
+    const auto taken = take_all(ring);
+    REQUIRE(taken.size() == 1);
+    CHECK(taken[0].user_data == 5);
+    CHECK(taken[0].result == 1);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("A wait has an end") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring{any_ring()};
+    Enter enter{ring};
+    claim_read(ring, pipe, &byte, 1);
+    const std::uint32_t count = GENERATE(1U, 2U, 5U);
+    const auto timeout = GENERATE(as<std::chrono::nanoseconds>{}, -1s, 0s, 1ns, 3ms);
+    const auto begin = std::chrono::steady_clock::now();
+    const Entered entered = enter.submit_and_wait(count, timeout);
+    CHECK(std::chrono::steady_clock::now() - begin >= timeout);
+    CHECK(entered.end == EnterEnd::timed_out);
+    CHECK(entered.submitted == 1);
+    CHECK(entered.completions == 0);
+    CHECK(take_all(ring).empty());
+    CHECK(ring.in_flight() == 1);
+    pipe.feed();
+    CHECK(enter.submit_and_wait(1, 1h).end == EnterEnd::complete);
+    CHECK(take_all(ring).size() == 1);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("Time-outs of all lengths follow each other, and leave nothing behind") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring;
+    std::optional<Enter> enter(std::in_place, ring);
+    claim_read(ring, pipe, &byte, 1);
+    for (const std::chrono::minutes timeout : {60min, 30min, 20min, 60min}) {
+        claim_nop(ring, 2);
+        // The nop is there at once, another completion is not: the timer is set.
+        std::jthread stopper([&] {
+            std::this_thread::sleep_for(3ms);
+            enter->request_stop();
+        });
+        const Entered entered = enter->submit_and_wait(2, timeout);
+        CHECK(entered.end == EnterEnd::stop_requested);
+        CHECK(entered.submitted != 0);
+        CHECK(take_all(ring).size() == 1);
+    }
+    CHECK(enter->submit_and_wait(1, 2ms).end == EnterEnd::timed_out);
+    CHECK(enter->submit_and_wait(2, 2ms).end == EnterEnd::timed_out);
+    CHECK(take_all(ring).empty());
+    CHECK(ring.in_flight() == 1);
+    pipe.feed();
+    CHECK(enter->submit_and_wait(1, 1h));
+    CHECK(take_all(ring).size() == 1);
+    enter.reset();
+    CHECK(ring.in_flight() == 0);
+    CHECK(ring.cq().ready() == 0);
+}
+
+TEST_CASE("The kernel takes a part of the SQEs") {
+    const bool rewind = GENERATE(false, true);
+    Ring ring{{.sq_entries = 16, .submit_all = false, .sq_rewind = rewind}};
+    Enter enter{ring};
+    for (std::uint64_t i = 0; i < 8; i++) {
+        claim_nop(ring, i);
+    }
+    io_uring_sqe* bad = claim(ring);
+    bad->opcode = 255;
+    bad->user_data = 8;
+    for (std::uint64_t i = 9; i < 13; i++) claim_nop(ring, i);
+    const Entered first = enter.submit_and_wait(13, 1h);
+    CHECK(first.end == EnterEnd::partial);
+    CHECK(first.error == 0);
+    CHECK(first.submitted == 9);
+    CHECK(ring.sq().claimed() == 4);
+    claim_nop(ring, 13);
+    const Entered second = enter.submit_and_wait(14, 1h);
+    CHECK(second.end == EnterEnd::complete);
+    CHECK(second.submitted == 5);
+    const auto taken = take_all(ring);
+    REQUIRE(taken.size() == 14);
+    for (std::uint64_t i = 0; i < 14; i++) {
+        CHECK(taken[i].user_data == i);
+        CHECK(taken[i].result == (i == 8 ? -EINVAL : 0));
+    }
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("What overflows the CQ comes later, in order") {
+    Ring ring{{.sq_entries = 32, .cq_entries = 32}};
+    Hooked hooked{ring};
+    std::uint64_t next = 0;
+    std::uint64_t expected = 0;
+    for (int round = 0; round < 5; round++) {
+        for (int i = 0; i < 32; i++) claim_nop(ring, next++);
+        CHECK(hooked.submit_and_wait(32).submitted == 32);
+    }
+    while (expected < next) {
+        const Entered entered = hooked.submit_and_wait(1, 1s);
+        REQUIRE(entered.end == EnterEnd::complete);
+        for (const Completion& completion : take_all(ring)) CHECK(completion.user_data == expected++);
+    }
+    CHECK(hooked.state()->completions == next);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("A wait for more than the CQ holds is one for all that it holds") {
+    Ring ring{{.sq_entries = 8, .cq_entries = 8}};
+    Enter enter{ring};
+    for (std::uint64_t i = 0; i < 8; i++) claim_nop(ring, i);
+    const Entered entered = enter.submit_and_wait(GENERATE(8U, 9U, 1000U, 0xffffffffU), GENERATE(ringstep::for_ever, 1h));
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(entered.completions == 8);
+    CHECK(take_all(ring).size() == 8);
+}
+
+TEST_CASE("A signal ends the wait") {
+    const AlarmHandler handler;
+    Ring ring;
+    Enter enter{ring};
+    AlarmHandler::after(30ms);
+    const Entered entered = enter.submit_and_wait(GENERATE(1U, 3U), GENERATE(ringstep::for_ever, 1h));
+    CHECK(entered.end == EnterEnd::interrupted);
+    CHECK(entered.error == EINTR);
+    CHECK(take_all(ring).empty());
+    claim_nop(ring, 1);
+    CHECK(enter.submit_and_wait(1));
+}
+
+TEST_CASE("Another thread stops the wait, and wakes it without counting as a completion") {
+    Ring ring;
+    Enter enter{ring};
+    std::stop_source source;
+    std::jthread other([&] {
+        for (int i = 0; i < 5; i++) {
+            std::this_thread::sleep_for(2ms);
+            enter.program().wake();
+        }
+        source.request_stop();
+    });
+    const Entered entered = enter.submit_and_wait(GENERATE(1U, 3U), ringstep::for_ever, source.get_token());
+    CHECK(entered.end == EnterEnd::stop_requested);
+    other.join();
+    CHECK(take_all(ring).empty());
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("Cancelled requests complete, and the ring is free for other loops") {
+    const TestPipe pipe;
+    std::array<char, 8> bytes{};
+    Ring ring;
+    std::optional<Enter> enter(std::in_place, ring);
+    for (unsigned i = 0; i < 8; i++) claim_read(ring, pipe, &bytes[i], i);
+    CHECK(enter->submit_and_wait(1, 1ms).end == EnterEnd::timed_out);
+    io_uring_sqe* cancel = claim(ring);
+    io_uring_prep_cancel_fd(cancel, pipe.reader(), IORING_ASYNC_CANCEL_ALL);
+    cancel->user_data = 100;
+    CHECK(enter->submit_and_wait(9, 10s).end == EnterEnd::complete);
+    for (const Completion& completion : take_all(ring))
+        CHECK(completion.result == (completion.user_data == 100 ? 8 : -ECANCELED));
+    CHECK(ring.in_flight() == 0);
+    enter.reset();
+    ringstep::LoopProgram<ringstep::loops::nop_chain> nops(ring);
+    nops.state()->total = 100;
+    nops.state()->depth = 1;
+    CHECK(nops.run().ok());
+}
+
+TEST_CASE("Requests in flight and a timer do not keep a ring from closing") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring;
+    Enter enter{ring};
+    claim_read(ring, pipe, &byte, 1);
+    CHECK(enter.submit_and_wait(2, 1ms).end == EnterEnd::timed_out);
+    CHECK(ring.close());
+    const Entered entered = enter.submit_and_wait(1, 1ms);
+    CHECK(entered.end == EnterEnd::failed);
+    CHECK(entered.error != 0);
+}
+
+// --- Hooks
+// -----------------------------------------------------------------------------------------------------------------------
+
+TEST_CASE("Hooks see each request once and each completion once") {
+    Ring ring{any_ring()};
+    Hooked hooked{ring};
+    const std::uint32_t at_most = GENERATE(0U, 1U, 5U);
+    hooked.state()->at_most = at_most;
+    std::uint64_t submitted = 0;
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < 13; i++) claim_nop(ring, submitted++);
+        CHECK(hooked.submit_and_wait(static_cast<std::uint32_t>(round % 14)));
+        CHECK(hooked.state()->submissions == submitted);
+        CHECK(hooked.state()->completions == submitted);
+        if (round % 4 == 3) (void)take_all(ring);  // otherwise they stay, and are not seen again
+    }
+}
+
+TEST_CASE("A hook changes requests and completions in their place") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring{any_ring()};
+    Hooked hooked{ring};
+    claim_read(ring, pipe, &byte, 1 | HOOKED_AS_NOP);  // as it is, it would not complete
+    claim_nop(ring, 2 | HOOKED_CHANGE);
+    claim_nop(ring, 3);
+    CHECK(hooked.submit_and_wait(3, 10s));
+    const auto taken = take_all(ring);
+    REQUIRE(taken.size() == 3);
+    CHECK(taken[0].user_data == (1 | HOOKED_AS_NOP));
+    CHECK(taken[0].result == 0);
+    CHECK(taken[1].result == 1000);
+    CHECK(taken[2].result == 0);
+}
+
+TEST_CASE("A hook takes completions out of the middle of the CQ, and the others stay in order") {
+    Ring ring{any_ring()};
+    Hooked hooked{ring};
+    std::mt19937 random(GENERATE(1U, 2U, 3U));
+    std::vector<std::uint64_t> expected;
+    std::uint64_t number = 0;
+    std::uint64_t swallowed = 0;
+    for (int round = 0; round < 200; round++) {
+        const auto count = random() % 17;
+        for (std::uint64_t i = 0; i < count; i++) {
+            const bool swallow = random() % 2 == 0;
+            claim_nop(ring, number | (swallow ? HOOKED_SWALLOW : 0));
+            if (swallow) {
+                swallowed++;
+            } else {
+                expected.push_back(number);
+            }
+            number++;
+        }
+        const Entered entered = hooked.submit_and_wait(static_cast<std::uint32_t>(expected.size()), 10s);
+        REQUIRE(entered.end == EnterEnd::complete);
+        CHECK(entered.completions == expected.size());
+        if (random() % 3 == 0 || expected.size() > 40) {
+            const auto taken = take_all(ring);
+            REQUIRE(taken.size() == expected.size());
+            for (std::size_t i = 0; i < taken.size(); i++) CHECK(taken[i].user_data == expected[i]);
+            expected.clear();
+        }
+        CHECK(ring.in_flight() == expected.size());
+    }
+    CHECK(swallowed > 100);
+}
+
+TEST_CASE("What is swallowed does not count for the wait") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring;
+    Hooked hooked{ring};
+    claim_nop(ring, 1 | HOOKED_SWALLOW);
+    claim_nop(ring, 2 | HOOKED_SWALLOW);
+    claim_read(ring, pipe, &byte, 3);
+    CHECK(hooked.submit_and_wait(1, 5ms).end == EnterEnd::timed_out);
+    std::jthread feeder([&] {
+        std::this_thread::sleep_for(5ms);
+        pipe.feed();
+    });
+    CHECK(hooked.submit_and_wait(1, 1h));
+    const auto taken = take_all(ring);
+    REQUIRE(taken.size() == 1);
+    CHECK(taken[0].user_data == 3);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("A hook makes requests anew, as often as it takes") {
+    Ring ring{any_ring()};
+    Hooked hooked{ring};
+    for (std::uint64_t i = 0; i < 10; i++) claim_nop(ring, i | (i * 20 * HOOKED_AGAIN));
+    const Entered entered = hooked.submit_and_wait(10, 60s);
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(entered.submitted == 10);
+    const auto taken = take_all(ring);
+    REQUIRE(taken.size() == 10);
+    std::uint64_t sum = 0;
+    for (const Completion& completion : taken) {
+        CHECK(completion.user_data < 10);
+        sum += completion.user_data;
+    }
+    CHECK(sum == 45);
+    CHECK(hooked.state()->again == 20 * 45);
+    CHECK(ring.in_flight() == 0);
+    CHECK(entered.exit.submitted == 10 + 20 * 45);
+}
+
+TEST_CASE("Nothing goes past the hook when a signal or a stop ends the wait") {
+    const AlarmHandler handler;
+    const TestPipe pipe;
+    std::array<char, 64> bytes{};
+    Ring ring;
+    Hooked hooked{ring};
+    std::uint64_t seen = 0;
+    for (unsigned round = 0; round < 10; round++) {
+        for (unsigned i = 0; i < 40; i++) claim_read(ring, pipe, &bytes[i], i | HOOKED_SWALLOW);
+        std::jthread feeder([&] {
+            std::this_thread::sleep_for(2ms);
+            pipe.feed(40);
+            if (round % 2 == 0) hooked.request_stop();
+        });
+        if (round % 2 != 0) AlarmHandler::after(3ms);
+        const Entered entered = hooked.submit_and_wait(1, 20ms);
+        CHECK(entered.end != EnterEnd::complete);
+        for (const Completion& completion : take_all(ring)) {
+            INFO("user_data " << completion.user_data);
+            CHECK(false);
+        }
+        feeder.join();
+        AlarmHandler::after(0us);
+        seen += 40;
+        while (hooked.state()->completions < seen) CHECK(hooked.submit_and_wait(1, 5ms).end != EnterEnd::failed);
+        CHECK(take_all(ring).empty());
+    }
+    CHECK(ring.in_flight() == 0);
+}
+
+// --- Random work, checked against a model
+// -------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Nops of all kinds and reads of a pipe, waited for in all ways, and what of them has to come back.
+template <class Loop>
+class RandomWork {
+public:
+    RandomWork(unsigned seed, const ringstep::RingOptions& options, bool hooks)
+        : random_(seed), ring_(options), loop_(ring_), hooks_(hooks) {}
+
+    void run(std::uint64_t requests) {
+        while (next_ < requests || reads_open_ != 0 || outstanding_ != 0) {
+            if (next_ < requests) claim_some();
+            if (reads_open_ != 0 && (random_() % 2 == 0 || next_ >= requests)) feed();
+            wait();
+            if (random_() % 4 != 0 || outstanding_ > 40) take();
+        }
+        REQUIRE(loop_.submit());
+        take();
+        REQUIRE(outstanding_ == 0);
+        REQUIRE(ring_.in_flight() == 0);
+        REQUIRE(take_all(ring_).empty());
+    }
+
+private:
+    void claim_some() {
+        for (auto count = random_() % 17; count > 0 && ring_.sq().space_left() > 0; count--) {
+            const std::uint64_t number = next_++;
+            const auto kind = random_() % 16;
+            if (kind == 0 && reads_open_ < 16) {
+                claim_read(ring_, pipe_, &bytes_[number % bytes_.size()], number | read_bit);
+                reads_open_++;
+                outstanding_++;
+                continue;
+            }
+            std::uint64_t user_data = number;
+            if (hooks_ && kind < 4) user_data |= HOOKED_SWALLOW;
+            if (hooks_ && kind >= 4 && kind < 8) user_data |= HOOKED_CHANGE;
+            if (hooks_ && kind == 8) user_data |= (1 + random_() % 3) * HOOKED_AGAIN;
+            claim_nop(ring_, user_data);
+            if ((user_data & HOOKED_SWALLOW) == 0) outstanding_++;
+        }
+    }
+
+    // Only what the kernel has taken can be fed: a byte for each read that waits.
+    void feed() {
+        if (ring_.sq().claimed() != 0) REQUIRE(loop_.submit().end != EnterEnd::failed);
+        pipe_.feed(1);
+        reads_open_--;
+    }
+
+    void wait() {
+        const auto kind = random_() % 4;
+        const auto count = static_cast<std::uint32_t>(random_() % 6);
+        Entered entered;
+        if (kind == 0) entered = loop_.submit();
+        if (kind == 1) entered = loop_.submit_and_wait(count, std::chrono::microseconds(random_() % 300));
+        if (kind >= 2) {
+            // Only as many as are bound to come.
+            const auto certain = outstanding_ - reads_open_;
+            entered = loop_.submit_and_wait(static_cast<std::uint32_t>(std::min<std::uint64_t>(count, certain)),
+                                            kind == 2 ? ringstep::for_ever : std::chrono::nanoseconds(100s));
+            REQUIRE(entered.end == EnterEnd::complete);
+        }
+        REQUIRE((entered.end == EnterEnd::complete || entered.end == EnterEnd::timed_out));
+    }
+
+    void take() {
+        for (const Completion& completion : ring_.cq()) {
+            const std::uint64_t number = completion.user_data & 0xffffffff;
+            REQUIRE(number < next_);
+            REQUIRE((completion.user_data & HOOKED_SWALLOW) == 0);
+            if (seen_.size() < next_) seen_.resize(next_);
+            REQUIRE_FALSE(seen_[number]);
+            seen_[number] = true;
+            outstanding_--;
+            if ((completion.user_data & read_bit) != 0) {
+                REQUIRE(completion.result == 1);
+            } else if ((completion.user_data & HOOKED_CHANGE) != 0) {
+                REQUIRE(completion.result == 1000);
+            } else {
+                REQUIRE(completion.result == 0);
+            }
+            // Nops that are made once complete in the order of their submission. Of those made anew, the last round has no
+            // mark.
+            if ((completion.user_data & read_bit) == 0 && (!hooks_ || (completion.user_data & HOOKED_CHANGE) != 0)) {
+                REQUIRE((number > last_ || last_ == 0));
+                last_ = number;
+            }
+        }
+    }
+
+    static constexpr std::uint64_t read_bit = std::uint64_t{1} << 34;
+
+    std::mt19937 random_;
+    TestPipe pipe_;
+    std::array<char, 4096> bytes_{};
+    Ring ring_;
+    Loop loop_;
+    bool hooks_;
+    std::uint64_t next_ = 0;
+    std::uint64_t reads_open_ = 0;
+    std::uint64_t outstanding_ = 0;
+    std::uint64_t last_ = 0;
+    std::vector<bool> seen_;
+};
+
+}  // namespace
+
+TEST_CASE("100,000 random requests come back as they should") {
+    // The CQ is small, so that it overflows now and then.
+    RandomWork<Enter>(1, {.sq_entries = 16, .cq_entries = 16}, false).run(50'000);
+    RandomWork<Enter>(2, {.sq_entries = 16, .cq_entries = 64, .sq_rewind = false}, false).run(50'000);
+}
+
+TEST_CASE("100,000 random requests come back as they should, with hooks") {
+    RandomWork<Hooked>(3, {.sq_entries = 16, .cq_entries = 16}, true).run(50'000);
+    RandomWork<Hooked>(4, {.sq_entries = 16, .cq_entries = 128, .cqe32 = true, .sqe128 = true}, true).run(50'000);
+}

@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: MIT
+// Waiting in stages, and for groups of requests.
+#include <ringstep/error.hpp>
+#include <ringstep/loops/stages.hpp>
+
+#include "loops/enter_help.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <stop_token>
+#include <poll.h>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+using ringstep::Completion;
+using ringstep::Entered;
+using ringstep::EnterEnd;
+using ringstep::RequestGroup;
+using ringstep::Ring;
+using ringstep::Stage;
+using ringstep::Stages;
+
+namespace {
+
+constexpr auto none = ringstep::for_ever;
+
+template <class Function>
+int errno_of(Function&& function) {
+    try {
+        function();
+    } catch (const ringstep::Error& error) {
+        CHECK_FALSE(error.advice().empty());
+        return error.error_number();
+    }
+    return 0;
+}
+
+std::size_t take(Ring& ring) { return take_all(ring).size(); }
+
+ringstep::RingOptions any_ring() {
+    const int kind = GENERATE(0, 1, 2);
+    return {.sq_entries = 32, .cq_entries = 64, .cqe32 = kind == 2, .sqe128 = kind == 2, .sq_rewind = kind != 1};
+}
+
+}  // namespace
+
+TEST_CASE("The first stage ends the wait if it gets what it wants") {
+    Ring ring{any_ring()};
+    Stages stages{ring, {{8, 1h}, {4, 1h}, {1}}};
+    for (std::uint64_t i = 0; i < 8; i++) claim_nop(ring, i);
+    const Entered entered = stages.submit_and_wait();
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(entered.submitted == 8);
+    CHECK(entered.completions == 8);
+    CHECK(stages.stage() == 0);
+    CHECK(take(ring) == 8);
+}
+
+TEST_CASE("Fewer completions are enough in a later stage, and the first that has enough ends the wait") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring{any_ring()};
+    const std::uint64_t count = GENERATE(1U, 3U, 4U, 7U);
+    // With four, the second stage ends the wait, and has all the time for that.
+    Stages stages{ring, {{8, 2ms}, {4, count >= 4 ? std::chrono::nanoseconds(1h) : 3ms}, {1, none}}};
+    claim_read(ring, pipe, &byte, 100);
+    for (std::uint64_t i = 0; i < count; i++) claim_nop(ring, i);
+    const auto begin = std::chrono::steady_clock::now();
+    const Entered entered = stages.submit_and_wait();
+    const auto time = std::chrono::steady_clock::now() - begin;
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(entered.completions == count);
+    CHECK(stages.stage() == (count >= 4 ? 1 : 2));
+    CHECK(time >= (count >= 4 ? 2ms : 5ms));
+    CHECK(take(ring) == count);
+    CHECK(ring.in_flight() == 1);
+}
+
+TEST_CASE("The end of the last stage is the end of the wait") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring;
+    Stages stages{ring, {{8, 1ms}, {4, 1ms}, {2, 1ms}}};
+    claim_read(ring, pipe, &byte, 1);
+    claim_nop(ring, 2);
+    for (int round = 0; round < 3; round++) {
+        const auto begin = std::chrono::steady_clock::now();
+        const Entered entered = stages.submit_and_wait();
+        CHECK(std::chrono::steady_clock::now() - begin >= 3ms);
+        CHECK(entered.end == EnterEnd::timed_out);
+        CHECK(entered.submitted == (round == 0 ? 2 : 0));
+        CHECK(entered.completions == 1);
+        CHECK(stages.stage() == 2);
+    }
+    CHECK(take(ring) == 1);
+}
+
+TEST_CASE("A completion that comes while the last stage waits ends it") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring;
+    Stages stages{ring, {{8, 1ms}, {4, 1ms}, {1, none}}};
+    claim_read(ring, pipe, &byte, 1);
+    std::jthread feeder([&] {
+        std::this_thread::sleep_for(10ms);
+        pipe.feed();
+    });
+    CHECK(stages.submit_and_wait().end == EnterEnd::complete);
+    CHECK(stages.stage() == 2);
+    CHECK(take(ring) == 1);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("Stages of no time are passed through, as far as they do not end the wait") {
+    Ring ring;
+    Stages stages{ring, {{5, 0ns}, {3, 0ns}, {2, 0ns}}};
+    for (std::uint64_t i = 0; i < 3; i++) claim_nop(ring, i);
+    CHECK(stages.submit_and_wait());
+    CHECK(take(ring) == 3);
+    claim_nop(ring, 1);
+    CHECK(stages.submit_and_wait().end == EnterEnd::timed_out);
+    CHECK(take(ring) == 1);
+    stages.set({{0, 0ns}});
+    CHECK(stages.submit_and_wait());
+}
+
+TEST_CASE("What cannot be waited for is refused") {
+    Ring ring;
+    const std::vector<Stage> most(RINGSTEP_STAGES_STAGES, Stage{1, 1ms});
+    Stages stages{ring, most};
+    CHECK(errno_of([&] { stages.set(std::vector<Stage>(RINGSTEP_STAGES_STAGES + 1, Stage{1, 1ms})); }) == EINVAL);
+    CHECK(errno_of([&] { stages.set(std::vector<Stage>{}); }) == EINVAL);
+    CHECK(errno_of([&] { stages.set({{1, none}, {1, 1ms}}); }) == EINVAL);
+    CHECK(errno_of([&] { stages.set({{1, -1ns}}); }) == EINVAL);
+    CHECK(errno_of([&] { (void)stages.group(0xf0, 0x11); }) == EINVAL);
+    // What was refused has changed nothing.
+    CHECK(stages.state()->stage_count == RINGSTEP_STAGES_STAGES);
+    CHECK(stages.submit_and_wait().end == EnterEnd::timed_out);
+
+    std::vector<RequestGroup> groups;
+    for (std::uint64_t i = 0; i < RINGSTEP_STAGES_GROUPS; i++) groups.push_back(stages.group(0xff, i));
+    CHECK(errno_of([&] { (void)stages.group(0xff, 99); }) == ENOSPC);
+    groups.pop_back();
+    CHECK(errno_of([&] { (void)stages.group(0xff, 99); }) == 0);
+}
+
+TEST_CASE("A stop and a signal end a wait in stages") {
+    const AlarmHandler handler;
+    Ring ring;
+    Stages stages{ring, {{8, 1ms}, {4, 1h}, {1, none}}};
+    std::stop_source source;
+    std::jthread stopper([&] {
+        std::this_thread::sleep_for(5ms);
+        source.request_stop();
+    });
+    CHECK(stages.submit_and_wait(source.get_token()).end == EnterEnd::stop_requested);
+    stopper.join();
+    AlarmHandler::after(20ms);
+    CHECK(stages.submit_and_wait().end == EnterEnd::interrupted);
+    CHECK(take(ring) == 0);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("A group is waited for whatever else completes") {
+    const TestPipe writes_pipe;
+    const TestPipe other_pipe;
+    std::array<char, 16> bytes{};
+    Ring ring{any_ring()};
+    Stages stages{ring};
+    const RequestGroup writes = stages.group(0xff00, 0x100);
+    for (unsigned i = 0; i < 3; i++) claim_read(ring, writes_pipe, &bytes[i], 0x100 | i);
+    for (unsigned i = 0; i < 3; i++) claim_read(ring, other_pipe, &bytes[8 + i], 0x200 | i);
+    for (unsigned i = 0; i < 20; i++) claim_nop(ring, 0x300 | i);
+    CHECK(stages.submit_and_wait_for_all({writes.all()}, 3ms).end == EnterEnd::timed_out);
+    CHECK(writes.submitted() == 3);
+    CHECK(writes.in_flight() == 3);
+    other_pipe.feed(2);
+    writes_pipe.feed(2);
+    CHECK(stages.submit_and_wait_for_all({writes.all()}, 3ms).end == EnterEnd::timed_out);
+    CHECK(writes.completed() == 2);
+    CHECK(stages.submit_and_wait_for_all({writes.at_least(2)}, 10s).end == EnterEnd::complete);
+    CHECK(take(ring) == 24);  // taken or not, it counts once
+    std::jthread feeder([&] {
+        std::this_thread::sleep_for(5ms);
+        other_pipe.feed();
+        std::this_thread::sleep_for(5ms);
+        writes_pipe.feed();
+    });
+    CHECK(stages.submit_and_wait_for_all({writes.all()}).end == EnterEnd::complete);
+    CHECK(writes.in_flight() == 0);
+    CHECK(take(ring) == 2);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("Several groups, all of them or one") {
+    const TestPipe first_pipe;
+    const TestPipe second_pipe;
+    std::array<char, 16> bytes{};
+    Ring ring;
+    Stages stages{ring};
+    const RequestGroup first = stages.group(0xff00, 0x100);
+    const RequestGroup second = stages.group(0xff00, 0x200);
+    const RequestGroup both = stages.group(0xf000, 0);  // the requests of the other two
+    for (unsigned i = 0; i < 4; i++) {
+        claim_read(ring, first_pipe, &bytes[i], 0x100 | i);
+        claim_read(ring, second_pipe, &bytes[8 + i], 0x200 | i);
+    }
+    CHECK(stages.submit().submitted == 8);
+    second_pipe.feed(2);
+    CHECK(stages.submit_and_wait_for_any({first.at_least(1), second.at_least(2)}, 10s).end == EnterEnd::complete);
+    CHECK(stages.submit_and_wait_for_all({first.at_least(1), second.at_least(2)}, 2ms).end == EnterEnd::timed_out);
+    CHECK(both.completed() == 2);
+    first_pipe.feed(4);
+    CHECK(stages.submit_and_wait_for_all({first.all(), second.at_least(2)}, 10s).end == EnterEnd::complete);
+    CHECK(stages.submit_and_wait_for_any({second.all(), both.at_least(6)}, 10s).end == EnterEnd::complete);
+    CHECK(stages.submit_and_wait_for_any({second.all()}, 1ms).end == EnterEnd::timed_out);
+    CHECK(second.in_flight() == 2);
+    second_pipe.feed(2);
+    CHECK(stages.submit_and_wait_for_all({second.all()}));
+    CHECK(take(ring) == 8);
+}
+
+TEST_CASE("A group counts from when it was made, and another may take its place") {
+    Ring ring;
+    Stages stages{ring};
+    for (std::uint64_t i = 0; i < 5; i++) claim_nop(ring, 1);
+    CHECK(stages.submit().completions == 5);
+    std::optional<RequestGroup> group = stages.group(0xff, 1);
+    CHECK(stages.submit().completions == 5);
+    CHECK(group->completed() == 0);
+    claim_nop(ring, 1);
+    CHECK(stages.submit_and_wait_for_all({group->all()}));
+    CHECK(group->completed() == 1);
+    group.reset();
+    claim_nop(ring, 1);
+    CHECK(stages.submit());
+    group = stages.group(0xff, 1);
+    CHECK(stages.submit());
+    CHECK(group->completed() == 0);
+    claim_nop(ring, 1);
+    claim_nop(ring, 2);
+    CHECK(stages.submit_and_wait_for_all({group->at_least(1)}));
+    CHECK(group->submitted() == 1);
+    CHECK(take(ring) == 9);
+}
+
+TEST_CASE("Failed and cancelled requests end, too") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring;
+    Stages stages{ring};
+    const RequestGroup group = stages.group(0xff, 1);
+    claim_read(ring, pipe, &byte, 1);
+    io_uring_sqe* bad = claim(ring);
+    bad->opcode = 255;
+    bad->user_data = 1;
+    CHECK(stages.submit_and_wait_for_all({group.all()}, 2ms).end == EnterEnd::timed_out);
+    io_uring_sqe* cancel = claim(ring);
+    io_uring_prep_cancel_fd(cancel, pipe.reader(), 0);
+    cancel->user_data = 2;
+    CHECK(stages.submit_and_wait_for_all({group.all()}, 10s));
+    for (const Completion& completion : take_all(ring)) CHECK((completion.user_data == 2) == completion.ok());
+}
+
+TEST_CASE("A multishot request is one request with many completions") {
+    const TestPipe pipe;
+    Ring ring;
+    Stages stages{ring};
+    const RequestGroup group = stages.group(0xff, 1);
+    io_uring_sqe* poll = claim(ring);
+    io_uring_prep_poll_multishot(poll, pipe.reader(), POLLIN);
+    poll->user_data = 1;
+    CHECK(stages.submit());
+    for (std::uint64_t i = 1; i <= 3; i++) {
+        pipe.feed();
+        CHECK(stages.submit_and_wait_for_all({group.at_least(i)}, 10s));
+    }
+    CHECK(group.in_flight() == 1);
+    io_uring_sqe* cancel = claim(ring);
+    io_uring_prep_cancel_fd(cancel, pipe.reader(), 0);
+    cancel->user_data = 2;
+    CHECK(stages.submit_and_wait_for_all({group.all()}, 10s));
+    CHECK(group.in_flight() == 0);
+    (void)take(ring);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("A CQ that nobody empties ends a wait for a group") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring{{.sq_entries = 8, .cq_entries = 8}};
+    Stages stages{ring};
+    const RequestGroup group = stages.group(0xff, 1);
+    claim_read(ring, pipe, &byte, 1);
+    for (unsigned i = 0; i < 7; i++) claim_nop(ring, 2);
+    CHECK(stages.submit());
+    for (unsigned i = 0; i < 8; i++) claim_nop(ring, 2);
+    CHECK(stages.submit_and_wait_for_all({group.all()}, 10s).end == EnterEnd::cq_full);
+    CHECK(take(ring) == 8);
+    pipe.feed();
+    Entered entered;
+    std::size_t taken = 0;
+    do {
+        entered = stages.submit_and_wait_for_all({group.all()}, 10s);
+        taken += take(ring);
+    } while (entered.end == EnterEnd::cq_full);
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(taken == 8);
+}
+
+// --- Random work, checked against a model
+// -------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Nops and reads of a pipe in eight groups, waited for in stages and by groups.
+class RandomWaits {
+public:
+    RandomWaits(unsigned seed, const ringstep::RingOptions& options) : random_(seed), ring_(options), stages_(ring_) {
+        for (std::uint64_t i = 0; i < RINGSTEP_STAGES_GROUPS; i++) groups_.push_back(stages_.group(0xff00000000, i << 32));
+    }
+
+    void run(std::uint64_t requests) {
+        while (next_ < requests || reads_open_ != 0) {
+            if (next_ < requests) claim_some();
+            if (reads_open_ != 0 && (random_() % 2 == 0 || next_ >= requests)) feed();
+            wait();
+            if (random_() % 4 != 0 || ring_.cq().ready() > 20) take();
+        }
+        while (done_ != next_) {
+            REQUIRE(stages_.submit().end == EnterEnd::complete);
+            take();
+        }
+        for (std::size_t i = 0; i < groups_.size(); i++) {
+            REQUIRE(groups_[i].in_flight() == 0);
+            REQUIRE(groups_[i].completed() == in_group_[i]);
+        }
+        REQUIRE(ring_.in_flight() == 0);
+    }
+
+private:
+    void claim_some() {
+        for (auto count = random_() % 17; count > 0 && ring_.sq().space_left() > 0; count--) {
+            const std::uint64_t number = next_++;
+            const std::uint64_t group = random_() % RINGSTEP_STAGES_GROUPS;
+            in_group_[group]++;
+            if (group == 0 && reads_open_ < 16) {
+                claim_read(ring_, pipe_, &bytes_[number % bytes_.size()], number | read_bit);
+                reads_open_++;
+            } else {
+                claim_nop(ring_, number | group << 32);
+            }
+        }
+    }
+
+    void feed() {
+        if (ring_.sq().claimed() != 0) REQUIRE(stages_.submit().end != EnterEnd::failed);
+        pipe_.feed(1);
+        reads_open_--;
+    }
+
+    void wait() {
+        const std::uint64_t open = next_ - done_ - reads_open_;  // bound to come, or there
+        Entered entered;
+        switch (random_() % 4) {
+            case 0: {
+                const auto few = static_cast<std::uint32_t>(std::min<std::uint64_t>(random_() % 8, open));
+                const std::array waits{Stage{few + 20, std::chrono::microseconds(random_() % 100)},
+                                       Stage{few + 4, std::chrono::microseconds(random_() % 100)}, Stage{few, none}};
+                stages_.set(waits);
+                entered = stages_.submit_and_wait();
+                REQUIRE(entered.end == EnterEnd::complete);
+                REQUIRE(entered.completions >= waits[stages_.stage()].completions);
+                break;
+            }
+            case 1: {
+                const auto group = 1 + random_() % (RINGSTEP_STAGES_GROUPS - 1);
+                until([&] { return stages_.submit_and_wait_for_all({groups_[group].all()}); });
+                REQUIRE(groups_[group].completed() == in_group_[group]);
+                break;
+            }
+            case 2: {
+                const auto first = 1 + random_() % (RINGSTEP_STAGES_GROUPS - 1);
+                until([&] {
+                    return stages_.submit_and_wait_for_any(
+                        {groups_[first].at_least(in_group_[first]), groups_[0].at_least(in_group_[0] + 1)});
+                });
+                REQUIRE(groups_[first].completed() == in_group_[first]);
+                break;
+            }
+            default: {
+                entered = stages_.submit_and_wait_for_all({groups_[0].all()}, std::chrono::microseconds(random_() % 200));
+                if (entered.end == EnterEnd::complete) REQUIRE(groups_[0].in_flight() == 0);
+                REQUIRE(entered.end != EnterEnd::failed);
+            }
+        }
+    }
+
+    template <class Wait>
+    void until(Wait&& wait) {
+        Entered entered = wait();
+        while (entered.end == EnterEnd::cq_full) {
+            take();
+            entered = wait();
+        }
+        REQUIRE(entered.end == EnterEnd::complete);
+    }
+
+    void take() {
+        seen_.resize(next_);
+        for (const Completion& completion : ring_.cq()) {
+            const std::uint64_t number = completion.user_data & 0xffffffff;
+            const bool read = (completion.user_data & read_bit) != 0;
+            REQUIRE(number < next_);
+            REQUIRE_FALSE(seen_[number]);
+            seen_[number] = true;
+            done_++;
+            REQUIRE(completion.result == (read ? 1 : 0));
+            if (!read) {
+                REQUIRE((number > last_ || last_ == 0));
+                last_ = number;
+            }
+        }
+    }
+
+    static constexpr std::uint64_t read_bit = std::uint64_t{1} << 63;
+
+    std::mt19937 random_;
+    TestPipe pipe_;
+    std::array<char, 4096> bytes_{};
+    Ring ring_;
+    Stages stages_;
+    std::vector<RequestGroup> groups_;
+    std::array<std::uint64_t, RINGSTEP_STAGES_GROUPS> in_group_{};
+    std::vector<bool> seen_;
+    std::uint64_t next_ = 0;
+    std::uint64_t done_ = 0;
+    std::uint64_t reads_open_ = 0;
+    std::uint64_t last_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("100,000 random requests are waited for as they should be") {
+    RandomWaits(1, {.sq_entries = 16, .cq_entries = 32}).run(50'000);
+    RandomWaits(2, {.sq_entries = 16, .cq_entries = 64, .cqe32 = true, .sqe128 = true}).run(50'000);
+}

@@ -43,10 +43,11 @@ TEST_CASE("Types that C cannot share are refused at compile time") {
 }
 
 TEST_CASE("The control block has the layout that programs are compiled for") {
-    STATIC_CHECK(sizeof(ringstep_control) == 256);
+    STATIC_CHECK(sizeof(ringstep_control) == 320);
     STATIC_CHECK(offsetof(ringstep_control, turns) == 64);
     STATIC_CHECK(offsetof(ringstep_control, code) == 96);
     STATIC_CHECK(offsetof(ringstep_control, scratch_sqe) == 128);
+    STATIC_CHECK(offsetof(ringstep_control, timer) == 256);
 }
 
 TEST_CASE("Allocated memory is whole pages of zeroes") {

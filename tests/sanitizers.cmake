@@ -91,8 +91,8 @@ endfunction()
 
 ringstep_add_sanitized_tests(
   asan
-  TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes kit/turns
-  LOOPS nop_chain copy scripted together
+  TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes kit/turns kit/timer
+  LOOPS nop_chain copy scripted together timed
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
   ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
               "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/suppressions/lsan.txt:print_suppressions=0"
@@ -111,7 +111,7 @@ ringstep_add_sanitized_program(
   SOURCES fuzz/step.cpp
   LOOPS nop_chain copy scripted
   FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
-  DEFINITIONS -DRINGSTEP__ENTER=fuzz_enter -DRINGSTEP__MOST_ITERATIONS=300 -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
+  DEFINITIONS -DRINGSTEP__ENTER=fuzz_enter -DRINGSTEP__ENTER_FOR=fuzz_enter_for -DRINGSTEP__MOST_ITERATIONS=300 -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
 set(findings "${CMAKE_CURRENT_BINARY_DIR}/sanitized/findings")
 file(MAKE_DIRECTORY "${findings}")
 add_test(NAME host/fuzz

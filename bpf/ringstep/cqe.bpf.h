@@ -98,7 +98,8 @@ static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, stru
  *	ringstep_for_each_cqe(turn, cqe)
  *		state->bytes += cqe->res;
  */
-#define ringstep_for_each_cqe(turn, cqe_var)                                                                                   \
+#define ringstep_for_each_cqe(turn, cqe_var) ringstep__for_each_cqe(turn, cqe_var)
+#define ringstep__for_each_cqe(turn, cqe_var)                                                                                  \
 	for (struct ringstep__walk ringstep__walk = ringstep__walk_begin(turn);                                                \
 	     ringstep__walk_more(turn, &ringstep__walk) && ringstep__may_loop &&                                               \
 	     (ringstep__walk_next(turn, &ringstep__walk), cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, true);)

@@ -94,6 +94,9 @@
 #define SPLICE_F_FD_IN_FIXED (1U << 31)
 #endif
 
+/* For waits with a deadline: none. */
+#define RINGSTEP_NO_DEADLINE (~0ULL)
+
 /* What a step returns. */
 enum {
 	RINGSTEP_CONTINUE = 0,

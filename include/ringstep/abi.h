@@ -14,7 +14,7 @@
 #endif
 
 /* Raised whenever a struct below, or the meaning of a field, changes. */
-#define RINGSTEP_ABI_VERSION 2
+#define RINGSTEP_ABI_VERSION 3
 
 /* Most completions that a step is handed in one turn; what is left waits for the next turn, which follows at once. */
 #ifndef RINGSTEP_CQE_BATCH
@@ -40,6 +40,20 @@ enum ringstep_fault {
 };
 
 /*
+ * The ring's timer, as loops in the kernel have one: an IORING_OP_TIMEOUT. Nobody counts its requests as the loop's or as the
+ * application's, nor sees their completions: what carries an address within this struct as its user_data is the kit's own.
+ */
+struct ringstep_timer {
+	__u64 deadline;    /* when the timeout in flight fires: CLOCK_MONOTONIC, nanoseconds */
+	__s64 seconds;	   /* a struct __kernel_timespec: the deadline, for the kernel to copy */
+	__s64 nanoseconds; /* the other half of it */
+	__u32 armed;	   /* 1 while the timeout is in flight; its address is the timeout's user_data */
+	__u32 updates;	   /* updates of it in flight; its address is their user_data */
+	__u32 dead;	   /* nothing. Its address is the user_data of completions that a loop has swallowed */
+	__u32 __reserved[7];
+};
+
+/*
  * Head of the MEM region. Each side writes its own cache lines only: the application the first, the loop the others.
  */
 struct ringstep_control {
@@ -62,6 +76,8 @@ struct ringstep_control {
 	__u64 __reserved_loop;
 
 	__u64 scratch_sqe[16]; /* where an SQE is written that found no room; never submitted */
+
+	struct ringstep_timer timer; /* the loop's, and when none runs, of those who take completions */
 };
 
 /* Where things lie in the regions. Offsets and sizes in bytes. */

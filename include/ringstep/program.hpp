@@ -43,6 +43,12 @@ public:
             raise(EOPNOTSUPP, "attaching of " + loop + " to the ring",
                   "Loops do not know queues with entries of two sizes (IORING_SETUP_CQE_MIXED, IORING_SETUP_SQE_MIXED).");
         }
+        if (!ring_->settle_timer()) {
+            raise(EBUSY, "attaching of " + loop + " to the ring",
+                  "The timer of the loop before is still in flight: attach on the ring's thread, and take completions out of a "
+                  "CQ "
+                  "that is full.");
+        }
         const std::size_t needed = sizeof(ringstep_control) + object.state_size + options.extra_bytes;
         region_ = ring_->region();
         if (region_ && region_->size() < needed) {
@@ -59,6 +65,10 @@ public:
         if (trace_wanted()) trace_engine(object.name, to_string(engine()), reason_);
     }
 
+    ProgramCore(const ProgramCore&) = delete;
+    ProgramCore& operator=(const ProgramCore&) = delete;
+    ~ProgramCore() { detach(); }
+
     [[nodiscard]] const std::shared_ptr<RegionMemory>& region() const noexcept { return region_; }
     [[nodiscard]] Engine engine() const noexcept { return kernel_ ? Engine::kernel : Engine::user; }
     [[nodiscard]] const std::string& engine_reason() const noexcept { return reason_; }
@@ -69,6 +79,7 @@ public:
             // The kernel takes a loop off under the ring's lock, which a loop that never waits does not give up: stop it first.
             set_stop(RINGSTEP_STOP_DETACH);
             kernel_->detach();
+            (void)ring_->settle_timer();  // on another thread: when this one next does something with the ring
         } else {
             user_->detach();
         }

@@ -93,9 +93,24 @@ struct QueueMemory {
     std::uint64_t wake_tag = 0;
     std::uint32_t own_wakes_seen = 0;
     std::uint32_t* wakes_seen = nullptr;  // where they are counted
+    // Likewise those whose user_data is an address in here: of the timer that loops in the kernel set.
+    ringstep_timer* timer = nullptr;
 
     [[nodiscard]] std::atomic_ref<std::uint32_t> word(std::uint32_t offset) const noexcept {
         return std::atomic_ref<std::uint32_t>(*reinterpret_cast<std::uint32_t*>(rings + offset));
+    }
+
+    // Whether a completion is of nobody's but the library's. It has left the CQ then, which is noted.
+    [[nodiscard]] bool is_hidden(std::uint64_t user_data) const noexcept {
+        if (wake_tag != 0 && user_data == wake_tag) [[unlikely]] {
+            ++*wakes_seen;
+            return true;
+        }
+        if (user_data - reinterpret_cast<std::uintptr_t>(timer) >= sizeof *timer || timer == nullptr) [[likely]]
+            return false;
+        if (user_data == reinterpret_cast<std::uintptr_t>(&timer->armed)) timer->armed = 0;
+        if (user_data == reinterpret_cast<std::uintptr_t>(&timer->updates) && timer->updates != 0) --timer->updates;
+        return true;
     }
 };
 
@@ -157,7 +172,8 @@ public:
     /// Takes the oldest completion; false if there is none.
     [[nodiscard]] bool pop(Completion& out) const noexcept { return take(*queue_, out); }
 
-    /// How many there are.
+    /// How many there are. A loop that is gone, or that just does not run, may have left some that only the library knows of:
+    /// those count here, and iterating passes over them.
     [[nodiscard]] std::uint32_t ready() const noexcept {
         return queue_->word(queue_->geometry.cq_tail_offset).load(std::memory_order_acquire) -
                queue_->word(queue_->geometry.cq_head_offset).load(std::memory_order_relaxed);
@@ -186,10 +202,8 @@ private:
             out.extra[1] = cqe->big_cqe[1];
         }
         head_word.store(head + 1, std::memory_order_release);
-        if (queue.wake_tag != 0 && out.user_data == queue.wake_tag) [[unlikely]] {
-            ++*queue.wakes_seen;
+        if (queue.is_hidden(out.user_data)) [[unlikely]]
             return take(queue, out);
-        }
         if (!out.more()) ++queue.finished;
         return true;
     }

@@ -5,4 +5,11 @@
 
 extern int fuzz_enter(unsigned int fd, unsigned int to_submit, unsigned int min_complete, unsigned int flags);
 
+static inline __attribute__((unused)) int fuzz_enter_for(unsigned int fd, unsigned int to_submit, unsigned int min_complete,
+							 unsigned int flags, unsigned long long nanoseconds)
+{
+	(void)nanoseconds;
+	return fuzz_enter(fd, to_submit, min_complete, flags);
+}
+
 #endif /* FUZZ_ENTER_H */

@@ -83,6 +83,21 @@ static __always_inline bool ringstep__is_wake(const struct ringstep__engine *eng
 	return false;
 }
 
+/* Whether one may be among the completions that are in the CQ just now. */
+static __always_inline bool ringstep__wakes_pending(const struct ringstep__engine *engine)
+{
+	(void)engine;
+	return false;
+}
+
+/* A wait with a deadline: a request for the kernel, which knows of none by itself. See timer.bpf.h. */
+#define RINGSTEP__TIMER_IS_A_REQUEST true
+static __always_inline void ringstep__set_deadline(struct ringstep__engine *engine, __u64 deadline)
+{
+	(void)engine;
+	(void)deadline;
+}
+
 /* Whether the submit at the end of a step is the engine's business, together with the waiting. */
 static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *engine)
 {

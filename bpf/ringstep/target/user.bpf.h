@@ -117,6 +117,7 @@ struct ringstep__engine {
 	__u32 wanted;			   /* ringstep_user.wanted when the turn began */
 	bool special;			   /* traced, or in need of barriers: what usual runs do without */
 	bool owes;			   /* a submit, at the end of the turn */
+	__u64 deadline;			   /* of the wait at the end of the turn; RINGSTEP_NO_DEADLINE: none */
 };
 
 #define ringstep__geometry(turn) ((turn)->engine.geometry)
@@ -153,6 +154,8 @@ static __attribute__((cold, noinline, unused)) void ringstep__trace(const struct
 		if ((turn)->engine.special && unlikely((turn)->engine.ring->trace))                                            \
 			ringstep__trace((turn)->engine.ring, __VA_ARGS__);                                                     \
 	} while (0)
+
+#define RINGSTEP__ENTER_EXT_ARG (1U << 3) /* IORING_ENTER_EXT_ARG */
 
 #ifndef RINGSTEP__ENTER /* a test may put something else in its place */
 #define RINGSTEP__ENTER ringstep__io_uring_enter
@@ -196,6 +199,29 @@ static __always_inline int ringstep__enter(struct ringstep_user *user, __u32 to_
 	return RINGSTEP__ENTER(user->ring_fd, to_submit, min_complete, flags | user->enter_flags);
 }
 
+#ifndef RINGSTEP__ENTER_FOR /* likewise */
+#define RINGSTEP__ENTER_FOR ringstep__io_uring_enter_for
+#endif
+
+/* The same, for so many nanoseconds at most: -ETIME if they were not enough. */
+static __attribute__((noinline, unused)) int ringstep__io_uring_enter_for(__u32 ring, __u32 to_submit, __u32 min_complete,
+									  __u32 flags, __u64 nanoseconds)
+{
+	const __s64 time[2] = {(__s64)(nanoseconds / 1000000000), (__s64)(nanoseconds % 1000000000)};
+	/* struct io_uring_getevents_arg: no signal mask, and a struct __kernel_timespec */
+	const __u64 argument[3] = {0, 0, (__u64)(unsigned long)time};
+
+	return ringstep__io_uring_enter2(ring, to_submit, min_complete, flags | RINGSTEP__ENTER_EXT_ARG, (void *)argument,
+					 sizeof(argument));
+}
+
+static __always_inline int ringstep__enter_for(struct ringstep_user *user, __u32 to_submit, __u32 min_complete, __u32 flags,
+					       __u64 nanoseconds)
+{
+	user->enters++;
+	return RINGSTEP__ENTER_FOR(user->ring_fd, to_submit, min_complete, flags | user->enter_flags, nanoseconds);
+}
+
 static __always_inline void ringstep__engine_of(struct ringstep__engine *engine, ringstep__ring *ring)
 {
 	engine->ring = ring;
@@ -204,6 +230,7 @@ static __always_inline void ringstep__engine_of(struct ringstep__engine *engine,
 	engine->wanted = 0;
 	engine->special = true;
 	engine->owes = false;
+	engine->deadline = RINGSTEP_NO_DEADLINE;
 }
 
 static __always_inline int ringstep__submit_sqes(struct ringstep__engine *engine, __u32 count)
@@ -223,6 +250,19 @@ static __always_inline bool ringstep__is_wake(struct ringstep__engine *engine, c
 		return false;
 	engine->ring->wakes_seen++;
 	return true;
+}
+
+/* Whether one may be among the completions that are in the CQ just now. */
+static __always_inline bool ringstep__wakes_pending(const struct ringstep__engine *engine)
+{
+	return unlikely(ringstep_load(&engine->ring->wakes_sent) != engine->ring->wakes_seen);
+}
+
+/* A wait with a deadline: io_uring_enter() has that. */
+#define RINGSTEP__TIMER_IS_A_REQUEST false
+static __always_inline void ringstep__set_deadline(struct ringstep__engine *engine, __u64 deadline)
+{
+	engine->deadline = deadline;
 }
 
 /* It goes into the same io_uring_enter() as the waiting. */

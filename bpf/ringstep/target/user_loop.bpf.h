@@ -16,6 +16,7 @@
 #define EBUSY 16
 #define EBADR 53
 #define EINVAL 22
+#define ETIME 62
 #endif
 #ifndef IORING_ENTER_GETEVENTS
 #define IORING_ENTER_GETEVENTS (1U << 0)
@@ -80,6 +81,7 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn)
 		ringstep__drop_wakes(user);
 	turn->engine.wanted = ringstep_load(&user->wanted);
 	turn->engine.owes = false;
+	turn->engine.deadline = RINGSTEP_NO_DEADLINE;
 	ringstep__turn_start(turn);
 	RINGSTEP__TRACE(turn, RINGSTEP_TRACE_TURN, turn->cq_head, ringstep_cq_ready(turn), 0);
 	return RINGSTEP_CONTINUE;
@@ -92,8 +94,17 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn)
 static __always_inline int ringstep__enter_and_wait(struct ringstep_turn *turn, __u32 owed, __u32 wait)
 {
 	struct ringstep_user *user = turn->engine.ring;
+	__u64 time_left = 0;
 	int result;
 
+	if (unlikely(wait && turn->engine.deadline != RINGSTEP_NO_DEADLINE)) {
+		const __u64 now = bpf_ktime_get_ns();
+
+		if (turn->engine.deadline > now)
+			time_left = turn->engine.deadline - now;
+		else
+			wait = 0;
+	}
 	if (wait) {
 		__atomic_store_n(&user->waiting, wait, __ATOMIC_RELAXED);
 		if (turn->engine.special && user->wait_fences)
@@ -108,7 +119,10 @@ static __always_inline int ringstep__enter_and_wait(struct ringstep_turn *turn, 
 		RINGSTEP__TRACE(turn, RINGSTEP_TRACE_SUBMIT, turn->sq_at - owed, owed, 0);
 	if (wait)
 		RINGSTEP__TRACE(turn, RINGSTEP_TRACE_WAIT, *turn->head, wait, 0);
-	result = ringstep__enter(user, owed, wait, IORING_ENTER_GETEVENTS);
+	if (unlikely(wait && time_left))
+		result = ringstep__enter_for(user, owed, wait, IORING_ENTER_GETEVENTS, time_left);
+	else
+		result = ringstep__enter(user, owed, wait, IORING_ENTER_GETEVENTS);
 	__atomic_store_n(&user->waiting, 0, __ATOMIC_RELAXED);
 	if (owed)
 		RINGSTEP__TRACE(turn, RINGSTEP_TRACE_SUBMITTED, 0, owed, result);
@@ -125,6 +139,7 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 	const __u32 owed = turn->engine.owes ? ringstep_sq_claimed(turn) : 0;
 	const __s32 ahead = (__s32)(turn->engine.cq_wait_idx - *turn->head);
 	const __u32 wait = ahead > 0 ? (__u32)ahead : 0;
+	const __u32 tail = owed && wait ? ringstep_cq_ready(turn) + *turn->head : 0;
 	int result;
 
 	if (!owed && turn->cut)
@@ -137,9 +152,11 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 		if (likely((__u32)result == owed)) {
 			/*
 			 * A submit hides that a signal has ended the waiting. Completions too few are no sign of it, timeouts
-			 * wake up early, too; but none at all are.
+			 * wake up early, too; but none at all are, unless it was the deadline.
 			 */
-			if (unlikely(wait && !ringstep_cq_ready(turn)) && !ringstep_load(&turn->control->stop) &&
+			if (unlikely(ringstep_cq_ready(turn) < wait && ringstep_cq_ready(turn) + *turn->head == tail) &&
+			    !ringstep_load(&turn->control->stop) &&
+			    (turn->engine.deadline == RINGSTEP_NO_DEADLINE || bpf_ktime_get_ns() < turn->engine.deadline) &&
 			    ringstep_load(&user->wanted) == turn->engine.wanted &&
 			    ringstep_load(&user->wakes_sent) == user->wakes_seen)
 				return -EINTR;
@@ -151,8 +168,8 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 		/* Out of memory for requests: those that are done give theirs back in here. */
 		result = ringstep__enter_and_wait(turn, 0, 0);
 	}
-	/* -EBADR: completions were dropped, which the CQ's overflow counter tells. */
-	if (unlikely(result < 0) && result != -EBADR)
+	/* -EBADR: completions were dropped, which the CQ's overflow counter tells. -ETIME: the deadline, which the step sees. */
+	if (unlikely(result < 0) && result != -EBADR && result != -ETIME)
 		return result;
 	return 0;
 }

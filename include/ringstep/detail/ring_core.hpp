@@ -117,6 +117,7 @@ public:
 
     /// Submits all that is claimed, on a ring without a loop. The count that the kernel took, or -errno.
     [[nodiscard]] int submit(unsigned wait_for) noexcept {
+        settle_timer();
         const std::uint32_t claimed = SubmissionQueue(queues_).claimed();
         // Wake-ups for a loop that is gone: those in the CQ or on their way to it are not what is waited for.
         if (wait_for != 0) wait_for += 0 - queues_.own_wakes_seen;
@@ -141,6 +142,8 @@ public:
                   "A ring has one region for good, and this one has another already.");
         }
         region_ = std::move(memory);
+        region_->control().timer = {};
+        queues_.timer = &region_->control().timer;
         // From here on a loop claims SQEs, too: the count of those claimed moves to where both see it.
         region_->control().claimed = queues_.own_claimed;
         queues_.claimed = &region_->control().claimed;
@@ -179,6 +182,27 @@ public:
         return submitted > finished ? submitted - finished : 0;
     }
 
+    /// Takes back the timer of a loop that has left the ring: cancels its request and takes its completion out of the CQ. False
+    /// if there is one all the same: on another thread, or because a full CQ has no room for the completion.
+    bool settle_timer() noexcept {
+        const auto under_way = [this] {
+            return region_ && (region_->control().timer.armed | region_->control().timer.updates) != 0;
+        };
+        if (!under_way()) [[likely]]
+            return true;
+        if (attachment() != nullptr || !open_ || !owned_by_this_thread()) return false;
+        for (int tries = 0; tries < 100 && under_way(); tries++) {
+            io_uring_sync_cancel_reg cancel{};
+            cancel.addr = reinterpret_cast<std::uintptr_t>(&region_->control().timer.armed);
+            cancel.fd = -1;
+            cancel.timeout.tv_nsec = 10'000'000;
+            (void)io_uring_register_sync_cancel(&native_, &cancel);
+            (void)enter(0, 0, IORING_ENTER_GETEVENTS);
+            drop_hidden();
+        }
+        return !under_way();
+    }
+
     void keep_alive(std::shared_ptr<const void> object) { kept_.push_back(std::move(object)); }
 
     /// Cancels what is in flight, waits for it, and closes the ring. True if nothing is in flight any more; false if the wait
@@ -201,8 +225,9 @@ public:
         return quiet_;
     }
 
-    /// Lets go of the ring as it is, with liburing's own record of the SQ brought up to date.
+    /// Lets go of the ring as it is, the timer settled, with liburing's own record of the SQ brought up to date.
     io_uring release() noexcept {
+        settle_timer();
         open_ = false;
         unregister_ring_fd();
         if (!queues_.geometry.rewinds()) {
@@ -213,6 +238,24 @@ public:
     }
 
 private:
+    // Takes the completions that only the library knows of out of the CQ: the others move together towards its tail, where the
+    // kernel does not write before the head has passed.
+    void drop_hidden() noexcept {
+        const Geometry& geometry = queues_.geometry;
+        const auto head_word = queues_.word(geometry.cq_head_offset);
+        const std::uint32_t head = head_word.load(std::memory_order_relaxed);
+        const auto at = [&](std::uint32_t index) {
+            return queues_.rings + geometry.cqes_offset + std::size_t{index & (geometry.cq_entries - 1)} * geometry.cqe_size;
+        };
+        std::uint32_t to = queues_.word(geometry.cq_tail_offset).load(std::memory_order_acquire);
+        for (std::uint32_t from = to; from != head;) {
+            --from;
+            if (queues_.is_hidden(reinterpret_cast<const io_uring_cqe*>(at(from))->user_data)) continue;
+            if (--to != from) std::memcpy(at(to), at(from), geometry.cqe_size);
+        }
+        head_word.store(to, std::memory_order_release);
+    }
+
     void unregister_ring_fd() noexcept {
         if (registered_index_ >= 0 && owned_by_this_thread()) {  // the slot is the owning thread's
             io_uring_rsrc_update update{};

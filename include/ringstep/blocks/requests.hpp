@@ -73,6 +73,7 @@ namespace detail {
 struct RequestCompletion : Completion {
     std::uint64_t group = 0;  ///< as pushed
     Ticket ticket;            ///< what push() returned for it
+    std::uint64_t memo = 0;   ///< what the loop has noted of it: see there
 };
 
 /**
@@ -189,6 +190,7 @@ public:
         out.extra[0] = slot.extra[0];
         out.extra[1] = slot.extra[1];
         out.group = slot.group;
+        out.memo = slot.memo;
         out.ticket = free_.of(number);
         free_.give_back(number);
         return true;

@@ -33,7 +33,7 @@ static __always_inline void pace_fill(struct ringstep_pace_bucket *bucket, __u64
 	if (elapsed > missing / bucket->is.rate)
 		bucket->level = (__s64)pace_full(bucket);
 	else
-		bucket->level += (__s64)(elapsed * bucket->is.rate);
+		bucket->level = (__s64)((__u64)bucket->level + elapsed * bucket->is.rate);
 }
 
 static __always_inline void pace_adopt(struct ringstep_pace_bucket *bucket, const struct ringstep_pace_rate *wanted)
@@ -90,7 +90,7 @@ static __always_inline __u64 pace_wait(const struct ringstep_pace_bucket *bucket
 static __always_inline void pace_take(struct ringstep_pace_bucket *bucket, __u64 tokens)
 {
 	if (bucket->is.rate)
-		bucket->level -= (__s64)(tokens * PACE_TOKEN);
+		bucket->level = (__s64)((__u64)bucket->level - tokens * PACE_TOKEN);
 }
 
 /* Brings a class up to date. */

@@ -100,8 +100,8 @@ ringstep_add_sanitized_tests(
 
 ringstep_add_sanitized_tests(
   tsan
-  TESTS program exits threads loops/copy_changes kit/turns
-  LOOPS nop_chain copy scripted together
+  TESTS program exits threads loops/copy_changes loops/gate loops/pace kit/turns
+  LOOPS nop_chain copy gate pace scripted together
   FLAGS -fsanitize=thread
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1")
 
@@ -109,7 +109,7 @@ ringstep_add_sanitized_tests(
 ringstep_add_sanitized_program(
   fuzz-step
   SOURCES fuzz/step.cpp
-  LOOPS nop_chain copy scripted
+  LOOPS nop_chain copy gate pace scripted
   FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
   DEFINITIONS -DRINGSTEP__ENTER=fuzz_enter -DRINGSTEP__ENTER_FOR=fuzz_enter_for -DRINGSTEP__MOST_ITERATIONS=300 -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
 set(findings "${CMAKE_CURRENT_BINARY_DIR}/sanitized/findings")

@@ -149,7 +149,7 @@ void check_random(std::uint32_t file_limit, std::uint32_t patience, std::uint64_
     Gate gate(ring, {.depth = 1, .file_limit = file_limit, .patience = patience});
     std::minstd_rand random(file_limit * 100 + patience + 1);
     std::uint64_t next = 0;
-    for (unsigned round = 0; next < 100'000; round++) {
+    while (next < 100'000) {
         const std::uint32_t depth = 1 + static_cast<std::uint32_t>(random() % 100);
         gate.set_depth(depth);
         gate.state()->impatient = 0;

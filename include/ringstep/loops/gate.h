@@ -10,9 +10,9 @@
 
 /* ringstep_request.own: where a request waits. Without any of these bits: in the queue of its class. */
 enum ringstep_gate_place {
-    RINGSTEP_GATE_FILED = 1 << 29,  /* its file is counted: the lower bits say which */
-    RINGSTEP_GATE_LOOSE = 1 << 30,  /* was held back because of its file's limit; may go on now */
-    RINGSTEP_GATE_PARKED = 1 << 31, /* is held back because of its file's limit */
+    RINGSTEP_GATE_FILED = 1 << 28,  /* its file is counted: the lower bits say which */
+    RINGSTEP_GATE_LOOSE = 1 << 29,  /* was held back because of its file's limit; may go on now */
+    RINGSTEP_GATE_PARKED = 1 << 30, /* is held back because of its file's limit */
 };
 
 /* A file with requests, while there is a limit for files. There are as many of these as requests, so they never run out. */

@@ -91,8 +91,8 @@ endfunction()
 
 ringstep_add_sanitized_tests(
   asan
-  TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes kit/turns kit/timer
-  LOOPS nop_chain copy scripted together timed
+  TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/gate loops/pace kit/turns kit/timer
+  LOOPS nop_chain copy gate pace scripted together timed
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
   ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
               "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/suppressions/lsan.txt:print_suppressions=0"

@@ -101,6 +101,7 @@ int main(int argc, char** argv) try {
         for (const std::uint64_t rate : {100ULL, 1000ULL, 10'000ULL, 100'000ULL}) {
             add("operations", rate, 1, 1);
             add("operations", rate, std::max<std::uint64_t>(rate / 200, 2), 1);  // 5 ms
+            add("operations", rate, std::max<std::uint64_t>(rate / 20, 2), 1);   // 50 ms
         }
         add("bytes", 10 << 20, 64 << 10, 4096);
         add("bytes", 500 << 20, 4 << 20, 65536);

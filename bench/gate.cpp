@@ -152,7 +152,8 @@ std::vector<Case> measure(Work& work, const Options& options, bench::SystemCallC
             work.end();
         };
         for (const auto& way : ways) {
-            cases.push_back({.way = way->name(), .title = way->title(), .work = work.name(), .depth = depth, .samples = {}, .calls = {}});
+            cases.push_back(
+                {.way = way->name(), .title = way->title(), .work = work.name(), .depth = depth, .samples = {}, .calls = {}});
             once(*way);
         }
         // The ways take turns, each time beginning with another one.
@@ -161,7 +162,8 @@ std::vector<Case> measure(Work& work, const Options& options, bench::SystemCallC
                 const std::size_t at = (i + run) % ways.size();
                 const std::uint64_t start = bench::now();
                 once(*ways[at]);
-                cases[at].samples.push_back(static_cast<double>(bench::now() - start) / static_cast<double>(work.requests().size()));
+                cases[at].samples.push_back(static_cast<double>(bench::now() - start) /
+                                            static_cast<double>(work.requests().size()));
             }
         }
         for (std::size_t i = 0; i < ways.size(); i++) cases[i].calls = counter.count([&] { once(*ways[i]); });
@@ -181,8 +183,8 @@ double ratio_of(const std::vector<Case>& cases, const Case& test) {
 void print(const std::vector<Case>& cases, const Options& options) {
     fmt::print("{} requests, pushed, run and collected: {} for each. {}.\n\n", options.requests, bench::clock_unit(),
                bench::origin(options.runs));
-    bench::Table table({"way", "request", "depth", bench::clock_unit(), "least", "most", "spread", "x hand-written", "system calls",
-                        "io_uring_enter"});
+    bench::Table table({"way", "request", "depth", bench::clock_unit(), "least", "most", "spread", "x hand-written",
+                        "system calls", "io_uring_enter"});
     for (const Case& test : cases) {
         const bench::Summary summary = bench::summarize(test.samples);
         table.add({test.title, test.work, std::to_string(test.depth), fmt::format("{:.0f}", summary.median),
@@ -200,8 +202,9 @@ void save(const std::vector<Case>& cases, const Options& options) {
         records.push_back(fmt::format(
             R"({{"way": {}, "title": {}, "work": {}, "depth": {}, "median": {:.2f}, "least": {:.2f}, "most": {:.2f}, )"
             R"("ratio_to_hand": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "samples": {}}})",
-            bench::json_string(test.way), bench::json_string(test.title), bench::json_string(test.work), test.depth, summary.median,
-            summary.least, summary.most, ratio_of(cases, test), test.calls.all, test.calls.enter, bench::json_numbers(test.samples)));
+            bench::json_string(test.way), bench::json_string(test.title), bench::json_string(test.work), test.depth,
+            summary.median, summary.least, summary.most, ratio_of(cases, test), test.calls.all, test.calls.enter,
+            bench::json_numbers(test.samples)));
     }
     bench::write_json(options.json, "gate", bench::facts_json(), records);
 }
@@ -214,7 +217,10 @@ int main(int argc, char** argv) try {
     app.add_option("--requests", options.requests, "requests in each run (default: 4000 under -icount, otherwise 16000)")
         ->check(CLI::Range(1U, ringstep::Gate::capacity));
     app.add_option("--runs", options.runs, "runs (default: 5 under -icount, otherwise 9)");
-    app.add_option("--depths", options.depths, "requests in flight")->delimiter(',')->capture_default_str()->check(CLI::Range(1U, sq_entries));
+    app.add_option("--depths", options.depths, "requests in flight")
+        ->delimiter(',')
+        ->capture_default_str()
+        ->check(CLI::Range(1U, sq_entries));
     app.add_option("--json", options.json, "write results and all samples to this file");
     CLI11_PARSE(app, argc, argv);
     if (options.requests == 0) options.requests = bench::clock_counts_instructions() ? 4000 : 16000;

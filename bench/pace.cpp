@@ -29,11 +29,11 @@ struct Options {
 struct Case {
     std::string engine;
     std::string what;
-    std::uint64_t asked;   // a second
+    std::uint64_t asked;  // a second
     std::uint64_t burst;
-    std::uint64_t each;    // tokens a request takes
-    double achieved = 0;   // a second
-    double late = 0;       // the largest lag behind a perfect pace, in microseconds
+    std::uint64_t each;   // tokens a request takes
+    double achieved = 0;  // a second
+    double late = 0;      // the largest lag behind a perfect pace, in microseconds
     std::uint64_t requests = 0;
     std::uint64_t turns = 0;
     [[nodiscard]] double ratio() const { return achieved / static_cast<double>(asked); }
@@ -53,8 +53,8 @@ void measure(Case& test, ringstep::Engine engine, double seconds) {
     } else {
         pace.set_rate(0, {.operations = test.asked, .operations_burst = test.burst});
     }
-    const auto total =
-        static_cast<std::uint64_t>((seconds * static_cast<double>(test.asked) + static_cast<double>(test.burst)) / static_cast<double>(test.each));
+    const auto total = static_cast<std::uint64_t>(
+        (seconds * static_cast<double>(test.asked) + static_cast<double>(test.burst)) / static_cast<double>(test.each));
     pace.set_batch(512);
     std::vector<std::uint64_t> times;
     std::uint64_t pushed = 0;
@@ -71,7 +71,8 @@ void measure(Case& test, ringstep::Engine engine, double seconds) {
     test.requests = total;
     test.achieved = tokens / (static_cast<double>(times.back() - times.front()) / 1e9);
     for (std::size_t i = 0; i < times.size(); i++) {
-        const double due = (static_cast<double>((i + 1) * test.each) - static_cast<double>(test.burst)) / static_cast<double>(test.asked) * 1e9;
+        const double due = (static_cast<double>((i + 1) * test.each) - static_cast<double>(test.burst)) /
+                           static_cast<double>(test.asked) * 1e9;
         test.late = std::max(test.late, (static_cast<double>(times[i] - times.front()) - std::max(due, 0.0)) / 1000);
     }
 }
@@ -95,7 +96,8 @@ int main(int argc, char** argv) try {
             continue;
         }
         const auto add = [&](const char* what, std::uint64_t asked, std::uint64_t burst, std::uint64_t each) {
-            cases.push_back({.engine = std::string(to_string(engine)), .what = what, .asked = asked, .burst = burst, .each = each});
+            cases.push_back(
+                {.engine = std::string(to_string(engine)), .what = what, .asked = asked, .burst = burst, .each = each});
             measure(cases.back(), engine, options.seconds);
         };
         for (const std::uint64_t rate : {100ULL, 1000ULL, 10'000ULL, 100'000ULL}) {
@@ -107,16 +109,17 @@ int main(int argc, char** argv) try {
         add("bytes", 500 << 20, 4 << 20, 65536);
     }
     fmt::print("Rates over {} s each. {}.\n\n", options.seconds, bench::origin(1));
-    bench::Table table({"engine", "tokens", "asked, a second", "burst", "achieved", "of asked", "largest lag, us", "requests", "turns"});
+    bench::Table table(
+        {"engine", "tokens", "asked, a second", "burst", "achieved", "of asked", "largest lag, us", "requests", "turns"});
     std::vector<std::string> records;
     for (const Case& test : cases) {
-        table.add({test.engine, test.what, bench::grouped(test.asked), bench::grouped(test.burst), fmt::format("{:.1f}", test.achieved),
-                   fmt::format("{:.2f} %", 100 * test.ratio()), fmt::format("{:.0f}", test.late), bench::grouped(test.requests),
-                   bench::grouped(test.turns)});
+        table.add({test.engine, test.what, bench::grouped(test.asked), bench::grouped(test.burst),
+                   fmt::format("{:.1f}", test.achieved), fmt::format("{:.2f} %", 100 * test.ratio()),
+                   fmt::format("{:.0f}", test.late), bench::grouped(test.requests), bench::grouped(test.turns)});
         records.push_back(fmt::format(
             R"({{"engine": {}, "tokens": {}, "asked": {}, "burst": {}, "each": {}, "achieved": {:.3f}, "ratio": {:.6f}, "largest_lag_us": {:.1f}, "requests": {}, "turns": {}}})",
-            bench::json_string(test.engine), bench::json_string(test.what), test.asked, test.burst, test.each, test.achieved, test.ratio(),
-            test.late, test.requests, test.turns));
+            bench::json_string(test.engine), bench::json_string(test.what), test.asked, test.burst, test.each, test.achieved,
+            test.ratio(), test.late, test.requests, test.turns));
     }
     table.print();
     if (!options.json.empty()) bench::write_json(options.json, "pace", bench::facts_json(), records);

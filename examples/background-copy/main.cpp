@@ -27,7 +27,8 @@ void write_all(ringstep::Pace& pace, int output, std::vector<std::byte>& data, s
     std::size_t done = 0;
     for (std::size_t at = 0; at < data.size(); at += block_size) {
         io_uring_sqe sqe{};
-        io_uring_prep_write(&sqe, output, &data[at], static_cast<unsigned>(std::min(block_size, data.size() - at)), offset + at);
+        io_uring_prep_write(&sqe, output, &data[at], static_cast<unsigned>(std::min(block_size, data.size() - at)),
+                            offset + at);
         pace.push(sqe);
     }
     const ringstep::LoopExit exit = pace.run();

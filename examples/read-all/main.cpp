@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Reads all of the files that it is given, in blocks, many more of them than the ring has entries: the loop `gate` keeps as many
-// under way as it is told, and of each file only a few, so that a slow one does not take all the places. The last block of each file
-// comes first (where many formats have their index), the others follow in order.
+// Reads all of the files that it is given, in blocks, many more of them than the ring has entries: the loop `gate` keeps as
+// many under way as it is told, and of each file only a few, so that a slow one does not take all the places. The last block of
+// each file comes first (where many formats have their index), the others follow in order.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/gate.hpp>
 #include <ringstep/ringstep.hpp>

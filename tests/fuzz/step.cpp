@@ -40,8 +40,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace {
 
-constexpr std::array<const ringstep_user_loop*, 5> loops = {&ringstep_user_nop_chain, &ringstep_user_copy, &ringstep_user_scripted,
-                                                            &ringstep_user_gate, &ringstep_user_pace};
+constexpr std::array<const ringstep_user_loop*, 5> loops = {&ringstep_user_nop_chain, &ringstep_user_copy,
+                                                            &ringstep_user_scripted, &ringstep_user_gate, &ringstep_user_pace};
 
 /// The input, as a source of numbers. When it is used up, there are only zeroes.
 class Input {

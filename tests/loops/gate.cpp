@@ -157,7 +157,8 @@ void check_random(std::uint32_t file_limit, std::uint32_t patience, std::uint64_
         Model model(depth, file_limit, patience);
         const std::uint64_t count = 1 + random() % (file_limit == 0 ? 3000 : 500);
         for (std::uint64_t i = 0; i < count; i++, next++) {
-            const Request request{.request_class = static_cast<std::uint32_t>(random() % Gate::classes), .file = random() % files};
+            const Request request{.request_class = static_cast<std::uint32_t>(random() % Gate::classes),
+                                  .file = random() % files};
             gate.push(nop(next), request.request_class, request.file);
             model.push(next, request);
         }

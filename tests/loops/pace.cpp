@@ -233,7 +233,8 @@ TEST_CASE("What is out of range is refused") {
     CHECK(error_of([&] { (void)pace.try_push(nop(1), 0, std::uint64_t{1} << 32); }).error_number() == EINVAL);
     CHECK(error_of([&] { pace.set_rate(Pace::classes, {}); }).error_number() == EINVAL);
     CHECK(error_of([&] { pace.set_rate(0, {.operations = 1, .operations_burst = 0}); }).error_number() == EINVAL);
-    CHECK(error_of([&] { pace.set_rate(0, {.bytes = 1, .bytes_burst = (std::uint64_t{1} << 32) + 1}); }).error_number() == EINVAL);
+    CHECK(error_of([&] { pace.set_rate(0, {.bytes = 1, .bytes_burst = (std::uint64_t{1} << 32) + 1}); }).error_number() ==
+          EINVAL);
     CHECK(error_of([&] { pace.set_rate(0, {.bytes = 1'000'000'000'001}); }).error_number() == EINVAL);
     CHECK(error_of([&] { (void)pace.begun(99); }).error_number() == EINVAL);
     CHECK(pace.run().ok());
@@ -267,7 +268,8 @@ TEST_CASE("A request that fails says so, and the CQ may overflow") {
     Pace pace(ring);
     pace.set_rate(0, {.operations = 1'000'000, .operations_burst = 100});
     char byte = 0;
-    for (std::uint64_t i = 0; i < 2000; i++) pace.push(i % 3 == 0 ? read_of(-1, &byte, 1, i) : nop(i), static_cast<std::uint32_t>(i % 2));
+    for (std::uint64_t i = 0; i < 2000; i++)
+        pace.push(i % 3 == 0 ? read_of(-1, &byte, 1, i) : nop(i), static_cast<std::uint32_t>(i % 2));
     CHECK(pace.run().ok());
     std::vector<unsigned> times(2000);
     for (const RequestCompletion& completion : pace.completions()) {
@@ -319,7 +321,8 @@ TEST_CASE("Three threads push, cancel and change rates while the loop runs, a fo
             std::minstd_rand random(number + 1);
             for (std::uint64_t i = 0; i < each; i++) {
                 std::optional<Ticket> ticket;
-                while (!(ticket = pace.try_push(nop(number * each + i), static_cast<std::uint32_t>(random() % 4), random() % 1000)))
+                while (!(ticket =
+                             pace.try_push(nop(number * each + i), static_cast<std::uint32_t>(random() % 4), random() % 1000)))
                     std::this_thread::yield();
                 if (random() % 8 == 0 && pace.cancel(*ticket)) cancels++;
                 if (random() % 64 == 0) {

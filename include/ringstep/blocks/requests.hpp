@@ -71,10 +71,10 @@ namespace detail {
 
 /// What has become of a request: a Completion with the user_data that it was pushed with, and where it was.
 struct RequestCompletion : Completion {
-    std::uint64_t group = 0;  ///< as pushed
+    std::uint64_t group = 0;    ///< as pushed
     std::uint32_t options = 0;  ///< as pushed
-    Ticket ticket;            ///< what push() returned for it
-    std::uint64_t memo = 0;   ///< what the loop has noted of it: see there
+    Ticket ticket;              ///< what push() returned for it
+    std::uint64_t memo = 0;     ///< what the loop has noted of it: see there
 };
 
 /**

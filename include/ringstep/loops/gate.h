@@ -35,16 +35,16 @@ struct ringstep_gate {
     __u32 __reserved_application[13];
 
     /* loop */
-    __u64 sequence;      /* requests received */
-    __u64 order;         /* requests submitted */
-    __u32 classes;       /* bits: which have a request that is not held back by its file */
-    __u32 impatient;     /* bits: which have been passed over often enough */
-    __u32 budget;        /* messages that this turn may still receive */
-    __u32 at;            /* cursors, which the verifier must not know */
-    __u32 before;        /* likewise */
-    __u32 sum;           /* likewise */
-    __u32 opened_files;  /* of files[]: those behind were never used */
-    __u32 unused_files;  /* first of those that were; one more than its number */
+    __u64 sequence;     /* requests received */
+    __u64 order;        /* requests submitted */
+    __u32 classes;      /* bits: which have a request that is not held back by its file */
+    __u32 impatient;    /* bits: which have been passed over often enough */
+    __u32 budget;       /* messages that this turn may still receive */
+    __u32 at;           /* cursors, which the verifier must not know */
+    __u32 before;       /* likewise */
+    __u32 sum;          /* likewise */
+    __u32 opened_files; /* of files[]: those behind were never used */
+    __u32 unused_files; /* first of those that were; one more than its number */
     __u32 passed_over[RINGSTEP_GATE_CLASSES];
     struct ringstep_list ready[RINGSTEP_GATE_CLASSES]; /* as they came */
     struct ringstep_list loose[RINGSTEP_GATE_CLASSES]; /* all of them came before those in ready */

@@ -33,11 +33,11 @@ struct GateOptions {
 
 /**
  * Takes many more requests than the ring has entries (16,384 at a time), and keeps `depth` of them in flight. Which is next is
- * exact: the first, by class and then by arrival, of those whose file is below its limit. A request that waits for its file holds
- * nobody else up.
+ * exact: the first, by class and then by arrival, of those whose file is below its limit. A request that waits for its file
+ * holds nobody else up.
  *
- * - Classes: 0 goes first, 7 last; inside a class, first come, first served. Strict: as long as a higher class has requests, lower
- *   ones wait, for ever if need be; unless set_patience() says otherwise.
+ * - Classes: 0 goes first, 7 last; inside a class, first come, first served. Strict: as long as a higher class has requests,
+ * lower ones wait, for ever if need be; unless set_patience() says otherwise.
  * - Files: whatever the caller counts as one, a number of 64 bits: by default the request's descriptor. Any number of files may
  *   have requests at once.
  * - What is pushed before run(), or by one thread while the loop works on something else, is ordered as a whole: the loop reads
@@ -79,9 +79,9 @@ public:
         return registered | static_cast<std::uint32_t>(sqe.fd);
     }
 
-    /// Hands a request to the loop, as liburing's io_uring_prep_ functions fill it in. Any thread, also while the loop runs, without
-    /// locks. Nothing if all 16,384 slots are taken: take completions first. Throws Error (EINVAL) for a class that there is not,
-    /// and for a request that no loop can schedule.
+    /// Hands a request to the loop, as liburing's io_uring_prep_ functions fill it in. Any thread, also while the loop runs,
+    /// without locks. Nothing if all 16,384 slots are taken: take completions first. Throws Error (EINVAL) for a class that
+    /// there is not, and for a request that no loop can schedule.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t file) {
         check(request_class);
         return RequestLoop::try_push(sqe, file, request_class);
@@ -104,8 +104,8 @@ public:
 
     /**
      * Guards lower classes against starvation: a class that has been passed over `times` times while it had a request that
-     * could have gone is next, whatever higher classes have. If several classes are that impatient, the higher goes first, so the
-     * guarantee is `times` + 6 at most. 0, as at first: strict order. Any thread, also while the loop runs.
+     * could have gone is next, whatever higher classes have. If several classes are that impatient, the higher goes first, so
+     * the guarantee is `times` + 6 at most. 0, as at first: strict order. Any thread, also while the loop runs.
      */
     void set_patience(std::uint32_t times) noexcept { change(state()->patience, times); }
 

@@ -39,21 +39,21 @@ struct PaceRate {
 };
 
 /**
- * Begins requests at given rates: so many, and so many bytes, a second, for each of 16 classes. 4,096 requests at a time. Inside a class,
- * first come, first served; classes do not wait for each other.
+ * Begins requests at given rates: so many, and so many bytes, a second, for each of 16 classes. 4,096 requests at a time.
+ * Inside a class, first come, first served; classes do not wait for each other.
  *
- * What is promised: in any span of time, the requests of a class that begin take no more than the burst and rate × span. (Where a
- * request is larger than bytes_burst, read its size for the burst: it begins when the bucket is full, and the ones after it wait until
- * what it took beyond that has flowed in.) RequestCompletion::memo is when the request began, in nanoseconds of CLOCK_MONOTONIC;
- * 0 for one that was cancelled before.
+ * What is promised: in any span of time, the requests of a class that begin take no more than the burst and rate × span. (Where
+ * a request is larger than bytes_burst, read its size for the burst: it begins when the bucket is full, and the ones after it
+ * wait until what it took beyond that has flowed in.) RequestCompletion::memo is when the request began, in nanoseconds of
+ * CLOCK_MONOTONIC; 0 for one that was cancelled before.
  *
  * What is reached: tokens are counted exactly, so the rate is as asked as long as there are requests and the bucket never is
- * full for want of the loop's attention. The loop wakes up for the next request some 50 to 100 µs late (the kernel's timer slack
- * and the scheduler), so let a burst cover a millisecond or so: 100 for 100,000 operations a second. With a burst of 1, each
- * request comes that much late, and the rate falls short.
+ * full for want of the loop's attention. The loop wakes up for the next request some 50 to 100 µs late (the kernel's timer
+ * slack and the scheduler), so let a burst cover a millisecond or so: 100 for 100,000 operations a second. With a burst of 1,
+ * each request comes that much late, and the rate falls short.
  *
- * A class has no limits at first, and what has none begins at once. What threads may do, how completions are taken, how runs end:
- * as with every RequestLoop.
+ * A class has no limits at first, and what has none begins at once. What threads may do, how completions are taken, how runs
+ * end: as with every RequestLoop.
  *
  * **Example**:
  *
@@ -113,8 +113,8 @@ public:
     }
 
     /// Hands a request to the loop, as liburing's io_uring_prep_ functions fill it in. Any thread, also while the loop runs,
-    /// without locks. Nothing if all 4,096 slots are taken: take completions first. Throws Error (EINVAL) for a class that there is
-    /// not, for 4 GiB or more in one request, and for a request that no loop can schedule.
+    /// without locks. Nothing if all 4,096 slots are taken: take completions first. Throws Error (EINVAL) for a class that
+    /// there is not, for 4 GiB or more in one request, and for a request that no loop can schedule.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t bytes) {
         check(request_class, bytes);
         return RequestLoop::try_push(sqe, bytes, request_class);
@@ -132,9 +132,9 @@ public:
     /// The same; it counts as bytes_of() it.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) { return push(sqe, request_class, bytes_of(sqe)); }
 
-    /// What a class is allowed from now on. Its buckets keep what they have, as far as the new ones hold it; one that had no limit
-    /// begins full. Any thread, also while the loop runs, which sees it within a wake-up. Throws Error (EINVAL) for a class, a rate
-    /// or a burst out of its range.
+    /// What a class is allowed from now on. Its buckets keep what they have, as far as the new ones hold it; one that had no
+    /// limit begins full. Any thread, also while the loop runs, which sees it within a wake-up. Throws Error (EINVAL) for a
+    /// class, a rate or a burst out of its range.
     void set_rate(std::uint32_t request_class, const PaceRate& rate) {
         check(request_class, 0);
         check("operations", rate.operations, rate.operations_burst);
@@ -178,8 +178,8 @@ private:
     static void check(const char* what, std::uint64_t rate, std::uint64_t burst) {
         if (rate > RINGSTEP_PACE_MOST_RATE || burst == 0 || burst > RINGSTEP_PACE_MOST_BURST) [[unlikely]] {
             detail::raise(EINVAL,
-                          std::string("setting of a rate of ") + std::to_string(rate) + " " + what + " a second, with a burst of " +
-                              std::to_string(burst) + ", for loop 'pace'",
+                          std::string("setting of a rate of ") + std::to_string(rate) + " " + what +
+                              " a second, with a burst of " + std::to_string(burst) + ", for loop 'pace'",
                           "A rate is 10^12 at most, a burst 1 to 2^32.");
         }
     }

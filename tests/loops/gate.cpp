@@ -155,7 +155,7 @@ void check_random(std::uint32_t file_limit, std::uint32_t patience, std::uint64_
         gate.state()->impatient = 0;
         std::ranges::fill(gate.state()->passed_over, 0U);
         Model model(depth, file_limit, patience);
-        const std::uint64_t count = 1 + random() % (file_limit == 0 ? 3000 : 500);
+        const std::uint64_t count = 1 + random() % (file_limit == 0 ? 3000 : 250);
         for (std::uint64_t i = 0; i < count; i++, next++) {
             const Request request{.request_class = static_cast<std::uint32_t>(random() % Gate::classes),
                                   .file = random() % files};

@@ -7,7 +7,9 @@
 // loop.
 #include <ringstep/abi.h>
 #include <ringstep/loops/copy.h>
+#include <ringstep/loops/gate.h>
 #include <ringstep/loops/nop_chain.h>
+#include <ringstep/loops/pace.h>
 #include <ringstep/loops/stages.h>
 #include <ringstep/user.h>
 
@@ -36,15 +38,17 @@ extern const struct ringstep_user_loop ringstep_user_scripted;
 extern const struct ringstep_user_loop ringstep_user_stages;
 extern const struct ringstep_user_loop ringstep_user_timed;
 extern const struct ringstep_user_loop ringstep_user_hooked;
+extern const struct ringstep_user_loop ringstep_user_gate;
+extern const struct ringstep_user_loop ringstep_user_pace;
 int fuzz_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags);
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 }
 
 namespace {
 
-constexpr std::array<const ringstep_user_loop*, 6> loops = {&ringstep_user_nop_chain, &ringstep_user_copy,
-                                                            &ringstep_user_scripted,  &ringstep_user_stages,
-                                                            &ringstep_user_timed,     &ringstep_user_hooked};
+constexpr std::array<const ringstep_user_loop*, 8> loops = {
+    &ringstep_user_nop_chain, &ringstep_user_copy,  &ringstep_user_scripted, &ringstep_user_stages,
+    &ringstep_user_timed,     &ringstep_user_hooked, &ringstep_user_gate,     &ringstep_user_pace};
 
 /// The input, as a source of numbers. When it is used up, there are only zeroes.
 class Input {
@@ -155,12 +159,43 @@ public:
             hooked.enter.deadline = hooked.enter.wake_at = ~0ULL;
             hooked.enter.min_complete = 5;
             user_.control->timer.updates = 1;
+        } else if (user_.loop == &ringstep_user_gate) {
+            auto& gate = *static_cast<ringstep_gate*>(state);
+            gate.depth = 7;
+            gate.file_limit = 2;
+            gate.patience = 3;
+            push(gate, RINGSTEP_GATE_CLASSES);
+        } else if (user_.loop == &ringstep_user_pace) {
+            auto& pace = *static_cast<ringstep_pace*>(state);
+            for (unsigned i = 0; i < 4; i++) {
+                pace.classes[i].version = 2;
+                pace.classes[i].wanted[RINGSTEP_PACE_OPERATIONS] = {.rate = 1'000'000, .burst = 2};
+                pace.classes[i].wanted[RINGSTEP_PACE_BYTES] = {.rate = 1'000'000'000, .burst = 3};
+            }
+            push(pace, RINGSTEP_PACE_CLASSES);
         } else {
             auto& script = *static_cast<scripted*>(state);
             script.sqe_count = script.stop_at = 500;
             script.sqes_per_turn = 7;
             script.wait = 1;
         }
+    }
+
+    /// Requests in the mail, one in eight cancelled.
+    template <class State>
+    static void push(State& state, std::uint32_t classes) {
+        std::uint32_t ticket = 0;
+        const auto send = [&](std::uint32_t message) {
+            state.inbox[ticket] = std::uint64_t{message} << 32 | (ticket + 1);
+            ticket++;
+        };
+        for (std::uint32_t slot = 0; slot < 100; slot++) {
+            state.slots[slot].options = slot % classes;
+            state.slots[slot].group = slot % 5;
+            send(slot);
+            if (slot % 8 == 0) send(RINGSTEP_REQUEST_CANCEL | slot / 2);
+        }
+        state.mailbox.sent = ticket;
     }
 
     /// What a turn finds: its state, its queues, its control block, each perhaps changed.

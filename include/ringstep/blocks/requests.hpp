@@ -71,8 +71,10 @@ namespace detail {
 
 /// What has become of a request: a Completion with the user_data that it was pushed with, and where it was.
 struct RequestCompletion : Completion {
-    std::uint64_t group = 0;  ///< as pushed
-    Ticket ticket;            ///< what push() returned for it
+    std::uint64_t group = 0;    ///< as pushed
+    std::uint32_t options = 0;  ///< as pushed
+    Ticket ticket;              ///< what push() returned for it
+    std::uint64_t memo = 0;     ///< what the loop has noted of it: see there
 };
 
 /**
@@ -189,6 +191,8 @@ public:
         out.extra[0] = slot.extra[0];
         out.extra[1] = slot.extra[1];
         out.group = slot.group;
+        out.options = slot.options;
+        out.memo = slot.memo;
         out.ticket = free_.of(number);
         free_.give_back(number);
         return true;

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+// Many requests, so many in flight: the loop gate, and a hand-written liburing loop of equal depth over a queue of its own.
+#include <fmt/format.h>
+#include <liburing.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <ringstep/format.hpp>
+#include <ringstep/loops/gate.hpp>
+#include <ringstep/ringstep.hpp>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "common/clock.hpp"
+#include "common/facts.hpp"
+#include "common/files.hpp"
+#include "common/json.hpp"
+#include "common/plain_ring.hpp"
+#include "common/settle.hpp"
+#include "common/statistics.hpp"
+#include "common/system_calls.hpp"
+#include "common/table.hpp"
+
+namespace {
+
+constexpr unsigned sq_entries = 64;
+constexpr unsigned cq_entries = 256;
+constexpr std::size_t block_size = 4096;
+
+struct Options {
+    std::uint32_t requests = 0;
+    std::size_t runs = 0;
+    std::vector<unsigned> depths{1, 8, 32};
+    std::string json;
+};
+
+/// The requests, as the application has them; all completions have to come, and each with the expected result.
+class Work {
+public:
+    Work(std::string name, std::vector<io_uring_sqe> requests, int result)
+        : name_(std::move(name)), requests_(std::move(requests)), result_(result) {}
+    [[nodiscard]] const std::string& name() const { return name_; }
+    [[nodiscard]] const std::vector<io_uring_sqe>& requests() const { return requests_; }
+    void begin() {
+        sum_ = 0;
+        count_ = 0;
+    }
+    void completed(std::uint64_t number, int result) {
+        if (result != result_) throw std::runtime_error(fmt::format("request {} of {}: result {}", number, name_, result));
+        sum_ += number;
+        count_++;
+    }
+    void end() const {
+        const std::uint64_t all = requests_.size();
+        if (count_ != all || sum_ != all * (all - 1) / 2) throw std::runtime_error("completions of " + name_ + " are missing");
+    }
+
+private:
+    std::string name_;
+    std::vector<io_uring_sqe> requests_;
+    int result_;
+    std::uint64_t sum_ = 0;
+    std::uint64_t count_ = 0;
+};
+
+class Way {
+public:
+    virtual ~Way() = default;
+    [[nodiscard]] virtual std::string name() const = 0;
+    [[nodiscard]] virtual std::string title() const = 0;
+    virtual void run(Work& work, unsigned depth) = 0;
+};
+
+/// As one would write it: the queue is the application's vector, and each enter submits what has become free and waits for one.
+class HandWay final : public Way {
+public:
+    std::string name() const override { return "hand"; }
+    std::string title() const override { return "liburing, hand-written"; }
+    void run(Work& work, unsigned depth) override {
+        const std::vector<io_uring_sqe>& queue = work.requests();
+        std::size_t next = 0;
+        unsigned in_flight = 0;
+        while (next < queue.size() || in_flight != 0) {
+            while (next < queue.size() && in_flight < depth) {
+                io_uring_sqe* const sqe = io_uring_get_sqe(ring_.get());
+                *sqe = queue[next++];
+                in_flight++;
+            }
+            bench::check(io_uring_submit_and_wait(ring_.get(), 1), "io_uring_enter");
+            unsigned head = 0;
+            unsigned seen = 0;
+            io_uring_cqe* cqe = nullptr;
+            io_uring_for_each_cqe(ring_.get(), head, cqe) {
+                work.completed(cqe->user_data, cqe->res);
+                seen++;
+            }
+            io_uring_cq_advance(ring_.get(), seen);
+            in_flight -= seen;
+        }
+    }
+
+private:
+    bench::PlainRing ring_{sq_entries, cq_entries};
+};
+
+/// The pushes, the run and the taking of completions.
+class GateWay final : public Way {
+public:
+    explicit GateWay(ringstep::Engine engine) : gate_(ring_, {.loop = {.engine = engine}}) {}
+    std::string name() const override { return in_kernel() ? "ringstep" : "user"; }
+    std::string title() const override { return in_kernel() ? "gate, in the kernel" : "gate, in user space"; }
+    void run(Work& work, unsigned depth) override {
+        gate_.state()->depth = depth;
+        for (const io_uring_sqe& request : work.requests()) gate_.push(request);
+        const ringstep::LoopExit exit = gate_.run();
+        if (!exit.ok()) throw std::runtime_error(fmt::format("gate {}", exit));
+        for (const ringstep::RequestCompletion& completion : gate_.completions())
+            work.completed(completion.user_data, completion.result);
+    }
+
+private:
+    [[nodiscard]] bool in_kernel() const { return gate_.state().get() != nullptr && engine_ == ringstep::Engine::kernel; }
+
+    ringstep::Ring ring_{{.sq_entries = sq_entries, .cq_entries = cq_entries}};
+    ringstep::Gate gate_;
+    ringstep::Engine engine_ = gate_.program().engine();
+};
+
+struct Case {
+    std::string way;
+    std::string title;
+    std::string work;
+    unsigned depth;
+    std::vector<double> samples;  // clock units for each request
+    bench::SystemCalls calls;
+};
+
+std::vector<Case> measure(Work& work, const Options& options, bench::SystemCallCounter& counter) {
+    std::vector<Case> all;
+    for (const unsigned depth : options.depths) {
+        std::vector<std::unique_ptr<Way>> ways;
+        ways.push_back(std::make_unique<HandWay>());
+        ways.push_back(std::make_unique<GateWay>(ringstep::Engine::kernel));
+        ways.push_back(std::make_unique<GateWay>(ringstep::Engine::user));
+        std::vector<Case> cases;
+        const auto once = [&](Way& way) {
+            work.begin();
+            way.run(work, depth);
+            work.end();
+        };
+        for (const auto& way : ways) {
+            cases.push_back(
+                {.way = way->name(), .title = way->title(), .work = work.name(), .depth = depth, .samples = {}, .calls = {}});
+            once(*way);
+        }
+        // The ways take turns, each time beginning with another one.
+        for (std::size_t run = 0; run < options.runs; run++) {
+            for (std::size_t i = 0; i < ways.size(); i++) {
+                const std::size_t at = (i + run) % ways.size();
+                const std::uint64_t start = bench::now();
+                once(*ways[at]);
+                cases[at].samples.push_back(static_cast<double>(bench::now() - start) /
+                                            static_cast<double>(work.requests().size()));
+            }
+        }
+        for (std::size_t i = 0; i < ways.size(); i++) cases[i].calls = counter.count([&] { once(*ways[i]); });
+        all.insert(all.end(), cases.begin(), cases.end());
+    }
+    return all;
+}
+
+double ratio_of(const std::vector<Case>& cases, const Case& test) {
+    for (const Case& base : cases) {
+        if (base.way == "hand" && base.depth == test.depth && base.work == test.work)
+            return bench::paired_ratio(test.samples, base.samples);
+    }
+    throw std::logic_error("nothing to compare with");
+}
+
+void print(const std::vector<Case>& cases, const Options& options) {
+    fmt::print("{} requests, pushed, run and collected: {} for each. {}.\n\n", options.requests, bench::clock_unit(),
+               bench::origin(options.runs));
+    bench::Table table({"way", "request", "depth", bench::clock_unit(), "least", "most", "spread", "x hand-written",
+                        "system calls", "io_uring_enter"});
+    for (const Case& test : cases) {
+        const bench::Summary summary = bench::summarize(test.samples);
+        table.add({test.title, test.work, std::to_string(test.depth), fmt::format("{:.0f}", summary.median),
+                   fmt::format("{:.0f}", summary.least), fmt::format("{:.0f}", summary.most),
+                   fmt::format("{:.1f} %", 100 * summary.spread()), fmt::format("{:.3f}", ratio_of(cases, test)),
+                   bench::grouped(test.calls.all), bench::grouped(test.calls.enter)});
+    }
+    table.print();
+}
+
+void save(const std::vector<Case>& cases, const Options& options) {
+    std::vector<std::string> records;
+    for (const Case& test : cases) {
+        const bench::Summary summary = bench::summarize(test.samples);
+        records.push_back(fmt::format(
+            R"({{"way": {}, "title": {}, "work": {}, "depth": {}, "median": {:.2f}, "least": {:.2f}, "most": {:.2f}, )"
+            R"("ratio_to_hand": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "samples": {}}})",
+            bench::json_string(test.way), bench::json_string(test.title), bench::json_string(test.work), test.depth,
+            summary.median, summary.least, summary.most, ratio_of(cases, test), test.calls.all, test.calls.enter,
+            bench::json_numbers(test.samples)));
+    }
+    bench::write_json(options.json, "gate", bench::facts_json(), records);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+    Options options;
+    CLI::App app{"Many requests, so many in flight: by the loop gate, and by a hand-written liburing loop."};
+    app.add_option("--requests", options.requests, "requests in each run (default: 4000 under -icount, otherwise 16000)")
+        ->check(CLI::Range(1U, ringstep::Gate::capacity));
+    app.add_option("--runs", options.runs, "runs (default: 5 under -icount, otherwise 9)");
+    app.add_option("--depths", options.depths, "requests in flight")
+        ->delimiter(',')
+        ->capture_default_str()
+        ->check(CLI::Range(1U, sq_entries));
+    app.add_option("--json", options.json, "write results and all samples to this file");
+    CLI11_PARSE(app, argc, argv);
+    if (options.requests == 0) options.requests = bench::clock_counts_instructions() ? 4000 : 16000;
+    if (options.runs == 0) options.runs = bench::clock_counts_instructions() ? 5 : 9;
+
+    bench::MemoryFolder folder;
+    const bench::File file = folder.create("source");
+    bench::fill(file.fd(), 64 * block_size);
+    std::vector<char> buffer(64 * block_size);
+    std::vector<io_uring_sqe> nops(options.requests);
+    std::vector<io_uring_sqe> reads(options.requests);
+    for (std::size_t i = 0; i < options.requests; i++) {
+        io_uring_prep_nop(&nops[i]);
+        nops[i].user_data = i;
+        const std::size_t block = i % 64;
+        io_uring_prep_read(&reads[i], file.fd(), &buffer[block * block_size], block_size, block * block_size);
+        reads[i].user_data = i;
+    }
+    bench::settle();
+    bench::SystemCallCounter counter;
+    Work nop_work("nop", std::move(nops), 0);
+    Work read_work("read, 4 KiB", std::move(reads), block_size);
+    std::vector<Case> cases = measure(nop_work, options, counter);
+    const std::vector<Case> more = measure(read_work, options, counter);
+    cases.insert(cases.end(), more.begin(), more.end());
+    print(cases, options);
+    if (!options.json.empty()) save(cases, options);
+    return 0;
+} catch (const std::exception& error) {
+    fmt::print(stderr, "bench-gate: {}\n", error.what());
+    return 1;
+}

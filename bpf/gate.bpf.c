@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Keeps so many requests in flight, of any number that wait. Next is always the first one, by class and then by arrival, of those
+ * whose file is below its limit. All mail is read before anything is submitted, so what was pushed together is ordered together.
+ *
+ * A request that reaches the front of its class while its file is at the limit is parked with the file, and holds nobody up. When
+ * a place becomes free in the file, the first that is parked there comes loose again: it joins the others of its class that did, all
+ * of which came before those that still are in the class's queue. Only as many come loose as there are places, counted class by
+ * class, so these queues are short and inserting into them in order of arrival takes few steps.
+ */
+#include <ringstep/loop.bpf.h>
+#include <ringstep/loops/gate.h>
+#include <ringstep/requests.bpf.h>
+
+#define GATE_MESSAGES 1024 /* received in one turn */
+#define GATE_FILE (RINGSTEP_GATE_CAPACITY - 1)
+#define GATE_CLASS (RINGSTEP_GATE_CLASSES - 1)
+
+_Static_assert(RINGSTEP_GATE_CAPACITY == 1 << 14, "the hash has 14 bits");
+
+/* The number of the lowest bit of eight. Powers of two leave eight different remainders modulo 11; this has no branches. */
+static __always_inline __u32 gate_lowest(__u32 bits)
+{
+	const __u64 table = 1ULL << 8 | 2ULL << 16 | 4ULL << 20 | 7ULL << 28 | 3ULL << 32 | 6ULL << 36 | 5ULL << 40;
+
+	return (__u32)(table >> (bits & -bits) % 11 * 4) & GATE_CLASS;
+}
+
+/* Behind all that came before it. `list` is a short one, or it belongs at its end. */
+static __noinline int gate_insert(struct ringstep_gate *state, struct ringstep_list *list, __u32 slot)
+{
+	const __u64 sequence = state->slots[slot & ringstep_mask(state->slots)].memo;
+
+	state->at = list->first;
+	ringstep_while (state->at && state->slots[(state->at - 1) & ringstep_mask(state->slots)].memo < sequence)
+		state->at = state->slots[(state->at - 1) & ringstep_mask(state->slots)].next;
+	ringstep_list_insert(list, state->slots, state->at, slot);
+	return 0;
+}
+
+/* The entry of a file, made if there is none. */
+static __noinline __u32 gate_file_of(struct ringstep_gate *state, __u64 file)
+{
+	const __u32 bucket = (__u32)((file * 0x9e3779b97f4a7c15ULL) >> 50) & GATE_FILE;
+	struct ringstep_gate_file *entry;
+
+	state->at = state->buckets[bucket];
+	ringstep_while (state->at && state->files[(state->at - 1) & GATE_FILE].file != file)
+		state->at = state->files[(state->at - 1) & GATE_FILE].next;
+	if (state->at)
+		return (state->at - 1) & GATE_FILE;
+	if (state->unused_files) {
+		state->at = state->unused_files;
+		state->unused_files = state->files[(state->at - 1) & GATE_FILE].next;
+	} else {
+		state->at = ++state->opened_files;
+	}
+	entry = &state->files[(state->at - 1) & GATE_FILE];
+	entry->file = file;
+	entry->next = state->buckets[bucket];
+	state->buckets[bucket] = state->at;
+	return (state->at - 1) & GATE_FILE;
+}
+
+/* A file without requests. All of its entry is zero but the two fields that are set when it is used again. */
+static __noinline int gate_forget_file(struct ringstep_gate *state, __u32 index)
+{
+	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
+	const __u32 bucket = (__u32)((entry->file * 0x9e3779b97f4a7c15ULL) >> 50) & GATE_FILE;
+
+	state->before = 0;
+	state->at = state->buckets[bucket];
+	ringstep_while (state->at && ((state->at - 1) & GATE_FILE) != index) {
+		state->before = state->at;
+		state->at = state->files[(state->at - 1) & GATE_FILE].next;
+	}
+	if (state->before)
+		state->files[(state->before - 1) & GATE_FILE].next = entry->next;
+	else
+		state->buckets[bucket] = entry->next;
+	entry->next = state->unused_files;
+	state->unused_files = index + 1;
+	return 0;
+}
+
+/* The first that is parked in this class of a file comes loose. */
+static __noinline int gate_loosen(struct ringstep_gate *state, __u32 index, __u32 class)
+{
+	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
+	const __u32 slot = ringstep_list_pop_front(&entry->parked[class & GATE_CLASS], state->slots);
+
+	if (!entry->parked[class & GATE_CLASS].count)
+		entry->parked_classes &= ~(1U << (class & GATE_CLASS));
+	entry->loose[class & GATE_CLASS]++;
+	state->slots[slot].own = RINGSTEP_GATE_FILED | RINGSTEP_GATE_LOOSE | (index & GATE_FILE);
+	gate_insert(state, &state->loose[class & GATE_CLASS], slot);
+	state->classes |= 1U << (class & GATE_CLASS);
+	return 0;
+}
+
+/* A file may have a place for one that is parked. */
+static __noinline int gate_release(struct ringstep_gate *state, __u32 index)
+{
+	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
+	__u32 class;
+
+	if (!entry->parked_classes || entry->in_flight >= state->file_limit)
+		return 0;
+	if (entry->parked_classes & state->impatient) {
+		class = gate_lowest(entry->parked_classes & state->impatient);
+		if (entry->loose[class] < state->file_limit - entry->in_flight)
+			gate_loosen(state, index, class);
+		if (!entry->parked_classes)
+			return 0;
+	}
+	/* Those that are loose and would go first anyway have the places already. */
+	class = gate_lowest(entry->parked_classes);
+	state->sum = 0;
+	state->at = 0;
+	ringstep_while (state->at <= class) {
+		state->sum += entry->loose[state->at & GATE_CLASS];
+		state->at++;
+	}
+	if (state->sum < state->file_limit - entry->in_flight)
+		gate_loosen(state, index, class);
+	return 0;
+}
+
+/* A request of a file has gone: it was in flight, or waited and was not parked. */
+static __noinline int gate_left_file(struct ringstep_gate *state, __u32 index)
+{
+	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
+
+	gate_release(state, index);
+	if (!--entry->requests)
+		gate_forget_file(state, index & GATE_FILE);
+	return 0;
+}
+
+static __always_inline void gate_class_shrank(struct ringstep_gate *state, __u32 class)
+{
+	if (!state->ready[class].count && !state->loose[class].count)
+		state->classes &= ~(1U << class);
+}
+
+static __always_inline void gate_queue(struct ringstep_gate *state, __u32 slot)
+{
+	struct ringstep_request *request = &state->slots[slot];
+	const __u32 class = request->options & GATE_CLASS;
+
+	request->memo = state->sequence++;
+	if (state->file_limit) {
+		const __u32 index = gate_file_of(state, request->group);
+
+		state->files[index & GATE_FILE].requests++;
+		request->own = RINGSTEP_GATE_FILED | (index & GATE_FILE);
+	}
+	ringstep_list_push_back(&state->ready[class], state->slots, slot);
+	state->classes |= 1U << class;
+}
+
+/* Takes one that waits out of the queue that it is in: its application has no use for it any more. */
+static __noinline int gate_take_out(struct ringstep_gate *state, __u32 slot)
+{
+	struct ringstep_request *request = &state->slots[slot & ringstep_mask(state->slots)];
+	const __u32 own = request->own;
+	const __u32 class = request->options & GATE_CLASS;
+	struct ringstep_gate_file *entry = &state->files[own & GATE_FILE];
+
+	if (own & RINGSTEP_GATE_PARKED) {
+		ringstep_list_remove(&entry->parked[class], state->slots, slot);
+		if (!entry->parked[class].count)
+			entry->parked_classes &= ~(1U << class);
+	} else if (own & RINGSTEP_GATE_LOOSE) {
+		ringstep_list_remove(&state->loose[class], state->slots, slot);
+		entry->loose[class]--;
+		gate_class_shrank(state, class);
+	} else {
+		ringstep_list_remove(&state->ready[class], state->slots, slot);
+		gate_class_shrank(state, class);
+	}
+	if (own & RINGSTEP_GATE_FILED)
+		gate_left_file(state, own & GATE_FILE);
+	return 0;
+}
+
+/* Takes the first of a class out of its queue. */
+static __always_inline __u32 gate_pop(struct ringstep_gate *state, __u32 class)
+{
+	__u32 slot;
+
+	if (state->loose[class].count) {
+		slot = ringstep_list_pop_front(&state->loose[class], state->slots);
+		state->files[state->slots[slot].own & GATE_FILE].loose[class]--;
+	} else {
+		slot = ringstep_list_pop_front(&state->ready[class], state->slots);
+	}
+	gate_class_shrank(state, class);
+	return slot;
+}
+
+/* Whether a request of a file may go; otherwise it is parked. */
+static __noinline int gate_enters_file(struct ringstep_gate *state, __u32 slot)
+{
+	struct ringstep_request *request = &state->slots[slot & ringstep_mask(state->slots)];
+	const __u32 index = request->own & GATE_FILE;
+	const __u32 class = request->options & GATE_CLASS;
+	struct ringstep_gate_file *entry = &state->files[index];
+
+	if (entry->in_flight < state->file_limit) {
+		entry->in_flight++;
+		request->own = RINGSTEP_GATE_FILED | index;
+		return 1;
+	}
+	if (request->own & RINGSTEP_GATE_LOOSE)
+		gate_insert(state, &entry->parked[class], slot); /* it came before the others */
+	else
+		ringstep_list_push_back(&entry->parked[class], state->slots, slot);
+	entry->parked_classes |= 1U << class;
+	request->own = RINGSTEP_GATE_FILED | RINGSTEP_GATE_PARKED | index;
+	return 0;
+}
+
+/* One of this class goes, and passes over those of lower classes that wait. */
+static __noinline int gate_passes_over(struct ringstep_gate *state, __u32 class, __u32 patience)
+{
+	state->passed_over[class & GATE_CLASS] = 0;
+	state->impatient &= ~(1U << (class & GATE_CLASS));
+	state->at = class + 1;
+	ringstep_while (state->at < RINGSTEP_GATE_CLASSES) {
+		const __u32 passed = state->at & GATE_CLASS;
+
+		if (state->classes & 1U << passed && ++state->passed_over[passed] >= patience)
+			state->impatient |= 1U << passed;
+		state->at++;
+	}
+	return 0;
+}
+
+RINGSTEP_LOOP(gate, struct ringstep_gate)
+{
+	struct io_uring_cqe *cqe;
+	enum ringstep_mail mail;
+	__u32 slot;
+
+	ringstep_requests_begin(state);
+	ringstep_for_each_cqe(turn, cqe) {
+		if (!ringstep_request_completed(turn, state, cqe, &slot))
+			continue;
+		if (state->slots[slot].own & RINGSTEP_GATE_FILED) {
+			const __u32 index = state->slots[slot].own & GATE_FILE;
+
+			state->files[index].in_flight--;
+			gate_left_file(state, index);
+		}
+		ringstep_request_deliver(state, slot);
+	}
+
+	state->budget = GATE_MESSAGES;
+	ringstep_while (state->budget && ringstep_requests_receive(state, &slot, &mail)) {
+		state->budget--;
+		if (mail == RINGSTEP_MAIL_REQUEST) {
+			gate_queue(state, slot);
+		} else if (mail == RINGSTEP_MAIL_CANCEL_WAITING) {
+			gate_take_out(state, slot);
+			ringstep_request_refuse(state, slot, -ECANCELED);
+		} else if (mail == RINGSTEP_MAIL_CANCEL_IN_FLIGHT) {
+			ringstep_request_cancel(turn, state, slot);
+		}
+	}
+
+	ringstep_while (state->budget && state->classes && state->requests.in_flight < ringstep_load(&state->depth)) {
+		const __u32 patience = ringstep_load(&state->patience);
+		const __u32 impatient = patience ? state->classes & state->impatient : 0;
+		const __u32 class = gate_lowest(impatient ? impatient : state->classes);
+
+		slot = gate_pop(state, class);
+		if ((state->slots[slot].own & RINGSTEP_GATE_FILED) && !gate_enters_file(state, slot))
+			continue;
+		if (patience)
+			gate_passes_over(state, class, patience);
+		state->slots[slot].memo = state->order++;
+		ringstep_request_submit(turn, state, slot);
+	}
+	return ringstep_requests_end(turn, state, 1, !state->budget);
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// Copies a file in the background: its writes begin at so many KiB a second and no faster, whatever the disk could do.
+#include <ringstep/format.hpp>
+#include <ringstep/loops/pace.hpp>
+#include <ringstep/ringstep.hpp>
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <system_error>
+#include <vector>
+
+namespace {
+
+constexpr std::size_t block_size = 16 << 10;
+constexpr std::size_t blocks = 16;  // under way at a time
+
+// Writes what was read; all of it, or an exception.
+void write_all(ringstep::Pace& pace, int output, std::vector<std::byte>& data, std::uint64_t offset) {
+    std::size_t done = 0;
+    for (std::size_t at = 0; at < data.size(); at += block_size) {
+        io_uring_sqe sqe{};
+        io_uring_prep_write(&sqe, output, &data[at], static_cast<unsigned>(std::min(block_size, data.size() - at)),
+                            offset + at);
+        pace.push(sqe);
+    }
+    const ringstep::LoopExit exit = pace.run();
+    if (!exit.ok()) throw std::system_error(exit.error, std::generic_category(), "running the loop");
+    for (const ringstep::RequestCompletion& completion : pace.completions()) {
+        if (completion.result < 0) throw std::system_error(-completion.result, std::generic_category(), "write");
+        done += static_cast<std::size_t>(completion.result);
+    }
+    if (done != data.size()) throw std::system_error(EIO, std::generic_category(), "write came back short");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+    if (argc != 4) {
+        fmt::print(stderr, "usage: background-copy FROM TO KIB-A-SECOND\n");
+        return 2;
+    }
+    const int input = ::open(argv[1], O_RDONLY | O_CLOEXEC);
+    if (input < 0) throw std::system_error(errno, std::generic_category(), argv[1]);
+    const int output = ::open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (output < 0) throw std::system_error(errno, std::generic_category(), argv[2]);
+
+    ringstep::Ring ring;
+    ringstep::Pace pace{ring};
+    pace.set_rate(0, {.bytes = std::strtoull(argv[3], nullptr, 10) << 10, .bytes_burst = 4 * block_size});
+
+    std::uint64_t copied = 0;
+    std::vector<std::byte> data;
+    for (;;) {
+        data.resize(blocks * block_size);
+        const ssize_t got = ::read(input, data.data(), data.size());
+        if (got < 0) throw std::system_error(errno, std::generic_category(), "read");
+        if (got == 0) break;
+        data.resize(static_cast<std::size_t>(got));
+        write_all(pace, output, data, copied);
+        copied += data.size();
+    }
+    ::close(input);
+    if (::close(output) != 0) throw std::system_error(errno, std::generic_category(), "close");
+    fmt::print("{} bytes in {} writes\n", copied, pace.begun(0));
+    return 0;
+} catch (const ringstep::Error& error) {
+    fmt::print(stderr, "background-copy: {}\n", error);
+    return 1;
+} catch (const std::system_error& error) {
+    fmt::print(stderr, "background-copy: {}\n", error.what());
+    return 1;
+}

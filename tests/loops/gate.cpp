@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: MIT
+#include <ringstep/loops/gate.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <random>
+#include <set>
+#include <stop_token>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "error_of.hpp"
+
+using ringstep::ExitReason;
+using ringstep::Gate;
+using ringstep::LoopExit;
+using ringstep::RequestCompletion;
+using ringstep::Ring;
+using ringstep::Ticket;
+
+namespace {
+
+io_uring_sqe nop(std::uint64_t user_data) {
+    io_uring_sqe sqe{};
+    io_uring_prep_nop(&sqe);
+    sqe.user_data = user_data;
+    return sqe;
+}
+
+io_uring_sqe read_of(int fd, void* buffer, unsigned size, std::uint64_t user_data) {
+    io_uring_sqe sqe{};
+    io_uring_prep_read(&sqe, fd, buffer, size, 0);
+    sqe.user_data = user_data;
+    return sqe;
+}
+
+struct Pipe {
+    Pipe() { REQUIRE(::pipe(ends.data()) == 0); }
+    ~Pipe() {
+        for (const int end : ends) ::close(end);
+    }
+    std::array<int, 2> ends{};
+};
+
+/// What a request is to the gate.
+struct Request {
+    std::uint32_t request_class = 0;
+    std::uint64_t file = 0;
+};
+
+/// The gate, written down as simply as can be. Nops complete in the order in which they are submitted, and a turn reaps 32.
+class Model {
+public:
+    Model(std::uint32_t depth, std::uint32_t file_limit, std::uint32_t patience)
+        : depth_(depth), file_limit_(file_limit), patience_(patience) {}
+
+    void push(std::uint64_t number, Request request) { waiting_[request.request_class].emplace_back(number, request.file); }
+
+    std::vector<std::uint64_t> run() {
+        std::vector<std::uint64_t> order;
+        std::vector<std::uint64_t> files;  // of those in order
+        std::size_t reaped = 0;
+        for (;;) {
+            for (unsigned i = 0; i < 32 && reaped < order.size(); i++) in_flight_[files[reaped++]]--;
+            while (order.size() - reaped < depth_) {
+                const std::optional<std::uint32_t> next = next_class();
+                if (!next) break;
+                auto& queue = waiting_[*next];
+                const auto found = first(*next);
+                order.push_back(found->first);
+                files.push_back(found->second);
+                in_flight_[found->second]++;
+                for (std::uint32_t lower = *next + 1; lower < Gate::classes; lower++) {
+                    if (!waiting_[lower].empty()) passed_over_[lower]++;
+                }
+                passed_over_[*next] = 0;
+                queue.erase(found);
+            }
+            if (order.size() == reaped) return order;
+        }
+    }
+
+private:
+    using Queue = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+
+    Queue::iterator first(std::uint32_t request_class) {
+        return std::ranges::find_if(waiting_[request_class], [this](const auto& waiting) {
+            return file_limit_ == 0 || in_flight_[waiting.second] < file_limit_;
+        });
+    }
+
+    std::optional<std::uint32_t> next_class() {
+        std::optional<std::uint32_t> next;
+        for (std::uint32_t number = Gate::classes; number-- > 0;) {
+            if (first(number) != waiting_[number].end()) next = number;
+        }
+        if (patience_ == 0) return next;
+        std::optional<std::uint32_t> impatient;
+        for (std::uint32_t number = Gate::classes; number-- > 0;) {
+            if (!waiting_[number].empty() && passed_over_[number] >= patience_) impatient = number;
+        }
+        return impatient ? impatient : next;
+    }
+
+    std::uint32_t depth_;
+    std::uint32_t file_limit_;
+    std::uint32_t patience_;
+    std::array<Queue, Gate::classes> waiting_;
+    std::array<std::uint32_t, Gate::classes> passed_over_{};
+    std::map<std::uint64_t, std::uint32_t> in_flight_;
+};
+
+std::vector<std::uint64_t> taken(Gate& gate) {
+    std::vector<std::uint64_t> order;
+    for (const RequestCompletion& completion : gate.completions()) {
+        REQUIRE(completion.ok());
+        order.push_back(completion.user_data);
+    }
+    return order;
+}
+
+void check_settled(const Gate& gate, const Ring& ring) {
+    CHECK(gate.outstanding() == 0);
+    CHECK(ring.in_flight() == 0);
+    CHECK(gate.state()->requests.waiting == 0);
+    CHECK(gate.state()->requests.in_flight == 0);
+    CHECK(gate.state()->requests.foreign == 0);
+    CHECK(gate.state()->classes == 0);
+    // Every file is forgotten: as many as were ever opened are unused again.
+    std::uint32_t unused = 0;
+    for (std::uint32_t at = gate.state()->unused_files; at != 0; at = gate.state()->files[at - 1].next) unused++;
+    CHECK(unused == gate.state()->opened_files);
+    CHECK(std::ranges::all_of(gate.state()->buckets, [](std::uint32_t bucket) { return bucket == 0; }));
+}
+
+/// 100,000 requests in rounds, each pushed before its run.
+void check_random(std::uint32_t file_limit, std::uint32_t patience, std::uint64_t files) {
+    Ring ring{{.sq_entries = 16}};
+    Gate gate(ring, {.depth = 1, .file_limit = file_limit, .patience = patience});
+    std::minstd_rand random(file_limit * 100 + patience + 1);
+    std::uint64_t next = 0;
+    while (next < 100'000) {
+        const std::uint32_t depth = 1 + static_cast<std::uint32_t>(random() % 100);
+        gate.set_depth(depth);
+        gate.state()->impatient = 0;
+        std::ranges::fill(gate.state()->passed_over, 0U);
+        Model model(depth, file_limit, patience);
+        const std::uint64_t count = 1 + random() % (file_limit == 0 ? 3000 : 250);
+        for (std::uint64_t i = 0; i < count; i++, next++) {
+            const Request request{.request_class = static_cast<std::uint32_t>(random() % Gate::classes),
+                                  .file = random() % files};
+            gate.push(nop(next), request.request_class, request.file);
+            model.push(next, request);
+        }
+        const LoopExit exit = gate.run();
+        REQUIRE(exit.ok());
+        REQUIRE(taken(gate) == model.run());
+    }
+    check_settled(gate, ring);
+}
+
+}  // namespace
+
+TEST_CASE("The whole capacity goes through a small ring, class by class, each in order") {
+    Ring ring{{.sq_entries = 8}};
+    Gate gate(ring, {.depth = 16});
+    for (std::uint64_t i = 0; i < Gate::capacity; i++) gate.push(nop(i), static_cast<std::uint32_t>(i % Gate::classes));
+    CHECK_FALSE(gate.try_push(nop(0)));
+    CHECK(error_of([&] { gate.push(nop(0)); }).error_number() == ENOSPC);
+    const LoopExit exit = gate.run();
+    CHECK(exit.ok());
+    CHECK(exit.code == RINGSTEP_REQUESTS_IDLE);
+    const std::vector<std::uint64_t> order = taken(gate);
+    REQUIRE(order.size() == Gate::capacity);
+    for (std::uint64_t i = 0; i < Gate::capacity; i++) {
+        const std::uint64_t each = Gate::capacity / Gate::classes;
+        REQUIRE(order[i] == i % each * Gate::classes + i / each);
+    }
+    check_settled(gate, ring);
+}
+
+TEST_CASE("100,000 requests at random go as the model says: classes") { check_random(0, 0, 1); }
+TEST_CASE("100,000 requests at random go as the model says: few files") { check_random(2, 0, 5); }
+TEST_CASE("100,000 requests at random go as the model says: many files") { check_random(1, 0, 700); }
+TEST_CASE("100,000 requests at random go as the model says: patience") { check_random(0, 3, 1); }
+
+TEST_CASE("A class that there is not is refused, and so is a change of the limit under way") {
+    Ring ring;
+    Gate gate(ring);
+    CHECK(error_of([&] { gate.push(nop(1), Gate::classes); }).error_number() == EINVAL);
+    CHECK(error_of([&] { (void)gate.try_push(nop(1), 99); }).error_number() == EINVAL);
+    gate.push(nop(1));
+    CHECK(error_of([&] { gate.set_file_limit(3); }).error_number() == EBUSY);
+    CHECK(gate.run().ok());
+    CHECK(taken(gate).size() == 1);
+    gate.set_file_limit(3);
+    gate.push(nop(2));
+    CHECK(gate.run().ok());
+    CHECK(taken(gate).size() == 1);
+    check_settled(gate, ring);
+}
+
+TEST_CASE("A request that fails says so and holds nobody up") {
+    Ring ring;
+    Gate gate(ring, {.depth = 2, .file_limit = 1});
+    char byte = 0;
+    for (std::uint64_t i = 0; i < 100; i++) gate.push(i % 3 == 0 ? read_of(-1, &byte, 1, i) : nop(i));
+    CHECK(gate.run().ok());
+    unsigned count = 0;
+    for (const RequestCompletion& completion : gate.completions()) {
+        CHECK(completion.result == (completion.user_data % 3 == 0 ? -EBADF : 0));
+        count++;
+    }
+    CHECK(count == 100);
+    check_settled(gate, ring);
+}
+
+TEST_CASE("A file at its limit holds nobody else up, and its next one goes when it may") {
+    std::array<Pipe, 2> pipes;
+    std::array<char, 8> bytes{};
+    Ring ring;
+    Gate gate(ring, {.depth = 3, .file_limit = 1});
+    for (unsigned i = 0; i < 6; i++) gate.push(read_of(pipes.at(i % 2).ends[0], &bytes.at(i), 1, i));
+    for (unsigned i = 6; i < 20; i++) gate.push(nop(i), 7, 1000 + i);
+    gate.set_batch(14);
+    CHECK(gate.run().code == RINGSTEP_REQUESTS_BATCH);  // all nops, though the depth would allow for another read
+    std::vector<std::uint64_t> order = taken(gate);
+    std::ranges::sort(order);
+    CHECK(order.front() == 6);
+    CHECK(order.back() == 19);
+    CHECK(gate.in_flight() == 2);
+    CHECK(gate.waiting() == 4);
+    gate.set_batch(0);
+    REQUIRE(::write(pipes[1].ends[1], "abc", 3) == 3);
+    REQUIRE(::write(pipes[0].ends[1], "def", 3) == 3);
+    CHECK(gate.run().ok());
+    CHECK(taken(gate).size() == 6);
+    CHECK(bytes == std::array<char, 8>{'d', 'a', 'e', 'b', 'f', 'c'});
+    check_settled(gate, ring);
+}
+
+TEST_CASE("Waiting, parked and submitted requests can be cancelled") {
+    Pipe pipe;
+    std::array<char, 8> bytes{};
+    Ring ring;
+    Gate gate(ring, {.depth = 2, .file_limit = 1});
+    std::vector<Ticket> tickets;
+    for (unsigned i = 0; i < 5; i++) tickets.push_back(gate.push(read_of(pipe.ends[0], &bytes.at(i), 1, i), i % 2));
+    std::thread other([&] {
+        while (gate.in_flight() != 1 || gate.waiting() != 4) std::this_thread::yield();
+        CHECK(gate.cancel(tickets[2]));  // parked
+        CHECK(gate.cancel(tickets[0]));  // in flight
+        CHECK(gate.cancel(tickets[1]));  // parked, lower class
+        while (gate.outstanding() - gate.ready() != 2) std::this_thread::yield();
+        CHECK(::write(pipe.ends[1], "ab", 2) == 2);
+    });
+    CHECK(gate.run().ok());
+    other.join();
+    std::array<int, 5> results{};
+    for (const RequestCompletion& completion : gate.completions()) results.at(completion.user_data) = completion.result;
+    CHECK(results == std::array{-ECANCELED, -ECANCELED, -ECANCELED, 1, 1});
+    CHECK(bytes[4] == 'a');  // class 0 before class 1
+    CHECK(bytes[3] == 'b');
+    check_settled(gate, ring);
+}
+
+TEST_CASE("The depth changes while the loop runs, 0 holds everything back") {
+    Ring ring;
+    Gate gate(ring, {.depth = 0});
+    for (std::uint64_t i = 0; i < 1000; i++) gate.push(nop(i));
+    std::thread other([&] {
+        while (gate.waiting() != 1000) std::this_thread::yield();
+        CHECK(gate.in_flight() == 0);
+        CHECK(gate.ready() == 0);
+        gate.set_depth(7);
+    });
+    CHECK(gate.run().ok());
+    other.join();
+    CHECK(taken(gate).size() == 1000);
+    check_settled(gate, ring);
+}
+
+TEST_CASE("More in flight than the CQ holds: nothing is lost") {
+    Ring ring{{.sq_entries = 4, .cq_entries = 4}};
+    Gate gate(ring, {.depth = 500, .file_limit = 100});
+    for (std::uint64_t i = 0; i < 5000; i++) gate.push(nop(i), static_cast<std::uint32_t>(i % 3), i % 7);
+    CHECK(gate.run().ok());
+    std::vector<std::uint64_t> order = taken(gate);
+    std::ranges::sort(order);
+    REQUIRE(order.size() == 5000);
+    for (std::uint64_t i = 0; i < 5000; i++) REQUIRE(order[i] == i);
+    check_settled(gate, ring);
+}
+
+TEST_CASE("A stop under way loses nothing, and the next run goes on") {
+    Pipe pipe;
+    std::array<char, 6> bytes{};
+    Ring ring;
+    Gate gate(ring, {.depth = 6, .file_limit = 2});
+    for (unsigned i = 0; i < 6; i++) gate.push(read_of(pipe.ends[0], &bytes.at(i), 1, i));
+    std::jthread other([&] {
+        while (gate.in_flight() != 2) std::this_thread::yield();
+        gate.program().request_stop();
+    });
+    CHECK(gate.run().reason == ExitReason::stop_requested);
+    CHECK(gate.outstanding() == 6);
+    CHECK(gate.waiting() == 4);
+    REQUIRE(::write(pipe.ends[1], "abcdef", 6) == 6);
+    CHECK(gate.run().ok());
+    std::vector<std::uint64_t> order = taken(gate);
+    std::ranges::sort(order);  // two of them wait at once: the kernel decides which gets the first byte
+    CHECK(order == std::vector<std::uint64_t>{0, 1, 2, 3, 4, 5});
+    check_settled(gate, ring);
+}
+
+TEST_CASE("Three threads push and cancel while the loop runs, a fourth takes, the depth changes") {
+    constexpr std::uint64_t threads = 3;
+    constexpr std::uint64_t each = 6000;
+    Ring ring{{.sq_entries = 16}};
+    Gate gate(ring, {.depth = 8, .file_limit = 3, .patience = 5});
+    gate.set_stay(true);
+    std::vector<std::thread> others;
+    std::atomic<std::uint64_t> cancels{0};
+    for (unsigned number = 0; number < threads; number++) {
+        others.emplace_back([&, number] {
+            std::minstd_rand random(number + 1);
+            std::vector<Ticket> recent;
+            for (std::uint64_t i = 0; i < each; i++) {
+                std::optional<Ticket> ticket;
+                while (!(ticket = gate.try_push(nop(number * each + i), static_cast<std::uint32_t>(random() % Gate::classes),
+                                                random() % 10)))
+                    std::this_thread::yield();
+                recent.push_back(*ticket);
+                if (random() % 8 == 0 && gate.cancel(recent[random() % recent.size()])) cancels++;
+                if (random() % 512 == 0) gate.set_depth(1 + static_cast<std::uint32_t>(random() % 40));
+            }
+        });
+    }
+    std::vector<unsigned> times(threads * each);
+    std::uint64_t cancelled = 0;
+    others.emplace_back([&] {
+        RequestCompletion completion;
+        for (std::uint64_t count = 0; count < threads * each;) {
+            if (!gate.pop(completion)) {
+                std::this_thread::yield();
+                continue;
+            }
+            count++;
+            times.at(completion.user_data)++;
+            if (completion.result == -ECANCELED) cancelled++;
+        }
+        gate.set_stay(false);
+    });
+    const LoopExit exit = gate.run();
+    for (std::thread& other : others) other.join();
+    CHECK(exit.ok());
+    CHECK(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
+    CHECK(cancelled <= cancels);
+    check_settled(gate, ring);
+}
+
+TEST_CASE("Patience lets the lowest class through") {
+    Ring ring;
+    Gate gate(ring, {.depth = 1, .patience = 4});
+    for (std::uint64_t i = 0; i < 20; i++) gate.push(nop(i));
+    for (std::uint64_t i = 20; i < 23; i++) gate.push(nop(i), 7);
+    CHECK(gate.run().ok());
+    CHECK(taken(gate) ==
+          std::vector<std::uint64_t>{0, 1, 2, 3, 20, 4, 5, 6, 7, 21, 8, 9, 10, 11, 22, 12, 13, 14, 15, 16, 17, 18, 19});
+    check_settled(gate, ring);
+}

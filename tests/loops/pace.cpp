@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: MIT
+#include <ringstep/loops/pace.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "error_of.hpp"
+
+using ringstep::ExitReason;
+using ringstep::LoopExit;
+using ringstep::Pace;
+using ringstep::PaceRate;
+using ringstep::RequestCompletion;
+using ringstep::Ring;
+using ringstep::Ticket;
+
+namespace {
+
+io_uring_sqe nop(std::uint64_t user_data) {
+    io_uring_sqe sqe{};
+    io_uring_prep_nop(&sqe);
+    sqe.user_data = user_data;
+    return sqe;
+}
+
+io_uring_sqe read_of(int fd, void* buffer, unsigned size, std::uint64_t user_data) {
+    io_uring_sqe sqe{};
+    io_uring_prep_read(&sqe, fd, buffer, size, 0);
+    sqe.user_data = user_data;
+    return sqe;
+}
+
+struct Pipe {
+    Pipe() { REQUIRE(::pipe(ends.data()) == 0); }
+    ~Pipe() {
+        for (const int end : ends) ::close(end);
+    }
+    std::array<int, 2> ends{};
+};
+
+/// A bucket, in the plainest arithmetic: wide integers of 10^-9 tokens.
+class Bucket {
+public:
+    Bucket(std::uint64_t rate, std::uint64_t burst) : rate_(rate), full_(static_cast<Wide>(burst) * token), level_(full_) {}
+
+    /// Whether a request of so many tokens may go at this time; takes them.
+    bool take(std::uint64_t time, std::uint64_t tokens) {
+        if (rate_ == 0) return true;
+        level_ = std::min(full_, level_ + static_cast<Wide>(time - time_) * static_cast<Wide>(rate_));
+        time_ = time;
+        const bool may = level_ >= std::min(full_, static_cast<Wide>(tokens) * token);
+        level_ -= static_cast<Wide>(tokens) * token;
+        return may;
+    }
+
+private:
+    __extension__ using Wide = __int128;
+    static constexpr Wide token = 1'000'000'000;
+
+    std::uint64_t rate_;
+    Wide full_;
+    Wide level_;
+    std::uint64_t time_ = 0;
+};
+
+struct Begun {
+    std::uint64_t number = 0;
+    std::uint64_t time = 0;
+    std::uint64_t bytes = 0;
+};
+
+/// In order, at times that never run backwards, each when both buckets had what it took.
+void check_class(const std::vector<Begun>& begun, const PaceRate& rate) {
+    Bucket operations(rate.operations, rate.operations_burst);
+    Bucket bytes(rate.bytes, rate.bytes_burst);
+    for (std::size_t i = 0; i < begun.size(); i++) {
+        REQUIRE(begun[i].time != 0);
+        if (i > 0) {
+            REQUIRE(begun[i].number > begun[i - 1].number);
+            REQUIRE(begun[i].time >= begun[i - 1].time);
+        }
+        REQUIRE(operations.take(begun[i].time, 1));
+        REQUIRE(bytes.take(begun[i].time, begun[i].bytes));
+    }
+}
+
+void check_settled(const Pace& pace, const Ring& ring) {
+    CHECK(pace.outstanding() == 0);
+    CHECK(ring.in_flight() == 0);
+    CHECK(pace.state()->requests.waiting == 0);
+    CHECK(pace.state()->requests.in_flight == 0);
+    CHECK(pace.state()->requests.foreign == 0);
+}
+
+}  // namespace
+
+TEST_CASE("The model of a bucket refuses what is too early") {
+    Bucket bucket(1000, 2);
+    CHECK(bucket.take(5'000'000, 1));
+    CHECK(bucket.take(5'000'000, 1));
+    CHECK(bucket.take(6'000'000, 1));
+    CHECK_FALSE(bucket.take(6'999'999, 1));
+}
+
+TEST_CASE("Without limits everything goes at once, in order, the whole capacity") {
+    Ring ring{{.sq_entries = 8}};
+    Pace pace(ring);
+    for (std::uint64_t i = 0; i < Pace::capacity; i++) pace.push(nop(i));
+    CHECK_FALSE(pace.try_push(nop(0)));
+    CHECK(error_of([&] { pace.push(nop(0)); }).error_number() == ENOSPC);
+    CHECK(pace.run().ok());
+    std::uint64_t next = 0;
+    for (const RequestCompletion& completion : pace.completions()) REQUIRE(completion.user_data == next++);
+    CHECK(next == Pace::capacity);
+    CHECK(pace.begun(0) == Pace::capacity);
+    check_settled(pace, ring);
+}
+
+TEST_CASE("100,000 requests at random never go before their tokens are there") {
+    Ring ring{{.sq_entries = 32}};
+    Pace pace(ring);
+    std::minstd_rand random(7);
+    std::array<PaceRate, Pace::classes> rates;
+    for (std::uint32_t i = 0; i < Pace::classes; i++) {
+        rates.at(i) = {.operations = i % 3 == 0 ? 0 : 40'000 + random() % 200'000,
+                       .operations_burst = 1 + random() % 500,
+                       .bytes = i % 4 == 1 ? 0 : 500'000'000 + random() % 1'000'000'000,
+                       .bytes_burst = 1 + random() % 2'000'000};
+        pace.set_rate(i, rates.at(i));
+    }
+    std::array<std::vector<Begun>, Pace::classes> begun;
+    std::vector<unsigned> times(100'000);
+    std::uint64_t next = 0;
+    pace.set_batch(256);
+    while (next < 100'000 || pace.outstanding() != 0) {
+        while (next < 100'000) {
+            const auto bytes = random() % 50'000;
+            if (!pace.try_push(nop(next), static_cast<std::uint32_t>(random() % Pace::classes), bytes)) break;
+            next++;
+        }
+        REQUIRE(pace.run().reason == ExitReason::stopped);
+        for (const RequestCompletion& completion : pace.completions()) {
+            REQUIRE(completion.ok());
+            times.at(completion.user_data)++;
+            begun.at(completion.options).push_back({completion.user_data, completion.memo, completion.group});
+        }
+    }
+    CHECK(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
+    for (std::uint32_t i = 0; i < Pace::classes; i++) {
+        check_class(begun.at(i), rates.at(i));
+        CHECK(pace.begun(i) == begun.at(i).size());
+    }
+    check_settled(pace, ring);
+}
+
+TEST_CASE("The smallest burst and the largest rates keep the promise") {
+    Ring ring;
+    Pace pace(ring);
+    const PaceRate single{.operations = 20'000, .operations_burst = 1};
+    const PaceRate larger{.bytes = 1'000'000'000'000, .bytes_burst = std::uint64_t{1} << 32};
+    const PaceRate owing{.bytes = 100'000'000, .bytes_burst = 10};
+    pace.set_rate(1, single);
+    pace.set_rate(2, larger);
+    pace.set_rate(3, owing);
+    for (std::uint64_t i = 0; i < 300; i++) {
+        pace.push(nop(i), 1);
+        pace.push(nop(i), 2, 0xffffffff);
+        pace.push(nop(i), 3, 10'000);
+    }
+    CHECK(pace.run().ok());
+    std::array<std::vector<Begun>, 4> begun;
+    for (const RequestCompletion& completion : pace.completions())
+        begun.at(completion.options).push_back({completion.user_data, completion.memo, completion.group});
+    check_class(begun[1], single);
+    check_class(begun[2], larger);
+    check_class(begun[3], owing);
+    CHECK(begun[3].size() == 300);
+    CHECK(pace.bytes_begun(3) == 3'000'000);
+    check_settled(pace, ring);
+}
+
+TEST_CASE("A class that waits holds no other one up") {
+    Ring ring;
+    Pace pace(ring);
+    pace.set_rate(0, {.bytes = 1, .bytes_burst = 1});  // the second one would wait for a day
+    pace.push(nop(0), 0, 86'400);
+    const Ticket waits = pace.push(nop(1), 0, 1);
+    for (std::uint64_t i = 2; i < 1002; i++) pace.push(nop(i), 15);
+    pace.set_batch(1001);
+    CHECK(pace.run().code == RINGSTEP_REQUESTS_BATCH);
+    CHECK(pace.waiting() == 1);
+    RequestCompletion completion;
+    while (pace.pop(completion)) CHECK(completion.user_data != 1);
+    SECTION("until it is cancelled") {
+        CHECK(pace.cancel(waits));
+        CHECK(pace.run().ok());
+        REQUIRE(pace.pop(completion));
+        CHECK(completion.result == -ECANCELED);
+        CHECK(completion.memo == 0);
+    }
+    SECTION("until it has another rate, while the loop sleeps") {
+        std::thread other([&] {
+            const std::atomic_ref asleep(pace.state()->mailbox.asleep);
+            while (asleep.load() == 0) std::this_thread::yield();
+            pace.set_rate(0, {});
+        });
+        CHECK(pace.run().ok());
+        other.join();
+        REQUIRE(pace.pop(completion));
+        CHECK(completion.ok());
+    }
+    CHECK(completion.user_data == 1);
+    check_settled(pace, ring);
+}
+
+TEST_CASE("What is out of range is refused") {
+    Ring ring;
+    Pace pace(ring);
+    CHECK(error_of([&] { pace.push(nop(1), Pace::classes); }).error_number() == EINVAL);
+    CHECK(error_of([&] { (void)pace.try_push(nop(1), 0, std::uint64_t{1} << 32); }).error_number() == EINVAL);
+    CHECK(error_of([&] { pace.set_rate(Pace::classes, {}); }).error_number() == EINVAL);
+    CHECK(error_of([&] { pace.set_rate(0, {.operations = 1, .operations_burst = 0}); }).error_number() == EINVAL);
+    CHECK(error_of([&] { pace.set_rate(0, {.bytes = 1, .bytes_burst = (std::uint64_t{1} << 32) + 1}); }).error_number() ==
+          EINVAL);
+    CHECK(error_of([&] { pace.set_rate(0, {.bytes = 1'000'000'000'001}); }).error_number() == EINVAL);
+    CHECK(error_of([&] { (void)pace.begun(99); }).error_number() == EINVAL);
+    CHECK(pace.run().ok());
+}
+
+TEST_CASE("What requests count as") {
+    std::array<char, 100> memory{};
+    io_uring_sqe sqe{};
+    io_uring_prep_read(&sqe, 0, memory.data(), 70, 0);
+    CHECK(Pace::bytes_of(sqe) == 70);
+    io_uring_prep_send(&sqe, 0, memory.data(), 30, 0);
+    CHECK(Pace::bytes_of(sqe) == 30);
+    const std::array<iovec, 2> vector{{{memory.data(), 10}, {memory.data() + 50, 25}}};
+    io_uring_prep_writev(&sqe, 0, vector.data(), 2, 0);
+    CHECK(Pace::bytes_of(sqe) == 35);
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(vector.data());
+    message.msg_iovlen = 2;
+    io_uring_prep_sendmsg(&sqe, 0, &message, 0);
+    CHECK(Pace::bytes_of(sqe) == 35);
+    io_uring_prep_splice(&sqe, 0, -1, 1, -1, 4096, 0);
+    CHECK(Pace::bytes_of(sqe) == 4096);
+    io_uring_prep_fsync(&sqe, 0, 0);
+    CHECK(Pace::bytes_of(sqe) == 0);
+    io_uring_prep_nop(&sqe);
+    CHECK(Pace::bytes_of(sqe) == 0);
+}
+
+TEST_CASE("A request that fails says so, and the CQ may overflow") {
+    Ring ring{{.sq_entries = 4, .cq_entries = 4}};
+    Pace pace(ring);
+    pace.set_rate(0, {.operations = 1'000'000, .operations_burst = 100});
+    char byte = 0;
+    for (std::uint64_t i = 0; i < 2000; i++)
+        pace.push(i % 3 == 0 ? read_of(-1, &byte, 1, i) : nop(i), static_cast<std::uint32_t>(i % 2));
+    CHECK(pace.run().ok());
+    std::vector<unsigned> times(2000);
+    for (const RequestCompletion& completion : pace.completions()) {
+        CHECK(completion.result == (completion.user_data % 3 == 0 ? -EBADF : 0));
+        times.at(completion.user_data)++;
+    }
+    CHECK(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
+    check_settled(pace, ring);
+}
+
+TEST_CASE("What is in flight can be cancelled, and a stop under way loses nothing") {
+    Pipe pipe;
+    std::array<char, 4> bytes{};
+    Ring ring;
+    Pace pace(ring);
+    pace.set_rate(0, {.operations = 1, .operations_burst = 2});
+    std::vector<Ticket> tickets;
+    for (unsigned i = 0; i < 4; i++) tickets.push_back(pace.push(read_of(pipe.ends[0], &bytes.at(i), 1, i)));
+    std::jthread other([&] {
+        while (pace.in_flight() < 2) std::this_thread::yield();
+        pace.program().request_stop();
+    });
+    CHECK(pace.run().reason == ExitReason::stop_requested);
+    CHECK(pace.outstanding() == 4);
+    CHECK(pace.cancel(tickets[0]));
+    CHECK(pace.cancel(tickets[3]));
+    pace.set_rate(0, {});
+    REQUIRE(::write(pipe.ends[1], "abcd", 4) == 4);
+    CHECK(pace.run().ok());
+    std::array<int, 4> results{};
+    for (const RequestCompletion& completion : pace.completions()) results.at(completion.user_data) = completion.result;
+    CHECK((results[0] == -ECANCELED || results[0] == 1));  // it may have been too late
+    CHECK(results[1] == 1);
+    CHECK(results[2] == 1);
+    CHECK((results[3] == -ECANCELED || results[3] == 1));
+    check_settled(pace, ring);
+}
+
+TEST_CASE("Three threads push, cancel and change rates while the loop runs, a fourth takes") {
+    constexpr std::uint64_t threads = 3;
+    constexpr std::uint64_t each = 5000;
+    Ring ring{{.sq_entries = 16}};
+    Pace pace(ring);
+    pace.set_stay(true);
+    std::vector<std::thread> others;
+    std::atomic<std::uint64_t> cancels{0};
+    for (unsigned number = 0; number < threads; number++) {
+        others.emplace_back([&, number] {
+            std::minstd_rand random(number + 1);
+            for (std::uint64_t i = 0; i < each; i++) {
+                std::optional<Ticket> ticket;
+                while (!(ticket =
+                             pace.try_push(nop(number * each + i), static_cast<std::uint32_t>(random() % 4), random() % 1000)))
+                    std::this_thread::yield();
+                if (random() % 8 == 0 && pace.cancel(*ticket)) cancels++;
+                if (random() % 64 == 0) {
+                    pace.set_rate(static_cast<std::uint32_t>(random() % 4),
+                                  {.operations = random() % 2 == 0 ? 0 : 100'000 + random() % 100'000,
+                                   .operations_burst = 1 + random() % 300,
+                                   .bytes = random() % 2 == 0 ? 0 : 100'000'000 + random() % 100'000'000,
+                                   .bytes_burst = 1 + random() % 100'000});
+                }
+            }
+        });
+    }
+    std::vector<unsigned> times(threads * each);
+    std::uint64_t cancelled = 0;
+    others.emplace_back([&] {
+        RequestCompletion completion;
+        for (std::uint64_t count = 0; count < threads * each;) {
+            if (!pace.pop(completion)) {
+                std::this_thread::yield();
+                continue;
+            }
+            count++;
+            times.at(completion.user_data)++;
+            if (completion.result == -ECANCELED) cancelled++;
+        }
+        pace.set_stay(false);
+    });
+    const LoopExit exit = pace.run();
+    for (std::thread& other : others) other.join();
+    CHECK(exit.ok());
+    CHECK(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
+    CHECK(cancelled <= cancels);
+    check_settled(pace, ring);
+}

@@ -1,0 +1,2 @@
+# Order between requests: barriers and links.
+ringstep_add_test(loops/drain USER KERNELS LOOPS drain)

@@ -226,7 +226,7 @@ RINGSTEP_LOOP(drain, struct ringstep_drain)
 	ringstep_while (state->due)
 		look_after_group(turn, state);
 
-	state->budget = RINGSTEP_REQUESTS_BATCH_IN;
+	state->budget = ringstep_requests_room(turn);
 	state->receives = 1;
 	ringstep_while (state->receives) {
 		if (next_request(turn, state, &slot))

@@ -124,6 +124,25 @@ static __always_inline bool has_rest(struct ringstep_request *request)
 	return false;
 }
 
+/* Nothing but to submit it: what most requests are. */
+static __always_inline bool starts_plainly(struct ringstep_link *state, __u32 options)
+{
+	const __u32 next = options & RINGSTEP_LINK_NEXT;
+	const struct ringstep_request *request = request_at(state, next - 1);
+
+	return next && !(options & RINGSTEP_LINK_BEFORE_OPEN) && !(request->own & CANCELLED) &&
+	       !(request->options & RINGSTEP_LINK_TIMED);
+}
+
+static __always_inline void submit_next(struct ringstep_turn *turn, struct ringstep_link *state, __u32 options)
+{
+	const __u32 slot = ((options & RINGSTEP_LINK_NEXT) - 1) & ringstep_mask(state->slots);
+	struct ringstep_request *request = request_at(state, slot);
+
+	request->memo = request->extra[0] << 32;
+	ringstep_request_submit(turn, state, slot);
+}
+
 static __always_inline void completed(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
 {
 	struct ringstep_request *request = request_at(state, slot);
@@ -137,8 +156,12 @@ static __always_inline void completed(struct ringstep_turn *turn, struct ringste
 	}
 	severed = !(options & RINGSTEP_LINK_HARD) && has_failed(request, options);
 	ringstep_request_deliver(state, slot);
-	if (!(options & RINGSTEP_LINK_TIMEOUT))
+	if (options & RINGSTEP_LINK_TIMEOUT)
+		return;
+	if (severed || !starts_plainly(state, options))
 		go_on(state, options, severed);
+	else
+		submit_next(turn, state, options);
 }
 
 /* A chain has come, or what its open end is extended by. */
@@ -220,7 +243,7 @@ RINGSTEP_LOOP(link, struct ringstep_link)
 			completed(turn, state, slot);
 	}
 
-	state->budget = RINGSTEP_REQUESTS_BATCH_IN;
+	state->budget = ringstep_requests_room(turn);
 	ringstep_while (state->budget && ringstep_requests_receive(state, &slot, &mail)) {
 		state->budget--;
 		if (mail == RINGSTEP_MAIL_REQUEST) {

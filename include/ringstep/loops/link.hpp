@@ -273,8 +273,6 @@ private:
 
     // Writes a request of a chain into a slot.
     void fill_in_link(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, bool timed, Taken& taken) {
-        io_uring_sqe alone = sqe;
-        alone.flags &= static_cast<std::uint8_t>(~link_flags);
         detail::LinkRule rule = is_timeout(sqe) ? detail::LinkRule{} : detail::link_rule(sqe);
         const bool continues = options.continue_short && rule.can_continue && !timed;
         if (continues && rule.rule == RINGSTEP_LINK_NEGATIVE) rule.rule = RINGSTEP_LINK_AT_LEAST;
@@ -284,7 +282,9 @@ private:
         } else {
             bits |= taken.next | (timed ? RINGSTEP_LINK_TIMED : 0);
         }
-        ringstep_request& slot = fill_in(ticket, alone, options.group, bits);
+        ringstep_request& slot = fill_in(ticket, sqe, options.group, bits);
+        // Nothing is to be linked in the kernel but timeouts.
+        reinterpret_cast<io_uring_sqe*>(slot.sqe)->flags &= static_cast<std::uint8_t>(~link_flags);
         slot.extra[0] = rule.bytes;
         slot.extra[1] = timed ? std::uint64_t{taken.timeout} << 32 : 0;
     }

@@ -91,8 +91,8 @@ endfunction()
 
 ringstep_add_sanitized_tests(
   asan
-  TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes kit/turns
-  LOOPS nop_chain copy scripted together
+  TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/drain loops/link kit/turns
+  LOOPS nop_chain copy drain link scripted together
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
   ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
               "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/suppressions/lsan.txt:print_suppressions=0"
@@ -100,8 +100,8 @@ ringstep_add_sanitized_tests(
 
 ringstep_add_sanitized_tests(
   tsan
-  TESTS program exits threads loops/copy_changes kit/turns
-  LOOPS nop_chain copy scripted together
+  TESTS program exits threads loops/copy_changes loops/drain loops/link kit/turns
+  LOOPS nop_chain copy drain link scripted together
   FLAGS -fsanitize=thread
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1")
 
@@ -109,7 +109,7 @@ ringstep_add_sanitized_tests(
 ringstep_add_sanitized_program(
   fuzz-step
   SOURCES fuzz/step.cpp
-  LOOPS nop_chain copy scripted
+  LOOPS nop_chain copy drain link scripted
   FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
   DEFINITIONS -DRINGSTEP__ENTER=fuzz_enter -DRINGSTEP__MOST_ITERATIONS=300 -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
 set(findings "${CMAKE_CURRENT_BINARY_DIR}/sanitized/findings")

@@ -7,6 +7,8 @@
 // loop.
 #include <ringstep/abi.h>
 #include <ringstep/loops/copy.h>
+#include <ringstep/loops/drain.h>
+#include <ringstep/loops/link.h>
 #include <ringstep/loops/nop_chain.h>
 #include <ringstep/user.h>
 
@@ -29,6 +31,8 @@
 extern "C" {
 extern const struct ringstep_user_loop ringstep_user_nop_chain;
 extern const struct ringstep_user_loop ringstep_user_copy;
+extern const struct ringstep_user_loop ringstep_user_drain;
+extern const struct ringstep_user_loop ringstep_user_link;
 extern const struct ringstep_user_loop ringstep_user_scripted;
 int fuzz_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags);
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -36,8 +40,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace {
 
-constexpr std::array<const ringstep_user_loop*, 3> loops = {&ringstep_user_nop_chain, &ringstep_user_copy,
-                                                            &ringstep_user_scripted};
+constexpr std::array<const ringstep_user_loop*, 5> loops = {&ringstep_user_nop_chain, &ringstep_user_copy, &ringstep_user_drain,
+                                                            &ringstep_user_link, &ringstep_user_scripted};
 
 /// The input, as a source of numbers. When it is used up, there are only zeroes.
 class Input {
@@ -129,12 +133,36 @@ public:
             copy.size_hint = RINGSTEP_COPY_ENDLESS;
             copy.extents[0] = {.offset = 0, .length = RINGSTEP_COPY_ENDLESS};
             copy.extent_tail = 1;
+        } else if (user_.loop == &ringstep_user_drain) {
+            push_requests(*static_cast<ringstep_drain*>(state), [](ringstep_request& request, std::uint32_t number) {
+                request.group = number % 3;
+                request.options = number % 5 == 4 ? RINGSTEP_DRAIN_BARRIER : number % 7 == 6 ? RINGSTEP_DRAIN_ALL : 0;
+            });
+        } else if (user_.loop == &ringstep_user_link) {
+            push_requests(*static_cast<ringstep_link*>(state), [](ringstep_request& request, std::uint32_t number) {
+                request.options = number % 4 == 3 ? 0 : number + 2;
+                request.options |= number % 3 == 0 ? RINGSTEP_LINK_HARD : 0;
+                request.options |=
+                    number % 5 == 0 ? RINGSTEP_LINK_CONTINUES | RINGSTEP_LINK_EXACTLY << RINGSTEP_LINK_RULE_SHIFT : 0;
+                request.extra[0] = 100;
+                request.extra[1] = 4;
+            });
         } else {
             auto& script = *static_cast<scripted*>(state);
             script.sqe_count = script.stop_at = 500;
             script.sqes_per_turn = 7;
             script.wait = 1;
         }
+    }
+
+    /// Messages about the first few slots of a table of requests.
+    template <class State, class FillIn>
+    static void push_requests(State& state, const FillIn& fill_in) {
+        for (std::uint32_t number = 0; number < 64; number++) {
+            fill_in(state.slots[number], number);
+            state.inbox[number] = std::uint64_t{number} << 32 | (number + 1);
+        }
+        state.mailbox.sent = 64;
     }
 
     /// What a turn finds: its state, its queues, its control block, each perhaps changed.
@@ -230,6 +258,7 @@ private:
             const auto kind = input_.take<std::uint8_t>();
             std::uint64_t user_data = kind & 0x1fU;
             if (kind >= 0x40) user_data |= RINGSTEP_COPY_USER_DATA_WRITE;
+            if (kind >= 0x60) user_data = 0x5251ULL << 48 | (kind & 0x1fU);  // of a loop of requests
             if (kind >= 0x80) user_data = input_.number();
             if (kind >= 0xc0) user_data = input_.take<std::uint64_t>();
             if (kind >= 0xe0) {

@@ -91,9 +91,9 @@ endfunction()
 
 ringstep_add_sanitized_tests(
   asan
-  TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes kit/turns kit/timer loops/enter
-        loops/stages loops/gate loops/pace
-  LOOPS nop_chain copy enter stages gate pace scripted together timed hooked
+  TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/drain loops/link loops/gate
+        loops/pace loops/enter loops/stages kit/turns kit/timer
+  LOOPS nop_chain copy drain link gate pace enter stages scripted together timed hooked
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
   ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
               "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/suppressions/lsan.txt:print_suppressions=0"
@@ -101,8 +101,9 @@ ringstep_add_sanitized_tests(
 
 ringstep_add_sanitized_tests(
   tsan
-  TESTS program exits threads loops/copy_changes kit/turns kit/timer loops/enter loops/stages loops/gate loops/pace
-  LOOPS nop_chain copy enter stages gate pace scripted together timed hooked
+  TESTS program exits threads loops/copy_changes loops/drain loops/link loops/gate loops/pace loops/enter loops/stages kit/turns
+        kit/timer
+  LOOPS nop_chain copy drain link gate pace enter stages scripted together timed hooked
   FLAGS -fsanitize=thread
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1")
 
@@ -110,7 +111,7 @@ ringstep_add_sanitized_tests(
 ringstep_add_sanitized_program(
   fuzz-step
   SOURCES fuzz/step.cpp
-  LOOPS nop_chain copy stages gate pace scripted timed hooked
+  LOOPS nop_chain copy drain link gate pace stages scripted timed hooked
   FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
   DEFINITIONS -DRINGSTEP__ENTER=fuzz_enter -DRINGSTEP__ENTER_FOR=fuzz_enter_for -DRINGSTEP__MOST_ITERATIONS=300 -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
 set(findings "${CMAKE_CURRENT_BINARY_DIR}/sanitized/findings")

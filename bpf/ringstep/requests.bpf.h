@@ -35,6 +35,20 @@
 /* Most messages that are received in one turn; what is left waits for the next turn, which follows at once. */
 #define RINGSTEP_REQUESTS_BATCH_IN 64
 
+/*
+ * How many messages to receive in this turn, after the walk over completions: fewer, or none, where completions fill half the CQ.
+ * Requests that complete at once would overflow it otherwise, which costs more than all the rest of a request.
+ */
+static __always_inline __u32 ringstep_requests_room(struct ringstep_turn *turn)
+{
+	const __u32 half = (ringstep__geometry(turn).cq_mask >> 1) + 1;
+	const __u32 ready = ringstep_cq_ready(turn);
+
+	if (ready >= half)
+		return 0;
+	return half - ready < RINGSTEP_REQUESTS_BATCH_IN ? half - ready : RINGSTEP_REQUESTS_BATCH_IN;
+}
+
 /* user_data of what these loops submit. The application's own stays in the slot. */
 #define RINGSTEP__DATA_REQUEST (0x5251ULL << 48) /* | generation << 32 | epoch << 16 | slot */
 #define RINGSTEP__DATA_CANCEL (0x5243ULL << 48)	 /* | epoch */
@@ -80,7 +94,7 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
  * Takes the next message: which slot it is about, and what it says (enum ringstep_mail). False if there is none.
  *
  * Example:
- *	state->budget = RINGSTEP_REQUESTS_BATCH_IN;
+ *	state->budget = ringstep_requests_room(turn);
  *	ringstep_while (state->budget && ringstep_requests_receive(state, &slot, &mail)) {
  *		state->budget--;
  *		…

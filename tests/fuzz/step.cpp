@@ -7,7 +7,9 @@
 // loop.
 #include <ringstep/abi.h>
 #include <ringstep/loops/copy.h>
+#include <ringstep/loops/drain.h>
 #include <ringstep/loops/gate.h>
+#include <ringstep/loops/link.h>
 #include <ringstep/loops/nop_chain.h>
 #include <ringstep/loops/pace.h>
 #include <ringstep/loops/stages.h>
@@ -34,6 +36,8 @@
 extern "C" {
 extern const struct ringstep_user_loop ringstep_user_nop_chain;
 extern const struct ringstep_user_loop ringstep_user_copy;
+extern const struct ringstep_user_loop ringstep_user_drain;
+extern const struct ringstep_user_loop ringstep_user_link;
 extern const struct ringstep_user_loop ringstep_user_scripted;
 extern const struct ringstep_user_loop ringstep_user_stages;
 extern const struct ringstep_user_loop ringstep_user_timed;
@@ -46,9 +50,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace {
 
-constexpr std::array<const ringstep_user_loop*, 8> loops = {
-    &ringstep_user_nop_chain, &ringstep_user_copy,  &ringstep_user_scripted, &ringstep_user_stages,
-    &ringstep_user_timed,     &ringstep_user_hooked, &ringstep_user_gate,     &ringstep_user_pace};
+constexpr std::array<const ringstep_user_loop*, 10> loops = {
+    &ringstep_user_nop_chain, &ringstep_user_copy,   &ringstep_user_scripted, &ringstep_user_stages, &ringstep_user_timed,
+    &ringstep_user_hooked,    &ringstep_user_drain,  &ringstep_user_link,     &ringstep_user_gate,   &ringstep_user_pace};
 
 /// The input, as a source of numbers. When it is used up, there are only zeroes.
 class Input {
@@ -164,7 +168,10 @@ public:
             gate.depth = 7;
             gate.file_limit = 2;
             gate.patience = 3;
-            push(gate, RINGSTEP_GATE_CLASSES);
+            push_requests(gate, [](ringstep_request& request, std::uint32_t number) {
+                request.options = number % RINGSTEP_GATE_CLASSES;
+                request.group = number % 5;
+            });
         } else if (user_.loop == &ringstep_user_pace) {
             auto& pace = *static_cast<ringstep_pace*>(state);
             for (unsigned i = 0; i < 4; i++) {
@@ -172,7 +179,24 @@ public:
                 pace.classes[i].wanted[RINGSTEP_PACE_OPERATIONS] = {.rate = 1'000'000, .burst = 2};
                 pace.classes[i].wanted[RINGSTEP_PACE_BYTES] = {.rate = 1'000'000'000, .burst = 3};
             }
-            push(pace, RINGSTEP_PACE_CLASSES);
+            push_requests(pace, [](ringstep_request& request, std::uint32_t number) {
+                request.options = number % RINGSTEP_PACE_CLASSES;
+                request.group = number % 5;
+            });
+        } else if (user_.loop == &ringstep_user_drain) {
+            push_requests(*static_cast<ringstep_drain*>(state), [](ringstep_request& request, std::uint32_t number) {
+                request.group = number % 3;
+                request.options = number % 5 == 4 ? RINGSTEP_DRAIN_BARRIER : number % 7 == 6 ? RINGSTEP_DRAIN_ALL : 0;
+            });
+        } else if (user_.loop == &ringstep_user_link) {
+            push_requests(*static_cast<ringstep_link*>(state), [](ringstep_request& request, std::uint32_t number) {
+                request.options = number % 4 == 3 ? 0 : number + 2;
+                request.options |= number % 3 == 0 ? RINGSTEP_LINK_HARD : 0;
+                request.options |=
+                    number % 5 == 0 ? RINGSTEP_LINK_CONTINUES | RINGSTEP_LINK_EXACTLY << RINGSTEP_LINK_RULE_SHIFT : 0;
+                request.extra[0] = 100;
+                request.extra[1] = 4;
+            });
         } else {
             auto& script = *static_cast<scripted*>(state);
             script.sqe_count = script.stop_at = 500;
@@ -181,19 +205,18 @@ public:
         }
     }
 
-    /// Requests in the mail, one in eight cancelled.
-    template <class State>
-    static void push(State& state, std::uint32_t classes) {
+    /// Messages about the first slots of a table of requests, one in eight of which is cancelled.
+    template <class State, class FillIn>
+    static void push_requests(State& state, const FillIn& fill_in) {
         std::uint32_t ticket = 0;
         const auto send = [&](std::uint32_t message) {
             state.inbox[ticket] = std::uint64_t{message} << 32 | (ticket + 1);
             ticket++;
         };
-        for (std::uint32_t slot = 0; slot < 100; slot++) {
-            state.slots[slot].options = slot % classes;
-            state.slots[slot].group = slot % 5;
-            send(slot);
-            if (slot % 8 == 0) send(RINGSTEP_REQUEST_CANCEL | slot / 2);
+        for (std::uint32_t number = 0; number < 100; number++) {
+            fill_in(state.slots[number], number);
+            send(number);
+            if (number % 8 == 0) send(RINGSTEP_REQUEST_CANCEL | number / 2);
         }
         state.mailbox.sent = ticket;
     }
@@ -291,6 +314,7 @@ private:
             const auto kind = input_.take<std::uint8_t>();
             std::uint64_t user_data = kind & 0x1fU;
             if (kind >= 0x40) user_data |= RINGSTEP_COPY_USER_DATA_WRITE;
+            if (kind >= 0x60) user_data = 0x5251ULL << 48 | (kind & 0x1fU);  // of a loop of requests
             if (kind >= 0x80) user_data = input_.number();
             if (kind >= 0xc0) user_data = input_.take<std::uint64_t>();
             if (kind >= 0xb0 && kind < 0xc0) {

@@ -17,7 +17,7 @@ RINGSTEP_LOOP(relay, struct relay)
 			ringstep_request_deliver(state, slot);
 	}
 
-	state->budget = RINGSTEP_REQUESTS_BATCH_IN;
+	state->budget = ringstep_requests_room(turn);
 	ringstep_while (state->budget && ringstep_requests_receive(state, &slot, &mail)) {
 		state->budget--;
 		if (mail == RINGSTEP_MAIL_REQUEST) {

@@ -131,31 +131,18 @@ public:
      * loop cannot schedule, whatever there is room for.
      */
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint64_t group = 0, std::uint32_t options = 0) {
-        if (const char* const why = detail::unschedulable(sqe, handled_flags(), long_sqes_); why != nullptr) [[unlikely]] {
-            detail::raise(
-                EINVAL,
-                "push of a request (opcode " + std::to_string(sqe.opcode) + ") to loop '" + std::string(Loop::name) + "'",
-                std::string("It has ") + why);
-        }
-        const std::optional<Ticket> ticket = free_.take();
+        check(sqe);
+        const std::optional<Ticket> ticket = take();
         if (!ticket) return ticket;
-        ringstep_request& slot = state_->slots[ticket->slot];
-        std::memcpy(slot.sqe, &sqe, sizeof slot.sqe);
-        slot.group = group;
-        slot.options = options;
-        slot.generation = ticket->generation & RINGSTEP_REQUEST_GENERATION;
-        send(ticket->slot);
+        fill_in(*ticket, sqe, group, options);
+        hand_over(*ticket);
         return ticket;
     }
 
     /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
     Ticket push(const io_uring_sqe& sqe, std::uint64_t group = 0, std::uint32_t options = 0) {
         const std::optional<Ticket> ticket = try_push(sqe, group, options);
-        if (!ticket) {
-            detail::raise(ENOSPC, "push of a request to loop '" + std::string(Loop::name) + "'",
-                          "All " + std::to_string(capacity) +
-                              " slots are taken: by requests that are not complete, and by completions that nobody has taken.");
-        }
+        if (!ticket) raise_full();
         return *ticket;
     }
 
@@ -253,6 +240,45 @@ public:
     [[nodiscard]] std::uint32_t waiting() const noexcept { return load(state_->requests.waiting); }
     /// Submitted and not complete. Any thread.
     [[nodiscard]] std::uint32_t in_flight() const noexcept { return load(state_->requests.in_flight); }
+
+protected:
+    // The steps of a push, for faces that push several requests as one. Any thread.
+
+    /// Throws Error (EINVAL) for a request that the loop cannot schedule.
+    void check(const io_uring_sqe& sqe) const {
+        if (const char* const why = detail::unschedulable(sqe, handled_flags(), long_sqes_); why != nullptr) [[unlikely]]
+            raise_refused(sqe, std::string("It has ") + why);
+    }
+    /// Throws Error (EINVAL) that says so.
+    [[noreturn]] static void raise_refused(const io_uring_sqe& sqe, const std::string& advice) {
+        detail::raise(EINVAL,
+                      "push of a request (opcode " + std::to_string(sqe.opcode) + ") to loop '" + std::string(Loop::name) + "'",
+                      advice);
+    }
+    /// Throws Error (ENOSPC): no slot is left.
+    [[noreturn]] static void raise_full() {
+        detail::raise(ENOSPC, "push of a request to loop '" + std::string(Loop::name) + "'",
+                      "All " + std::to_string(capacity) +
+                          " slots are taken: by requests that are not complete, and by completions that nobody has taken.");
+    }
+    /// Takes a free slot; nothing if there is none. Then either hand it over or give it back.
+    [[nodiscard]] std::optional<Ticket> take() noexcept { return free_.take(); }
+    /// Whether a request is not complete and nobody wants it cancelled, as far as this thread has seen.
+    [[nodiscard]] bool good(const Ticket& ticket) const noexcept { return free_.good(ticket); }
+    /// Gives back one that was taken and not handed over.
+    void give_back(const Ticket& ticket) noexcept { free_.give_back(ticket.slot); }
+    /// Writes a request into a slot that was taken.
+    ringstep_request& fill_in(const Ticket& ticket, const io_uring_sqe& sqe, std::uint64_t group,
+                              std::uint32_t options) noexcept {
+        ringstep_request& slot = state_->slots[ticket.slot];
+        std::memcpy(slot.sqe, &sqe, sizeof slot.sqe);
+        slot.group = group;
+        slot.options = options;
+        slot.generation = ticket.generation & RINGSTEP_REQUEST_GENERATION;
+        return slot;
+    }
+    /// Tells the loop of a slot that has been filled in: from now on it is the loop's.
+    void hand_over(const Ticket& ticket) noexcept { send(ticket.slot); }
 
 private:
     // IOSQE_ flags that the loop does itself.

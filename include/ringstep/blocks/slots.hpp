@@ -68,6 +68,11 @@ public:
         return ticket.slot < capacity_ && slots_[ticket.slot].use.compare_exchange_strong(expected, expected | 1);
     }
 
+    /// Whether that use of a slot is not over, and not marked.
+    [[nodiscard]] bool good(const Ticket& ticket) const noexcept {
+        return ticket.slot < capacity_ && slots_[ticket.slot].use.load(std::memory_order_acquire) == ticket.generation << 1;
+    }
+
     /// How many there are.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
     /// How many are taken, as far as this thread has seen.

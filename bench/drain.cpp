@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// Nops with barriers: by the loop drain and by IOSQE_IO_DRAIN.
+#include <fmt/format.h>
+#include <liburing.h>
+
+#include <array>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <ringstep/loops/drain.hpp>
+#include <string>
+
+#include "common/plain_ring.hpp"
+#include "order.hpp"
+
+namespace {
+
+bool is_barrier(std::uint64_t number, std::uint64_t length) { return length != 0 && number % length == length - 1; }
+
+/// No barrier comes before what was pushed before it, nothing before a barrier in front of it. Nops come in order anyway.
+class Checker {
+public:
+    explicit Checker(std::uint64_t length) : length_(length) {}
+    void came(std::uint64_t number, int result) {
+        if (result != 0 || (length_ != 0 && number / length_ != count_ / length_) ||
+            (is_barrier(number, length_) && number != count_))
+            failed_++;
+        sum_ += number;
+        count_++;
+    }
+    [[nodiscard]] bool good(std::uint64_t total) const {
+        return failed_ == 0 && count_ == total && sum_ == total * (total - 1) / 2;
+    }
+
+private:
+    std::uint64_t length_;
+    std::uint64_t count_ = 0;
+    std::uint64_t failed_ = 0;
+    std::uint64_t sum_ = 0;
+};
+
+/// IOSQE_IO_DRAIN, with a full SQ in each submission.
+class KernelDrain final : public bench::OrderWay {
+public:
+    std::string name() const override { return "native"; }
+    std::string title() const override { return "IOSQE_IO_DRAIN, a full SQ in each enter"; }
+    void run(std::uint64_t total, std::uint64_t length) override {
+        Checker checker(length);
+        for (std::uint64_t number = 0; number < total;) {
+            const std::uint64_t end = number + bench::order_sq_entries;
+            for (; number < end; number++) {
+                io_uring_sqe* sqe = io_uring_get_sqe(ring_.get());
+                io_uring_prep_nop(sqe);
+                if (is_barrier(number, length)) sqe->flags = IOSQE_IO_DRAIN;
+                io_uring_sqe_set_data64(sqe, number);
+            }
+            bench::check(io_uring_submit_and_wait(ring_.get(), bench::order_sq_entries), "io_uring_enter");
+            unsigned head = 0;
+            unsigned seen = 0;
+            io_uring_cqe* cqe = nullptr;
+            io_uring_for_each_cqe(ring_.get(), head, cqe) {
+                checker.came(cqe->user_data, cqe->res);
+                seen++;
+            }
+            io_uring_cq_advance(ring_.get(), seen);
+        }
+        expect(checker.good(total), "drained nops came back wrong");
+    }
+
+private:
+    bench::PlainRing ring_{bench::order_sq_entries, bench::order_cq_entries};
+};
+
+/// The loop drain, so many nops in one run.
+class Loop final : public bench::OrderWay {
+public:
+    Loop(ringstep::Engine engine, std::uint64_t batch) : batch_(batch), drain_(ring_, {.engine = engine}) {}
+    std::string name() const override { return fmt::format("{}-{}", engine(), batch_); }
+    std::string title() const override { return fmt::format("loop drain, {}, {} nops in each run", engine(), batch_); }
+    void run(std::uint64_t total, std::uint64_t length) override {
+        Checker checker(length);
+        parts_ = {};
+        std::uint64_t since = bench::now();
+        for (std::uint64_t number = 0; number < total;) {
+            for (const std::uint64_t end = number + batch_; number < end; number++) {
+                io_uring_sqe sqe{};
+                io_uring_prep_nop(&sqe);
+                sqe.user_data = number;
+                if (is_barrier(number, length)) {
+                    drain_.barrier(sqe);
+                } else {
+                    drain_.push(sqe);
+                }
+            }
+            pass(since, parts_[0]);
+            expect(drain_.run().ok(), "the loop drain ended otherwise than it should");
+            pass(since, parts_[1]);
+            for (const ringstep::RequestCompletion& completion : drain_.completions())
+                checker.came(completion.user_data, completion.result);
+            pass(since, parts_[2]);
+        }
+        expect(checker.good(total), "nops came back wrong");
+    }
+    std::array<std::uint64_t, 3> parts() const override { return parts_; }
+
+private:
+    [[nodiscard]] std::string_view engine() const {
+        return const_cast<ringstep::Drain&>(drain_).program().engine() == ringstep::Engine::kernel ? "kernel" : "user";
+    }
+
+    std::uint64_t batch_;
+    std::array<std::uint64_t, 3> parts_{};
+    ringstep::Ring ring_{{.sq_entries = bench::order_sq_entries, .cq_entries = bench::order_cq_entries}};
+    ringstep::Drain drain_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+    bench::OrderBench bench("drain", "Nops with barriers", "a barrier every");
+    bench.add(std::make_unique<KernelDrain>());
+    bench.add(std::make_unique<Loop>(ringstep::Engine::user, 2048));
+    bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 64));
+    bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 2048));
+    return bench.main(argc, argv, {0, 2, 8, 32});
+} catch (const std::exception& error) {
+    fmt::print(stderr, "bench-drain: {}\n", error.what());
+    return 1;
+}

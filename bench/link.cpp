@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// Chains of nops: by the loop link, by the kernel's links, and by one enter for each step.
+#include <fmt/format.h>
+#include <liburing.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <ringstep/loops/link.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/plain_ring.hpp"
+#include "order.hpp"
+
+namespace {
+
+io_uring_sqe nop_of_chain(std::uint64_t number, std::uint64_t length) {
+    io_uring_sqe sqe{};
+    io_uring_prep_nop(&sqe);
+    if ((number + 1) % length != 0) sqe.flags = IOSQE_IO_LINK;
+    sqe.user_data = number;
+    return sqe;
+}
+
+/// Within each chain, the numbers come in their order.
+class Checker {
+public:
+    Checker(std::uint64_t total, std::uint64_t length) : length_(length), next_(total / length) {}
+    void came(std::uint64_t number, int result) {
+        if (result != 0 || next_[number / length_]++ != number % length_) failed_++;
+        count_++;
+    }
+    [[nodiscard]] bool good(std::uint64_t total) const { return failed_ == 0 && count_ == total; }
+
+private:
+    std::uint64_t length_;
+    std::uint64_t count_ = 0;
+    std::uint64_t failed_ = 0;
+    std::vector<std::uint32_t> next_;
+};
+
+/// IOSQE_IO_LINK: as many chains in one submission as the SQ holds.
+class KernelLinks final : public bench::OrderWay {
+public:
+    std::string name() const override { return "native"; }
+    std::string title() const override { return "IOSQE_IO_LINK, a full SQ in each enter"; }
+    void run(std::uint64_t total, std::uint64_t length) override {
+        Checker checker(total, length);
+        for (std::uint64_t number = 0; number < total;) {
+            const std::uint64_t end = number + bench::order_sq_entries;
+            for (; number < end; number++) *io_uring_get_sqe(ring_.get()) = nop_of_chain(number, length);
+            bench::check(io_uring_submit_and_wait(ring_.get(), bench::order_sq_entries), "io_uring_enter");
+            take(checker);
+        }
+        expect(checker.good(total), "linked nops came back wrong");
+    }
+
+private:
+    void take(Checker& checker) {
+        unsigned head = 0;
+        unsigned seen = 0;
+        io_uring_cqe* cqe = nullptr;
+        io_uring_for_each_cqe(ring_.get(), head, cqe) {
+            checker.came(cqe->user_data, cqe->res);
+            seen++;
+        }
+        io_uring_cq_advance(ring_.get(), seen);
+    }
+
+    bench::PlainRing ring_{bench::order_sq_entries, bench::order_cq_entries};
+};
+
+/// The same chains without links: one enter for a step of all of them, as many as fill the SQ by their whole length.
+class Steps final : public bench::OrderWay {
+public:
+    std::string name() const override { return "steps"; }
+    std::string title() const override { return "one enter for each step of as many chains"; }
+    void run(std::uint64_t total, std::uint64_t length) override {
+        Checker checker(total, length);
+        const std::uint64_t chains = bench::order_sq_entries / length;
+        for (std::uint64_t first = 0; first < total; first += chains * length) {
+            for (std::uint64_t step = 0; step < length; step++) {
+                for (std::uint64_t chain = 0; chain < chains; chain++) {
+                    io_uring_sqe* sqe = io_uring_get_sqe(ring_.get());
+                    io_uring_prep_nop(sqe);
+                    io_uring_sqe_set_data64(sqe, first + chain * length + step);
+                }
+                bench::check(io_uring_submit_and_wait(ring_.get(), static_cast<unsigned>(chains)), "io_uring_enter");
+                unsigned head = 0;
+                unsigned seen = 0;
+                io_uring_cqe* cqe = nullptr;
+                io_uring_for_each_cqe(ring_.get(), head, cqe) {
+                    checker.came(cqe->user_data, cqe->res);
+                    seen++;
+                }
+                io_uring_cq_advance(ring_.get(), seen);
+            }
+        }
+        expect(checker.good(total), "nops came back wrong");
+    }
+
+private:
+    bench::PlainRing ring_{bench::order_sq_entries, bench::order_cq_entries};
+};
+
+/// The loop link, so many nops in one run.
+class Loop final : public bench::OrderWay {
+public:
+    Loop(ringstep::Engine engine, std::uint64_t batch) : batch_(batch), link_(ring_, {.engine = engine}) {}
+    std::string name() const override { return fmt::format("{}-{}", engine(), batch_); }
+    std::string title() const override { return fmt::format("loop link, {}, {} nops in each run", engine(), batch_); }
+    void run(std::uint64_t total, std::uint64_t length) override {
+        Checker checker(total, length);
+        std::array<io_uring_sqe, 64> chain{};
+        parts_ = {};
+        std::uint64_t since = bench::now();
+        for (std::uint64_t number = 0; number < total;) {
+            for (const std::uint64_t end = number + batch_; number < end; number += length) {
+                for (std::uint64_t i = 0; i < length; i++) chain.at(i) = nop_of_chain(number + i, length);
+                link_.push(std::span(chain).first(length));
+            }
+            pass(since, parts_[0]);
+            expect(link_.run().ok(), "the loop link ended otherwise than it should");
+            pass(since, parts_[1]);
+            for (const ringstep::RequestCompletion& completion : link_.completions())
+                checker.came(completion.user_data, completion.result);
+            pass(since, parts_[2]);
+        }
+        expect(checker.good(total), "linked nops came back wrong");
+    }
+    std::array<std::uint64_t, 3> parts() const override { return parts_; }
+
+private:
+    [[nodiscard]] std::string_view engine() const {
+        return const_cast<ringstep::Link&>(link_).program().engine() == ringstep::Engine::kernel ? "kernel" : "user";
+    }
+
+    std::uint64_t batch_;
+    std::array<std::uint64_t, 3> parts_{};
+    ringstep::Ring ring_{{.sq_entries = bench::order_sq_entries, .cq_entries = bench::order_cq_entries}};
+    ringstep::Link link_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+    bench::OrderBench bench("link", "Nops in chains", "chain length");
+    bench.add(std::make_unique<Steps>());
+    bench.add(std::make_unique<KernelLinks>());
+    bench.add(std::make_unique<Loop>(ringstep::Engine::user, 2048));
+    bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 64));
+    bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 2048));
+    return bench.main(argc, argv, {2, 8, 32});
+} catch (const std::exception& error) {
+    fmt::print(stderr, "bench-link: {}\n", error.what());
+    return 1;
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Chains of requests: each starts when the one before it has completed. If one fails that is softly linked to the next, the rest
+ * of its chain is cancelled; with a hard link the next one starts anyway.
+ *
+ * A chain comes as one message about its first request; each has the slot of the next one in its options. Once a slot has been
+ * delivered it may be another request's, so what follows is read before.
+ *
+ * A LINK_TIMEOUT is submitted together with its request, linked as the kernel wants it, and completes by itself: the chain goes on from
+ * the request.
+ *
+ * An open end is a slot without a request, which the application extends: fills it in and sends it, as the first one of more. The
+ * chain may get there before or after that.
+ */
+#include <ringstep/loop.bpf.h>
+#include <ringstep/requests.bpf.h>
+#include <ringstep/loops/link.h>
+
+#ifndef ETIME
+#define ETIME 62
+#endif
+#ifndef EBADF
+#define EBADF 9
+#endif
+
+/* request->own */
+#define CANCELLED (1U << 0) /* somebody wants it to be */
+
+static __always_inline struct ringstep_request *request_at(struct ringstep_link *state, __u32 slot)
+{
+	return &state->slots[slot & ringstep_mask(state->slots)];
+}
+
+static __always_inline __u32 timeout_of(const struct ringstep_request *request)
+{
+	return (__u32)(request->extra[1] >> 32);
+}
+
+/* memo, from the submission on: bytes that it is to transfer in the upper half, those that it has transferred in the lower one */
+static __always_inline __u32 expected_of(const struct ringstep_request *request)
+{
+	return (__u32)(request->memo >> 32);
+}
+
+static __always_inline __u32 done_of(const struct ringstep_request *request)
+{
+	return (__u32)request->memo;
+}
+
+static __always_inline bool has_failed(const struct ringstep_request *request, __u32 options)
+{
+	const __s64 expected = expected_of(request);
+	const __s64 result = request->result;
+
+	switch ((options & RINGSTEP_LINK_RULE) >> RINGSTEP_LINK_RULE_SHIFT) {
+	case RINGSTEP_LINK_EXACTLY:
+		return result != expected;
+	case RINGSTEP_LINK_AT_LEAST:
+		return result < expected;
+	case RINGSTEP_LINK_SILENT:
+		return result == -ECANCELED;
+	case RINGSTEP_LINK_FILE:
+		return result == -ECANCELED || result == -EBADF;
+	case RINGSTEP_LINK_EXPIRES:
+		return result < 0 && result != -ETIME;
+	default:
+		return result < 0;
+	}
+}
+
+/* An open end is no request that waits: the loop may end, and leave it to be extended before the next run. */
+static __always_inline void refuse_open_end(struct ringstep_link *state, __u32 slot)
+{
+	state->requests.waiting++;
+	ringstep_request_refuse(state, slot, -ECANCELED);
+}
+
+/* The chain has come to its open end. If that has not been extended, it waits there. True if there is a request now. */
+static __always_inline bool reach_open_end(struct ringstep_link *state, __u32 slot, bool severed)
+{
+	struct ringstep_request *end = request_at(state, slot);
+
+	if (end->flags & RINGSTEP_LINK_EXTENDED)
+		return true;
+	end->flags |= severed ? RINGSTEP_LINK_REACHED | RINGSTEP_LINK_SEVERED : RINGSTEP_LINK_REACHED;
+	if (end->own & CANCELLED)
+		refuse_open_end(state, slot);
+	return false;
+}
+
+/* What follows a request with these options, one more than its slot, is to start, or to be cancelled. */
+static __always_inline void go_on(struct ringstep_link *state, __u32 options, bool severed)
+{
+	const __u32 next = options & RINGSTEP_LINK_NEXT;
+
+	if (!next)
+		return;
+	if ((options & RINGSTEP_LINK_BEFORE_OPEN) && !reach_open_end(state, next - 1, severed))
+		return;
+	if (severed)
+		ringstep_list_push_back(&state->severed, state->slots, next - 1);
+	else
+		ringstep_list_push_back(&state->ready, state->slots, next - 1);
+}
+
+/* Moves a request on by what has been transferred. True if there is a rest. */
+static __always_inline bool has_rest(struct ringstep_request *request)
+{
+	struct io_uring_sqe *sqe = (struct io_uring_sqe *)request->sqe;
+	const __s32 result = request->result;
+
+	if (result > 0)
+		request->memo += (__u32)result;
+	if (result > 0 && done_of(request) < expected_of(request) && !(request->own & CANCELLED)) {
+		sqe->addr += (__u32)result;
+		sqe->len -= (__u32)result;
+		if (request->options & RINGSTEP_LINK_MOVES_OFFSET)
+			sqe->off += (__u32)result;
+		return true;
+	}
+	/* As the kernel does it: what has been transferred is the result, and an error behind it shows in its being short. */
+	if (done_of(request))
+		request->result = (__s32)done_of(request);
+	return false;
+}
+
+/* Nothing but to submit it: what most requests are. */
+static __always_inline bool starts_plainly(struct ringstep_link *state, __u32 options)
+{
+	const __u32 next = options & RINGSTEP_LINK_NEXT;
+	const struct ringstep_request *request = request_at(state, next - 1);
+
+	return next && !(options & RINGSTEP_LINK_BEFORE_OPEN) && !(request->own & CANCELLED) &&
+	       !(request->options & RINGSTEP_LINK_TIMED);
+}
+
+static __always_inline void submit_next(struct ringstep_turn *turn, struct ringstep_link *state, __u32 options)
+{
+	const __u32 slot = ((options & RINGSTEP_LINK_NEXT) - 1) & ringstep_mask(state->slots);
+	struct ringstep_request *request = request_at(state, slot);
+
+	request->memo = request->extra[0] << 32;
+	ringstep_request_submit(turn, state, slot);
+}
+
+static __always_inline void completed(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
+{
+	struct ringstep_request *request = request_at(state, slot);
+	const __u32 options = request->options;
+	bool severed;
+
+	if ((options & RINGSTEP_LINK_CONTINUES) && has_rest(request)) {
+		state->continued++;
+		ringstep_request_resubmit(turn, state, slot);
+		return;
+	}
+	severed = !(options & RINGSTEP_LINK_HARD) && has_failed(request, options);
+	ringstep_request_deliver(state, slot);
+	if (options & RINGSTEP_LINK_TIMEOUT)
+		return;
+	if (severed || !starts_plainly(state, options))
+		go_on(state, options, severed);
+	else
+		submit_next(turn, state, options);
+}
+
+/* A chain has come, or what its open end is extended by. */
+static __always_inline void receive_chain(struct ringstep_link *state, __u32 slot)
+{
+	struct ringstep_request *first = request_at(state, slot);
+
+	/* The message counted for one. */
+	state->requests.waiting += (__u32)first->extra[1] - 1;
+	if (!(first->flags & RINGSTEP_LINK_OPEN)) {
+		ringstep_list_push_back(&state->ready, state->slots, slot);
+		return;
+	}
+	if (first->flags & RINGSTEP_LINK_SEVERED)
+		ringstep_list_push_back(&state->severed, state->slots, slot);
+	else if (first->flags & RINGSTEP_LINK_REACHED)
+		ringstep_list_push_back(&state->ready, state->slots, slot);
+	first->flags |= RINGSTEP_LINK_EXTENDED;
+}
+
+static __always_inline void cancel_waiting(struct ringstep_link *state, __u32 slot)
+{
+	struct ringstep_request *request = request_at(state, slot);
+
+	if ((request->flags & (RINGSTEP_LINK_OPEN | RINGSTEP_LINK_REACHED | RINGSTEP_LINK_EXTENDED)) ==
+	    (RINGSTEP_LINK_OPEN | RINGSTEP_LINK_REACHED))
+		refuse_open_end(state, slot);
+	else
+		request->own |= CANCELLED;
+}
+
+/* Submits a request that is ready; with its LINK_TIMEOUT, if it has one. Both have to be in one submission. */
+static __always_inline void start(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
+{
+	const __u32 which = slot & ringstep_mask(state->slots);
+	struct ringstep_request *request = request_at(state, which);
+	const __u32 options = request->options;
+	struct io_uring_sqe *sqe;
+
+	request->memo = request->extra[0] << 32;
+	if (request->own & CANCELLED) {
+		/* Its LINK_TIMEOUT goes with it. */
+		if (options & RINGSTEP_LINK_TIMED)
+			ringstep_request_refuse(state, timeout_of(request) - 1, -ECANCELED);
+		ringstep_request_refuse(state, which, -ECANCELED);
+		go_on(state, options, !(options & RINGSTEP_LINK_HARD));
+		return;
+	}
+	if ((options & RINGSTEP_LINK_TIMED) && ringstep_sq_space_left(turn) < 2)
+		ringstep_submit(turn);
+	sqe = ringstep_request_submit(turn, state, which);
+	if (options & RINGSTEP_LINK_TIMED) {
+		sqe->flags |= IOSQE_IO_LINK;
+		(void)ringstep_request_submit(turn, state, timeout_of(request) - 1);
+	}
+}
+
+static __always_inline void cancel_rest(struct ringstep_link *state, __u32 slot)
+{
+	const struct ringstep_request *request = request_at(state, slot);
+	const __u32 options = request->options;
+	const __u32 timeout = timeout_of(request);
+
+	ringstep_request_refuse(state, slot, -ECANCELED);
+	if (options & RINGSTEP_LINK_TIMED)
+		ringstep_request_refuse(state, timeout - 1, -ECANCELED);
+	go_on(state, options, true);
+}
+
+RINGSTEP_LOOP(link, struct ringstep_link)
+{
+	struct io_uring_cqe *cqe;
+	enum ringstep_mail mail;
+	__u32 slot;
+
+	ringstep_requests_begin(state);
+	ringstep_for_each_cqe(turn, cqe) {
+		if (ringstep_request_completed(turn, state, cqe, &slot))
+			completed(turn, state, slot);
+	}
+
+	state->budget = ringstep_requests_room(turn);
+	ringstep_while (state->budget && ringstep_requests_receive(state, &slot, &mail)) {
+		state->budget--;
+		if (mail == RINGSTEP_MAIL_REQUEST) {
+			receive_chain(state, slot);
+		} else if (mail == RINGSTEP_MAIL_CANCEL_WAITING) {
+			cancel_waiting(state, slot);
+		} else if (mail == RINGSTEP_MAIL_CANCEL_IN_FLIGHT) {
+			request_at(state, slot)->own |= CANCELLED;
+			ringstep_request_cancel(turn, state, slot);
+		}
+	}
+
+	ringstep_while (state->ready.count)
+		start(turn, state, ringstep_list_pop_front(&state->ready, state->slots));
+	ringstep_while (state->severed.count)
+		cancel_rest(state, ringstep_list_pop_front(&state->severed, state->slots));
+	return ringstep_requests_end(turn, state, 1, !state->budget);
+}

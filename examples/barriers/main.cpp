@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// Barriers between requests: several files are written at once, block by block in any order, and each is synced when all its
+// blocks are there; no file waits for another one. In the end, behind a barrier of the whole ring, a file is written that says
+// so.
+#include <ringstep/format.hpp>
+#include <ringstep/loops/drain.hpp>
+#include <ringstep/ringstep.hpp>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace {
+
+constexpr std::uint64_t files = 8;
+constexpr std::uint64_t blocks = 64;
+constexpr unsigned block_size = 4096;
+
+int create(const std::filesystem::path& path) {
+    const int fd = ::open(path.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0) throw std::system_error(errno, std::generic_category(), path.string());
+    return fd;
+}
+
+std::uint64_t size_of(int fd) {
+    struct stat status{};
+    return ::fstat(fd, &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
+}
+
+}  // namespace
+
+int main() try {
+    std::string folder = (std::filesystem::temp_directory_path() / "ringstep-barriers-XXXXXX").string();
+    if (::mkdtemp(folder.data()) == nullptr) throw std::system_error(errno, std::generic_category(), folder);
+    std::vector<int> fds;
+    for (std::uint64_t file = 0; file < files; file++) fds.push_back(create(folder + "/" + std::to_string(file)));
+    const int marker = create(folder + "/complete");
+
+    ringstep::Ring ring;
+    ringstep::Drain drain{ring};
+    const std::string block(block_size, 'x');
+    io_uring_sqe sqe{};
+    for (std::uint64_t number = 0; number < blocks; number++) {
+        for (std::uint64_t file = 0; file < files; file++) {
+            io_uring_prep_write(&sqe, fds[file], block.data(), block_size, number * block_size);
+            drain.push(sqe, file);  // the file is the group
+        }
+    }
+    for (std::uint64_t file = 0; file < files; file++) {
+        io_uring_prep_fsync(&sqe, fds[file], 0);
+        drain.barrier(sqe, file);  // when all that was pushed for this file has completed
+    }
+    constexpr std::string_view text = "complete\n";
+    io_uring_prep_write(&sqe, marker, text.data(), text.size(), 0);
+    drain.barrier_of_all(sqe);  // when everything has
+
+    const ringstep::LoopExit exit = drain.run();
+    std::uint64_t failed = 0;
+    for (const ringstep::RequestCompletion& completion : drain.completions()) {
+        if (completion.ok()) continue;
+        failed++;
+        fmt::print(stderr, "file {}: {}\n", completion.group, std::generic_category().message(-completion.result));
+    }
+    std::uint64_t bytes = 0;
+    for (const int fd : fds) bytes += size_of(fd);
+    fmt::print("{} bytes in {} files, {} barriers, {} failed, marker of {} bytes. The loop {}.\n", bytes, files,
+               drain.state()->barriers, failed, size_of(marker), exit);
+    for (const int fd : fds) ::close(fd);
+    ::close(marker);
+    std::filesystem::remove_all(folder);
+    return exit.ok() && failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+} catch (const std::exception& error) {
+    fmt::print(stderr, "barriers: {}\n", error.what());
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+// Chains of linked requests: a log that tells its readers of each record when that is on the disk, and not if it is not. Each
+// record is a chain: write, sync, notify. All chains are pushed at once. One of them fails on the way, and only that one is cut
+// off.
+#include <ringstep/format.hpp>
+#include <ringstep/loops/link.hpp>
+#include <ringstep/ringstep.hpp>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <vector>
+
+namespace {
+
+constexpr std::uint64_t records = 100;
+constexpr std::uint64_t broken = 42;  // of these, the one that cannot be written
+
+}  // namespace
+
+int main() try {
+    std::string path = (std::filesystem::temp_directory_path() / "ringstep-linked-XXXXXX").string();
+    const int log = ::mkstemp(path.data());
+    if (log < 0) throw std::system_error(errno, std::generic_category(), path);
+    std::array<int, 2> readers{};
+    if (::pipe2(readers.data(), O_CLOEXEC) < 0) throw std::system_error(errno, std::generic_category(), "pipe");
+
+    ringstep::Ring ring;
+    ringstep::Link link{ring};
+    std::vector<std::string> texts;
+    for (std::uint64_t record = 0; record < records; record++) texts.push_back(fmt::format("record {:4}\n", record));
+    for (std::uint64_t record = 0; record < records; record++) {
+        const std::string& text = texts[record];
+        std::array<io_uring_sqe, 3> chain{};
+        io_uring_prep_write(&chain[0], record == broken ? -1 : log, text.data(), static_cast<unsigned>(text.size()),
+                            record * text.size());
+        io_uring_prep_fsync(&chain[1], log, IORING_FSYNC_DATASYNC);
+        io_uring_prep_write(&chain[2], readers[1], "x", 1, 0);
+        chain[0].flags = chain[1].flags = IOSQE_IO_LINK;
+        for (std::uint64_t step = 0; step < chain.size(); step++) chain.at(step).user_data = step;
+        link.push(chain, {.continue_short = true, .group = record});
+    }
+
+    const ringstep::LoopExit exit = link.run();
+    std::uint64_t notified = 0;
+    std::uint64_t cancelled = 0;
+    for (const ringstep::RequestCompletion& completion : link.completions()) {
+        if (completion.result == -ECANCELED) {
+            cancelled++;
+        } else if (!completion.ok()) {
+            fmt::print("record {}: step {} failed: {}\n", completion.group, completion.user_data,
+                       std::generic_category().message(-completion.result));
+        } else if (completion.user_data == 2) {
+            notified++;
+        }
+    }
+    fmt::print("{} of {} records are safe and announced, {} requests were cancelled. The loop {}.\n", notified, records,
+               cancelled, exit);
+    for (const int fd : {log, readers[0], readers[1]}) ::close(fd);
+    std::filesystem::remove(path);
+    return exit.ok() && notified == records - 1 && cancelled == 2 ? EXIT_SUCCESS : EXIT_FAILURE;
+} catch (const std::exception& error) {
+    fmt::print(stderr, "linked: {}\n", error.what());
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// Requests that tests push to loops, and what they need.
+#pragma once
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <liburing.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+
+namespace requests {
+
+/// A nop with that result.
+inline io_uring_sqe nop(std::uint64_t user_data, int result = 0) {
+    io_uring_sqe sqe{};
+    io_uring_prep_nop(&sqe);
+    sqe.user_data = user_data;
+    if (result != 0) {
+        sqe.nop_flags = 1;  // IORING_NOP_INJECT_RESULT
+        sqe.len = static_cast<std::uint32_t>(result);
+    }
+    return sqe;
+}
+
+inline io_uring_sqe read_of(int fd, void* buffer, unsigned size, std::uint64_t user_data, std::uint64_t offset = 0) {
+    io_uring_sqe sqe{};
+    io_uring_prep_read(&sqe, fd, buffer, size, offset);
+    sqe.user_data = user_data;
+    return sqe;
+}
+
+inline io_uring_sqe write_of(int fd, const void* buffer, unsigned size, std::uint64_t user_data, std::uint64_t offset = 0) {
+    io_uring_sqe sqe{};
+    io_uring_prep_write(&sqe, fd, buffer, size, offset);
+    sqe.user_data = user_data;
+    return sqe;
+}
+
+/// A pipe; whoever reads from it waits until somebody writes.
+class Pipe {
+public:
+    Pipe() { REQUIRE(::pipe(ends_.data()) == 0); }
+    Pipe(const Pipe&) = delete;
+    Pipe& operator=(const Pipe&) = delete;
+    ~Pipe() {
+        close_end(0);
+        close_end(1);
+    }
+    [[nodiscard]] int out() const { return ends_[0]; }
+    [[nodiscard]] int in() const { return ends_[1]; }
+    /// Lets so many readers of one byte go on.
+    void write(std::size_t bytes = 1) const {
+        for (std::size_t i = 0; i < bytes; i++) REQUIRE(::write(in(), "x", 1) == 1);
+    }
+    void close_in() { close_end(1); }
+
+private:
+    void close_end(unsigned which) {
+        if (ends_[which] >= 0) ::close(ends_[which]);
+        ends_[which] = -1;
+    }
+    std::array<int, 2> ends_{-1, -1};
+};
+
+}  // namespace requests

@@ -1,0 +1,2 @@
+# Graphs of requests: the loop, its C++ face, and the programs made of them.
+ringstep_add_test(loops/chain USER KERNELS LOOPS chain TIMEOUT 500)

@@ -98,10 +98,11 @@ public:
     [[nodiscard]] std::vector<Outcome> expected(const Inputs& inputs) const {
         std::vector<Outcome> outcomes(nodes_.size());
         std::vector<unsigned> arrivals(nodes_.size());
+        bool first_succeeds = false;
         for (std::size_t i = 0; i < nodes_.size(); i++) {
             const ModelNode& node = nodes_[i];
             Outcome& outcome = outcomes[i];
-            if (node.last ? outcomes[0].result < 0 : node.incoming != 0 && arrivals[i] < node.join) continue;
+            if (node.last ? !first_succeeds : node.incoming != 0 && arrivals[i] < node.join) continue;
             outcome.runs = 1;
             bool good = true;
             if (node.kind == ModelNode::branch) {
@@ -112,6 +113,7 @@ public:
                                                              : static_cast<std::int32_t>(inputs[node.source]);
                 good = outcome.result >= 0;
             }
+            if (i == 0) first_succeeds = good;
             for (const std::size_t next : good ? node.success : node.failure) arrivals[next]++;
         }
         return outcomes;

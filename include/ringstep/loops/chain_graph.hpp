@@ -515,6 +515,8 @@ public:
 
     /// A name for a node, for messages; without one, it has that of the function that made it.
     void name(const AnyNode& node, std::string name) { draft_->names.at(node.number()) = std::move(name); }
+    /// A node's name, by its number: ChainResult::failed_node().
+    [[nodiscard]] const std::string& name(std::uint32_t node) const { return draft_->names.at(node); }
 
     /**
      * The graph as the loop takes it; Chains::add() calls this. Throws Error (EINVAL) for a graph that cannot work: a node that

@@ -2,7 +2,7 @@
 /*
  * Runs graphs of requests, thousands at once: what one request came to is filled into those that follow it.
  *
- * A chain that has something to be done is in a list, and the step takes one piece of work after the other out of it: a request to
+ * A chain that has something to be done is in one of three lists, and the step takes one piece of work after the other out of them: a request to
  * be begun, a computation, a cancellation, a timeout to be made or taken back. So it never walks over nodes inside of a walk over
  * chains, which the verifier would have to follow. Each piece is prepared in the state, and only then an SQE is claimed for it:
  * preparing may find that there is nothing to submit.
@@ -63,20 +63,24 @@ static __always_inline bool chain_urgent(const struct ringstep_chain_instance *c
 	return chain_helpers(chain) || !chain->ready;
 }
 
-/* There is something to be done for it. Those with something urgent come first, so that those held up by the depth do not hold up them. */
+/*
+ * There is something to be done for it. Chains under way come before new ones: what each has opened or allocated is given back before
+ * more is taken. And what is urgent is not held up by what waits for others to complete.
+ */
 static __always_inline void chain_enlist(struct ringstep_chain *state, __u32 slot)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	__u32 list = chain->ended | chain->running ? RINGSTEP_CHAIN_UNDER_WAY : RINGSTEP_CHAIN_NEW;
 
-	if (!chain_urgent(chain)) {
-		if (!chain->listed)
-			ringstep_list_push_back(&state->work, state->instances, slot);
-	} else {
-		if (chain->listed)
-			ringstep_list_remove(&state->work, state->instances, slot);
-		ringstep_list_push_front(&state->work, state->instances, slot);
+	if (chain_urgent(chain))
+		list = RINGSTEP_CHAIN_URGENT;
+	if (chain->listed) {
+		if (chain->listed == list || (list != RINGSTEP_CHAIN_URGENT && chain->listed != RINGSTEP_CHAIN_URGENT))
+			return;
+		ringstep_list_remove(&state->work[chain->listed & 3], state->instances, slot);
 	}
-	chain->listed = 1;
+	ringstep_list_push_back(&state->work[list & 3], state->instances, slot);
+	chain->listed = list;
 }
 
 static __always_inline void chain_end(struct ringstep_chain_instance *chain, enum ringstep_chain_reason reason, __u32 node, __s32 error)
@@ -448,10 +452,8 @@ static __always_inline void chain_do_urgent(struct ringstep_chain *state, __u32 
 		sqe->user_data = chain_data(state, chain, slot, CHAIN_OF_HELPER, node);
 	}
 	state->requests.cancels++;
-	if (!chain_urgent(chain)) {
-		ringstep_list_remove(&state->work, state->instances, slot);
-		ringstep_list_push_back(&state->work, state->instances, slot);
-	}
+	if (!chain_urgent(chain))
+		chain_enlist(state, slot);
 }
 
 /* Nothing is left to be begun. If nothing is in flight either, the chain cleans up, and then it is over. */
@@ -459,7 +461,7 @@ static __always_inline void chain_settle(struct ringstep_chain *state, __u32 slo
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 
-	ringstep_list_remove(&state->work, state->instances, slot);
+	ringstep_list_remove(&state->work[chain->listed & 3], state->instances, slot);
 	chain->listed = 0;
 	if (chain->running)
 		return;
@@ -479,10 +481,10 @@ static __always_inline void chain_settle(struct ringstep_chain *state, __u32 slo
 	}
 }
 
-/* One piece of work. 1 if there is an SQE to be submitted for it. */
-static __noinline int chain_work(struct ringstep_chain *state)
+/* One piece of work, of the first chain in that list. 1 if there is an SQE to be submitted for it. */
+static __noinline int chain_work(struct ringstep_chain *state, __u32 list)
 {
-	const __u32 slot = ringstep_list_first(&state->work, state->instances);
+	const __u32 slot = ringstep_list_first(&state->work[list & 3], state->instances);
 	struct ringstep_chain_instance *chain = &state->instances[slot];
 
 	bool submits = false;
@@ -501,10 +503,16 @@ static __noinline int chain_work(struct ringstep_chain *state)
 	return submits;
 }
 
-static __always_inline bool chain_has_work(const struct ringstep_chain *state)
+/* The list to take work from; 0 if there is none that may be done. */
+static __always_inline __u32 chain_next_list(const struct ringstep_chain *state)
 {
-	return state->work.count && (state->requests.in_flight < state->depth ||
-				     chain_urgent(&state->instances[ringstep_list_first(&state->work, state->instances)]));
+	if (state->work[RINGSTEP_CHAIN_URGENT].count)
+		return RINGSTEP_CHAIN_URGENT;
+	if (state->requests.in_flight >= ringstep_load(&state->depth))
+		return 0;
+	if (state->work[RINGSTEP_CHAIN_UNDER_WAY].count)
+		return RINGSTEP_CHAIN_UNDER_WAY;
+	return state->work[RINGSTEP_CHAIN_NEW].count ? RINGSTEP_CHAIN_NEW : 0;
 }
 
 RINGSTEP_LOOP(chain, struct ringstep_chain)
@@ -525,9 +533,9 @@ RINGSTEP_LOOP(chain, struct ringstep_chain)
 	again = !state->budget;
 
 	state->budget = CHAIN_WORK_BATCH;
-	ringstep_while (state->budget && chain_has_work(state)) {
+	ringstep_while (state->budget && (state->list = chain_next_list(state)) != 0) {
 		state->budget--;
-		if (chain_work(state))
+		if (chain_work(state, state->list))
 			ringstep_prep_copy(ringstep_get_sqe(turn), state->sqe);
 	}
 	return ringstep_requests_end(turn, state, 1, again || !state->budget);

@@ -125,6 +125,14 @@ enum ringstep_chain_phase {
     RINGSTEP_CHAIN_CLEANING = 3, /* the clean-up nodes run */
 };
 
+/* Which chains come first; ringstep_chain.work */
+enum ringstep_chain_list {
+    RINGSTEP_CHAIN_UNLISTED = 0,
+    RINGSTEP_CHAIN_URGENT = 1, /* whatever the depth: cancellations, timeouts, results to be delivered */
+    RINGSTEP_CHAIN_UNDER_WAY = 2,
+    RINGSTEP_CHAIN_NEW = 3,
+};
+
 /* Why a chain ended */
 enum ringstep_chain_reason {
     RINGSTEP_CHAIN_COMPLETED = 0, /* nothing is left to do, or a FINISH node was reached: .code */
@@ -160,7 +168,7 @@ struct ringstep_chain_instance {
     __u32 armed;      /* submitted */
     __u32 disarm;     /* to be taken back */
     __u32 late;       /* nodes whose timeout has expired */
-    __u32 listed;     /* in the list of those with work to do */
+    __u32 listed;     /* enum ringstep_chain_list */
     __u32 next;
     __u32 previous;
 
@@ -194,8 +202,9 @@ struct ringstep_chain {
     __u64 address;                     /* of this struct: the application fills it in */
     __u32 depth;                       /* most requests in flight */
     __u32 budget;                      /* what is left of this turn's work */
-    struct ringstep_list work;         /* instances with something to be done */
+    __u32 list;                        /* that work is taken from */
     __u32 op;
+    struct ringstep_list work[4];      /* instances with something to be done: enum ringstep_chain_list */
     __u64 wanted;                 /* of the SQE at hand */
     __u64 sqe[8];                 /* being filled in */
     struct ringstep_chain_arena arenas[RINGSTEP_CHAIN_ARENAS];

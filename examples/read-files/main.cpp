@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Reads whole files into memory, however large each is: open, statx, allocate, read, close, as one graph. On the kernel engine, one system
-// call for 4,096 files.
+// Reads whole files into memory, however large each is: open, statx, allocate, read, close, as one graph. On the kernel engine,
+// one system call for 4,096 files.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/chains.hpp>
 
@@ -33,7 +33,8 @@ int main(int argc, char** argv) try {
 
     int failed = 0;
     for (int next = 1; next < argc;) {
-        while (next < argc && chains.try_start(read_file, {path(argv[next])}, {.user_data = static_cast<std::uint64_t>(next)})) next++;
+        while (next < argc && chains.try_start(read_file, {path(argv[next])}, {.user_data = static_cast<std::uint64_t>(next)}))
+            next++;
         const ringstep::LoopExit exit = chains.run();
         for (const ringstep::ChainResult& file : chains.results()) {
             const char* const name = argv[file.user_data()];

@@ -290,7 +290,8 @@ TEST_CASE("Short transfers are continued, or followed by their edges") {
         chains.start(id, {length(1000), offset(1000)}, {.user_data = 3});
         chains.start(id, {length(0), offset(1000)}, {.user_data = 1});
         REQUIRE(chains.run().ok());
-        for (const ChainResult& result : chains.results()) CHECK(result.code() == static_cast<std::int64_t>(result.user_data()));
+        for (const ChainResult& result : chains.results())
+            CHECK(result.code() == static_cast<std::int64_t>(result.user_data()));
     }
     SECTION("or a failure") {
         const auto read = graph.read(file.fd(), memory.data(), length, offset).exactly();
@@ -695,7 +696,8 @@ TEST_CASE("Graphs that cannot work are refused") {
         const auto open = graph.open("/etc/hostname", O_RDONLY);
         const auto close = graph.close(open);
         graph.name(close, "the last");
-        CHECK_THAT(why(EINVAL), ContainsSubstring("node 1 (the last)") && ContainsSubstring("node 0 (open), which does not lead"));
+        CHECK_THAT(why(EINVAL),
+                   ContainsSubstring("node 1 (the last)") && ContainsSubstring("node 0 (open), which does not lead"));
     }
     SECTION("a join of more than lead there") {
         graph.nop().then(graph.nop().join(2));

@@ -26,7 +26,12 @@ using ringstep::Chains;
 
 namespace {
 
-enum class Kind { ordinary, missing, folder, loop };
+enum class Kind {
+    ordinary,
+    missing,
+    folder,
+    loop
+};
 
 Kind kind_of(std::size_t number) {
     if (number % 100 == 17) return Kind::missing;
@@ -114,7 +119,8 @@ TEST_CASE("10,000 small files are read into memory by a handful of system calls"
                 file.node = result.failed_node();
                 file.bytes = result.address(memory);
                 file.size = result.result(read);
-                if (result.ran(open) && result.result(open) >= 0 && (!result.ran(close) || result.result(close) != 0)) unclosed++;
+                if (result.ran(open) && result.result(open) >= 0 && (!result.ran(close) || result.result(close) != 0))
+                    unclosed++;
             }
         }
     });
@@ -127,7 +133,8 @@ TEST_CASE("10,000 small files are read into memory by a handful of system calls"
         switch (kind_of(i)) {
             case Kind::ordinary: {
                 const Bytes content = content_of(i);
-                right = right && file.reason == ChainReason::completed && file.size == static_cast<std::int64_t>(content.size()) &&
+                right = right && file.reason == ChainReason::completed &&
+                        file.size == static_cast<std::int64_t>(content.size()) &&
                         (content.empty() || std::memcmp(file.bytes, content.data(), content.size()) == 0);
                 break;
             }
@@ -142,7 +149,8 @@ TEST_CASE("10,000 small files are read into memory by a handful of system calls"
                 break;
         }
         if (!right && wrong++ < 5)
-            UNSCOPED_INFO(names[i] << ": " << to_string(file.reason) << ", errno " << file.error << " of node " << file.node << ", " << file.size << " bytes");
+            UNSCOPED_INFO(names[i] << ": " << to_string(file.reason) << ", errno " << file.error << " of node " << file.node
+                                   << ", " << file.size << " bytes");
     }
     CHECK(wrong == 0);
     CHECK(ring.in_flight() == 0);

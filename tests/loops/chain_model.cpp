@@ -31,7 +31,11 @@ constexpr std::size_t parameter_count = 4;
 using Inputs = std::array<std::uint32_t, parameter_count>;  // results of nops: numbers, or negative errnos
 
 struct ModelNode {
-    enum { given, fed, branch } kind = given;
+    enum {
+        given,
+        fed,
+        branch
+    } kind = given;
     std::size_t source = 0;  // which parameter; with fed: which node
     std::uint32_t plus = 0;
     std::vector<std::size_t> success;
@@ -65,7 +69,8 @@ public:
             for (std::size_t edge = 0; edge < edges; edge++) {
                 const std::size_t from = below(i);
                 std::vector<std::size_t>& to = below(4) == 0 ? nodes_[from].failure : nodes_[from].success;
-                const std::vector<std::size_t>& other = &to == &nodes_[from].success ? nodes_[from].failure : nodes_[from].success;
+                const std::vector<std::size_t>& other =
+                    &to == &nodes_[from].success ? nodes_[from].failure : nodes_[from].success;
                 if (!to.empty() && to.back() == i) continue;
                 if (!other.empty() && other.back() == i) {
                     to.push_back(i);  // the way there, whatever comes: only one of both is gone
@@ -82,7 +87,8 @@ public:
                 }
             }
             // More than half of them: so many cannot come twice.
-            if (node.incoming > 1) node.join = node.incoming / 2 + 1 + static_cast<unsigned>(below(node.incoming - node.incoming / 2));
+            if (node.incoming > 1)
+                node.join = node.incoming / 2 + 1 + static_cast<unsigned>(below(node.incoming - node.incoming / 2));
         }
         build();
     }

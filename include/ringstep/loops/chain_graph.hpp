@@ -63,8 +63,7 @@ struct GraphDraft {
 
     void operate(std::uint8_t number, ringstep_chain_op op, const GraphDraft* from) {
         ringstep_chain_node& node = graph.nodes[number];
-        if (from != nullptr && from != this)
-            refuse(EINVAL, describe(number), "It uses a value of another graph.");
+        if (from != nullptr && from != this) refuse(EINVAL, describe(number), "It uses a value of another graph.");
         if (node.op_count == RINGSTEP_CHAIN_OPS)
             refuse(ENOSPC, describe(number), "A node has " + std::to_string(RINGSTEP_CHAIN_OPS) + " operations at most.");
         uses.at(number) |= std::uint64_t{1} << op.x;
@@ -195,8 +194,8 @@ public:
 class TransferNode : public Node<Length> {
 public:
     using Node::Node;
-    /// What is short is continued until all is there, or nothing more comes. The result is the sum. What is short then is as for
-    /// on_short().
+    /// What is short is continued until all is there, or nothing more comes. The result is the sum. What is short then is as
+    /// for on_short().
     const TransferNode& all() const {
         node().flags |= RINGSTEP_CHAIN_CONTINUE;
         node().flags &= static_cast<__u8>(~RINGSTEP_CHAIN_NEEDS_ALL);
@@ -222,7 +221,8 @@ public:
         : draft_(draft), offset_(offset), size_(size) {}
     /// Where they are.
     [[nodiscard]] Expression<Address> address() const noexcept {
-        return detail::chain_operation<Address>(RINGSTEP_CHAIN_ADD, draft_, RINGSTEP_CHAIN_VALUE_SCRATCH, std::uint64_t{offset_});
+        return detail::chain_operation<Address>(RINGSTEP_CHAIN_ADD, draft_, RINGSTEP_CHAIN_VALUE_SCRATCH,
+                                                std::uint64_t{offset_});
     }
     /// Where they are among all of the chain: ChainResult::scratch().
     [[nodiscard]] std::uint32_t offset() const noexcept { return offset_; }
@@ -232,7 +232,8 @@ public:
     template <ChainType T>
     [[nodiscard]] Expression<T> load(std::uint32_t offset, std::uint8_t bytes) const {
         if ((bytes != 1 && bytes != 2 && bytes != 4 && bytes != 8) || offset > size_ || bytes > size_ - offset)
-            detail::GraphDraft::refuse(EINVAL, "a load from the scratch bytes", "It is beyond their end, or not of 1, 2, 4 or 8 bytes.");
+            detail::GraphDraft::refuse(EINVAL, "a load from the scratch bytes",
+                                       "It is beyond their end, or not of 1, 2, 4 or 8 bytes.");
         ringstep_chain_op op{};
         op.operation = RINGSTEP_CHAIN_LOAD;
         op.x = RINGSTEP_CHAIN_VALUE_ZERO;
@@ -303,12 +304,12 @@ private:
 /// Where a request reads or writes: a descriptor, or a slot of the ring's registered files.
 class File {
 public:
-    File(int fd) noexcept : value_(Fd{fd}) {}                                          // NOLINT(*-explicit-*) a descriptor
-    File(Fd fd) noexcept : value_(fd) {}                                               // NOLINT(*-explicit-*) likewise
-    File(const Value<Fd>& fd) noexcept : value_(fd) {}                                 // NOLINT(*-explicit-*) likewise
-    File(const Node<Fd>& node) noexcept : value_(node.result()) {}                     // NOLINT(*-explicit-*) what it opens
+    File(int fd) noexcept : value_(Fd{fd}) {}                                           // NOLINT(*-explicit-*) a descriptor
+    File(Fd fd) noexcept : value_(fd) {}                                                // NOLINT(*-explicit-*) likewise
+    File(const Value<Fd>& fd) noexcept : value_(fd) {}                                  // NOLINT(*-explicit-*) likewise
+    File(const Node<Fd>& node) noexcept : value_(node.result()) {}                      // NOLINT(*-explicit-*) what it opens
     File(Slot slot) noexcept : value_(Expression(slot).as<Fd>()), registered_(true) {}  // NOLINT(*-explicit-*) a slot
-    File(const Value<Slot>& slot) noexcept                                             // NOLINT(*-explicit-*) likewise
+    File(const Value<Slot>& slot) noexcept                                              // NOLINT(*-explicit-*) likewise
         : value_(Expression(slot).as<Fd>()), registered_(true) {}
 
     /// Its number.
@@ -322,11 +323,12 @@ private:
 };
 
 /**
- * A graph of requests: nodes, the values that go from one to the other, and the edges that say when each begins. Nodes without an edge
- * to them begin when the chain starts, and so do those named by begin(). Building a graph does not need a ring; Chains::add() checks it and hands it to the loop.
+ * A graph of requests: nodes, the values that go from one to the other, and the edges that say when each begins. Nodes without
+ * an edge to them begin when the chain starts, and so do those named by begin(). Building a graph does not need a ring;
+ * Chains::add() checks it and hands it to the loop.
  *
- * All functions throw Error (ENOSPC) where a limit is exceeded: RINGSTEP_CHAIN_NODES nodes, RINGSTEP_CHAIN_OPS fields of a node that
- * are filled in while the chain runs, RINGSTEP_CHAIN_PARAMETERS parameters, RINGSTEP_CHAIN_REGISTERS variables,
+ * All functions throw Error (ENOSPC) where a limit is exceeded: RINGSTEP_CHAIN_NODES nodes, RINGSTEP_CHAIN_OPS fields of a node
+ * that are filled in while the chain runs, RINGSTEP_CHAIN_PARAMETERS parameters, RINGSTEP_CHAIN_REGISTERS variables,
  * RINGSTEP_CHAIN_SCRATCH scratch bytes.
  *
  * **Example**: a whole file into memory
@@ -394,7 +396,8 @@ public:
         return {draft_.get(), number};
     }
     /// Likewise.
-    Node<Number> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode, Slot slot) {
+    Node<Number> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode,
+                             Slot slot) {
         const std::uint8_t number = prepare_open("open_direct", directory, path, flags, mode);
         sqe(number).file_index = slot.number + 1;
         return {draft_.get(), number};
@@ -466,8 +469,8 @@ public:
         node(number).pause = detail::chain_timespec(duration);
         return {draft_.get(), number};
     }
-    /// Any request, as liburing's io_uring_prep_ functions fill it in. user_data is the loop's. Throws Error (EINVAL) for one that
-    /// completes more than once or belongs to others: multishot, linked, drained.
+    /// Any request, as liburing's io_uring_prep_ functions fill it in. user_data is the loop's. Throws Error (EINVAL) for one
+    /// that completes more than once or belongs to others: multishot, linked, drained.
     RawNode request(const io_uring_sqe& prepared) {
         if (const char* const why = detail::unschedulable(prepared, 0, false); why != nullptr)
             detail::GraphDraft::refuse(EINVAL, "adding a request (opcode " + std::to_string(prepared.opcode) + ")",
@@ -490,13 +493,15 @@ public:
     Node<T> set(const Variable<T>& variable, const Value<T>& other) {
         return set(variable, Expression<T>(other));
     }
-    /// Goes on at then() if the condition holds, and at on_failure() if not. If that has no edge, the chain just does not go on here.
+    /// Goes on at then() if the condition holds, and at on_failure() if not. If that has no edge, the chain just does not go on
+    /// here.
     Node<Number> branch(const Condition& condition) {
         const std::uint8_t number = compute(RINGSTEP_CHAIN_BRANCH, "branch");
         value(number, condition.expression(), number);
         return {draft_.get(), number};
     }
-    /// Memory from one of the arenas (Chains::set_arena()), on a boundary of 64 bytes. Fails with ENOMEM if there is not so much.
+    /// Memory from one of the arenas (Chains::set_arena()), on a boundary of 64 bytes. Fails with ENOMEM if there is not so
+    /// much.
     Node<Address> allocate(const Expression<Length>& size, unsigned arena = 0) {
         if (arena >= RINGSTEP_CHAIN_ARENAS)
             detail::GraphDraft::refuse(EINVAL, "adding an allocation",
@@ -632,7 +637,8 @@ inline ringstep_chain_graph Graph::compile() const {
         if ((cleanups & targets) >> i & 1)
             refuse(i, "It runs at the end (finally()), and edges lead to it. Make two nodes of it.");
         if (node.join > 1 && node.join > incoming.at(i))
-            refuse(i, "It waits for " + std::to_string(node.join) + " edges, and " + std::to_string(incoming.at(i)) + " lead there.");
+            refuse(i, "It waits for " + std::to_string(node.join) + " edges, and " + std::to_string(incoming.at(i)) +
+                          " lead there.");
         const std::uint32_t unknown = static_cast<std::uint32_t>(draft.uses.at(i)) & ~before.at(i);
         if (unknown != 0)
             refuse(i, "It uses the result of " + draft.describe(static_cast<std::uint32_t>(__builtin_ctz(unknown))) +

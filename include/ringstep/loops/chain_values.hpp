@@ -53,9 +53,9 @@ constexpr std::uint64_t chain_bits(Number number) noexcept { return static_cast<
 
 // What a plain number or pointer may stand for.
 template <class N, class T>
-concept ChainLiteral =
-    (std::same_as<T, Fd> && std::same_as<N, int>) ||
-    ((std::same_as<T, Length> || std::same_as<T, Offset> || std::same_as<T, Number>)&&std::integral<N> && !std::same_as<N, bool>);
+concept ChainLiteral = (std::same_as<T, Fd> && std::same_as<N, int>) ||
+                       ((std::same_as<T, Length> || std::same_as<T, Offset> || std::same_as<T, Number>) && std::integral<N> &&
+                        !std::same_as<N, bool>);
 
 template <ChainType T, class N>
 constexpr T chain_literal(N number) noexcept {
@@ -70,14 +70,15 @@ constexpr T chain_literal(N number) noexcept {
 
 // What may be added to what, and subtracted, and what that is.
 template <class T, class U>
-concept ChainAddable = (std::same_as<U, Length> && (std::same_as<T, Length> || std::same_as<T, Offset> || std::same_as<T, Address>)) ||
-                       (std::same_as<T, Number> && std::same_as<U, Number>) || (std::same_as<T, Slot> && std::same_as<U, Number>);
+concept ChainAddable =
+    (std::same_as<U, Length> && (std::same_as<T, Length> || std::same_as<T, Offset> || std::same_as<T, Address>)) ||
+    (std::same_as<T, Number> && std::same_as<U, Number>) || (std::same_as<T, Slot> && std::same_as<U, Number>);
 
 }  // namespace detail
 
 /**
- * A value while the chain runs: the result of a node, a parameter, a variable. Which one is known when the graph is built, the number
- * when the chain has come to it.
+ * A value while the chain runs: the result of a node, a parameter, a variable. Which one is known when the graph is built, the
+ * number when the chain has come to it.
  */
 template <ChainType T>
 class Value {
@@ -102,8 +103,8 @@ private:
 };
 
 /**
- * What fills a field in: a constant, a value, or one operation on two of them. For more than one operation, put what comes in between
- * into a variable (Graph::variable(), Graph::set()).
+ * What fills a field in: a constant, a value, or one operation on two of them. For more than one operation, put what comes in
+ * between into a variable (Graph::variable(), Graph::set()).
  */
 template <ChainType T>
 class Expression {
@@ -157,7 +158,8 @@ private:
 namespace detail {
 
 template <ChainType T>
-Expression<T> chain_operation(ringstep_chain_operation operation, const GraphDraft* graph, std::uint8_t x, std::uint8_t y) noexcept {
+Expression<T> chain_operation(ringstep_chain_operation operation, const GraphDraft* graph, std::uint8_t x,
+                              std::uint8_t y) noexcept {
     ringstep_chain_op op{};
     op.operation = static_cast<std::uint8_t>(operation);
     op.x = x;
@@ -249,8 +251,8 @@ template <ChainType T>
 /// Likewise.
 template <ChainType T, std::integral N>
 [[nodiscard]] Condition operator<(const Value<T>& x, N y) noexcept {
-    return Condition(
-        detail::chain_operation<Number>(RINGSTEP_CHAIN_LESS, x.graph(), x.index(), static_cast<std::uint64_t>(std::int64_t(y))));
+    return Condition(detail::chain_operation<Number>(RINGSTEP_CHAIN_LESS, x.graph(), x.index(),
+                                                     static_cast<std::uint64_t>(std::int64_t(y))));
 }
 /// Likewise.
 template <ChainType T>
@@ -265,8 +267,8 @@ template <ChainType T>
 /// Likewise.
 template <ChainType T, std::integral N>
 [[nodiscard]] Condition operator==(const Value<T>& x, N y) noexcept {
-    return Condition(
-        detail::chain_operation<Number>(RINGSTEP_CHAIN_EQUAL, x.graph(), x.index(), static_cast<std::uint64_t>(std::int64_t(y))));
+    return Condition(detail::chain_operation<Number>(RINGSTEP_CHAIN_EQUAL, x.graph(), x.index(),
+                                                     static_cast<std::uint64_t>(std::int64_t(y))));
 }
 
 /// A parameter with its number, as Chains::start() takes them.

@@ -99,8 +99,8 @@ public:
     [[nodiscard]] bool ran(const AnyNode& node) const noexcept { return (chain_->ended >> node.number() & 1) != 0; }
     /// How often it has begun.
     [[nodiscard]] unsigned runs(const AnyNode& node) const noexcept { return chain_->nodes[node.number()].runs; }
-    /// A node's result, the last one: as in a completion, the sum for transfers that were continued, the address for allocate().
-    /// 0 if it never ran.
+    /// A node's result, the last one: as in a completion, the sum for transfers that were continued, the address for
+    /// allocate(). 0 if it never ran.
     [[nodiscard]] std::int64_t result(const AnyNode& node) const noexcept {
         return chain_->values[RINGSTEP_CHAIN_VALUE_RESULT + node.number()];
     }
@@ -132,11 +132,11 @@ private:
  * Graphs of requests on a ring: the loop `chain` and its C++ face.
  *
  * Chains are started from any thread, also while the loop runs on its own, without locks. `run()` has the loop work, on the
- * ring's owning thread, until every chain has ended, or as set_stay() and set_batch() say. Results are taken by one thread at a time,
- * any, also while the loop runs. Memory that the requests use has to stay until the result is taken.
+ * ring's owning thread, until every chain has ended, or as set_stay() and set_batch() say. Results are taken by one thread at a
+ * time, any, also while the loop runs. Memory that the requests use has to stay until the result is taken.
  *
- * Chains that are under way when it goes: their requests in flight are the ring's (Ring::in_flight(), Ring::close()), and what has
- * not begun never does.
+ * Chains that are under way when it goes: their requests in flight are the ring's (Ring::in_flight(), Ring::close()), and what
+ * has not begun never does.
  *
  * Limits: RINGSTEP_CHAIN_INSTANCES chains started and not yet taken as results, RINGSTEP_CHAIN_GRAPHS graphs,
  * RINGSTEP_CHAIN_ARENAS arenas.
@@ -175,8 +175,9 @@ public:
     /// Its state.
     [[nodiscard]] const RegionView<ringstep_chain>& state() const noexcept { return state_; }
 
-    /// Gives the loop a graph. The graph itself need not stay, but its handles are what results are looked up with. One thread at a
-    /// time; also while the loop runs. Throws Error: EINVAL if it cannot work (Graph::compile()), ENOSPC if there are too many.
+    /// Gives the loop a graph. The graph itself need not stay, but its handles are what results are looked up with. One thread
+    /// at a time; also while the loop runs. Throws Error: EINVAL if it cannot work (Graph::compile()), ENOSPC if there are too
+    /// many.
     GraphId add(const Graph& graph) {
         const ringstep_chain_graph compiled = graph.compile();
         for (std::uint32_t slot = 0; slot < RINGSTEP_CHAIN_GRAPHS; slot++) {
@@ -198,15 +199,16 @@ public:
                       "There are " + std::to_string(RINGSTEP_CHAIN_GRAPHS) +
                           " already. Remove one, or start one with other parameters instead of building it anew.");
     }
-    /// Takes it back. Only when no chain of it is started and not yet taken; one thread at a time. Throws Error: ENOENT if it is not
-    /// there.
+    /// Takes it back. Only when no chain of it is started and not yet taken; one thread at a time. Throws Error: ENOENT if it
+    /// is not there.
     void remove(GraphId id) {
         GraphEntry& entry = find(id);
         entry.draft = nullptr;
         entry.generation++;
     }
 
-    /// The memory that allocate() takes from, from its beginning. Not while a chain allocates from it; the memory has to stay as long.
+    /// The memory that allocate() takes from, from its beginning. Not while a chain allocates from it; the memory has to stay
+    /// as long.
     void set_arena(std::span<std::byte> memory, unsigned arena = 0) {
         if (arena >= RINGSTEP_CHAIN_ARENAS)
             detail::raise(EINVAL, "setting arena " + std::to_string(arena) + " of chains",
@@ -219,9 +221,9 @@ public:
         return load(state_->arenas[arena & (RINGSTEP_CHAIN_ARENAS - 1)].used);
     }
 
-    /// Starts a chain, with a number for each parameter of the graph, in any order. Any thread. Nothing if `capacity` of them are
-    /// under way: take results first. Throws Error (EINVAL) if a parameter is missing, given twice, or another graph's; ENOENT if the
-    /// graph is not there.
+    /// Starts a chain, with a number for each parameter of the graph, in any order. Any thread. Nothing if `capacity` of them
+    /// are under way: take results first. Throws Error (EINVAL) if a parameter is missing, given twice, or another graph's;
+    /// ENOENT if the graph is not there.
     std::optional<Ticket> try_start(GraphId id, std::span<const Argument> arguments, const ChainOptions& options = {}) {
         const GraphEntry& entry = find(id);
         check(entry, arguments);
@@ -238,7 +240,8 @@ public:
         return ticket;
     }
     /// Likewise.
-    std::optional<Ticket> try_start(GraphId id, std::initializer_list<Argument> arguments = {}, const ChainOptions& options = {}) {
+    std::optional<Ticket> try_start(GraphId id, std::initializer_list<Argument> arguments = {},
+                                    const ChainOptions& options = {}) {
         return try_start(id, std::span(arguments.begin(), arguments.size()), options);
     }
     /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
@@ -254,8 +257,8 @@ public:
         return start(id, std::span(arguments.begin(), arguments.size()), options);
     }
 
-    /// Asks for a chain to be cancelled: nothing new begins, what is in flight is cancelled, clean-up nodes run. False if it is over
-    /// and taken, or asked for before. The result says what has become of it: it may have completed before. Any thread.
+    /// Asks for a chain to be cancelled: nothing new begins, what is in flight is cancelled, clean-up nodes run. False if it is
+    /// over and taken, or asked for before. The result says what has become of it: it may have completed before. Any thread.
     bool cancel(const Ticket& ticket) noexcept {
         if (!free_.mark(ticket)) return false;
         send(RINGSTEP_REQUEST_CANCEL | (ticket.generation & RINGSTEP_REQUEST_GENERATION) << RINGSTEP_REQUEST_GENERATION_SHIFT |

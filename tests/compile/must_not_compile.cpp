@@ -66,8 +66,7 @@ void compile(ringstep::Ring& ring, ringstep::LoopProgram<plain_loop>& program) {
 #endif
 }
 
-void chain(ringstep::Graph& graph, const ringstep::Parameter<ringstep::Length>& length,
-           const ringstep::Node<ringstep::Fd>& open) {
+void chain(ringstep::Graph& graph, const ringstep::Parameter<ringstep::Length>& length, const ringstep::Node<ringstep::Fd>& open) {
     (void)graph, (void)length, (void)open;
 #if CASE == 0
     (void)graph.read(open, nullptr, length, 0);

@@ -25,6 +25,8 @@ ringstep_add_document(first-loop first-loop/work --link "ringstep=${PROJECT_SOUR
 ringstep_add_document(debugging debugging/tar_walk --files-of "${PROJECT_SOURCE_DIR}/docs/first-loop.md"
                       --link "../installed=${docs_dir}/first-loop/work/installed")
 set_tests_properties(docs/debugging PROPERTIES FIXTURES_REQUIRED docs_first-loop)
+ringstep_add_document(chain chain/work --link "installed=${docs_dir}/first-loop/work/installed")
+set_tests_properties(docs/chain PROPERTIES FIXTURES_REQUIRED docs_first-loop)
 
 ringstep_add_document(blocks blocks/work --link "installed=${docs_dir}/first-loop/work/installed")
 set_tests_properties(docs/blocks PROPERTIES FIXTURES_REQUIRED docs_first-loop)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Each case must be refused by the compiler. The line "//! case: message" names what its diagnostics must contain.
+#include <ringstep/loops/chain_graph.hpp>
 #include <ringstep/ringstep.hpp>
 
 struct plain_state {
@@ -62,5 +63,30 @@ void compile(ringstep::Ring& ring, ringstep::LoopProgram<plain_loop>& program) {
 #elif CASE == 9
     //! 9: private
     ringstep::RegionMemory memory(nullptr, 0, false, false);
+#endif
+}
+
+void chain(ringstep::Graph& graph, const ringstep::Parameter<ringstep::Length>& length, const ringstep::Node<ringstep::Fd>& open) {
+    (void)graph, (void)length, (void)open;
+#if CASE == 0
+    (void)graph.read(open, nullptr, length, 0);
+#elif CASE == 10
+    //! 10: no matching function|no known conversion|could not convert|cannot convert
+    (void)graph.read(length, nullptr, length, 0);  // a length is no descriptor
+#elif CASE == 11
+    //! 11: no matching function|no known conversion|could not convert|cannot convert
+    (void)graph.read(open, length, length, 0);  // nor an address
+#elif CASE == 12
+    //! 12: no matching function|no known conversion|could not convert|cannot convert
+    (void)graph.read(open, nullptr, open.result(), 0);  // a descriptor is no length
+#elif CASE == 13
+    //! 13: no match for|invalid operands|constraint
+    (void)(open.result() + length);  // what would that be?
+#elif CASE == 14
+    //! 14: no match for|no matching function|constraint
+    (void)length(nullptr);  // a parameter has a type, too
+#elif CASE == 15
+    //! 15: no matching function|no known conversion|could not convert|cannot convert
+    (void)graph.read(open, nullptr, length, length);  // a length is no offset
 #endif
 }

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+// Sequences of dependent requests: the loop chain, one enter for each step, and IOSQE_IO_LINK.
+#include <fmt/format.h>
+#include <liburing.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <ringstep/loops/chains.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/clock.hpp"
+#include "common/facts.hpp"
+#include "common/json.hpp"
+#include "common/settle.hpp"
+#include "common/statistics.hpp"
+#include "common/system_calls.hpp"
+#include "common/table.hpp"
+#include "nop_ways.hpp"
+
+namespace {
+
+constexpr unsigned steps = 30;  // of each sequence; what one graph holds
+
+struct Options {
+    std::uint64_t nops = 0;
+    std::size_t runs = 0;
+    std::vector<std::uint64_t> depths{1, 2, 8, 32};
+    std::string json;
+};
+
+/// Sequences by IOSQE_IO_LINK: what cannot carry a result on.
+class LinkedWay final : public bench::NopWay {
+public:
+    std::string name() const override { return "link"; }
+    std::string title() const override { return "liburing, IOSQE_IO_LINK, one enter for each sequence"; }
+    bool can(std::uint64_t depth) const override { return depth >= 1 && depth * steps <= entries; }
+    void run(std::uint64_t total, std::uint64_t depth) override {
+        std::uint64_t failed = 0;
+        for (std::uint64_t completed = 0; completed < total;) {
+            for (std::uint64_t i = 0; i < depth * steps; i++) {
+                io_uring_sqe* sqe = io_uring_get_sqe(ring_.get());
+                io_uring_prep_nop(sqe);
+                if (i % steps != steps - 1) sqe->flags = IOSQE_IO_LINK;
+            }
+            bench::check(io_uring_submit_and_wait(ring_.get(), static_cast<unsigned>(depth * steps)), "io_uring_enter");
+            unsigned head = 0;
+            unsigned seen = 0;
+            io_uring_cqe* cqe = nullptr;
+            io_uring_for_each_cqe(ring_.get(), head, cqe) {
+                if (cqe->res != 0) failed++;
+                seen++;
+            }
+            io_uring_cq_advance(ring_.get(), seen);
+            completed += seen;
+        }
+        expect(failed == 0, "nops came back wrong");
+    }
+
+private:
+    static constexpr unsigned entries = 1024;
+    bench::PlainRing ring_{entries, 2 * entries};
+};
+
+class ChainWay final : public bench::NopWay {
+public:
+    ChainWay() {
+        ringstep::Graph graph;
+        std::vector<ringstep::Node<ringstep::Number>> nodes;
+        for (unsigned i = 0; i < steps; i++) {
+            nodes.push_back(graph.nop());
+            if (i > 0) nodes[i - 1].then(nodes[i]);
+        }
+        id_ = chains_.add(graph);
+    }
+    std::string name() const override { return "ringstep"; }
+    std::string title() const override { return "ringstep, loop chain"; }
+    void run(std::uint64_t total, std::uint64_t depth) override {
+        chains_.set_depth(static_cast<std::uint32_t>(depth));
+        std::uint64_t failed = 0;
+        std::uint64_t ended = 0;
+        for (std::uint64_t started = 0; ended < total / steps;) {
+            while (started < total / steps && chains_.try_start(id_)) started++;
+            const ringstep::LoopExit exit = chains_.run();
+            if (!exit.ok()) failed++;
+            for (const ringstep::ChainResult& result : chains_.results()) {
+                if (!result.ok()) failed++;
+                ended++;
+            }
+            if (failed != 0) break;
+        }
+        expect(failed == 0, "chains came back wrong");
+    }
+    std::string program() const override { return "chain_loop_step"; }
+
+private:
+    ringstep::Ring ring_{{.sq_entries = bench::nop_sq_entries, .cq_entries = bench::nop_cq_entries}};
+    ringstep::Chains chains_{ring_};
+    ringstep::GraphId id_;
+};
+
+/// One way at one depth.
+struct Case {
+    bench::NopWay* way;
+    std::uint64_t depth;
+    std::vector<double> samples;  // clock units for each step
+    bench::SystemCalls calls;
+};
+
+double sample(const Case& test, std::uint64_t nops) {
+    const std::uint64_t start = bench::now();
+    test.way->run(nops, test.depth);
+    return static_cast<double>(bench::now() - start) / static_cast<double>(nops);
+}
+
+const Case& base_of(const std::vector<Case>& cases, const Case& test) {
+    return *std::ranges::find_if(
+        cases, [&](const Case& other) { return other.depth == test.depth && other.way->name() == "ringstep"; });
+}
+
+void run(const Options& options) {
+    std::vector<std::unique_ptr<bench::NopWay>> ways;
+    ways.push_back(std::make_unique<bench::EnterWay>());
+    ways.push_back(std::make_unique<LinkedWay>());
+    ways.push_back(std::make_unique<ChainWay>());
+    std::vector<Case> cases;
+    for (const std::uint64_t depth : options.depths)
+        for (const auto& way : ways)
+            if (way->can(depth)) cases.push_back({.way = way.get(), .depth = depth, .samples = {}, .calls = {}});
+
+    for (const Case& test : cases) (void)sample(test, steps * test.depth);
+    for (std::size_t number = 0; number < options.runs; number++) {
+        for (std::size_t i = 0; i < cases.size(); i++) {
+            Case& test = cases[(i + number) % cases.size()];
+            test.samples.push_back(sample(test, options.nops));
+        }
+    }
+    bench::SystemCallCounter counter;
+    for (Case& test : cases) test.calls = counter.count([&] { test.way->run(options.nops, test.depth); });
+
+    fmt::print("Sequences of {} dependent nops: {} for each step. {}, {} steps a run.\n\n", steps, bench::clock_unit(),
+               bench::origin(options.runs), bench::grouped(options.nops));
+    bench::Table table(
+        {"way", "sequences", bench::clock_unit(), "least", "most", "x ringstep", "system calls", "io_uring_enter"});
+    std::vector<std::string> records;
+    for (const Case& test : cases) {
+        const bench::Summary summary = bench::summarize(test.samples);
+        const double ratio = bench::paired_ratio(test.samples, base_of(cases, test).samples);
+        table.add({test.way->title(), std::to_string(test.depth), fmt::format("{:.1f}", summary.median),
+                   fmt::format("{:.1f}", summary.least), fmt::format("{:.1f}", summary.most), fmt::format("{:.3f}", ratio),
+                   bench::grouped(test.calls.all), bench::grouped(test.calls.enter)});
+        records.push_back(fmt::format(
+            R"({{"way": {}, "title": {}, "depth": {}, "nops": {}, "median": {:.2f}, "least": {:.2f}, "most": {:.2f}, )"
+            R"("ratio_to_ringstep": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "samples": {}}})",
+            bench::json_string(test.way->name()), bench::json_string(test.way->title()), test.depth, options.nops,
+            summary.median, summary.least, summary.most, ratio, test.calls.all, test.calls.enter,
+            bench::json_numbers(test.samples)));
+    }
+    table.print();
+    if (!options.json.empty()) bench::write_json(options.json, "chain", bench::facts_json(), records);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+    Options options;
+    CLI::App app{"Sequences of dependent requests, by the loop chain and by other ways."};
+    app.add_option("--nops", options.nops, "steps in each run (default: 20160 under -icount, otherwise 200640)");
+    app.add_option("--runs", options.runs, "runs (default: 5 under -icount, otherwise 15)");
+    app.add_option("--depths", options.depths, "how many sequences at a time")->delimiter(',')->capture_default_str();
+    app.add_option("--json", options.json, "write results and all samples to this file");
+    CLI11_PARSE(app, argc, argv);
+    if (options.nops == 0) options.nops = bench::clock_counts_instructions() ? 20'160 : 200'640;
+    if (options.runs == 0) options.runs = bench::clock_counts_instructions() ? 5 : 15;
+    constexpr std::uint64_t whole = std::uint64_t{steps} * 32;  // sequences at each depth
+    options.nops = (options.nops + whole - 1) / whole * whole;
+    bench::settle();
+    run(options);
+    return 0;
+} catch (const std::exception& error) {
+    fmt::print(stderr, "bench-chain: {}\n", error.what());
+    return 1;
+}

@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Runs graphs of requests, thousands at once: what one request came to is filled into those that follow it.
+ *
+ * A chain that has something to be done is in one of three lists, and the step takes one piece of work after the other out of them: a request to
+ * be begun, a computation, a cancellation, a timeout to be made or taken back. So it never walks over nodes inside of a walk over
+ * chains, which the verifier would have to follow. Each piece is prepared in the state, and only then an SQE is claimed for it:
+ * preparing may find that there is nothing to submit.
+ */
+#include <ringstep/loop.bpf.h>
+#include <ringstep/requests.bpf.h>
+
+#include <ringstep/loops/chain.h>
+
+#include <linux/errno.h>
+
+#define CHAIN_INSTANCE (RINGSTEP_CHAIN_INSTANCES - 1)
+#define CHAIN_NODE RINGSTEP_CHAIN_NODES /* as a mask */
+
+/* Most pieces of work in a turn, and most messages. */
+#define CHAIN_WORK_BATCH 2048
+
+/* The kernel moves no more in one request. */
+#define CHAIN_LARGEST (1U << 30)
+#define CHAIN_ENDLESS 0x7fffffffffffffffULL
+
+/* user_data: tag 8 bits, epoch 16, generation 16, what it is 2, node 6, instance 16 */
+#define CHAIN_DATA_TAG (0xc4ULL << 56)
+enum chain_what {
+	CHAIN_OF_NODE = 0,
+	CHAIN_OF_TIMEOUT = 1,
+	CHAIN_OF_HELPER = 2, /* a cancellation, of a request or of a timeout */
+};
+
+static __always_inline __u64 chain_data_of_loop(const struct ringstep_chain *state)
+{
+	return CHAIN_DATA_TAG | (__u64)(state->requests.epoch & 0xffff) << 40;
+}
+
+static __always_inline __u64 chain_data(const struct ringstep_chain *state, const struct ringstep_chain_instance *chain, __u32 slot,
+					enum chain_what what, __u32 node)
+{
+	return chain_data_of_loop(state) | (__u64)(chain->generation & 0xffff) << 24 | (__u32)what << 22 | node << 16 | slot;
+}
+
+static __always_inline __u32 chain_lowest(__u32 bits)
+{
+	__u32 lowest = (__u32)__builtin_ctz(bits);
+
+	barrier_var(lowest); /* or the compiler, who knows that it is less than 32, would leave the mask out */
+	return lowest & CHAIN_NODE;
+}
+
+/* Requests that are not a node's. */
+static __always_inline __u32 chain_helpers(const struct ringstep_chain_instance *chain)
+{
+	return chain->cancel | chain->arm | chain->disarm;
+}
+
+/* What is done whatever the depth: it does not add to what is in flight for long. */
+static __always_inline bool chain_urgent(const struct ringstep_chain_instance *chain)
+{
+	return chain_helpers(chain) || !chain->ready;
+}
+
+/*
+ * There is something to be done for it. Chains under way come before new ones: what each has opened or allocated is given back before
+ * more is taken. And what is urgent is not held up by what waits for others to complete.
+ */
+static __always_inline void chain_enlist(struct ringstep_chain *state, __u32 slot)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	__u32 list = chain->ended | chain->running ? RINGSTEP_CHAIN_UNDER_WAY : RINGSTEP_CHAIN_NEW;
+
+	if (chain_urgent(chain))
+		list = RINGSTEP_CHAIN_URGENT;
+	if (chain->listed) {
+		if (chain->listed == list || (list != RINGSTEP_CHAIN_URGENT && chain->listed != RINGSTEP_CHAIN_URGENT))
+			return;
+		ringstep_list_remove(&state->work[chain->listed & 3], state->instances, slot);
+	}
+	ringstep_list_push_back(&state->work[list & 3], state->instances, slot);
+	chain->listed = list;
+}
+
+static __always_inline void chain_end(struct ringstep_chain_instance *chain, enum ringstep_chain_reason reason, __u32 node, __s32 error)
+{
+	if (chain->phase == RINGSTEP_CHAIN_ENDING)
+		return;
+	if (chain->phase == RINGSTEP_CHAIN_CLEANING) {
+		/* Clean-up goes on; what it finds counts only if all was well before. */
+		if (reason != RINGSTEP_CHAIN_FAILED || chain->reason != RINGSTEP_CHAIN_COMPLETED)
+			return;
+	} else {
+		chain->phase = RINGSTEP_CHAIN_ENDING;
+		chain->ready = 0;
+		chain->continuing = 0;
+		chain->arriving = 0;
+		chain->arm = 0;
+		chain->cancel = chain->running;
+	}
+	chain->reason = reason;
+	chain->node = node;
+	chain->error = error;
+}
+
+/* A node has ended, and its edges lead to .arriving. */
+static __noinline int chain_arrive(struct ringstep_chain *state, __u32 slot)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)];
+
+	ringstep_while (chain->arriving) {
+		const __u32 node = chain_lowest(chain->arriving);
+		const __u32 bit = 1U << node;
+		const struct ringstep_chain_node *to = &graph->nodes[node];
+		struct ringstep_chain_progress *progress = &chain->nodes[node];
+
+		chain->arriving &= chain->arriving - 1;
+		if (++progress->arrivals < to->join)
+			continue;
+		progress->arrivals = 0;
+		if ((chain->ready | chain->running) & bit)
+			chain_end(chain, RINGSTEP_CHAIN_FAILED, node, EBUSY);
+		else if (progress->runs && progress->runs >= to->limit)
+			chain_end(chain, RINGSTEP_CHAIN_FAILED, node, ELOOP);
+		else
+			chain->ready |= bit;
+	}
+	return 0;
+}
+
+/* A node has come to a result, for good. */
+static __always_inline void chain_node_ended(struct ringstep_chain *state, __u32 slot, __u32 node, enum ringstep_chain_outcome outcome,
+					     __s32 error)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node];
+
+	chain->ended |= 1U << node;
+	if (outcome != RINGSTEP_CHAIN_FAILURE)
+		chain->cleanup |= of->cleanup;
+	if (chain->phase == RINGSTEP_CHAIN_ENDING)
+		return;
+	chain->arriving = of->edges[outcome & 3];
+	if (chain->arriving)
+		chain_arrive(state, slot);
+	else if (error && !(of->flags & RINGSTEP_CHAIN_MAY_FAIL))
+		chain_end(chain, RINGSTEP_CHAIN_FAILED, node, error);
+}
+
+/* A request of a node has completed. */
+static __always_inline void chain_node_completed(struct ringstep_chain *state, __u32 slot, __u32 node, __s32 result, __u32 flags)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node];
+	struct ringstep_chain_progress *progress = &chain->nodes[node];
+	const __u32 bit = 1U << node;
+	const bool goes_on = chain->phase != RINGSTEP_CHAIN_ENDING;
+	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
+	__s64 before = 0;
+
+	if (flags & IORING_CQE_F_MORE) { /* a zero-copy send: the buffer is still in use */
+		chain->values[node] = result;
+		return;
+	}
+	if (flags & IORING_CQE_F_NOTIF)
+		result = (__s32)chain->values[node];
+	chain->running &= ~bit;
+	chain->cancel &= ~bit;
+	chain->arm &= ~bit;
+	chain->disarm |= chain->armed & bit;
+	chain->armed &= ~bit;
+	ringstep_store(&state->requests.in_flight, state->requests.in_flight - 1);
+
+	if (of->flags & RINGSTEP_CHAIN_CONTINUE)
+		before = chain->values[node];
+	if (result == -ETIME && (of->flags & RINGSTEP_CHAIN_TIME_IS_SUCCESS))
+		result = 0;
+	if (result < 0) {
+		if ((chain->late & bit) && (result == -ECANCELED || result == -EINTR)) {
+			result = -ETIME;
+		} else if ((result == -EAGAIN || result == -EINTR) && goes_on && progress->tries < of->tries) {
+			progress->tries++;
+			chain->continuing |= bit;
+			chain->ready |= bit;
+			chain_enlist(state, slot);
+			return;
+		}
+		outcome = RINGSTEP_CHAIN_FAILURE;
+		chain->values[node] = result;
+	} else {
+		chain->values[node] = before + result;
+		if ((of->flags & RINGSTEP_CHAIN_TRANSFER) && (__u64)(before + result) < progress->wanted) {
+			outcome = before + result ? RINGSTEP_CHAIN_SHORT : RINGSTEP_CHAIN_END;
+			if (result && goes_on && (of->flags & RINGSTEP_CHAIN_CONTINUE)) {
+				chain->continuing |= bit;
+				chain->ready |= bit;
+				chain_enlist(state, slot);
+				return;
+			}
+			if (of->flags & RINGSTEP_CHAIN_NEEDS_ALL) {
+				/* How much there was stays known, unless an edge tells. */
+				if (!of->edges[outcome & 3])
+					outcome = RINGSTEP_CHAIN_FAILURE;
+				result = -EIO;
+			}
+		}
+	}
+	chain_node_ended(state, slot, node, outcome, result < 0 ? -result : 0);
+	chain_enlist(state, slot);
+}
+
+static __always_inline void chain_timed_out(struct ringstep_chain *state, __u32 slot, __u32 node)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const __u32 bit = 1U << node;
+
+	if (!(chain->armed & bit))
+		return; /* it was being taken back */
+	chain->armed &= ~bit;
+	if (node == RINGSTEP_CHAIN_WHOLE_CHAIN) {
+		chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
+	} else {
+		chain->late |= bit;
+		chain->cancel |= chain->running & bit;
+	}
+	chain_enlist(state, slot);
+}
+
+static __noinline int chain_completed(struct ringstep_chain *state, __u64 user_data, __s32 result, __u32 flags)
+{
+	const __u32 slot = user_data & CHAIN_INSTANCE;
+	const __u32 node = user_data >> 16 & CHAIN_NODE;
+	const __u32 what = user_data >> 22 & 3;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+	const bool current = user_data == chain_data(state, chain, slot, what, node) && chain->phase != RINGSTEP_CHAIN_OUTSIDE;
+
+	if (what == CHAIN_OF_NODE && current && (chain->running & 1U << node)) {
+		chain_node_completed(state, slot, node, result, flags);
+	} else if (what != CHAIN_OF_NODE && user_data >> 40 == chain_data_of_loop(state) >> 40) {
+		state->requests.cancels--;
+		if (what == CHAIN_OF_TIMEOUT && current && result == -ETIME)
+			chain_timed_out(state, slot, node);
+	} else {
+		state->requests.foreign++;
+	}
+	return 0;
+}
+
+static __noinline int chain_received(struct ringstep_chain *state, __u32 message)
+{
+	const __u32 slot = message & CHAIN_INSTANCE;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+
+	if (message & RINGSTEP_REQUEST_CANCEL) {
+		if ((chain->generation & RINGSTEP_REQUEST_GENERATION) !=
+			    (message >> RINGSTEP_REQUEST_GENERATION_SHIFT & RINGSTEP_REQUEST_GENERATION) ||
+		    chain->phase != RINGSTEP_CHAIN_RUNNING)
+			return 0;
+		chain_end(chain, RINGSTEP_CHAIN_CANCELLED, 0, ECANCELED);
+	} else {
+		chain->phase = RINGSTEP_CHAIN_RUNNING;
+		chain->ready = state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].roots;
+		if (chain->timeout.seconds | chain->timeout.nanoseconds)
+			chain->arm = 1U << RINGSTEP_CHAIN_WHOLE_CHAIN;
+		ringstep_store(&state->requests.waiting, state->requests.waiting + 1);
+	}
+	chain_enlist(state, slot);
+	return 0;
+}
+
+static __always_inline __u64 chain_operate(const struct ringstep_chain_instance *chain, const struct ringstep_chain_op *op)
+{
+	const __s64 x = chain->values[op->x & (RINGSTEP_CHAIN_VALUES - 1)];
+	const __s64 y = op->constant_y ? (__s64)op->constant : chain->values[op->y & (RINGSTEP_CHAIN_VALUES - 1)];
+	__u64 loaded;
+
+	switch (op->operation) {
+	case RINGSTEP_CHAIN_ADD:
+		return (__u64)x + (__u64)y;
+	case RINGSTEP_CHAIN_SUB:
+		return (__u64)x - (__u64)y;
+	case RINGSTEP_CHAIN_MIN:
+		return (__u64)(x < y ? x : y);
+	case RINGSTEP_CHAIN_MAX:
+		return (__u64)(x > y ? x : y);
+	case RINGSTEP_CHAIN_LESS:
+		return x < y;
+	case RINGSTEP_CHAIN_EQUAL:
+		return x == y;
+	case RINGSTEP_CHAIN_MULTIPLY:
+		return (__u64)x * (__u64)y;
+	case RINGSTEP_CHAIN_AND:
+		return (__u64)x & (__u64)y;
+	case RINGSTEP_CHAIN_SHIFT_RIGHT:
+		return (__u64)x >> (y & 63);
+	case RINGSTEP_CHAIN_LOAD:
+		__builtin_memcpy(&loaded, &chain->scratch[(__u64)y & (RINGSTEP_CHAIN_SCRATCH - 1)], sizeof(loaded));
+		return op->bytes < 8 ? loaded & ((1ULL << (op->bytes & 7) * 8) - 1) : loaded;
+	default:
+		return 0;
+	}
+}
+
+/* Fills values and the SQE at hand in; what the last operation came to. */
+static __noinline __u64 chain_apply(struct ringstep_chain *state, __u32 slot, __u32 node)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_node *of =
+		&state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node & CHAIN_NODE];
+	__u64 value = 0;
+
+	state->op = 0;
+	ringstep_while (state->op < of->op_count) {
+		const struct ringstep_chain_op *op = &of->ops[state->op & (RINGSTEP_CHAIN_OPS - 1)];
+		const __u32 to = op->to;
+
+		state->op++;
+		value = chain_operate(chain, op);
+		if (op->target == RINGSTEP_CHAIN_TO_VALUE)
+			chain->values[to & (RINGSTEP_CHAIN_VALUES - 1)] = (__s64)value;
+		else if (op->target == RINGSTEP_CHAIN_TO_FIELD4)
+			((__u32 *)state->sqe)[to >> 2 & 15] = (__u32)value;
+		else if (op->target == RINGSTEP_CHAIN_TO_FIELD8)
+			state->sqe[to >> 3 & 7] = value;
+		else
+			state->wanted = value;
+	}
+	return value;
+}
+
+/* Bytes from an arena, or -ENOMEM. Each piece begins on a cache line of its own. */
+static __always_inline __s64 chain_allocate(struct ringstep_chain *state, __u32 which, __u64 size)
+{
+	struct ringstep_chain_arena *arena = &state->arenas[which & (RINGSTEP_CHAIN_ARENAS - 1)];
+	const __u64 used = arena->used;
+
+	if (size > arena->size || used > arena->size - size)
+		return -ENOMEM;
+	arena->used = (used + size + 63) & ~63ULL;
+	return (__s64)(arena->address + used);
+}
+
+/* A node that is not a request: it ends at once. */
+static __always_inline void chain_compute(struct ringstep_chain *state, __u32 slot, __u32 node, const struct ringstep_chain_node *of)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
+	const __u64 value = chain_apply(state, slot, node);
+	__s32 error = 0;
+
+	chain->values[node] = (__s64)value;
+	if (of->kind == RINGSTEP_CHAIN_ALLOCATE) {
+		chain->values[node] = chain_allocate(state, of->arena, value);
+		if (chain->values[node] == -ENOMEM)
+			error = ENOMEM;
+	} else if (of->kind == RINGSTEP_CHAIN_FINISH) {
+		chain->ended |= 1U << node;
+		chain->code = (__s64)value;
+		chain_end(chain, RINGSTEP_CHAIN_COMPLETED, node, 0);
+		return;
+	}
+	if (error || (of->kind == RINGSTEP_CHAIN_BRANCH && !value))
+		outcome = RINGSTEP_CHAIN_FAILURE;
+	chain_node_ended(state, slot, node, outcome, error);
+}
+
+/* Fills in the SQE of a node. False if there is nothing to be submitted. */
+static __always_inline bool chain_begin(struct ringstep_chain *state, __u32 slot, __u32 node)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node];
+	struct io_uring_sqe *sqe = (struct io_uring_sqe *)state->sqe;
+	const __u32 bit = 1U << node;
+	__u64 done = 0;
+
+	if (chain->continuing & bit) {
+		chain->continuing &= ~bit;
+		done = of->flags & RINGSTEP_CHAIN_CONTINUE ? (__u64)chain->values[node] : 0;
+	} else {
+		chain->nodes[node].runs++;
+		chain->nodes[node].tries = 0;
+		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
+			chain->values[node] = 0;
+	}
+	chain->late &= ~bit;
+	if (of->kind != RINGSTEP_CHAIN_REQUEST) {
+		chain_compute(state, slot, node, of);
+		return false;
+	}
+	ringstep_prep_copy(sqe, of->sqe);
+	state->wanted = sqe->len;
+	chain_apply(state, slot, node);
+	if (state->wanted < done || state->wanted > (of->flags & RINGSTEP_CHAIN_TRANSFER ? CHAIN_ENDLESS : 0xffffffff)) {
+		/* A length that is negative, or does not fit. */
+		chain->values[node] = -EOVERFLOW;
+		chain_node_ended(state, slot, node, RINGSTEP_CHAIN_FAILURE, EOVERFLOW);
+		return false;
+	}
+	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
+		__u64 left = state->wanted - done;
+
+		chain->nodes[node].wanted = state->wanted;
+		sqe->addr += done;
+		if ((of->flags & RINGSTEP_CHAIN_HAS_OFFSET) && sqe->off != ~0ULL)
+			sqe->off += done;
+		if (left > CHAIN_LARGEST)
+			left = CHAIN_LARGEST;
+		sqe->len = (__u32)left;
+	} else {
+		sqe->len = (__u32)state->wanted;
+	}
+	sqe->user_data = chain_data(state, chain, slot, CHAIN_OF_NODE, node);
+	chain->running |= bit;
+	if (of->timeout.seconds | of->timeout.nanoseconds)
+		chain->arm |= bit;
+	ringstep_store(&state->requests.in_flight, state->requests.in_flight + 1);
+	return true;
+}
+
+static __always_inline void chain_do_urgent(struct ringstep_chain *state, __u32 slot)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	struct io_uring_sqe *sqe = (struct io_uring_sqe *)state->sqe;
+	__u32 node;
+
+	if (chain->arm) {
+		/* As numbers: the verifier does not subtract one pointer from the other after the compiler has turned that round. */
+		__u64 timeout = offsetof(struct ringstep_chain, instances) + slot * sizeof(*chain) +
+				offsetof(struct ringstep_chain_instance, timeout);
+
+		node = chain_lowest(chain->arm);
+		chain->arm &= chain->arm - 1;
+		chain->armed |= 1U << node;
+		if (node != RINGSTEP_CHAIN_WHOLE_CHAIN)
+			timeout = offsetof(struct ringstep_chain, graphs) +
+				  (chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)) * sizeof(struct ringstep_chain_graph) +
+				  offsetof(struct ringstep_chain_graph, nodes) + node * sizeof(struct ringstep_chain_node) +
+				  offsetof(struct ringstep_chain_node, timeout);
+		ringstep_prep_timeout(sqe, state->address + timeout, 0, 0);
+		sqe->user_data = chain_data(state, chain, slot, CHAIN_OF_TIMEOUT, node);
+	} else if (chain->cancel) {
+		node = chain_lowest(chain->cancel);
+		chain->cancel &= chain->cancel - 1;
+		ringstep_prep_cancel64(sqe, chain_data(state, chain, slot, CHAIN_OF_NODE, node), 0);
+		sqe->user_data = chain_data(state, chain, slot, CHAIN_OF_HELPER, node);
+	} else {
+		node = chain_lowest(chain->disarm);
+		chain->disarm &= chain->disarm - 1;
+		ringstep_prep_timeout_remove(sqe, chain_data(state, chain, slot, CHAIN_OF_TIMEOUT, node), 0);
+		sqe->user_data = chain_data(state, chain, slot, CHAIN_OF_HELPER, node);
+	}
+	state->requests.cancels++;
+	if (!chain_urgent(chain))
+		chain_enlist(state, slot);
+}
+
+/* Nothing is left to be begun. If nothing is in flight either, the chain cleans up, and then it is over. */
+static __always_inline void chain_settle(struct ringstep_chain *state, __u32 slot)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+
+	ringstep_list_remove(&state->work[chain->listed & 3], state->instances, slot);
+	chain->listed = 0;
+	if (chain->running)
+		return;
+	if (chain->cleanup) {
+		chain->phase = RINGSTEP_CHAIN_CLEANING;
+		chain->ready = chain->cleanup;
+		chain->cleanup = 0;
+		chain_enlist(state, slot);
+	} else if (chain->armed) {
+		chain->disarm |= chain->armed;
+		chain->armed = 0;
+		chain_enlist(state, slot);
+	} else {
+		chain->phase = RINGSTEP_CHAIN_OUTSIDE;
+		ringstep_store(&state->requests.waiting, state->requests.waiting - 1);
+		ringstep_mailbox_deliver(&state->mailbox, state->outbox, slot);
+	}
+}
+
+/* One piece of work, of the first chain in that list. 1 if there is an SQE to be submitted for it. */
+static __noinline int chain_work(struct ringstep_chain *state, __u32 list)
+{
+	const __u32 slot = ringstep_list_first(&state->work[list & 3], state->instances);
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+
+	bool submits = false;
+
+	if (chain_helpers(chain)) {
+		chain_do_urgent(state, slot);
+		submits = true;
+	} else if (chain->ready) {
+		const __u32 node = chain_lowest(chain->ready);
+
+		chain->ready &= chain->ready - 1;
+		submits = chain_begin(state, slot, node);
+	}
+	if (!chain_helpers(chain) && !chain->ready)
+		chain_settle(state, slot);
+	return submits;
+}
+
+/* The list to take work from; 0 if there is none that may be done. */
+static __always_inline __u32 chain_next_list(const struct ringstep_chain *state)
+{
+	if (state->work[RINGSTEP_CHAIN_URGENT].count)
+		return RINGSTEP_CHAIN_URGENT;
+	if (state->requests.in_flight >= ringstep_load(&state->depth))
+		return 0;
+	if (state->work[RINGSTEP_CHAIN_UNDER_WAY].count)
+		return RINGSTEP_CHAIN_UNDER_WAY;
+	return state->work[RINGSTEP_CHAIN_NEW].count ? RINGSTEP_CHAIN_NEW : 0;
+}
+
+RINGSTEP_LOOP(chain, struct ringstep_chain)
+{
+	struct io_uring_cqe *cqe;
+	__u32 message = 0;
+	bool again;
+
+	ringstep_requests_begin(state);
+	ringstep_for_each_cqe(turn, cqe)
+		chain_completed(state, cqe->user_data, cqe->res, cqe->flags);
+
+	state->budget = RINGSTEP_REQUESTS_BATCH_IN;
+	ringstep_while (state->budget && ringstep_mailbox_receive(&state->mailbox, state->inbox, &message)) {
+		state->budget--;
+		chain_received(state, message);
+	}
+	again = !state->budget;
+
+	state->budget = CHAIN_WORK_BATCH;
+	ringstep_while (state->budget && (state->list = chain_next_list(state)) != 0) {
+		state->budget--;
+		if (chain_work(state, state->list))
+			ringstep_prep_copy(ringstep_get_sqe(turn), state->sqe);
+	}
+	return ringstep_requests_end(turn, state, 1, again || !state->budget);
+}

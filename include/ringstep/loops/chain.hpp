@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ringstep/compiled/chain.hpp>
+#include <ringstep/program.hpp>
+
+namespace ringstep::inline v0::loops {
+
+/**
+ * Runs graphs of requests, thousands at once. This is the bare loop: Graph (ringstep/loops/chain_graph.hpp) builds graphs, and
+ * Chains (ringstep/loops/chains.hpp) runs them.
+ *
+ * LoopExit::code is an `enum ringstep_requests_code`.
+ *
+ * **Example**:
+ *
+ *     ringstep::Chains chains{ring};    // has a LoopProgram<ringstep::loops::chain>
+ */
+struct chain : compiled::chain {};
+
+}  // namespace ringstep::inline v0::loops

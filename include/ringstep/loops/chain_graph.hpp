@@ -1,0 +1,651 @@
+// SPDX-License-Identifier: MIT
+// Graphs of requests: built once, started many times by Chains.
+#pragma once
+
+#include <ringstep/blocks/requests.hpp>
+#include <ringstep/error.hpp>
+#include <ringstep/loops/chain.h>
+#include <ringstep/loops/chain_values.hpp>
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace ringstep::inline v0 {
+
+class Graph;
+
+namespace detail {
+
+inline ringstep_chain_timespec chain_timespec(std::chrono::nanoseconds duration) noexcept {
+    return {.seconds = duration.count() / 1'000'000'000, .nanoseconds = duration.count() % 1'000'000'000};
+}
+
+// A graph as it is being built: what the loop gets, and what only matters until then.
+struct GraphDraft {
+    ringstep_chain_graph graph{};
+    std::array<std::string, RINGSTEP_CHAIN_NODES> names;
+    std::array<std::uint64_t, RINGSTEP_CHAIN_NODES> uses{};  // values that a node's operations read
+    std::uint32_t count = 0;
+    std::uint8_t parameters = 0;
+    std::uint8_t variables = 0;
+    std::uint32_t scratch = 0;
+    std::chrono::nanoseconds timeout{0};
+
+    [[noreturn]] static void refuse(int error, const std::string& tried, const std::string& advice) {
+        raise(error, tried + " of a graph", advice);
+    }
+
+    [[nodiscard]] std::string describe(std::uint32_t node) const {
+        return "node " + std::to_string(node) + " (" + names.at(node) + ")";
+    }
+
+    std::uint8_t add(ringstep_chain_kind kind, std::string name) {
+        if (count == RINGSTEP_CHAIN_NODES)
+            refuse(ENOSPC, "adding a node", "A graph has " + std::to_string(RINGSTEP_CHAIN_NODES) + " nodes at most.");
+        graph.nodes[count] = {};
+        graph.nodes[count].kind = static_cast<std::uint8_t>(kind);
+        graph.nodes[count].join = 1;
+        graph.nodes[count].limit = 0;
+        names.at(count) = std::move(name);
+        return static_cast<std::uint8_t>(count++);
+    }
+
+    void operate(std::uint8_t number, ringstep_chain_op op, const GraphDraft* from) {
+        ringstep_chain_node& node = graph.nodes[number];
+        if (from != nullptr && from != this) refuse(EINVAL, describe(number), "It uses a value of another graph.");
+        if (node.op_count == RINGSTEP_CHAIN_OPS)
+            refuse(ENOSPC, describe(number), "A node has " + std::to_string(RINGSTEP_CHAIN_OPS) + " operations at most.");
+        uses.at(number) |= std::uint64_t{1} << op.x;
+        if (op.constant_y == 0) uses.at(number) |= std::uint64_t{1} << op.y;
+        node.ops[node.op_count++] = op;
+    }
+
+    // A field of the SQE, at that offset.
+    template <ChainType T>
+    void fill(std::uint8_t number, ringstep_chain_target target, std::size_t offset, const Expression<T>& expression) {
+        ringstep_chain_op op = expression.op();
+        if (expression.constant()) {
+            auto* const bytes = reinterpret_cast<std::byte*>(graph.nodes[number].sqe);
+            const std::size_t size = target == RINGSTEP_CHAIN_TO_FIELD8 ? 8 : 4;
+            if (target == RINGSTEP_CHAIN_TO_LENGTH && op.constant > UINT32_MAX) {
+                op.target = target;
+                operate(number, op, nullptr);
+            } else {
+                std::memcpy(bytes + offset, &op.constant, size);
+            }
+            return;
+        }
+        op.target = static_cast<std::uint8_t>(target);
+        op.to = static_cast<std::uint8_t>(offset);
+        operate(number, op, expression.graph());
+    }
+};
+
+constexpr std::size_t chain_fd = offsetof(io_uring_sqe, fd);
+constexpr std::size_t chain_off = offsetof(io_uring_sqe, off);
+constexpr std::size_t chain_addr = offsetof(io_uring_sqe, addr);
+constexpr std::size_t chain_len = offsetof(io_uring_sqe, len);
+constexpr std::size_t chain_file_index = offsetof(io_uring_sqe, file_index);
+
+}  // namespace detail
+
+/// A node of a graph, of whatever kind: a handle, good for as long as the graph.
+class AnyNode {
+public:
+    /// For Graph.
+    AnyNode(detail::GraphDraft* draft, std::uint8_t number) noexcept : draft_(draft), number_(number) {}
+    /// Its number: ChainResult::node, and what ChainResult::result() takes.
+    [[nodiscard]] std::uint8_t number() const noexcept { return number_; }
+    /// The graph that it belongs to.
+    [[nodiscard]] const detail::GraphDraft* graph() const noexcept { return draft_; }
+
+    /// When this one has succeeded, `next` begins. Returns `next`, so that sequences read as such.
+    template <class Next>
+    const Next& then(const Next& next) const {
+        connect(RINGSTEP_CHAIN_SUCCESS, next);
+        return next;
+    }
+    /// The same.
+    const AnyNode& on_success(const AnyNode& next) const { return connect(RINGSTEP_CHAIN_SUCCESS, next); }
+    /// When it has failed; the chain then does not. A branch that does not hold "fails".
+    const AnyNode& on_failure(const AnyNode& next) const { return connect(RINGSTEP_CHAIN_FAILURE, next); }
+    /// When a transfer has moved less than it was asked to, though something. Without it, a short read or receive is a success.
+    const AnyNode& on_short(const AnyNode& next) const { return connect(RINGSTEP_CHAIN_SHORT, next); }
+    /// When a transfer has moved nothing though it was asked to: the end of the file, the peer is gone. Without it, that is as
+    /// for on_short().
+    const AnyNode& on_end(const AnyNode& next) const { return connect(RINGSTEP_CHAIN_END, next); }
+    /// Once this one has succeeded, `last` runs when the chain ends, whatever the reason: closing what was opened.
+    const AnyNode& finally(const AnyNode& last) const {
+        same_graph(last);
+        node().cleanup |= 1U << last.number_;
+        return *this;
+    }
+
+protected:
+    /// What the loop gets of it.
+    [[nodiscard]] ringstep_chain_node& node() const noexcept { return draft_->graph.nodes[number_]; }
+    /// The graph.
+    [[nodiscard]] detail::GraphDraft* draft() const noexcept { return draft_; }
+
+private:
+    const AnyNode& connect(ringstep_chain_outcome outcome, const AnyNode& next) const {
+        same_graph(next);
+        node().edges[outcome] |= 1U << next.number_;
+        return *this;
+    }
+    void same_graph(const AnyNode& other) const {
+        if (other.draft_ != draft_)
+            detail::GraphDraft::refuse(EINVAL, draft_->describe(number_), "It is connected to a node of another graph.");
+    }
+
+    detail::GraphDraft* draft_;
+    std::uint8_t number_;
+};
+
+/// A node whose result is a T.
+template <ChainType T>
+class Node : public AnyNode {
+public:
+    using AnyNode::AnyNode;
+
+    /// What it comes to, for the fields of nodes behind it.
+    [[nodiscard]] Value<T> result() const noexcept {
+        return {draft(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_RESULT + number())};
+    }
+    /// Begins only when so many edges have led to it: where parallel branches meet. 255 at most; without it, one.
+    const Node& join(std::uint8_t arrivals) const {
+        node().join = arrivals;
+        return *this;
+    }
+    /// May begin so often: every node of a cycle has to say. One more, and the chain fails with ELOOP.
+    const Node& repeat(std::uint16_t times) const {
+        node().limit = times;
+        return *this;
+    }
+    /// Is submitted again so often after EAGAIN or EINTR.
+    const Node& retry(std::uint16_t times) const {
+        node().tries = times;
+        return *this;
+    }
+    /// Is cancelled if it takes longer, and fails with ETIME. The time runs from each submission.
+    const Node& timeout(std::chrono::nanoseconds limit) const {
+        node().timeout = detail::chain_timespec(limit);
+        return *this;
+    }
+    /// That it fails does not end the chain, also without an edge.
+    const Node& may_fail() const {
+        node().flags |= RINGSTEP_CHAIN_MAY_FAIL;
+        return *this;
+    }
+};
+
+/// A read, write, send or receive: result and length are compared.
+class TransferNode : public Node<Length> {
+public:
+    using Node::Node;
+    /// What is short is continued until all is there, or nothing more comes. The result is the sum. What is short then is as
+    /// for on_short().
+    const TransferNode& all() const {
+        node().flags |= RINGSTEP_CHAIN_CONTINUE;
+        node().flags &= static_cast<__u8>(~RINGSTEP_CHAIN_NEEDS_ALL);
+        return *this;
+    }
+    /// Likewise, and if it stays short, it fails with EIO. That is how writes and sends begin.
+    const TransferNode& exactly() const {
+        node().flags |= RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL;
+        return *this;
+    }
+    /// One request, whatever it moves. That is how reads and receives begin.
+    const TransferNode& once() const {
+        node().flags &= static_cast<__u8>(~(RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL));
+        return *this;
+    }
+};
+
+/// Scratch bytes of the chain: each chain has its own.
+class Scratch {
+public:
+    /// For Graph.
+    Scratch(detail::GraphDraft* draft, std::uint32_t offset, std::uint32_t size) noexcept
+        : draft_(draft), offset_(offset), size_(size) {}
+    /// Where they are.
+    [[nodiscard]] Expression<Address> address() const noexcept {
+        return detail::chain_operation<Address>(RINGSTEP_CHAIN_ADD, draft_, RINGSTEP_CHAIN_VALUE_SCRATCH,
+                                                std::uint64_t{offset_});
+    }
+    /// Where they are among all of the chain: ChainResult::scratch().
+    [[nodiscard]] std::uint32_t offset() const noexcept { return offset_; }
+    /// How many.
+    [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+    /// The number that lies there, without sign, when the field is filled in. Throws Error if it is beyond their end.
+    template <ChainType T>
+    [[nodiscard]] Expression<T> load(std::uint32_t offset, std::uint8_t bytes) const {
+        if ((bytes != 1 && bytes != 2 && bytes != 4 && bytes != 8) || offset > size_ || bytes > size_ - offset)
+            detail::GraphDraft::refuse(EINVAL, "a load from the scratch bytes",
+                                       "It is beyond their end, or not of 1, 2, 4 or 8 bytes.");
+        ringstep_chain_op op{};
+        op.operation = RINGSTEP_CHAIN_LOAD;
+        op.x = RINGSTEP_CHAIN_VALUE_ZERO;
+        op.constant_y = 1;
+        op.constant = offset_ + offset;
+        op.bytes = bytes;
+        return {draft_, op};
+    }
+
+private:
+    detail::GraphDraft* draft_;
+    std::uint32_t offset_;
+    std::uint32_t size_;
+};
+
+/// A statx, with its buffer in the scratch bytes.
+class StatxNode : public Node<Number> {
+public:
+    /// For Graph.
+    StatxNode(detail::GraphDraft* draft, std::uint8_t number, Scratch buffer) noexcept : Node(draft, number), buffer_(buffer) {}
+    /// The file's size.
+    [[nodiscard]] Expression<Length> size() const { return buffer_.load<Length>(offsetof(struct statx, stx_size), 8); }
+    /// Mode and type.
+    [[nodiscard]] Expression<Number> mode() const { return buffer_.load<Number>(offsetof(struct statx, stx_mode), 2); }
+    /// All of the struct statx.
+    [[nodiscard]] const Scratch& buffer() const noexcept { return buffer_; }
+
+private:
+    Scratch buffer_;
+};
+
+/// A request of any kind; its fields may be filled in.
+class RawNode : public Node<Number> {
+public:
+    using Node::Node;
+    /// `fd`
+    const RawNode& fd(const Expression<Fd>& value) const { return fill(RINGSTEP_CHAIN_TO_FIELD4, detail::chain_fd, value); }
+    /// `fd`, a registered file
+    const RawNode& slot(const Expression<Slot>& value) const {
+        reinterpret_cast<io_uring_sqe*>(node().sqe)->flags |= IOSQE_FIXED_FILE;
+        return fill(RINGSTEP_CHAIN_TO_FIELD4, detail::chain_fd, value);
+    }
+    /// `addr`
+    const RawNode& address(const Expression<Address>& value) const {
+        return fill(RINGSTEP_CHAIN_TO_FIELD8, detail::chain_addr, value);
+    }
+    /// `len`
+    const RawNode& length(const Expression<Length>& value) const {
+        return fill(RINGSTEP_CHAIN_TO_LENGTH, detail::chain_len, value);
+    }
+    /// `off`
+    const RawNode& offset(const Expression<Offset>& value) const {
+        return fill(RINGSTEP_CHAIN_TO_FIELD8, detail::chain_off, value);
+    }
+    /// `off`, where it is an address: `addr2`
+    const RawNode& address2(const Expression<Address>& value) const {
+        return fill(RINGSTEP_CHAIN_TO_FIELD8, detail::chain_off, value);
+    }
+
+private:
+    template <class T>
+    const RawNode& fill(ringstep_chain_target target, std::size_t offset, const Expression<T>& value) const {
+        draft()->fill(number(), target, offset, value);
+        return *this;
+    }
+};
+
+/// Where a request reads or writes: a descriptor, or a slot of the ring's registered files.
+class File {
+public:
+    File(int fd) noexcept : value_(Fd{fd}) {}                                           // NOLINT(*-explicit-*) a descriptor
+    File(Fd fd) noexcept : value_(fd) {}                                                // NOLINT(*-explicit-*) likewise
+    File(const Value<Fd>& fd) noexcept : value_(fd) {}                                  // NOLINT(*-explicit-*) likewise
+    File(const Node<Fd>& node) noexcept : value_(node.result()) {}                      // NOLINT(*-explicit-*) what it opens
+    File(Slot slot) noexcept : value_(Expression(slot).as<Fd>()), registered_(true) {}  // NOLINT(*-explicit-*) a slot
+    File(const Value<Slot>& slot) noexcept                                              // NOLINT(*-explicit-*) likewise
+        : value_(Expression(slot).as<Fd>()), registered_(true) {}
+
+    /// Its number.
+    [[nodiscard]] const Expression<Fd>& value() const noexcept { return value_; }
+    /// It is a slot.
+    [[nodiscard]] bool registered() const noexcept { return registered_; }
+
+private:
+    Expression<Fd> value_;
+    bool registered_ = false;
+};
+
+/**
+ * A graph of requests: nodes, the values that go from one to the other, and the edges that say when each begins. Nodes without
+ * an edge to them begin when the chain starts, and so do those named by begin(). Building a graph does not need a ring;
+ * Chains::add() checks it and hands it to the loop.
+ *
+ * All functions throw Error (ENOSPC) where a limit is exceeded: RINGSTEP_CHAIN_NODES nodes, RINGSTEP_CHAIN_OPS fields of a node
+ * that are filled in while the chain runs, RINGSTEP_CHAIN_PARAMETERS parameters, RINGSTEP_CHAIN_REGISTERS variables,
+ * RINGSTEP_CHAIN_SCRATCH scratch bytes.
+ *
+ * **Example**: a whole file into memory
+ *
+ *     ringstep::Graph graph;
+ *     auto path = graph.parameter<ringstep::Address>();
+ *     auto open = graph.open(path, O_RDONLY);
+ *     auto stat = graph.statx(open);
+ *     auto buffer = graph.allocate(stat.size());
+ *     auto read = graph.read(open, buffer.result(), stat.size(), 0).all();
+ *     open.then(stat).then(buffer).then(read);
+ *     open.finally(graph.close(open));
+ */
+class Graph {
+public:
+    Graph() : draft_(std::make_unique<detail::GraphDraft>()) {}
+
+    /// A value that is given when a chain starts.
+    template <ChainType T>
+    [[nodiscard]] Parameter<T> parameter() {
+        if (draft_->parameters == RINGSTEP_CHAIN_PARAMETERS)
+            detail::GraphDraft::refuse(ENOSPC, "adding a parameter",
+                                       "A graph has " + std::to_string(RINGSTEP_CHAIN_PARAMETERS) + " at most.");
+        return {draft_.get(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_PARAMETER + draft_->parameters++)};
+    }
+    /// A value that set() changes. It begins as 0.
+    template <ChainType T>
+    [[nodiscard]] Variable<T> variable() {
+        if (draft_->variables == RINGSTEP_CHAIN_REGISTERS)
+            detail::GraphDraft::refuse(ENOSPC, "adding a variable",
+                                       "A graph has " + std::to_string(RINGSTEP_CHAIN_REGISTERS) + " at most.");
+        return {draft_.get(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_REGISTER + draft_->variables++)};
+    }
+    /// Bytes that each chain has for itself, on a boundary of 8.
+    [[nodiscard]] Scratch scratch(std::uint32_t size) {
+        const std::uint32_t rounded = (size + 7) & ~7U;
+        if (size > RINGSTEP_CHAIN_SCRATCH || rounded > RINGSTEP_CHAIN_SCRATCH - draft_->scratch)
+            detail::GraphDraft::refuse(ENOSPC, "reserving " + std::to_string(size) + " scratch bytes",
+                                       "A chain has " + std::to_string(RINGSTEP_CHAIN_SCRATCH) +
+                                           ", and a statx takes 256 of them. For more, allocate().");
+        const std::uint32_t offset = draft_->scratch;
+        draft_->scratch += rounded;
+        return {draft_.get(), offset, size};
+    }
+    /// A chain begins with this node, although edges lead to it: the first of a cycle.
+    void begin(const AnyNode& node) {
+        if (node.graph() != draft_.get())
+            detail::GraphDraft::refuse(EINVAL, "choosing where to begin", "It is a node of another graph.");
+        draft_->graph.roots |= 1U << node.number();
+    }
+    /// A time for each chain as a whole, from when the loop takes it. Chains::start() may give another one.
+    void timeout(std::chrono::nanoseconds limit) noexcept { draft_->timeout = limit; }
+
+    /// open(2): relative paths are from the working directory.
+    Node<Fd> open(const Expression<Address>& path, int flags, mode_t mode = 0) { return open_at(AT_FDCWD, path, flags, mode); }
+    /// openat(2)
+    Node<Fd> open_at(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode = 0) {
+        return {draft_.get(), prepare_open("open", directory, path, flags, mode)};
+    }
+    /// The same into a slot of the ring's registered files. Its result is 0.
+    Node<Number> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode,
+                             const Value<Slot>& slot) {
+        const std::uint8_t number = prepare_open("open_direct", directory, path, flags, mode);
+        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD4, detail::chain_file_index, slot + 1);
+        return {draft_.get(), number};
+    }
+    /// Likewise.
+    Node<Number> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode,
+                             Slot slot) {
+        const std::uint8_t number = prepare_open("open_direct", directory, path, flags, mode);
+        sqe(number).file_index = slot.number + 1;
+        return {draft_.get(), number};
+    }
+    /// statx(2) of an open file.
+    StatxNode statx(const Expression<Fd>& fd, unsigned mask = STATX_BASIC_STATS) {
+        return prepare_statx(fd, Expression<Address>(static_cast<const void*>("")), AT_EMPTY_PATH, mask);
+    }
+    /// statx(2) of what a node opened.
+    StatxNode statx(const Node<Fd>& open, unsigned mask = STATX_BASIC_STATS) { return statx(Expression(open.result()), mask); }
+    /// statx(2) of a path.
+    StatxNode statx_at(const Expression<Fd>& directory, const Expression<Address>& path, int flags = 0,
+                       unsigned mask = STATX_BASIC_STATS) {
+        return prepare_statx(directory, path, flags, mask);
+    }
+    /// pread(2). Short is as good as full unless an edge says otherwise; see TransferNode.
+    TransferNode read(const File& file, const Expression<Address>& buffer, const Expression<Length>& length,
+                      const Expression<Offset>& offset) {
+        return transfer("read", IORING_OP_READ, file, buffer, length, &offset, 0);
+    }
+    /// pwrite(2), continued until all is written; see TransferNode.
+    TransferNode write(const File& file, const Expression<Address>& buffer, const Expression<Length>& length,
+                       const Expression<Offset>& offset) {
+        return transfer("write", IORING_OP_WRITE, file, buffer, length, &offset,
+                        RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL);
+    }
+    /// recv(2), once.
+    TransferNode recv(const File& socket, const Expression<Address>& buffer, const Expression<Length>& length, int flags = 0) {
+        const TransferNode node = transfer("recv", IORING_OP_RECV, socket, buffer, length, nullptr, 0);
+        sqe(node.number()).msg_flags = static_cast<unsigned>(flags);
+        return node;
+    }
+    /// send(2), continued until all is sent.
+    TransferNode send(const File& socket, const Expression<Address>& buffer, const Expression<Length>& length, int flags = 0) {
+        const TransferNode node = transfer("send", IORING_OP_SEND, socket, buffer, length, nullptr,
+                                           RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL);
+        sqe(node.number()).msg_flags = static_cast<unsigned>(flags);
+        return node;
+    }
+    /// fsync(2), or fdatasync(2) with IORING_FSYNC_DATASYNC.
+    Node<Number> fsync(const File& file, unsigned flags = 0) {
+        const std::uint8_t number = request("fsync", IORING_OP_FSYNC);
+        sqe(number).fsync_flags = flags;
+        set_file(number, file);
+        return {draft_.get(), number};
+    }
+    /// close(2); of a slot, it is free again.
+    Node<Number> close(const File& file) {
+        const std::uint8_t number = request("close", IORING_OP_CLOSE);
+        if (!file.registered()) {
+            set_file(number, file);
+        } else if (file.value().constant()) {
+            sqe(number).file_index = static_cast<unsigned>(file.value().op().constant) + 1;
+        } else {
+            ringstep_chain_op op = file.value().op();
+            op.constant = 1;  // a plain value, plus one
+            draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD4, detail::chain_file_index, Expression<Fd>(file.value().graph(), op));
+        }
+        return {draft_.get(), number};
+    }
+    /// A request that does nothing.
+    Node<Number> nop() { return {draft_.get(), request("nop", IORING_OP_NOP)}; }
+    /// Waits. It succeeds when the time is over.
+    Node<Number> pause(std::chrono::nanoseconds duration) {
+        const std::uint8_t number = request("pause", IORING_OP_TIMEOUT);
+        sqe(number).fd = -1;
+        sqe(number).len = 1;
+        node(number).flags |= RINGSTEP_CHAIN_TIME_IS_SUCCESS;
+        node(number).pause = detail::chain_timespec(duration);
+        return {draft_.get(), number};
+    }
+    /// Any request, as liburing's io_uring_prep_ functions fill it in. user_data is the loop's. Throws Error (EINVAL) for one
+    /// that completes more than once or belongs to others: multishot, linked, drained.
+    RawNode request(const io_uring_sqe& prepared) {
+        if (const char* const why = detail::unschedulable(prepared, 0, false); why != nullptr)
+            detail::GraphDraft::refuse(EINVAL, "adding a request (opcode " + std::to_string(prepared.opcode) + ")",
+                                       std::string("It has ") + why);
+        const std::uint8_t number = request("request", prepared.opcode);
+        std::memcpy(static_cast<void*>(node(number).sqe), &prepared, sizeof node(number).sqe);
+        sqe(number).user_data = 0;
+        return {draft_.get(), number};
+    }
+
+    /// Sets a variable.
+    template <ChainType T>
+    Node<T> set(const Variable<T>& variable, const Expression<T>& expression) {
+        const std::uint8_t number = compute(RINGSTEP_CHAIN_COMPUTE, "set");
+        value(number, expression, variable.index());
+        return {draft_.get(), number};
+    }
+    /// The same.
+    template <ChainType T>
+    Node<T> set(const Variable<T>& variable, const Value<T>& other) {
+        return set(variable, Expression<T>(other));
+    }
+    /// Goes on at then() if the condition holds, and at on_failure() if not. If that has no edge, the chain just does not go on
+    /// here.
+    Node<Number> branch(const Condition& condition) {
+        const std::uint8_t number = compute(RINGSTEP_CHAIN_BRANCH, "branch");
+        value(number, condition.expression(), number);
+        return {draft_.get(), number};
+    }
+    /// Memory from one of the arenas (Chains::set_arena()), on a boundary of 64 bytes. Fails with ENOMEM if there is not so
+    /// much.
+    Node<Address> allocate(const Expression<Length>& size, unsigned arena = 0) {
+        if (arena >= RINGSTEP_CHAIN_ARENAS)
+            detail::GraphDraft::refuse(EINVAL, "adding an allocation",
+                                       "There are " + std::to_string(RINGSTEP_CHAIN_ARENAS) + " arenas.");
+        const std::uint8_t number = compute(RINGSTEP_CHAIN_ALLOCATE, "allocate");
+        node(number).arena = static_cast<__u8>(arena);
+        value(number, size, number);
+        return {draft_.get(), number};
+    }
+    /// The chain is over, as completed, with ChainResult::code(); what is in flight is cancelled.
+    Node<Number> finish(const Expression<Number>& code) {
+        const std::uint8_t number = compute(RINGSTEP_CHAIN_FINISH, "finish");
+        value(number, code, number);
+        return {draft_.get(), number};
+    }
+
+    /// A name for a node, for messages; without one, it has that of the function that made it.
+    void name(const AnyNode& node, std::string name) { draft_->names.at(node.number()) = std::move(name); }
+    /// A node's name, by its number: ChainResult::failed_node().
+    [[nodiscard]] const std::string& name(std::uint32_t node) const { return draft_->names.at(node); }
+
+    /**
+     * The graph as the loop takes it; Chains::add() calls this. Throws Error (EINVAL) for a graph that cannot work: a node that
+     * nothing leads to, a cycle that nothing bounds, a join of more edges than there are, a value of a node that comes later.
+     */
+    [[nodiscard]] ringstep_chain_graph compile() const;
+    /// As it is built.
+    [[nodiscard]] const detail::GraphDraft& draft() const noexcept { return *draft_; }
+
+private:
+    ringstep_chain_node& node(std::uint8_t number) const noexcept { return draft_->graph.nodes[number]; }
+    io_uring_sqe& sqe(std::uint8_t number) const noexcept { return *reinterpret_cast<io_uring_sqe*>(node(number).sqe); }
+
+    std::uint8_t request(const char* name, unsigned opcode) {
+        const std::uint8_t number = draft_->add(RINGSTEP_CHAIN_REQUEST, name);
+        sqe(number).opcode = static_cast<__u8>(opcode);
+        return number;
+    }
+    std::uint8_t compute(ringstep_chain_kind kind, const char* name) { return draft_->add(kind, name); }
+
+    template <ChainType T>
+    void value(std::uint8_t number, const Expression<T>& expression, std::uint8_t to) {
+        ringstep_chain_op op = expression.op();
+        op.target = RINGSTEP_CHAIN_TO_VALUE;
+        op.to = to;
+        draft_->operate(number, op, expression.graph());
+    }
+
+    void set_file(std::uint8_t number, const File& file) {
+        if (file.registered()) sqe(number).flags |= IOSQE_FIXED_FILE;
+        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD4, detail::chain_fd, file.value());
+    }
+
+    std::uint8_t prepare_open(const char* name, const Expression<Fd>& directory, const Expression<Address>& path, int flags,
+                              mode_t mode) {
+        const std::uint8_t number = request(name, IORING_OP_OPENAT);
+        sqe(number).open_flags = static_cast<unsigned>(flags);
+        sqe(number).len = mode;
+        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD4, detail::chain_fd, directory);
+        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_addr, path);
+        return number;
+    }
+
+    StatxNode prepare_statx(const Expression<Fd>& directory, const Expression<Address>& path, int flags, unsigned mask) {
+        const Scratch buffer = scratch(sizeof(struct statx));
+        const std::uint8_t number = request("statx", IORING_OP_STATX);
+        sqe(number).statx_flags = static_cast<unsigned>(flags);
+        sqe(number).len = mask;
+        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD4, detail::chain_fd, directory);
+        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_addr, path);
+        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_off, buffer.address());
+        return {draft_.get(), number, buffer};
+    }
+
+    TransferNode transfer(const char* name, unsigned opcode, const File& file, const Expression<Address>& buffer,
+                          const Expression<Length>& length, const Expression<Offset>* offset, unsigned flags) {
+        const std::uint8_t number = request(name, opcode);
+        node(number).flags = static_cast<__u8>(RINGSTEP_CHAIN_TRANSFER | flags);
+        set_file(number, file);
+        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_addr, buffer);
+        draft_->fill(number, RINGSTEP_CHAIN_TO_LENGTH, detail::chain_len, length);
+        if (offset != nullptr) {
+            node(number).flags |= RINGSTEP_CHAIN_HAS_OFFSET;
+            draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_off, *offset);
+        }
+        return {draft_.get(), number};
+    }
+
+    std::unique_ptr<detail::GraphDraft> draft_;
+};
+
+inline ringstep_chain_graph Graph::compile() const {
+    const detail::GraphDraft& draft = *draft_;
+    const std::uint32_t count = draft.count;
+    ringstep_chain_graph graph = draft.graph;
+    const auto refuse = [&](std::uint32_t node, const std::string& why) {
+        detail::GraphDraft::refuse(EINVAL, draft.describe(node), why);
+    };
+    if (count == 0) detail::GraphDraft::refuse(EINVAL, "compilation", "It has no nodes.");
+
+    std::array<std::uint32_t, RINGSTEP_CHAIN_NODES> next{};    // by any edge
+    std::array<std::uint32_t, RINGSTEP_CHAIN_NODES> before{};  // from which, by any way
+    std::array<unsigned, RINGSTEP_CHAIN_NODES> incoming{};
+    std::uint32_t targets = 0;
+    std::uint32_t cleanups = 0;
+    for (std::uint32_t i = 0; i < count; i++) {
+        ringstep_chain_node& node = graph.nodes[i];
+        if ((node.flags & RINGSTEP_CHAIN_TRANSFER) != 0 && (node.flags & RINGSTEP_CHAIN_NEEDS_ALL) == 0) {
+            if (node.edges[RINGSTEP_CHAIN_SHORT] == 0) node.edges[RINGSTEP_CHAIN_SHORT] = node.edges[RINGSTEP_CHAIN_SUCCESS];
+            if (node.edges[RINGSTEP_CHAIN_END] == 0) node.edges[RINGSTEP_CHAIN_END] = node.edges[RINGSTEP_CHAIN_SHORT];
+        }
+        for (const std::uint32_t edges : node.edges) next.at(i) |= edges;
+        targets |= next.at(i);
+        cleanups |= node.cleanup;
+        for (std::uint32_t to = 0; to < count; to++) {
+            // Of several edges to one node only one is followed, and that as often as this one may begin.
+            if ((next.at(i) >> to & 1) != 0) incoming.at(to) += node.limit > 1 ? node.limit : 1U;
+            if (((next.at(i) | node.cleanup) >> to & 1) != 0) before.at(to) |= 1U << i;
+        }
+    }
+    for (std::uint32_t through = 0; through < count; through++)
+        for (std::uint32_t i = 0; i < count; i++)
+            if ((before.at(i) >> through & 1) != 0) before.at(i) |= before.at(through);
+
+    graph.roots |= ((1U << count) - 1) & ~targets & ~cleanups;
+    graph.node_count = count;
+    for (std::uint32_t i = 0; i < count; i++) {
+        const ringstep_chain_node& node = graph.nodes[i];
+        if ((graph.roots >> i & 1) == 0 && (before.at(i) & graph.roots) == 0)
+            refuse(i, "Nothing leads to it from the nodes that a chain begins with.");
+        if ((before.at(i) >> i & 1) != 0 && node.limit == 0)
+            refuse(i, "It leads back to itself. Say how often it may begin, with repeat().");
+        if ((cleanups & targets) >> i & 1)
+            refuse(i, "It runs at the end (finally()), and edges lead to it. Make two nodes of it.");
+        if (node.join > 1 && node.join > incoming.at(i))
+            refuse(i, "It waits for " + std::to_string(node.join) + " edges, and " + std::to_string(incoming.at(i)) +
+                          " lead there.");
+        const std::uint32_t unknown = static_cast<std::uint32_t>(draft.uses.at(i)) & ~before.at(i);
+        if (unknown != 0)
+            refuse(i, "It uses the result of " + draft.describe(static_cast<std::uint32_t>(__builtin_ctz(unknown))) +
+                          ", which does not lead to it.");
+        graph.nodes[i].join = node.join == 0 ? __u8{1} : node.join;
+    }
+    return graph;
+}
+
+}  // namespace ringstep::inline v0

@@ -603,6 +603,31 @@ static void no_capabilities_from_bpf(void)
 	close_ring(&setup.ring);
 }
 
+/* A step runs with migration disabled. The workers that its requests need are started meanwhile, and must not believe they are, too. */
+static void workers_may_migrate(void)
+{
+	struct setup setup;
+	struct workers workers;
+
+	if (lacks(0))
+		SKIP("there workers take that over from the step");
+	make_setup(&setup, 8, 16, LOOP_RING);
+	for (__u64 i = 1; i <= 4; i++) {
+		struct io_uring_sqe *sqe = next_sqe(&setup.ring);
+
+		sqe->flags = IOSQE_ASYNC;
+		sqe->user_data = i;
+	}
+	*setup.ring.plan = (struct plan){.submit = 4, .submit_turns = 1, .reap = 8, .wait = 4, .stop_after = 4};
+	CHECK_EQ(enter(&setup), 0);
+	CHECK_EQ(setup.ring.plan->user_data_sum, 10);
+	NEED(look_at_workers(&workers));
+	CHECK(workers.all > 0);
+	CHECK_EQ(workers.pinned, 0);
+	free_loop(&setup.loop);
+	close_ring(&setup.ring);
+}
+
 /* --- Ending ---------------------------------------------------------------------------------------------------------------------- */
 
 static void on_alarm(int signal)
@@ -1151,6 +1176,7 @@ static const struct {
 	TEST(wait_for_own_close),
 	TEST(overflow_loses_nothing),
 	TEST(no_capabilities_from_bpf),
+	TEST(workers_may_migrate),
 	TEST(signal_ends_a_sleep),
 	TEST(signal_ends_a_loop_that_never_sleeps),
 	TEST(kill_ends_a_sleep),

@@ -146,31 +146,39 @@ static struct bpf_object *open_object(const char *name)
 	return bpf_object__open_file(path, NULL);
 }
 
-/* Sets one of the program's constants. libbpf gives their memory; where in it each one lies is in BTF. */
-static int set_constant(struct bpf_object *object, const char *name, __u32 value)
+/* One of a program's variables of 32 bits, or NULL. libbpf gives their memory; where in it each one lies is in BTF. */
+static __u32 *variable_of(struct bpf_object *object, const char *section_name, const char *name)
 {
-	struct bpf_map *map = bpf_object__find_map_by_name(object, ".rodata");
+	struct bpf_map *map = bpf_object__find_map_by_name(object, section_name);
 	const struct btf *btf = bpf_object__btf(object);
 	const struct btf_type *section;
 	size_t size;
 	char *data;
 
 	if (!map)
-		return -ENOENT;
+		return NULL;
 	data = bpf_map__initial_value(map, &size);
-	section = btf__type_by_id(btf, (__u32)btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC));
-	if (!section)
-		return -ENOENT;
+	section = btf__type_by_id(btf, (__u32)btf__find_by_name_kind(btf, section_name, BTF_KIND_DATASEC));
+	if (!data || !section)
+		return NULL;
 	for (int i = 0; i < btf_vlen(section); i++) {
 		const struct btf_var_secinfo *info = btf_var_secinfos(section) + i;
 		const struct btf_type *variable = btf__type_by_id(btf, info->type);
 
-		if (strcmp(btf__name_by_offset(btf, variable->name_off), name) == 0 && info->offset + sizeof(value) <= size) {
-			memcpy(data + info->offset, &value, sizeof(value));
-			return 0;
-		}
+		if (strcmp(btf__name_by_offset(btf, variable->name_off), name) == 0 && info->offset + sizeof(__u32) <= size)
+			return (__u32 *)(data + info->offset);
 	}
-	return -ENOENT;
+	return NULL;
+}
+
+static int set_constant(struct bpf_object *object, const char *name, __u32 value)
+{
+	__u32 *constant = variable_of(object, ".rodata", name);
+
+	if (!constant)
+		return -ENOENT;
+	*constant = value;
+	return 0;
 }
 
 int load_loop(struct loop *loop, const struct ring *ring)
@@ -241,6 +249,46 @@ int load_refused(const char *object_name, const char *program_name, int ring_fd)
 	ops_of(map)->loop_step = program;
 	ops_of(map)->ring_fd = (__u32)ring_fd;
 	status = bpf_object__load(object);
+	bpf_object__close(object);
+	return status;
+}
+
+/* Runs the program once over all tasks. */
+static int run_iterator(struct bpf_program *program)
+{
+	struct bpf_link *link = bpf_program__attach_iter(program, NULL);
+	ssize_t got;
+	char buffer[64];
+	int fd;
+
+	if (!link)
+		return -errno;
+	fd = bpf_iter_create(bpf_link__fd(link));
+	do
+		got = fd < 0 ? fd : read(fd, buffer, sizeof(buffer));
+	while (got > 0);
+	if (fd >= 0)
+		close(fd);
+	bpf_link__destroy(link);
+	return got < 0 ? -EIO : 0;
+}
+
+int look_at_workers(struct workers *workers)
+{
+	struct bpf_object *object = open_object("tasks.bpf.o");
+	int status;
+
+	if (!object)
+		return -errno;
+	status = set_constant(object, "process", (__u32)getpid());
+	if (!status)
+		status = bpf_object__load(object);
+	if (!status)
+		status = run_iterator(bpf_object__find_program_by_name(object, "look"));
+	if (!status) {
+		workers->all = *variable_of(object, ".bss", "workers");
+		workers->pinned = *variable_of(object, ".bss", "pinned");
+	}
 	bpf_object__close(object);
 	return status;
 }

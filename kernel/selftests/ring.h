@@ -7,6 +7,7 @@
 
 #include <linux/io_uring.h>
 
+#include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
@@ -81,6 +82,12 @@ void free_loop(struct loop *loop);
 
 /* Loads one program of an object of refused.bpf.c. */
 int load_refused(const char *object, const char *program, int ring_fd);
+
+/* The io-wq workers of this process, and how many of them are kept from migrating. */
+struct workers {
+	__u32 all, pinned;
+};
+int look_at_workers(struct workers *workers);
 
 /* Where the compiled programs are. */
 extern const char *object_folder;

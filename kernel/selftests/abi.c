@@ -452,16 +452,19 @@ static void rewind_takes_the_first_ones(void)
 	CHECK_EQ(*setup.ring.sq_tail, 0);
 	free_loop(&setup.loop);
 
-	/* The same without a loop. The second request waits for the first one, and the third for both. */
+	/*
+	 * The same without a loop. The second request waits for the first one, which takes a count of requests that goes on from one
+	 * submission to the next. In 6.12 the third may overtake it, as both are left to workers.
+	 */
 	setup.ring.sqes[1].flags = IOSQE_IO_DRAIN;
 	for (int i = 0; i < 3; i++) {
-		struct io_uring_cqe cqe;
+		struct io_uring_cqe cqes[3] = {};
 
 		CHECK_EQ(sys_enter(setup.ring.fd, 3, 3, IORING_ENTER_GETEVENTS), 3);
-		for (__u64 expected = 1; expected <= 3; expected++) {
-			CHECK(take_cqe(&setup.ring, &cqe));
-			CHECK_EQ(cqe.user_data, expected);
-		}
+		for (int j = 0; j < 3; j++)
+			CHECK(take_cqe(&setup.ring, &cqes[j]));
+		CHECK_EQ(cqes[0].user_data, 1);
+		CHECK_EQ(cqes[1].user_data + cqes[2].user_data, 5);
 	}
 	close_ring(&setup.ring);
 }

@@ -203,6 +203,8 @@ TEST_CASE("The next loop on the ring has nothing to do with the timer of the one
     program.reset();
     expect_nothing_left(ring);
     LoopProgram<ringstep::loops::nop_chain> nops(ring);
+    CHECK(ring.region()->control().timer.armed == 0);
+    CHECK(ring.region()->control().timer.updates == 0);
     nops.state()->total = 500;
     nops.state()->depth = 3;
     const LoopExit exit = nops.run();
@@ -215,12 +217,12 @@ TEST_CASE("A plain wait does not end early because of a timer") {
     Pipe pipe;
     Ring ring;
     std::optional<Timed> program(std::in_place, ring);
-    run_with_pending_deadline(*program, in(20ms));
+    run_with_pending_deadline(*program, in(300ms));
     std::thread([&] { program->detach(); }).join();
     pipe.add_read(ring, 1);
     pipe.add_read(ring, 2);
     std::thread feeder([&] {
-        std::this_thread::sleep_for(60ms);
+        std::this_thread::sleep_for(500ms);
         pipe.feed();
         pipe.feed();
     });

@@ -44,7 +44,7 @@ struct ringstep_enter {
 
 /* State of the loop enter. */
 struct ringstep_enter_state {
-	struct ringstep_enter enter;
+	struct ringstep_enter enter; /* all of it */
 };
 
 #endif /* RINGSTEP_LOOPS_ENTER_H */

@@ -22,19 +22,19 @@
 
 /* Each group of fields has one writer, and a cache line of its own. */
 struct ringstep_mailbox {
-    /* application, any thread */
-    __u32 sent; /* messages to the loop, those included that are being written */
-    __u32 __reserved_sender[15];
+	/* application, any thread */
+	__u32 sent; /* messages to the loop, those included that are being written */
+	__u32 __reserved_sender[15];
 
-    /* application, the one thread that collects */
-    __u32 collected; /* of those delivered */
-    __u32 __reserved_collector[15];
+	/* application, the one thread that collects */
+	__u32 collected; /* of those delivered */
+	__u32 __reserved_collector[15];
 
-    /* loop; asleep is cleared by senders, too */
-    __u32 received;  /* of those sent */
-    __u32 delivered; /* to the application */
-    __u32 asleep;    /* not zero: whoever sends has to wake the loop up */
-    __u32 __reserved_loop[13];
+	/* loop; asleep is cleared by senders, too */
+	__u32 received;  /* of those sent */
+	__u32 delivered; /* to the application */
+	__u32 asleep;    /* not zero: whoever sends has to wake the loop up */
+	__u32 __reserved_loop[13];
 };
 
 #endif /* RINGSTEP_BLOCKS_MAILBOX_H */

@@ -23,7 +23,7 @@
 /* The loop looks at its mail: nobody has to wake it up. */
 static __always_inline void ringstep_mailbox_wake(struct ringstep_mailbox *mailbox)
 {
-	if (mailbox->asleep)
+	if (ringstep_load(&mailbox->asleep))
 		ringstep_store(&mailbox->asleep, 0);
 }
 

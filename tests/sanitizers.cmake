@@ -91,8 +91,8 @@ endfunction()
 
 ringstep_add_sanitized_tests(
   asan
-  TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes kit/turns
-  LOOPS nop_chain copy scripted together
+  TESTS program exits closing threads blocks/requests loops/nop_chain loops/copy loops/copy_file loops/copy_changes kit/turns
+  LOOPS nop_chain copy scripted together relay
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
   ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
               "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/suppressions/lsan.txt:print_suppressions=0"
@@ -100,8 +100,8 @@ ringstep_add_sanitized_tests(
 
 ringstep_add_sanitized_tests(
   tsan
-  TESTS program exits threads loops/copy_changes kit/turns
-  LOOPS nop_chain copy scripted together
+  TESTS program exits threads blocks/requests loops/copy_changes kit/turns
+  LOOPS nop_chain copy scripted together relay
   FLAGS -fsanitize=thread
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1")
 

@@ -91,9 +91,9 @@ endfunction()
 
 ringstep_add_sanitized_tests(
   asan
-  TESTS program exits closing threads loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/chain loops/chain_model
+  TESTS program exits closing threads blocks/requests loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/chain loops/chain_model
         loops/drain loops/link loops/gate loops/pace loops/enter loops/stages kit/turns kit/timer
-  LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked
+  LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked relay
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
   ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
               "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/suppressions/lsan.txt:print_suppressions=0"
@@ -101,9 +101,9 @@ ringstep_add_sanitized_tests(
 
 ringstep_add_sanitized_tests(
   tsan
-  TESTS program exits threads loops/copy_changes loops/chain loops/drain loops/link loops/gate loops/pace loops/enter loops/stages
+  TESTS program exits threads blocks/requests loops/copy_changes loops/chain loops/drain loops/link loops/gate loops/pace loops/enter loops/stages
         kit/turns kit/timer
-  LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked
+  LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked relay
   FLAGS -fsanitize=thread
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1")
 

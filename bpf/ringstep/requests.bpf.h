@@ -5,15 +5,14 @@
  *
  *	ringstep_requests_begin(state);
  *	ringstep_for_each_cqe(turn, cqe) {
- *		if (ringstep_request_completed(state, cqe, &slot)) {
- *			…			// it makes room for another one, say
+ *		if (ringstep_request_completed(turn, state, cqe, &slot))
  *			ringstep_request_deliver(state, slot);
- *		}
  *	}
- *	ringstep_requests_receive(turn, state, …)
+ *	ringstep_while (… && ringstep_requests_receive(state, &slot, &mail))
+ *		…				// puts the slot into a list, say
  *	ringstep_while (…)
  *		ringstep_request_submit(turn, state, slot);
- *	return ringstep_requests_end(turn, state);
+ *	return ringstep_requests_end(turn, state, 1, false);
  *
  * These are macros, because the state's type is the loop's own; it has the members of RINGSTEP_REQUESTS(). No request is ever
  * lost: it is with the application, waiting with the loop, or in flight, and state->requests counts the latter two.

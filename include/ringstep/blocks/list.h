@@ -8,9 +8,9 @@
 #endif
 
 struct ringstep_list {
-    __u32 first; /* one more than the slot's number; 0: none */
-    __u32 last;
-    __u32 count;
+	__u32 first; /* one more than the slot's number; 0: none */
+	__u32 last;  /* likewise */
+	__u32 count; /* of the slots in it */
 };
 
 #endif /* RINGSTEP_BLOCKS_LIST_H */

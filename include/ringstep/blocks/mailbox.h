@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A mailbox in a loop's state: the numbers of slots go to the loop from any thread, and come back from it, without locks and
- *while the loop runs.
+ * A mailbox in a loop's state: the numbers of slots go to the loop from any thread, and come back from it, without locks and while
+ * the loop runs.
  *
- * Application and loop share a table of slots. The application fills a free one in and sends its number; from then on the slot
- *is the loop's, until it delivers the number. A number is in one place at a time, so neither way can be full.
+ * Application and loop share a table of slots. The application fills a free one in and sends its number; from then on the slot is
+ * the loop's, until it delivers the number. A number is in one place at a time, so neither way can be full.
  *
  *	struct my_state {
  *		struct ringstep_mailbox mailbox;
@@ -22,19 +22,19 @@
 
 /* Each group of fields has one writer, and a cache line of its own. */
 struct ringstep_mailbox {
-    /* application, any thread */
-    __u32 sent; /* messages to the loop, those included that are being written */
-    __u32 __reserved_sender[15];
+	/* application, any thread */
+	__u32 sent; /* messages to the loop, those included that are being written */
+	__u32 __reserved_sender[15];
 
-    /* application, the one thread that collects */
-    __u32 collected; /* of those delivered */
-    __u32 __reserved_collector[15];
+	/* application, the one thread that collects */
+	__u32 collected; /* of those delivered */
+	__u32 __reserved_collector[15];
 
-    /* loop; asleep is cleared by senders, too */
-    __u32 received;  /* of those sent */
-    __u32 delivered; /* to the application */
-    __u32 asleep;    /* not zero: whoever sends has to wake the loop up */
-    __u32 __reserved_loop[13];
+	/* loop; asleep is cleared by senders, too */
+	__u32 received;  /* of those sent */
+	__u32 delivered; /* to the application */
+	__u32 asleep;    /* not zero: whoever sends has to wake the loop up */
+	__u32 __reserved_loop[13];
 };
 
 #endif /* RINGSTEP_BLOCKS_MAILBOX_H */

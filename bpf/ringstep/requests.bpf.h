@@ -82,7 +82,8 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
 		ringstep_store(&requests->waiting, requests->waiting + 1);
 		return RINGSTEP_MAIL_REQUEST;
 	}
-	if ((request->generation & RINGSTEP_REQUEST_GENERATION) != generation)
+	/* A slot that has been given back may be the application's again, which fills it in under our eyes. */
+	if ((ringstep_load(&request->generation) & RINGSTEP_REQUEST_GENERATION) != generation)
 		return RINGSTEP_MAIL_NOTHING;
 	if (request->phase == RINGSTEP_REQUEST_WAITING)
 		return RINGSTEP_MAIL_CANCEL_WAITING;

@@ -274,7 +274,8 @@ protected:
         std::memcpy(slot.sqe, &sqe, sizeof slot.sqe);
         slot.group = group;
         slot.options = options;
-        slot.generation = ticket.generation & RINGSTEP_REQUEST_GENERATION;
+        // The loop compares it when it hears that somebody wants the slot's earlier request cancelled.
+        std::atomic_ref(slot.generation).store(ticket.generation & RINGSTEP_REQUEST_GENERATION, std::memory_order_relaxed);
         return slot;
     }
     /// Tells the loop of a slot that has been filled in: from now on it is the loop's.

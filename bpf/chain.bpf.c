@@ -254,7 +254,8 @@ static __noinline int chain_received(struct ringstep_chain *state, __u32 message
 	struct ringstep_chain_instance *chain = &state->instances[slot];
 
 	if (message & RINGSTEP_REQUEST_CANCEL) {
-		if ((chain->generation & RINGSTEP_REQUEST_GENERATION) !=
+		/* The slot may be the application's again, which fills it in under our eyes. */
+		if ((ringstep_load(&chain->generation) & RINGSTEP_REQUEST_GENERATION) !=
 			    (message >> RINGSTEP_REQUEST_GENERATION_SHIFT & RINGSTEP_REQUEST_GENERATION) ||
 		    chain->phase != RINGSTEP_CHAIN_RUNNING)
 			return 0;

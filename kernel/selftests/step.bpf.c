@@ -13,7 +13,7 @@ const volatile __u32 cq_head, cq_tail, cqes, cq_mask, cq_size = CACHE_LINE, sq_s
 /* A cursor that lives in the region, so that to the verifier all iterations look alike. */
 static __always_inline void reap(struct plan *plan, __u8 *cq)
 {
-	for (int i = 0; i < PLAN_MAX_REAPED; i++) {
+	for (__u32 i = 0; i < PLAN_MAX_REAPED; i++) {
 		__u32 head = *(volatile __u32 *)(cq + cq_head);
 		const struct io_uring_cqe *cqe;
 

@@ -232,7 +232,8 @@ public:
         ringstep_chain_instance& chain = state_->instances[ticket->slot];
         reset(chain, entry);
         chain.graph = id.slot;
-        chain.generation = ticket->generation;
+        // The loop compares it when it hears that somebody wants the slot's earlier chain cancelled.
+        std::atomic_ref(chain.generation).store(ticket->generation, std::memory_order_relaxed);
         chain.user_data = options.user_data;
         chain.timeout = options.timeout ? detail::chain_timespec(*options.timeout) : entry.timeout;
         for (const Argument& argument : arguments) chain.values[argument.index] = static_cast<std::int64_t>(argument.bits);

@@ -72,8 +72,8 @@ if(PROJECT_IS_TOP_LEVEL)
   set(CPACK_PACKAGE_NAME libringstep-dev)
   set(CPACK_PACKAGE_CONTACT "the ringstep authors <ringstep@localhost>")
   set(CPACK_PACKAGE_DESCRIPTION
-      "Opens io_uring rings and puts loops on them that run inside the kernel. With two such loops (nop_chain, copy),
-and all that is needed to write more.")
+      "Opens io_uring rings and puts loops on them that run inside the kernel. With loops for graphs of requests, order,
+bounded depth, rates, waiting and copying, and all that is needed to write more.")
   set(CPACK_RESOURCE_FILE_LICENSE "${PROJECT_SOURCE_DIR}/LICENSE")
   set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
   set(CPACK_VERBATIM_VARIABLES ON)

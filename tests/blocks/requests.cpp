@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "error_of.hpp"
+#include "nops.hpp"
 
 using ringstep::ExitReason;
 using ringstep::LoopExit;
@@ -30,16 +31,7 @@ using Relay = ringstep::RequestLoop<ringstep::compiled::relay>;
 
 namespace {
 
-io_uring_sqe nop(std::uint64_t user_data, int result = 0) {
-    io_uring_sqe sqe{};
-    io_uring_prep_nop(&sqe);
-    sqe.user_data = user_data;
-    if (result != 0) {
-        sqe.nop_flags = 1;  // IORING_NOP_INJECT_RESULT
-        sqe.len = static_cast<std::uint32_t>(result);
-    }
-    return sqe;
-}
+using nops::nop;
 
 io_uring_sqe read_of(int fd, void* buffer, unsigned size, std::uint64_t user_data) {
     io_uring_sqe sqe{};

@@ -23,6 +23,7 @@
 
 #include "error_of.hpp"
 #include "loops/files.hpp"
+#include "nops.hpp"
 
 using namespace std::chrono_literals;
 using ringstep::Address;
@@ -56,9 +57,7 @@ struct Sockets {
 
 /// A nop with a result.
 io_uring_sqe nop_of(int result) {
-    io_uring_sqe sqe{};
-    io_uring_prep_nop(&sqe);
-    sqe.nop_flags = 1;  // IORING_NOP_INJECT_RESULT
+    io_uring_sqe sqe = nops::nop(0, 1);
     sqe.len = static_cast<std::uint32_t>(result);
     return sqe;
 }

@@ -2,6 +2,8 @@
 // Random graphs, and what a model of a few lines says that must come of each chain.
 #include <ringstep/loops/chains.hpp>
 
+#include "nops.hpp"
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
@@ -133,10 +135,7 @@ private:
             if (node.kind == ModelNode::branch) {
                 built.push_back(graph_->branch(parameters_[node.source] < 1000));
             } else {
-                io_uring_sqe nop{};
-                io_uring_prep_nop(&nop);
-                nop.nop_flags = 1;  // IORING_NOP_INJECT_RESULT: its len
-                const ringstep::RawNode request = graph_->request(nop);
+                const ringstep::RawNode request = graph_->request(nops::nop(0, 1));
                 if (node.kind == ModelNode::fed) {
                     request.length(built[node.source].result().as<Length>() + node.plus);
                 } else {

@@ -162,8 +162,10 @@ TEST_CASE("The kernel takes a part of the SQEs") {
     const Entered second = enter.submit_and_wait(14, 1h);
     CHECK(second.end == EnterEnd::complete);
     CHECK(second.submitted == 5);
-    const auto taken = take_all(ring);
+    auto taken = take_all(ring);
     REQUIRE(taken.size() == 14);
+    // Linux 6.1 completes the one that it refuses before those that it took.
+    std::ranges::sort(taken, {}, &ringstep::Completion::user_data);
     for (std::uint64_t i = 0; i < 14; i++) {
         CHECK(taken[i].user_data == i);
         CHECK(taken[i].result == (i == 8 ? -EINVAL : 0));

@@ -2,6 +2,8 @@
 // Requests that tests push to loops, and what they need.
 #pragma once
 
+#include "nops.hpp"
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <liburing.h>
@@ -15,17 +17,7 @@
 
 namespace requests {
 
-/// A nop with that result.
-inline io_uring_sqe nop(std::uint64_t user_data, int result = 0) {
-    io_uring_sqe sqe{};
-    io_uring_prep_nop(&sqe);
-    sqe.user_data = user_data;
-    if (result != 0) {
-        sqe.nop_flags = 1;  // IORING_NOP_INJECT_RESULT
-        sqe.len = static_cast<std::uint32_t>(result);
-    }
-    return sqe;
-}
+using nops::nop;
 
 inline io_uring_sqe read_of(int fd, void* buffer, unsigned size, std::uint64_t user_data, std::uint64_t offset = 0) {
     io_uring_sqe sqe{};

@@ -4,6 +4,8 @@
 failed=0
 for program in "$@"; do
 	echo "== $program"
+	begin=$(cut -d' ' -f1 /proc/uptime)
 	timeout 200 "$program" --order rand || failed=1
+	echo "== $(awk -v begin="$begin" '{ printf "%.1f s", $1 - begin }' /proc/uptime)"
 done
 exit $failed

@@ -21,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include <ringstep/format.hpp>
 #include "error_of.hpp"
 #include "loops/files.hpp"
 #include "nops.hpp"
@@ -444,7 +445,9 @@ TEST_CASE("Time limits: of a node, of a graph, of one chain") {
         const auto read = graph.read(pipe.output(), &byte, 1, ~0ULL);
         graph.timeout(2ms);
         chains.start(chains.add(graph));
-        REQUIRE(chains.run().ok());
+        const LoopExit exit = chains.run();
+        INFO(fmt::format("{}", exit));
+        REQUIRE(exit.ok());
         const ChainResult result = only(chains);
         CHECK(result.reason() == ChainReason::timed_out);
         CHECK(result.error() == ETIME);
@@ -461,7 +464,9 @@ TEST_CASE("Time limits: of a node, of a graph, of one chain") {
             while (chains.ready() == 0) std::this_thread::yield();
             CHECK(::write(pipe.input(), "x", 1) == 1);
         });
-        REQUIRE(chains.run().ok());
+        const LoopExit exit = chains.run();
+        INFO(fmt::format("{}", exit));
+        REQUIRE(exit.ok());
         CHECK(chains.pop()->reason() == ChainReason::timed_out);
         CHECK(only(chains).ok());
         CHECK(ring.in_flight() == 0);

@@ -152,13 +152,15 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 		if (likely((__u32)result == owed)) {
 			/*
 			 * A submit hides that a signal has ended the waiting. Completions too few are no sign of it, timeouts
-			 * wake up early, too; but none at all are, unless it was the deadline.
+			 * wake up early, too; but none at all are, unless it was the deadline. A timeout may even wake up
+			 * before its completion is there, and so the kernel gets another chance to post it.
 			 */
 			if (unlikely(ringstep_cq_ready(turn) < wait && ringstep_cq_ready(turn) + *turn->head == tail) &&
 			    !ringstep_load(&turn->control->stop) &&
 			    (turn->engine.deadline == RINGSTEP_NO_DEADLINE || bpf_ktime_get_ns() < turn->engine.deadline) &&
 			    ringstep_load(&user->wanted) == turn->engine.wanted &&
-			    ringstep_load(&user->wakes_sent) == user->wakes_seen)
+			    ringstep_load(&user->wakes_sent) == user->wakes_seen &&
+			    ringstep__enter_and_wait(turn, 0, 0) != -EBADR && ringstep_cq_ready(turn) + *turn->head == tail)
 				return -EINTR;
 			return 0;
 		}

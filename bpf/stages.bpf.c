@@ -88,13 +88,13 @@ static __always_inline void stages_go_on(struct ringstep_stages *state)
 	struct ringstep_enter *enter = &state->enter;
 
 	if (enter->phase == RINGSTEP_ENTER_BEGIN) {
-		state->stage = 0;
+		ringstep_store(&state->stage, 0);
 		state->stage_end = stages_later(bpf_ktime_get_ns(), stages_at(state)->nanoseconds);
 	} else if (ringstep_expired(state->stage_end)) {
 		const __u64 now = bpf_ktime_get_ns();
 
 		ringstep_while (state->stage + 1 < state->stage_count && state->stage_end <= now) {
-			state->stage++;
+			ringstep_store(&state->stage, state->stage + 1);
 			state->stage_end = stages_later(state->stage_end, stages_at(state)->nanoseconds);
 		}
 	}

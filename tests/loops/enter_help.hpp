@@ -61,7 +61,7 @@ inline std::vector<ringstep::Completion> take_all(ringstep::Ring& ring) {
     return taken;
 }
 
-/// A signal that is handled, and so ends system calls.
+/// A signal that is handled, and so ends system calls. It comes again and again: the first may be too early on a slow machine.
 class AlarmHandler {
 public:
     AlarmHandler() {
@@ -71,10 +71,14 @@ public:
     }
     AlarmHandler(const AlarmHandler&) = delete;
     AlarmHandler& operator=(const AlarmHandler&) = delete;
-    ~AlarmHandler() { ::sigaction(SIGALRM, &before_, nullptr); }
+    ~AlarmHandler() {
+        after(std::chrono::microseconds(0));
+        ::sigaction(SIGALRM, &before_, nullptr);
+    }
     static void after(std::chrono::microseconds delay) {
         itimerval timer{};
         timer.it_value.tv_usec = static_cast<suseconds_t>(delay.count());
+        timer.it_interval = timer.it_value;
         ::setitimer(ITIMER_REAL, &timer, nullptr);
     }
 

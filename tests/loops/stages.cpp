@@ -111,7 +111,7 @@ TEST_CASE("A completion that comes while the last stage waits ends it") {
     Stages stages{ring, {{8, 1ms}, {4, 1ms}, {1, none}}};
     claim_read(ring, pipe, &byte, 1);
     std::jthread feeder([&] {
-        std::this_thread::sleep_for(10ms);
+        while (stages.stage() != 2) std::this_thread::sleep_for(1ms);
         pipe.feed();
     });
     CHECK(stages.submit_and_wait().end == EnterEnd::complete);
@@ -166,6 +166,7 @@ TEST_CASE("A stop and a signal end a wait in stages") {
     stopper.join();
     AlarmHandler::after(20ms);
     CHECK(stages.submit_and_wait().end == EnterEnd::interrupted);
+    AlarmHandler::after(0us);
     CHECK(take(ring) == 0);
     CHECK(ring.in_flight() == 0);
 }

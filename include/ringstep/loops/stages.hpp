@@ -174,8 +174,8 @@ public:
         return loop_.run(std::move(token));
     }
 
-    /// The stage in which the last submit_and_wait() ended; the first is 0.
-    [[nodiscard]] std::uint32_t stage() const noexcept { return loop_.state()->stage; }
+    /// The stage in which the last submit_and_wait() ended, or which it is in; the first is 0. Any thread.
+    [[nodiscard]] std::uint32_t stage() const noexcept { return loop_.state().load(&ringstep_stages::stage); }
 
     /// Counts requests from now on: those with `(user_data & mask) == value`. One request may belong to several groups. Throws
     /// Error if RINGSTEP_STAGES_GROUPS are in use (ENOSPC), or if no user_data can match (EINVAL).

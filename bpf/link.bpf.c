@@ -150,7 +150,7 @@ static __always_inline void completed(struct ringstep_turn *turn, struct ringste
 	bool severed;
 
 	if ((options & RINGSTEP_LINK_CONTINUES) && has_rest(request)) {
-		state->continued++;
+		ringstep_store(&state->continued, state->continued + 1);
 		ringstep_request_resubmit(turn, state, slot);
 		return;
 	}

@@ -6,6 +6,7 @@
  * What is behind a barrier of the whole ring waits in one list, in the order in which it was pushed, and joins its group when the
  * barrier has completed. A group exists as long as it has requests: its number is in `own` of each.
  */
+#define RINGSTEP_CQE_BATCH 128
 #include <ringstep/loop.bpf.h>
 #include <ringstep/requests.bpf.h>
 #include <ringstep/loops/drain.h>

@@ -12,6 +12,7 @@
  * An open end is a slot without a request, which the application extends: fills it in and sends it, as the first one of more. The
  * chain may get there before or after that.
  */
+#define RINGSTEP_CQE_BATCH 128
 #include <ringstep/loop.bpf.h>
 #include <ringstep/requests.bpf.h>
 #include <ringstep/loops/link.h>

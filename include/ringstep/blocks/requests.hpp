@@ -165,21 +165,7 @@ public:
     /// any of them, and (EINVAL) if `tickets` is not as long.
     bool try_push(std::span<const io_uring_sqe> sqes, std::uint64_t group = 0, std::uint32_t options = 0,
                   std::span<Ticket> tickets = {}) {
-        check_tickets(sqes.size(), tickets);
-        for (const io_uring_sqe& sqe : sqes) check(sqe);
-        if (sqes.empty()) return true;
-        if (sqes.size() > capacity) return false;
-        const auto count = static_cast<std::uint32_t>(sqes.size());
-        const std::optional<Ticket> first = take(count);
-        if (!first) return false;
-        Ticket ticket = *first;
-        for (std::uint32_t i = 0; i < count; i++) {
-            if (i != 0) ticket = next(ticket);
-            if (!tickets.empty()) tickets[i] = ticket;
-            fill_in(ticket, sqes[i], group, options);
-        }
-        hand_over(*first, count);
-        return true;
+        return add(sqes, tickets, [&](const Ticket& ticket, const io_uring_sqe& sqe) { fill_in(ticket, sqe, group, options); });
     }
 
     /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
@@ -340,6 +326,26 @@ protected:
         // The loop compares it when it hears that somebody wants the slot's earlier request cancelled.
         std::atomic_ref(slot.generation).store(generation, std::memory_order_relaxed);
         return slot;
+    }
+    /// All steps for several requests that are pushed together: write(ticket, sqe) writes each into its slot. False if there
+    /// are too few.
+    template <class Write>
+    bool add(std::span<const io_uring_sqe> sqes, std::span<Ticket> tickets, const Write& write) {
+        check_tickets(sqes.size(), tickets);
+        for (const io_uring_sqe& sqe : sqes) check(sqe);
+        if (sqes.empty()) return true;
+        if (sqes.size() > capacity) return false;
+        const auto count = static_cast<std::uint32_t>(sqes.size());
+        const std::optional<Ticket> first = take(count);
+        if (!first) return false;
+        Ticket ticket = *first;
+        for (std::uint32_t i = 0; i < count; i++) {
+            if (i != 0) ticket = next(ticket);
+            if (!tickets.empty()) tickets[i] = ticket;
+            write(ticket, sqes[i]);
+        }
+        hand_over(*first, count);
+        return true;
     }
     /// Tells the loop of a slot that has been filled in: from now on it is the loop's.
     void hand_over(const Ticket& ticket) noexcept { send(ticket.slot); }

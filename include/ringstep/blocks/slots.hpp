@@ -53,7 +53,7 @@ public:
             std::uint32_t after = number_of(head);
             for (std::uint32_t i = 0; i < count && after != 0; i++)
                 after = slots_[after - 1].next.load(std::memory_order_relaxed);
-            if (free_.compare_exchange_weak(head, changed(head, after, count_of(head) - count), std::memory_order_acq_rel,
+            if (free_.compare_exchange_weak(head, changed(head, after, -std::int64_t{count}), std::memory_order_acq_rel,
                                             std::memory_order_acquire))
                 return of(number_of(head) - 1);
         }
@@ -67,11 +67,11 @@ public:
     /// Gives one back: its ticket is good no more.
     void give_back(std::uint32_t slot) noexcept {
         // What is asked of it from now on comes too late.
-        slots_[slot].use.store(use_of(generation_of(slots_[slot].use.load(std::memory_order_relaxed)) + 1),
-                               std::memory_order_release);
+        const std::uint32_t use = slots_[slot].use.load(std::memory_order_relaxed);
+        slots_[slot].use.store(use_of(generation_of(use) + 1), std::memory_order_release);
         std::uint64_t head = free_.load(std::memory_order_relaxed);
         do slots_[slot].next.store(number_of(head), std::memory_order_relaxed);
-        while (!free_.compare_exchange_weak(head, changed(head, slot + 1, count_of(head) + 1), std::memory_order_acq_rel,
+        while (!free_.compare_exchange_weak(head, changed(head, slot + 1, 1), std::memory_order_acq_rel,
                                             std::memory_order_relaxed));
     }
 
@@ -141,8 +141,10 @@ private:
     static std::uint32_t count_of(std::uint64_t head) noexcept {
         return static_cast<std::uint32_t>(head >> count_shift) & number_mask;
     }
-    static std::uint64_t changed(std::uint64_t head, std::uint32_t number, std::uint32_t count) noexcept {
-        return ((head >> changes_shift) + 1) << changes_shift | std::uint64_t{count} << count_shift | number;
+    // One change more, another first one, so many more that are free.
+    static std::uint64_t changed(std::uint64_t head, std::uint32_t number, std::int64_t more) noexcept {
+        return (head & ~std::uint64_t{number_mask}) + (std::uint64_t{1} << changes_shift) +
+               static_cast<std::uint64_t>(more * (std::int64_t{1} << count_shift)) + number;
     }
 
     std::unique_ptr<Slot[]> slots_;

@@ -315,23 +315,38 @@ private:
 
     // Writes a request of a chain into a slot.
     ringstep_request& fill_in_link(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, Taken& taken) {
+        const std::uint32_t hard = (sqe.flags & IOSQE_IO_HARDLINK) != 0 ? RINGSTEP_LINK_HARD : 0;
+        if (!detail::has_link_rule[sqe.opcode] && taken.timeout == 0) {
+            ringstep_request& slot = write(ticket, sqe, options, {.options = hard | taken.next, .bytes = 0}, 0);
+            taken.next = ticket.slot + 1;
+            return slot;
+        }
+        return fill_in_special(ticket, sqe, options, hard, taken);
+    }
+    [[gnu::noinline]] ringstep_request& fill_in_special(const Ticket& ticket, const io_uring_sqe& sqe,
+                                                        const LinkOptions& options, std::uint32_t hard, Taken& taken) {
         const bool timed = taken.timeout != 0;
-        Filled filled;
-        if (detail::has_link_rule[sqe.opcode]) filled = special(sqe, options.continue_short, timed);
-        if ((sqe.flags & IOSQE_IO_HARDLINK) != 0) filled.options |= RINGSTEP_LINK_HARD;
-        if (!is_timeout(sqe)) filled.options |= taken.next | (timed ? RINGSTEP_LINK_TIMED : 0);
+        Filled filled = special(sqe, options.continue_short, timed);
+        filled.options |= hard;
+        if (is_timeout(sqe)) {
+            ringstep_request& slot = write(ticket, sqe, options, filled, 0);
+            taken.timeout = ticket.slot + 1;
+            return slot;
+        }
+        filled.options |= taken.next | (timed ? RINGSTEP_LINK_TIMED : 0);
+        ringstep_request& slot = write(ticket, sqe, options, filled, taken.timeout);
+        taken.next = (ticket.slot + 1) | (timed ? RINGSTEP_LINK_BEFORE_TIMED : 0);
+        taken.timeout = 0;
+        return slot;
+    }
+    ringstep_request& write(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, const Filled& filled,
+                            std::uint32_t timeout) noexcept {
         ringstep_request& slot = fill_in(ticket, sqe, options.group, filled.options);
         // Nothing is to be linked in the kernel but timeouts.
         reinterpret_cast<io_uring_sqe*>(slot.sqe)->flags = static_cast<std::uint8_t>(sqe.flags & ~link_flags);
         slot.memo = filled.bytes << 32;
         slot.extra[0] = filled.bytes;
-        slot.extra[1] = std::uint64_t{taken.timeout} << 32;
-        if (is_timeout(sqe)) {
-            taken.timeout = ticket.slot + 1;
-        } else {
-            taken.next = (ticket.slot + 1) | (timed ? RINGSTEP_LINK_BEFORE_TIMED : 0);
-            taken.timeout = 0;
-        }
+        slot.extra[1] = std::uint64_t{timeout} << 32;
         return slot;
     }
 

@@ -3,13 +3,11 @@
 #include <fmt/format.h>
 #include <liburing.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <ringstep/loops/drain.hpp>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -18,12 +16,13 @@
 
 namespace {
 
-void prepare(io_uring_sqe& sqe, std::uint64_t number) {
+bool is_barrier(std::uint64_t number, std::uint64_t length) { return length != 0 && number % length == length - 1; }
+
+void prepare(io_uring_sqe& sqe, std::uint64_t number, std::uint64_t length) {
     io_uring_prep_nop(&sqe);
+    if (is_barrier(number, length)) sqe.flags = IOSQE_IO_DRAIN;
     sqe.user_data = number;
 }
-
-bool is_barrier(std::uint64_t number, std::uint64_t length) { return length != 0 && number % length == length - 1; }
 
 /// No barrier comes before what was pushed before it, nothing before a barrier in front of it. Nops come in order anyway.
 class Checker {
@@ -58,8 +57,7 @@ public:
             const std::uint64_t end = number + bench::order_sq_entries;
             for (; number < end; number++) {
                 io_uring_sqe* sqe = io_uring_get_sqe(ring_.get());
-                prepare(*sqe, number);
-                if (is_barrier(number, length)) sqe->flags = IOSQE_IO_DRAIN;
+                prepare(*sqe, number, length);
             }
             bench::check(io_uring_submit_and_wait(ring_.get(), bench::order_sq_entries), "io_uring_enter");
             unsigned head = 0;
@@ -86,18 +84,13 @@ public:
     std::string title() const override { return fmt::format("loop drain, {}, {} nops in each run", engine(), batch_); }
     void run(std::uint64_t total, std::uint64_t length) override {
         Checker checker(length);
-        std::vector<io_uring_sqe> requests(std::max<std::uint64_t>(length, bench::order_sq_entries));
+        std::vector<io_uring_sqe> requests(bench::order_sq_entries);
         parts_ = {};
         std::uint64_t since = bench::now();
         for (std::uint64_t number = 0; number < total;) {
             for (const std::uint64_t end = number + batch_; number < end;) {
-                // What stands before a barrier is pushed together.
-                const std::uint64_t count = std::min<std::uint64_t>(length == 0 ? requests.size() : length - 1, end - number);
-                for (std::uint64_t i = 0; i < count; i++) prepare(requests[i], number++);
-                drain_.push(std::span(requests).first(count));
-                if (length == 0) continue;
-                prepare(requests[0], number++);
-                drain_.barrier(requests[0]);
+                for (io_uring_sqe& request : requests) prepare(request, number++, length);
+                drain_.push(requests);
             }
             pass(since, parts_[0]);
             expect(drain_.run().ok(), "the loop drain ended otherwise than it should");

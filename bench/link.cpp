@@ -9,7 +9,6 @@
 #include <exception>
 #include <memory>
 #include <ringstep/loops/link.hpp>
-#include <span>
 #include <string>
 #include <vector>
 

@@ -51,7 +51,7 @@ struct ringstep_link {
 	struct ringstep_list severed; /* to be cancelled with all that follows in the chain */
 	__u32 budget;		      /* messages to be received in this turn */
 	__u32 continued;	      /* short transfers of which the rest was requested */
-	RINGSTEP_REQUESTS(RINGSTEP_LINK_REQUESTS);
+	RINGSTEP_REQUESTS(RINGSTEP_LINK_REQUESTS); /* mailbox, requests, inbox, outbox, slots */
 };
 
 #endif /* RINGSTEP_LOOPS_LINK_H */

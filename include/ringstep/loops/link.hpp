@@ -187,9 +187,16 @@ inline constexpr auto has_link_rule = [] {
  * An IORING_OP_LINK_TIMEOUT behind a request limits the time that one may take, as it does in the kernel, which does it; the
  * chain goes on from the request. The timespec has to stay until the LINK_TIMEOUT completes.
  *
- * Where it differs from the kernel's links: a request that the kernel refuses as malformed fails when its turn comes; the
- * kernel cancels the whole chain before any of it starts. What follows a zero-copy send starts when the kernel no longer uses
- * its buffer. Vectors and message headers are read, for their lengths, when the chain is pushed.
+ * Where it differs from the kernel's links:
+ * - a request that the kernel refuses as soon as it reads the SQE (-EINVAL, -EFAULT) fails when its turn comes; of the
+ *   operations whose errors sever nothing, these do not either. The kernel cancels the whole chain before any of it starts;
+ * - fsync, sync_file_range, fallocate, ftruncate, shutdown, fgetxattr and fsetxattr sever with -EBADF, as they do in the kernel
+ * if there is no such descriptor; there, a file's own -EBADF (fallocate where one may only read) does not;
+ * - a datagram that is cut off is a failure of a receive with MSG_WAITALL in the kernel; here, its length decides;
+ * - a read into a buffer that the kernel selects is short if it is less than the request's length; in the kernel, if it is
+ *   less than the buffer's, should that be smaller;
+ * - what follows a zero-copy send starts when the kernel no longer uses its buffer;
+ * - vectors and message headers are read, for their lengths, when the chain is pushed.
  *
  * Threads, buffers, and all the rest: RequestLoop.
  *

@@ -9,6 +9,7 @@
 #include <memory>
 #include <ringstep/loops/drain.hpp>
 #include <string>
+#include <vector>
 
 #include "common/plain_ring.hpp"
 #include "order.hpp"
@@ -16,6 +17,12 @@
 namespace {
 
 bool is_barrier(std::uint64_t number, std::uint64_t length) { return length != 0 && number % length == length - 1; }
+
+void prepare(io_uring_sqe& sqe, std::uint64_t number, std::uint64_t length) {
+    io_uring_prep_nop(&sqe);
+    if (is_barrier(number, length)) sqe.flags = IOSQE_IO_DRAIN;
+    sqe.user_data = number;
+}
 
 /// No barrier comes before what was pushed before it, nothing before a barrier in front of it. Nops come in order anyway.
 class Checker {
@@ -50,9 +57,7 @@ public:
             const std::uint64_t end = number + bench::order_sq_entries;
             for (; number < end; number++) {
                 io_uring_sqe* sqe = io_uring_get_sqe(ring_.get());
-                io_uring_prep_nop(sqe);
-                if (is_barrier(number, length)) sqe->flags = IOSQE_IO_DRAIN;
-                io_uring_sqe_set_data64(sqe, number);
+                prepare(*sqe, number, length);
             }
             bench::check(io_uring_submit_and_wait(ring_.get(), bench::order_sq_entries), "io_uring_enter");
             unsigned head = 0;
@@ -79,18 +84,13 @@ public:
     std::string title() const override { return fmt::format("loop drain, {}, {} nops in each run", engine(), batch_); }
     void run(std::uint64_t total, std::uint64_t length) override {
         Checker checker(length);
+        std::vector<io_uring_sqe> requests(bench::order_sq_entries);
         parts_ = {};
         std::uint64_t since = bench::now();
         for (std::uint64_t number = 0; number < total;) {
-            for (const std::uint64_t end = number + batch_; number < end; number++) {
-                io_uring_sqe sqe{};
-                io_uring_prep_nop(&sqe);
-                sqe.user_data = number;
-                if (is_barrier(number, length)) {
-                    drain_.barrier(sqe);
-                } else {
-                    drain_.push(sqe);
-                }
+            for (const std::uint64_t end = number + batch_; number < end;) {
+                for (io_uring_sqe& request : requests) prepare(request, number++, length);
+                drain_.push(requests);
             }
             pass(since, parts_[0]);
             expect(drain_.run().ok(), "the loop drain ended otherwise than it should");

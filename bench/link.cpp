@@ -9,7 +9,6 @@
 #include <exception>
 #include <memory>
 #include <ringstep/loops/link.hpp>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -18,12 +17,10 @@
 
 namespace {
 
-io_uring_sqe nop_of_chain(std::uint64_t number, std::uint64_t length) {
-    io_uring_sqe sqe{};
+void prepare(io_uring_sqe& sqe, std::uint64_t number, std::uint64_t length) {
     io_uring_prep_nop(&sqe);
     if ((number + 1) % length != 0) sqe.flags = IOSQE_IO_LINK;
     sqe.user_data = number;
-    return sqe;
 }
 
 /// Within each chain, the numbers come in their order.
@@ -52,7 +49,7 @@ public:
         Checker checker(total, length);
         for (std::uint64_t number = 0; number < total;) {
             const std::uint64_t end = number + bench::order_sq_entries;
-            for (; number < end; number++) *io_uring_get_sqe(ring_.get()) = nop_of_chain(number, length);
+            for (; number < end; number++) prepare(*io_uring_get_sqe(ring_.get()), number, length);
             bench::check(io_uring_submit_and_wait(ring_.get(), bench::order_sq_entries), "io_uring_enter");
             take(checker);
         }
@@ -115,13 +112,13 @@ public:
     std::string title() const override { return fmt::format("loop link, {}, {} nops in each run", engine(), batch_); }
     void run(std::uint64_t total, std::uint64_t length) override {
         Checker checker(total, length);
-        std::array<io_uring_sqe, 64> chain{};
+        std::vector<io_uring_sqe> chain(length);
         parts_ = {};
         std::uint64_t since = bench::now();
         for (std::uint64_t number = 0; number < total;) {
             for (const std::uint64_t end = number + batch_; number < end; number += length) {
-                for (std::uint64_t i = 0; i < length; i++) chain.at(i) = nop_of_chain(number + i, length);
-                link_.push(std::span(chain).first(length));
+                for (std::uint64_t i = 0; i < length; i++) prepare(chain[i], number + i, length);
+                link_.push(chain);
             }
             pass(since, parts_[0]);
             expect(link_.run().ok(), "the loop link ended otherwise than it should");

@@ -6,6 +6,7 @@
  * What is behind a barrier of the whole ring waits in one list, in the order in which it was pushed, and joins its group when the
  * barrier has completed. A group exists as long as it has requests: its number is in `own` of each.
  */
+#define RINGSTEP_CQE_BATCH 128
 #include <ringstep/loop.bpf.h>
 #include <ringstep/requests.bpf.h>
 #include <ringstep/loops/drain.h>
@@ -48,7 +49,7 @@ static __always_inline __u32 group_of(struct ringstep_drain *state, __u64 key)
 	group->in_flight = 0;
 	group->barrier = 0;
 	state->buckets[bucket] = number + 1;
-	state->groups_active++;
+	ringstep_store(&state->groups_active, state->groups_active + 1);
 	return number;
 }
 
@@ -69,7 +70,7 @@ static __always_inline void forget_group(struct ringstep_drain *state, __u32 num
 	}
 	group->next = state->free;
 	state->free = number + 1;
-	state->groups_active--;
+	ringstep_store(&state->groups_active, state->groups_active - 1);
 }
 
 /* Something may start in that group, or it may be over. Once the walk over completions is over, the group is looked at. */

@@ -12,6 +12,7 @@
  * An open end is a slot without a request, which the application extends: fills it in and sends it, as the first one of more. The
  * chain may get there before or after that.
  */
+#define RINGSTEP_CQE_BATCH 128
 #include <ringstep/loop.bpf.h>
 #include <ringstep/requests.bpf.h>
 #include <ringstep/loops/link.h>
@@ -26,6 +27,9 @@
 /* request->own */
 #define CANCELLED (1U << 0) /* somebody wants it to be */
 
+/* Options of a request after which there is more to do than to submit the next one */
+#define NEEDS_CARE (RINGSTEP_LINK_CONTINUES | RINGSTEP_LINK_TIMEOUT | RINGSTEP_LINK_BEFORE_OPEN | RINGSTEP_LINK_BEFORE_TIMED)
+
 static __always_inline struct ringstep_request *request_at(struct ringstep_link *state, __u32 slot)
 {
 	return &state->slots[slot & ringstep_mask(state->slots)];
@@ -36,7 +40,6 @@ static __always_inline __u32 timeout_of(const struct ringstep_request *request)
 	return (__u32)(request->extra[1] >> 32);
 }
 
-/* memo, from the submission on: bytes that it is to transfer in the upper half, those that it has transferred in the lower one */
 static __always_inline __u32 expected_of(const struct ringstep_request *request)
 {
 	return (__u32)(request->memo >> 32);
@@ -54,7 +57,6 @@ static __always_inline bool has_failed(const struct ringstep_request *request, _
 
 	switch ((options & RINGSTEP_LINK_RULE) >> RINGSTEP_LINK_RULE_SHIFT) {
 	case RINGSTEP_LINK_EXACTLY:
-		return result != expected;
 	case RINGSTEP_LINK_AT_LEAST:
 		return result < expected;
 	case RINGSTEP_LINK_SILENT:
@@ -71,7 +73,7 @@ static __always_inline bool has_failed(const struct ringstep_request *request, _
 /* An open end is no request that waits: the loop may end, and leave it to be extended before the next run. */
 static __always_inline void refuse_open_end(struct ringstep_link *state, __u32 slot)
 {
-	state->requests.waiting++;
+	ringstep_store(&state->requests.waiting, state->requests.waiting + 1);
 	ringstep_request_refuse(state, slot, -ECANCELED);
 }
 
@@ -124,62 +126,73 @@ static __always_inline bool has_rest(struct ringstep_request *request)
 	return false;
 }
 
-/* Nothing but to submit it: what most requests are. */
-static __always_inline bool starts_plainly(struct ringstep_link *state, __u32 options)
-{
-	const __u32 next = options & RINGSTEP_LINK_NEXT;
-	const struct ringstep_request *request = request_at(state, next - 1);
-
-	return next && !(options & RINGSTEP_LINK_BEFORE_OPEN) && !(request->own & CANCELLED) &&
-	       !(request->options & RINGSTEP_LINK_TIMED);
-}
-
-static __always_inline void submit_next(struct ringstep_turn *turn, struct ringstep_link *state, __u32 options)
-{
-	const __u32 slot = ((options & RINGSTEP_LINK_NEXT) - 1) & ringstep_mask(state->slots);
-	struct ringstep_request *request = request_at(state, slot);
-
-	request->memo = request->extra[0] << 32;
-	ringstep_request_submit(turn, state, slot);
-}
-
-static __always_inline void completed(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
+/* A request has completed, and it takes some care what comes now. Nothing is submitted in here: what starts is ready. */
+static __noinline int completed_with_care(struct ringstep_link *state, __u32 slot)
 {
 	struct ringstep_request *request = request_at(state, slot);
 	const __u32 options = request->options;
 	bool severed;
 
 	if ((options & RINGSTEP_LINK_CONTINUES) && has_rest(request)) {
-		state->continued++;
-		ringstep_request_resubmit(turn, state, slot);
-		return;
+		ringstep_store(&state->continued, state->continued + 1);
+		ringstep_store(&state->requests.in_flight, state->requests.in_flight - 1);
+		ringstep_store(&state->requests.waiting, state->requests.waiting + 1);
+		request->phase = RINGSTEP_REQUEST_WAITING;
+		ringstep_list_push_back(&state->ready, state->slots, slot);
+		return 0;
 	}
 	severed = !(options & RINGSTEP_LINK_HARD) && has_failed(request, options);
 	ringstep_request_deliver(state, slot);
-	if (options & RINGSTEP_LINK_TIMEOUT)
-		return;
-	if (severed || !starts_plainly(state, options))
+	if (!(options & RINGSTEP_LINK_TIMEOUT))
 		go_on(state, options, severed);
-	else
-		submit_next(turn, state, options);
+	return 0;
 }
 
-/* A chain has come, or what its open end is extended by. */
-static __always_inline void receive_chain(struct ringstep_link *state, __u32 slot)
+static __always_inline void completed(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
+{
+	const struct ringstep_request *request = request_at(state, slot);
+	const __u32 options = request->options;
+	const __u32 next = options & RINGSTEP_LINK_NEXT;
+
+	/* Of what is no transfer, 0 bytes are expected. */
+	if (unlikely(options & NEEDS_CARE) ||
+	    unlikely((__s64)request->result < (__s64)expected_of(request) && !(options & RINGSTEP_LINK_HARD)))
+		completed_with_care(state, slot);
+	else if (!next)
+		ringstep_request_deliver(state, slot);
+	else if (unlikely(request_at(state, next - 1)->own & CANCELLED))
+		completed_with_care(state, slot);
+	else
+		(void)ringstep_request_follow(turn, state, slot, next - 1);
+}
+
+/* What an open end is extended by has come. */
+static __noinline int receive_extension(struct ringstep_link *state, __u32 slot)
 {
 	struct ringstep_request *first = request_at(state, slot);
 
-	/* The message counted for one. */
-	state->requests.waiting += (__u32)first->extra[1] - 1;
-	if (!(first->flags & RINGSTEP_LINK_OPEN)) {
-		ringstep_list_push_back(&state->ready, state->slots, slot);
-		return;
-	}
 	if (first->flags & RINGSTEP_LINK_SEVERED)
 		ringstep_list_push_back(&state->severed, state->slots, slot);
 	else if (first->flags & RINGSTEP_LINK_REACHED)
 		ringstep_list_push_back(&state->ready, state->slots, slot);
 	first->flags |= RINGSTEP_LINK_EXTENDED;
+	return 0;
+}
+
+/* A chain has come, or what its open end is extended by. */
+static __always_inline void receive_chain(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
+{
+	struct ringstep_request *first = request_at(state, slot);
+
+	first->memo = first->extra[0] << 32;
+	/* The message counted for one. */
+	ringstep_store(&state->requests.waiting, state->requests.waiting + (__u32)first->extra[1] - 1);
+	if (unlikely(first->flags & RINGSTEP_LINK_OPEN))
+		receive_extension(state, slot);
+	else if (unlikely(first->options & RINGSTEP_LINK_TIMED))
+		ringstep_list_push_back(&state->ready, state->slots, slot);
+	else
+		(void)ringstep_request_submit(turn, state, slot);
 }
 
 static __always_inline void cancel_waiting(struct ringstep_link *state, __u32 slot)
@@ -201,12 +214,11 @@ static __always_inline void start(struct ringstep_turn *turn, struct ringstep_li
 	const __u32 options = request->options;
 	struct io_uring_sqe *sqe;
 
-	request->memo = request->extra[0] << 32;
 	if (request->own & CANCELLED) {
-		/* Its LINK_TIMEOUT goes with it. */
+		/* Its LINK_TIMEOUT goes with it. If it was to be continued, what has been transferred is its result. */
 		if (options & RINGSTEP_LINK_TIMED)
 			ringstep_request_refuse(state, timeout_of(request) - 1, -ECANCELED);
-		ringstep_request_refuse(state, which, -ECANCELED);
+		ringstep_request_refuse(state, which, done_of(request) ? (__s32)done_of(request) : -ECANCELED);
 		go_on(state, options, !(options & RINGSTEP_LINK_HARD));
 		return;
 	}
@@ -247,7 +259,7 @@ RINGSTEP_LOOP(link, struct ringstep_link)
 	ringstep_while (state->budget && ringstep_requests_receive(state, &slot, &mail)) {
 		state->budget--;
 		if (mail == RINGSTEP_MAIL_REQUEST) {
-			receive_chain(state, slot);
+			receive_chain(turn, state, slot);
 		} else if (mail == RINGSTEP_MAIL_CANCEL_WAITING) {
 			cancel_waiting(state, slot);
 		} else if (mail == RINGSTEP_MAIL_CANCEL_IN_FLIGHT) {

@@ -28,6 +28,9 @@ set_tests_properties(docs/debugging PROPERTIES FIXTURES_REQUIRED docs_first-loop
 ringstep_add_document(chain chain/work --link "installed=${docs_dir}/first-loop/work/installed")
 set_tests_properties(docs/chain PROPERTIES FIXTURES_REQUIRED docs_first-loop)
 
+ringstep_add_document(order order/work --link "installed=${docs_dir}/first-loop/work/installed")
+set_tests_properties(docs/order PROPERTIES FIXTURES_REQUIRED docs_first-loop)
+
 ringstep_add_document(blocks blocks/work --link "installed=${docs_dir}/first-loop/work/installed")
 set_tests_properties(docs/blocks PROPERTIES FIXTURES_REQUIRED docs_first-loop)
 

@@ -54,8 +54,10 @@ static __always_inline bool ringstep__mailbox_receive(struct ringstep_mailbox *m
 /* Hands a slot to the application; what the step has written into it before is there when its number is. */
 #define ringstep_mailbox_deliver(mailbox, outbox, slot)                                                                        \
 	do {                                                                                                                   \
-		(outbox)[(mailbox)->delivered & ringstep_mask(outbox)] = (slot);                                               \
-		ringstep_store(&(mailbox)->delivered, (mailbox)->delivered + 1);                                               \
+		const __u32 ringstep__delivered = (mailbox)->delivered;                                                        \
+                                                                                                                               \
+		(outbox)[ringstep__delivered & ringstep_mask(outbox)] = (slot);                                                \
+		ringstep_store(&(mailbox)->delivered, ringstep__delivered + 1);                                                \
 	} while (0)
 
 /* Delivered, and not yet collected. */

@@ -48,9 +48,8 @@ static __always_inline __u32 ringstep_requests_room(struct ringstep_turn *turn)
 	return half - ready < RINGSTEP_REQUESTS_BATCH_IN ? half - ready : RINGSTEP_REQUESTS_BATCH_IN;
 }
 
-/* user_data of what these loops submit. The application's own stays in the slot. */
-#define RINGSTEP__DATA_REQUEST (0x5251ULL << 48) /* | generation << 32 | epoch << 16 | slot */
-#define RINGSTEP__DATA_CANCEL (0x5243ULL << 48)	 /* | epoch */
+/* user_data of attempts to cancel: this | epoch */
+#define RINGSTEP__DATA_CANCEL (0x5243ULL << 48)
 
 /* What a message is about */
 enum ringstep_mail {
@@ -61,14 +60,6 @@ enum ringstep_mail {
 };
 
 #define ringstep_requests_begin(state) ringstep_mailbox_wake(&(state)->mailbox)
-
-/* Which request this is to the kernel: it tells each from the earlier ones in the same slot. */
-static __always_inline __u64 ringstep__request_data(const struct ringstep_requests *requests, const struct ringstep_request *request,
-						    __u32 slot)
-{
-	return RINGSTEP__DATA_REQUEST | (__u64)(request->generation & RINGSTEP_REQUEST_GENERATION) << 32 |
-	       (requests->epoch & 0xffff) << 16 | slot;
-}
 
 static __always_inline enum ringstep_mail ringstep__request_of_message(struct ringstep_requests *requests,
 								       struct ringstep_request *request, __u32 message)
@@ -123,45 +114,70 @@ static __always_inline void ringstep_prep_copy(struct io_uring_sqe *sqe, const _
 		to[i] = words[i];
 }
 
+/* One that waited is in flight: `waiting` and `in_flight` lie side by side, and both change in one addition. */
+static __always_inline void ringstep__request_started(struct ringstep_requests *requests)
+{
+	__u64 *const both = (__u64 *)&requests->waiting;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	const __u64 change = (1ULL << 32) - 1;
+#else
+	const __u64 change = 1 - (1ULL << 32);
+#endif
+
+	_Static_assert(__builtin_offsetof(struct ringstep_requests, in_flight) ==
+			       __builtin_offsetof(struct ringstep_requests, waiting) + sizeof(__u32),
+		       "side by side");
+	ringstep_store(both, *both + change);
+}
+
 /* Claims an SQE for a request that waits, and fills it in. Returns the SQE, for what is to be changed in it. */
-static __always_inline struct io_uring_sqe *ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *requests,
-								     struct ringstep_request *request, __u32 slot)
+static __always_inline struct io_uring_sqe *ringstep__request_fill_in(struct ringstep_turn *turn, struct ringstep_request *request)
 {
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
 	ringstep_prep_copy(sqe, request->sqe);
-	sqe->user_data = ringstep__request_data(requests, request, slot);
 	request->phase = RINGSTEP_REQUEST_IN_FLIGHT;
-	ringstep_store(&requests->waiting, requests->waiting - 1);
-	ringstep_store(&requests->in_flight, requests->in_flight + 1);
 	return sqe;
+}
+
+static __always_inline struct io_uring_sqe *ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *requests,
+								     struct ringstep_request *request)
+{
+	ringstep__request_started(requests);
+	return ringstep__request_fill_in(turn, request);
 }
 
 #define ringstep_request_submit(turn, state, slot)                                                                             \
 	({                                                                                                                     \
 		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \
                                                                                                                                \
-		ringstep__request_submit(turn, &(state)->requests, &(state)->slots[ringstep__which], ringstep__which);         \
+		ringstep__request_submit(turn, &(state)->requests, &(state)->slots[ringstep__which]);                          \
 	})
 
 /* The same again for a request in flight whose completion has come: it stays in flight. */
 #define ringstep_request_resubmit(turn, state, slot)                                                                           \
 	({                                                                                                                     \
-		(state)->requests.in_flight--;                                                                                 \
-		(state)->requests.waiting++;                                                                                   \
+		ringstep_store(&(state)->requests.in_flight, (state)->requests.in_flight - 1);                                 \
+		ringstep_store(&(state)->requests.waiting, (state)->requests.waiting + 1);                                     \
 		ringstep_request_submit(turn, state, slot);                                                                    \
 	})
 
-static __always_inline bool ringstep__request_completed(const struct ringstep_turn *turn, struct ringstep_requests *requests,
-							struct ringstep_request *request, const struct io_uring_cqe *cqe, __u32 slot)
+/* A completion of nothing that is in flight. False. */
+static __always_inline bool ringstep__request_foreign(struct ringstep_requests *requests, __u64 user_data)
 {
-	if (cqe->user_data != ringstep__request_data(requests, request, slot) || request->phase < RINGSTEP_REQUEST_IN_FLIGHT) {
-		if (cqe->user_data == (RINGSTEP__DATA_CANCEL | requests->epoch))
-			requests->cancels--;
-		else
-			requests->foreign++;
-		return false;
-	}
+	if (user_data == (RINGSTEP__DATA_CANCEL | requests->epoch))
+		requests->cancels--;
+	else
+		requests->foreign++;
+	return false;
+}
+
+/* The slot is looked at only if it is one of this loop's: others may be the application's just now. */
+static __always_inline bool ringstep__request_completed(const struct ringstep_turn *turn, struct ringstep_requests *requests,
+							struct ringstep_request *request, const struct io_uring_cqe *cqe)
+{
+	if (cqe->user_data >> 32 != (RINGSTEP_REQUEST_TAG << 16 | requests->epoch) || request->phase < RINGSTEP_REQUEST_IN_FLIGHT)
+		return ringstep__request_foreign(requests, cqe->user_data);
 	if (request->phase == RINGSTEP_REQUEST_IN_FLIGHT) {
 		request->result = cqe->res;
 		request->flags = cqe->flags;
@@ -185,7 +201,7 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 #define ringstep_request_completed(turn, state, cqe, slot)                                                                     \
 	({                                                                                                                     \
 		*(slot) = (__u32)(cqe)->user_data & ringstep_mask((state)->slots);                                             \
-		ringstep__request_completed(turn, &(state)->requests, &(state)->slots[*(slot)], cqe, *(slot));                 \
+		ringstep__request_completed(turn, &(state)->requests, &(state)->slots[*(slot)], cqe);                          \
 	})
 
 /* Gives a request that has completed to the application. */
@@ -197,6 +213,21 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 		ringstep_store(&(state)->requests.in_flight, (state)->requests.in_flight - 1);                                 \
 		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__done);                                  \
 	} while (0)
+
+/*
+ * Gives one that has completed to the application, and submits another one that waits: what ringstep_request_deliver() and
+ * ringstep_request_submit() do, in fewer steps. `slot` and `following` are two.
+ */
+#define ringstep_request_follow(turn, state, slot, following)                                                                  \
+	({                                                                                                                     \
+		const __u32 ringstep__done = (slot) & ringstep_mask((state)->slots);                                           \
+		const __u32 ringstep__which = (following) & ringstep_mask((state)->slots);                                     \
+                                                                                                                               \
+		(state)->slots[ringstep__done].phase = RINGSTEP_REQUEST_OUTSIDE;                                               \
+		ringstep_store(&(state)->requests.waiting, (state)->requests.waiting - 1);                                     \
+		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__done);                                  \
+		ringstep__request_fill_in(turn, &(state)->slots[ringstep__which]);                                             \
+	})
 
 /* Gives one that waits to the application, with this result, without ever submitting it. */
 #define ringstep_request_refuse(state, slot, error)                                                                            \
@@ -213,11 +244,11 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 
 /* Asks the kernel to cancel a request in flight. It completes as it would have anyway, or with -ECANCELED. */
 static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn, struct ringstep_requests *requests,
-						     const struct ringstep_request *request, __u32 slot)
+						     const struct ringstep_request *request)
 {
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
-	ringstep_prep_cancel64(sqe, ringstep__request_data(requests, request, slot), 0);
+	ringstep_prep_cancel64(sqe, ((const struct io_uring_sqe *)request->sqe)->user_data, 0);
 	sqe->user_data = RINGSTEP__DATA_CANCEL | requests->epoch;
 	requests->cancels++;
 }
@@ -226,7 +257,7 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 	do {                                                                                                                   \
 		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \
                                                                                                                                \
-		ringstep__request_cancel(turn, &(state)->requests, &(state)->slots[ringstep__which], ringstep__which);         \
+		ringstep__request_cancel(turn, &(state)->requests, &(state)->slots[ringstep__which]);                          \
 	} while (0)
 
 /*

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -251,4 +252,135 @@ TEST_CASE("Requests of an earlier loop on the ring are not taken for own ones") 
     CHECK(completion.user_data == 8);
     CHECK(completion.result == 1);
     CHECK(second.state()->requests.foreign <= 1);  // which of the two reads completes first is the kernel's choice
+}
+
+TEST_CASE("Several slots are taken at once, or none") {
+    ringstep::FreeSlots slots(8);
+    CHECK(slots.capacity() == 8);
+    CHECK_FALSE(slots.take(9));
+    const std::optional<Ticket> three = slots.take(3);
+    REQUIRE(three);
+    CHECK(slots.outstanding() == 3);
+    const Ticket second = slots.next(*three);
+    const Ticket third = slots.next(second);
+    std::vector<bool> taken(8);
+    for (const Ticket& ticket : {*three, second, third}) {
+        CHECK_FALSE(taken.at(ticket.slot));
+        taken.at(ticket.slot) = true;
+    }
+    CHECK_FALSE(slots.take(6));
+    CHECK(slots.outstanding() == 3);
+    std::optional<Ticket> rest = slots.take(5);
+    for (int i = 0; i < 5; i++) {
+        REQUIRE(rest);
+        CHECK_FALSE(taken.at(rest->slot));
+        taken.at(rest->slot) = true;
+        if (i < 4) rest = slots.next(*rest);
+    }
+    CHECK_FALSE(slots.take());
+    slots.give_back(second.slot);
+    CHECK(slots.take() == Ticket{.slot = second.slot, .generation = second.generation + 1});
+    CHECK(slots.outstanding() == 8);
+}
+
+TEST_CASE("A slot is marked once, and held once") {
+    using Marked = ringstep::FreeSlots::Marked;
+    ringstep::FreeSlots slots(2);
+    const Ticket one = slots.take().value();
+    CHECK_FALSE(slots.hold(one));
+    CHECK(slots.mark(one) == Marked::yes);
+    CHECK(slots.mark(one) == Marked::no);
+    slots.give_back(one.slot);
+    CHECK(slots.mark(one) == Marked::no);
+    CHECK(slots.mark({.slot = 2, .generation = 0}) == Marked::no);
+
+    const Ticket two = slots.take().value();
+    slots.open(two);
+    CHECK(slots.of(two.slot) == two);
+    SECTION("held, then marked") {
+        CHECK(slots.hold(two));
+        CHECK_FALSE(slots.hold(two));
+        CHECK(slots.mark(two) == Marked::held);
+        CHECK(slots.mark(two) == Marked::no);
+        CHECK(slots.release(two));
+        CHECK(slots.mark(two) == Marked::no);
+    }
+    SECTION("held, and not marked") {
+        CHECK(slots.hold(two));
+        CHECK_FALSE(slots.release(two));
+        CHECK_FALSE(slots.hold(two));
+        CHECK(slots.mark(two) == Marked::yes);
+    }
+    SECTION("marked, then not to be held") {
+        CHECK(slots.mark(two) == Marked::yes);
+        CHECK_FALSE(slots.hold(two));
+    }
+    SECTION("over before the holder lets go") {
+        CHECK(slots.hold(two));
+        slots.give_back(two.slot);
+        CHECK_FALSE(slots.release(two));
+        const Ticket again = slots.take().value();
+        CHECK(again == Ticket{.slot = two.slot, .generation = two.generation + 1});
+        CHECK(slots.mark(again) == Marked::yes);
+    }
+}
+
+TEST_CASE("Slots are taken and given back by several threads, several at once") {
+    ringstep::FreeSlots slots(64);
+    std::vector<std::atomic<int>> owners(64);
+    std::atomic<int> wrong{0};
+    const auto work = [&](unsigned seed) {
+        std::minstd_rand random(seed);
+        for (int round = 0; round < 5000; round++) {
+            const auto count = static_cast<std::uint32_t>(1 + random() % 12);
+            const std::optional<Ticket> first = slots.take(count);
+            if (!first) continue;
+            std::vector<Ticket> mine{*first};
+            while (mine.size() < count) mine.push_back(slots.next(mine.back()));
+            for (const Ticket& ticket : mine) wrong += owners.at(ticket.slot)++ != 0;
+            for (const Ticket& ticket : mine) wrong += --owners.at(ticket.slot) != 0;
+            for (const Ticket& ticket : mine) slots.give_back(ticket.slot);
+        }
+    };
+    {
+        std::vector<std::jthread> threads;
+        for (unsigned seed = 1; seed <= 4; seed++) threads.emplace_back(work, seed);
+    }
+    CHECK(wrong == 0);
+    CHECK(slots.outstanding() == 0);
+    CHECK(slots.take(64));
+}
+
+TEST_CASE("What is pushed together completes, in order and with its own data") {
+    Ring ring{{.sq_entries = 8}};
+    Relay relay(ring);
+    relay.state()->depth = 4;
+    std::vector<io_uring_sqe> sqes;
+    for (std::uint64_t i = 0; i < 100; i++) sqes.push_back(nop(1000 + i));
+    std::vector<Ticket> tickets(sqes.size());
+    relay.push(sqes, 5, 6, tickets);
+    relay.push(nop(1100));
+    CHECK(relay.outstanding() == 101);
+    CHECK(relay.run().ok());
+    std::uint64_t next = 0;
+    for (const RequestCompletion& completion : relay.completions()) {
+        CHECK(completion.user_data == 1000 + next);
+        if (next < 100) {
+            CHECK(completion.group == 5);
+            CHECK(completion.options == 6);
+            CHECK(completion.ticket == tickets.at(next));
+        }
+        next++;
+    }
+    CHECK(next == 101);
+    sqes[50].flags = IOSQE_IO_LINK;
+    CHECK(error_of([&] { relay.push(sqes); }).error_number() == EINVAL);
+    sqes[50].flags = 0;
+    CHECK(error_of([&] { relay.push(sqes, 0, 0, std::span(tickets).first(99)); }).error_number() == EINVAL);
+    CHECK(relay.outstanding() == 0);
+    const std::vector<io_uring_sqe> many(Relay::capacity, nop(1));
+    relay.push(nop(1));
+    CHECK_FALSE(relay.try_push(many));
+    CHECK(error_of([&] { relay.push(many); }).error_number() == ENOSPC);
+    CHECK(relay.run().ok());
 }

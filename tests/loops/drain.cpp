@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -115,6 +116,41 @@ TEST_CASE("A barrier waits for its group, and the group for it") {
     REQUIRE(order.size() == 9);
     CHECK(std::vector(order.begin() + 4, order.end()) == std::vector<std::uint64_t>{0, 2, 3, 4, 5});
     CHECK(drain.state()->barriers == 2);
+    check_idle(drain, ring);
+}
+
+TEST_CASE("Requests that are pushed together keep their order and their barriers") {
+    Ring ring;
+    Drain drain(ring);
+    Pipe pipe;
+    char byte = 0;
+    std::vector<io_uring_sqe> sqes{read_of(pipe.out(), &byte, 1, 0), nop(1), nop(2), nop(3)};
+    sqes[1].flags = sqes[2].flags = IOSQE_IO_DRAIN;
+    std::array<Ticket, 4> tickets{};
+    drain.push(sqes, 7, tickets);
+    CHECK(drain.try_push(std::span<const io_uring_sqe>{}, 7));
+    CHECK(error_of([&] { drain.push(sqes, 7, std::span(tickets).first(3)); }).error_number() == EINVAL);
+    CHECK(drain.outstanding() == 4);
+    CHECK(drain.cancel(tickets[2]));
+    pipe.write();
+    CHECK(drain.run().ok());
+    std::vector<std::uint64_t> order;
+    for (const RequestCompletion& completion : drain.completions()) {
+        CHECK(completion.ticket == tickets.at(completion.user_data));
+        CHECK(completion.group == 7);
+        CHECK((completion.result == -ECANCELED) == (completion.user_data == 2));
+        if (completion.user_data != 2) order.push_back(completion.user_data);
+    }
+    CHECK(order == std::vector<std::uint64_t>{0, 1, 3});
+    CHECK(drain.state()->barriers == 1);
+    const std::vector<io_uring_sqe> many(Drain::capacity, nop(1));
+    drain.push(nop(0));
+    CHECK_FALSE(drain.try_push(many));
+    CHECK(error_of([&] { drain.push(many); }).error_number() == ENOSPC);
+    CHECK_FALSE(drain.try_push(std::vector<io_uring_sqe>(Drain::capacity + 1, nop(1))));
+    CHECK(drain.try_push(std::span(many).subspan(1)));
+    CHECK(drain.run().ok());
+    CHECK(take_all(drain).size() == Drain::capacity);
     check_idle(drain, ring);
 }
 

@@ -549,6 +549,81 @@ TEST_CASE("A chain goes on in later pushes") {
     check_idle(link, ring);
 }
 
+TEST_CASE("An open end is extended once") {
+    Ring ring;
+    Link link(ring);
+    const Ticket end = link.push_open(open_ended({nop(0)}));
+    const auto again = [&] { return error_of([&] { link.extend(end, linked({nop(0), nop(0)})); }).error_number(); };
+    link.extend(end, linked({nop(0)}));
+    CHECK(again() == EINVAL);
+    CHECK(link.outstanding() == 2);
+    CHECK(link.run().ok());
+    CHECK(again() == EINVAL);
+    CHECK(results_of(link, 1) == Results{0});
+    CHECK(again() == EINVAL);
+    // A request that is no open end, too.
+    const Ticket request = link.push(nop(0));
+    CHECK(error_of([&] { link.extend(request, linked({nop(0)})); }).error_number() == EINVAL);
+    CHECK(link.run().ok());
+    CHECK(results_of(link, 1) == Results{0});
+    check_idle(link, ring);
+}
+
+TEST_CASE("An open end that is extended and cancelled at once: one of them comes first") {
+    constexpr std::uint64_t rounds = 2000;
+    Ring ring;
+    Link link(ring);
+    std::array<Ticket, 2> ends{};
+    std::atomic<std::uint64_t> begun{0};
+    std::atomic<std::uint64_t> cancelled{0};
+    std::uint64_t extended = 0;
+    link.set_stay(true);
+    std::jthread canceller([&] {
+        for (std::uint64_t round = 0; round < rounds; round++) {
+            wait_until([&] { return begun > round; });
+            if (round % 3 == 0) std::this_thread::yield();
+            link.cancel(ends.at(round % 2));
+            cancelled++;
+        }
+    });
+    std::jthread extender([&] {
+        std::map<std::uint64_t, unsigned> taken;
+        std::uint64_t unexpected = 0;
+        for (std::uint64_t round = 0; round < rounds; round++) {
+            const Ticket end = link.push_open(open_ended({nop(0)}), {.group = round});
+            ends.at(round % 2) = end;
+            begun++;
+            bool mine = true;
+            try {
+                link.extend(end, linked({nop(0), nop(0)}), {.group = round});
+                extended++;
+            } catch (const ringstep::Error& error) {
+                if (error.error_number() != EINVAL) unexpected++;
+                mine = false;
+            }
+            // The first of the chain, and then what it is extended by, or its end.
+            const unsigned expected = mine ? 3 : 2;
+            wait_until([&] { return cancelled > round; });
+            wait_until([&] {
+                RequestCompletion completion;
+                while (link.pop(completion)) {
+                    if (completion.group != round || (completion.result != 0 && completion.result != -ECANCELED)) unexpected++;
+                    taken[round]++;
+                }
+                return taken[round] == expected;
+            });
+        }
+        CHECK(unexpected == 0);
+        link.set_stay(false);
+    });
+    CHECK(link.run().ok());
+    extender.join();
+    canceller.join();
+    CHECK(link.outstanding() == 0);
+    INFO(extended << " of " << rounds << " were extended");
+    check_idle(link, ring);
+}
+
 TEST_CASE("A stop under way loses nothing, and the chain goes on in the next run") {
     Pipe pipe;
     std::array<char, 4> bytes{};
@@ -606,7 +681,7 @@ TEST_CASE("What is no chain is refused") {
     CHECK_THAT(why([&] { link.push(Chain{nop(0), nop(1)}); }), ContainsSubstring("ends at its request 0"));
     CHECK_THAT(why([&] { link.push_open(Chain{nop(0)}); }), ContainsSubstring("ends at its request 0"));
     std::array<Ticket, 2> tickets{};
-    CHECK_THAT(why([&] { link.push(Chain{nop(0)}, {}, tickets); }), ContainsSubstring("2 elements, the chain 1"));
+    CHECK_THAT(why([&] { link.push(Chain{nop(0)}, {}, tickets); }), ContainsSubstring("2 elements"));
     CHECK_THAT(why([&] { link.push(Chain{link_timeout_of(time)}); }), ContainsSubstring("in front of it"));
     CHECK_THAT(why([&] { link.push(linked({nop(0), link_timeout_of(time), link_timeout_of(time)})); }),
                ContainsSubstring("two SQ entries"));

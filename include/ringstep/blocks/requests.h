@@ -31,7 +31,7 @@ enum ringstep_requests_code {
 
 /* A slot: a request, and what has become of it. The application fills in the first four fields, the loop writes the others. */
 struct ringstep_request {
-	__u64 sqe[8];	  /* as for the kernel; user_data is the application's own */
+	__u64 sqe[8];	  /* as for the kernel; user_data is what the loop knows it by: see RINGSTEP_REQUEST_TAG */
 	__u64 group;	  /* what the loop orders or limits it by */
 	__u32 options;	  /* bits, as the loop defines them */
 	__u32 generation; /* how often the slot has been used; tells a request from its slot's earlier ones */
@@ -46,6 +46,12 @@ struct ringstep_request {
 	__u32 flags;	/* likewise */
 	__u64 extra[2]; /* likewise, if CQEs are long */
 };
+
+/*
+ * user_data of a request, which the application puts into its SQE and keeps its own elsewhere: this << 48 | epoch << 32 |
+ * generation << 16 | slot
+ */
+#define RINGSTEP_REQUEST_TAG 0x5251U
 
 /* Bits of a message to the loop */
 #define RINGSTEP_REQUEST_SLOT 0xffffU         /* which slot it is about */
@@ -62,8 +68,8 @@ struct ringstep_requests {
 	__u32 __reserved_application[13];
 
 	/* loop -> application */
-	__u32 waiting;   /* received and not submitted */
-	__u32 in_flight; /* submitted and not complete */
+	__u32 waiting __attribute__((aligned(8))); /* received and not submitted */
+	__u32 in_flight; /* submitted and not complete; written together with the field before it */
 	__u32 foreign;   /* completions of requests that were none of these */
 	__u32 refused;   /* of those received: never submitted, because they were cancelled before */
 	__u32 cancels;   /* attempts to cancel that the kernel has not answered */

@@ -12,6 +12,7 @@
 #include <ringstep/queues.hpp>
 #include <ringstep/ring.hpp>
 
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cerrno>
@@ -20,6 +21,7 @@
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -66,6 +68,16 @@ namespace detail {
         default: return nullptr;
     }
 }
+
+// Opcodes that unschedulable() may refuse.
+inline constexpr auto may_be_unschedulable = [] {
+    std::array<bool, 256> may{};
+    for (const unsigned opcode : {unsigned{IORING_OP_LINK_TIMEOUT}, unsigned{IORING_OP_ACCEPT}, unsigned{IORING_OP_RECV},
+                                  unsigned{IORING_OP_RECVMSG}, unsigned{IORING_OP_POLL_ADD}, unsigned{IORING_OP_TIMEOUT},
+                                  unsigned{IORING_OP_READ_MULTISHOT}, unsigned{IORING_OP_URING_CMD}})
+        may.at(opcode) = true;
+    return may;
+}();
 
 }  // namespace detail
 
@@ -114,10 +126,12 @@ public:
         : program_(ring, options),
           state_(program_.state()),
           free_(capacity),
+          user_data_(std::make_unique<std::uint64_t[]>(capacity)),
           mailbox_(state_->mailbox, state_->inbox, state_->outbox),
           long_sqes_(ring.geometry().sqe_size != sizeof(io_uring_sqe)) {
         static std::atomic<std::uint32_t> epochs{0};
         state_->requests.epoch = epochs.fetch_add(1) & 0xffff;
+        tag_ = std::uint64_t{RINGSTEP_REQUEST_TAG} << 48 | std::uint64_t{state_->requests.epoch} << 32;
     }
 
     /// The loop itself.
@@ -146,13 +160,26 @@ public:
         return *ticket;
     }
 
+    /// Hands several requests over, in their order: all of them, or none if there are too few free slots (false). Costs less
+    /// than one by one. `tickets`, if it is not empty, gets all of them: it has to be as long. Throws Error as try_push(), for
+    /// any of them, and (EINVAL) if `tickets` is not as long.
+    bool try_push(std::span<const io_uring_sqe> sqes, std::uint64_t group = 0, std::uint32_t options = 0,
+                  std::span<Ticket> tickets = {}) {
+        return add(sqes, tickets, [&](const Ticket& ticket, const io_uring_sqe& sqe) { fill_in(ticket, sqe, group, options); });
+    }
+
+    /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
+    void push(std::span<const io_uring_sqe> sqes, std::uint64_t group = 0, std::uint32_t options = 0,
+              std::span<Ticket> tickets = {}) {
+        if (!try_push(sqes, group, options, tickets)) raise_full();
+    }
+
     /// Has a request cancelled: one that still waits completes with -ECANCELED at once, one in flight as the kernel can (it may
     /// also succeed). False if it is complete already, or being cancelled. Any thread.
     bool cancel(const Ticket& ticket) noexcept {
-        if (!free_.mark(ticket)) return false;
-        send(RINGSTEP_REQUEST_CANCEL | (ticket.generation & RINGSTEP_REQUEST_GENERATION) << RINGSTEP_REQUEST_GENERATION_SHIFT |
-             ticket.slot);
-        return true;
+        const FreeSlots::Marked marked = free_.mark(ticket);
+        if (marked == FreeSlots::Marked::yes) send_cancel(ticket);
+        return marked != FreeSlots::Marked::no;
     }
 
     /// Runs the loop. LoopExit::code is an enum ringstep_requests_code. On the ring's owning thread; may be called again.
@@ -171,8 +198,7 @@ public:
         std::uint32_t number = 0;
         if (!mailbox_.collect(number)) return false;
         const ringstep_request& slot = state_->slots[number];
-        const auto* sqe = reinterpret_cast<const io_uring_sqe*>(slot.sqe);
-        out.user_data = sqe->user_data;
+        out.user_data = user_data_[number];
         out.result = slot.result;
         out.flags = slot.flags & ~static_cast<std::uint32_t>(IORING_CQE_F_MORE);
         out.extra[0] = slot.extra[0];
@@ -246,6 +272,8 @@ protected:
 
     /// Throws Error (EINVAL) for a request that the loop cannot schedule.
     void check(const io_uring_sqe& sqe) const {
+        constexpr unsigned refused_flags = IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_IO_DRAIN;
+        if ((sqe.flags & refused_flags & ~handled_flags()) == 0 && !detail::may_be_unschedulable[sqe.opcode]) return;
         if (const char* const why = detail::unschedulable(sqe, handled_flags(), long_sqes_); why != nullptr) [[unlikely]]
             raise_refused(sqe, std::string("It has ") + why);
     }
@@ -261,25 +289,77 @@ protected:
                       "All " + std::to_string(capacity) +
                           " slots are taken: by requests that are not complete, and by completions that nobody has taken.");
     }
-    /// Takes a free slot; nothing if there is none. Then either hand it over or give it back.
-    [[nodiscard]] std::optional<Ticket> take() noexcept { return free_.take(); }
-    /// Whether a request is not complete and nobody wants it cancelled, as far as this thread has seen.
-    [[nodiscard]] bool good(const Ticket& ticket) const noexcept { return free_.good(ticket); }
+    /// Throws Error (EINVAL) unless a span for tickets is empty or as long as what is pushed.
+    static void check_tickets(std::size_t requests, std::span<const Ticket> tickets) {
+        if (!tickets.empty() && tickets.size() != requests) [[unlikely]] {
+            detail::raise(
+                EINVAL, "push of " + std::to_string(requests) + " requests to loop '" + std::string(Loop::name) + "'",
+                "The span for tickets has " + std::to_string(tickets.size()) + " elements. Make it as long, or leave it out.");
+        }
+    }
+    /// Takes so many free slots; nothing if there are too few. Then either hand them over or give them back. The first; next()
+    /// has the others.
+    [[nodiscard]] std::optional<Ticket> take(std::uint32_t count = 1) noexcept { return free_.take(count); }
+    /// Of those taken together: the one that follows. There is one.
+    [[nodiscard]] Ticket next(const Ticket& ticket) const noexcept { return free_.next(ticket); }
     /// Gives back one that was taken and not handed over.
     void give_back(const Ticket& ticket) noexcept { free_.give_back(ticket.slot); }
+
+    /// Of a slot that was just taken: it is to be handed over in two steps, by one thread each.
+    void open(const Ticket& ticket) noexcept { free_.open(ticket); }
+    /// Begins the second one: true once, and not if somebody wants it cancelled. An attempt to cancel it waits from now on.
+    [[nodiscard]] bool hold(const Ticket& ticket) noexcept { return free_.hold(ticket); }
+    /// Ends it, when it has been handed over.
+    void release(const Ticket& ticket) noexcept {
+        if (free_.release(ticket)) send_cancel(ticket);
+    }
     /// Writes a request into a slot that was taken.
     ringstep_request& fill_in(const Ticket& ticket, const io_uring_sqe& sqe, std::uint64_t group,
                               std::uint32_t options) noexcept {
         ringstep_request& slot = state_->slots[ticket.slot];
+        const std::uint32_t generation = ticket.generation & RINGSTEP_REQUEST_GENERATION;
         std::memcpy(slot.sqe, &sqe, sizeof slot.sqe);
+        reinterpret_cast<io_uring_sqe*>(slot.sqe)->user_data = tag_ | generation << 16 | ticket.slot;
+        user_data_[ticket.slot] = sqe.user_data;
         slot.group = group;
         slot.options = options;
         // The loop compares it when it hears that somebody wants the slot's earlier request cancelled.
-        std::atomic_ref(slot.generation).store(ticket.generation & RINGSTEP_REQUEST_GENERATION, std::memory_order_relaxed);
+        std::atomic_ref(slot.generation).store(generation, std::memory_order_relaxed);
         return slot;
+    }
+    /// All steps for several requests that are pushed together: write(ticket, sqe) writes each into its slot. False if there
+    /// are too few.
+    template <class Write>
+    bool add(std::span<const io_uring_sqe> sqes, std::span<Ticket> tickets, const Write& write) {
+        check_tickets(sqes.size(), tickets);
+        for (const io_uring_sqe& sqe : sqes) check(sqe);
+        if (sqes.empty()) return true;
+        if (sqes.size() > capacity) return false;
+        const auto count = static_cast<std::uint32_t>(sqes.size());
+        const std::optional<Ticket> first = take(count);
+        if (!first) return false;
+        Ticket ticket = *first;
+        for (std::uint32_t i = 0; i < count; i++) {
+            if (i != 0) ticket = next(ticket);
+            if (!tickets.empty()) tickets[i] = ticket;
+            write(ticket, sqes[i]);
+        }
+        hand_over(*first, count);
+        return true;
     }
     /// Tells the loop of a slot that has been filled in: from now on it is the loop's.
     void hand_over(const Ticket& ticket) noexcept { send(ticket.slot); }
+    /// The same of so many that were taken together: the first, and those that follow it.
+    void hand_over(const Ticket& first, std::uint32_t count) noexcept {
+        Ticket ticket = first;
+        const auto message = [&](std::uint32_t i) {
+            // What was sent may be complete and another's by now: so the one that follows is looked up before.
+            const std::uint32_t slot = ticket.slot;
+            if (i + 1 < count) ticket = next(ticket);
+            return slot;
+        };
+        if (mailbox_.send(count, message)) program_.wake();
+    }
 
 private:
     // IOSQE_ flags that the loop does itself.
@@ -298,6 +378,11 @@ private:
         program_.wake();
     }
 
+    void send_cancel(const Ticket& ticket) noexcept {
+        send(RINGSTEP_REQUEST_CANCEL | (ticket.generation & RINGSTEP_REQUEST_GENERATION) << RINGSTEP_REQUEST_GENERATION_SHIFT |
+             ticket.slot);
+    }
+
     void send(std::uint32_t message) noexcept {
         if (mailbox_.send(message)) program_.wake();
     }
@@ -305,7 +390,9 @@ private:
     LoopProgram<Loop> program_;
     RegionView<state_type> state_;
     FreeSlots free_;
+    std::unique_ptr<std::uint64_t[]> user_data_;  // the application's, of each slot
     Mailbox mailbox_;
+    std::uint64_t tag_ = 0;  // of what these requests are known by to the kernel
     bool long_sqes_;
 };
 

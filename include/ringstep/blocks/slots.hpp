@@ -26,35 +26,53 @@ struct Ticket {
  */
 class FreeSlots {
 public:
-    /// All are free.
-    explicit FreeSlots(std::uint32_t capacity) : slots_(std::make_unique<Slot[]>(capacity)), capacity_(capacity) {}
+    /// What mark() has found.
+    enum class Marked {
+        no,    ///< that use of the slot is over, or marked already
+        yes,   ///< it is now: go on with whatever that means
+        held,  ///< it is now, and somebody holds it: release() tells them
+    };
+
+    /// All are free; 65536 at most.
+    explicit FreeSlots(std::uint32_t capacity)
+        : slots_(std::make_unique<Slot[]>(capacity)),
+          capacity_(capacity),
+          free_(std::uint64_t{capacity} << count_shift | (capacity != 0 ? 1U : 0U)) {
+        for (std::uint32_t i = 0; i + 1 < capacity; i++) slots_[i].next.store(i + 2, std::memory_order_relaxed);
+    }
 
     /// Takes a free one; nothing if there is none.
-    [[nodiscard]] std::optional<Ticket> take() noexcept {
+    [[nodiscard]] std::optional<Ticket> take() noexcept { return take(1); }
+
+    /// Takes so many, at least one; nothing if there are too few: then none is taken. The first; next() has the others.
+    [[nodiscard]] std::optional<Ticket> take(std::uint32_t count) noexcept {
         std::uint64_t head = free_.load(std::memory_order_acquire);
-        while (number_of(head) != 0) {
-            const std::uint32_t next = slots_[number_of(head) - 1].next.load(std::memory_order_relaxed);
-            // The count above the number changes with each: a slot that left and came back meanwhile is not taken for
-            // unchanged.
-            if (free_.compare_exchange_weak(head, changed(head, next), std::memory_order_acq_rel))
-                return used(number_of(head) - 1);
-        }
-        std::uint32_t opened = opened_.load(std::memory_order_relaxed);
-        while (opened < capacity_) {
-            if (opened_.compare_exchange_weak(opened, opened + 1, std::memory_order_relaxed)) return used(opened);
+        while (count_of(head) >= count) {
+            // The list may change under our eyes. Whatever we read then is a number or none, and the exchange fails: with each
+            // change the word has another count of them.
+            std::uint32_t after = number_of(head);
+            for (std::uint32_t i = 0; i < count && after != 0; i++)
+                after = slots_[after - 1].next.load(std::memory_order_relaxed);
+            if (free_.compare_exchange_weak(head, changed(head, after, -std::int64_t{count}), std::memory_order_acq_rel,
+                                            std::memory_order_acquire))
+                return of(number_of(head) - 1);
         }
         return std::nullopt;
+    }
+    /// Of those taken together: the one that follows. There is one.
+    [[nodiscard]] Ticket next(const Ticket& ticket) const noexcept {
+        return of(slots_[ticket.slot].next.load(std::memory_order_relaxed) - 1);
     }
 
     /// Gives one back: its ticket is good no more.
     void give_back(std::uint32_t slot) noexcept {
         // What is asked of it from now on comes too late.
-        slots_[slot].use.store((generation_of(slots_[slot].use.load(std::memory_order_relaxed)) + 1) << 1,
-                               std::memory_order_release);
-        outstanding_.fetch_sub(1, std::memory_order_relaxed);
+        const std::uint32_t use = slots_[slot].use.load(std::memory_order_relaxed);
+        slots_[slot].use.store(use_of(generation_of(use) + 1), std::memory_order_release);
         std::uint64_t head = free_.load(std::memory_order_relaxed);
         do slots_[slot].next.store(number_of(head), std::memory_order_relaxed);
-        while (!free_.compare_exchange_weak(head, changed(head, slot + 1), std::memory_order_acq_rel));
+        while (!free_.compare_exchange_weak(head, changed(head, slot + 1, 1), std::memory_order_acq_rel,
+                                            std::memory_order_relaxed));
     }
 
     /// The ticket of a slot that is taken.
@@ -62,44 +80,76 @@ public:
         return {.slot = slot, .generation = generation_of(slots_[slot].use.load(std::memory_order_relaxed))};
     }
 
-    /// Marks a use of a slot, once: false if it is over, or marked already.
-    [[nodiscard]] bool mark(const Ticket& ticket) noexcept {
-        std::uint32_t expected = ticket.generation << 1;
-        return ticket.slot < capacity_ && slots_[ticket.slot].use.compare_exchange_strong(expected, expected | 1);
+    /// Marks a use of a slot, once.
+    [[nodiscard]] Marked mark(const Ticket& ticket) noexcept {
+        if (ticket.slot >= capacity_) return Marked::no;
+        std::uint32_t use = slots_[ticket.slot].use.load(std::memory_order_acquire);
+        while ((use & ~(open_bit | held_bit)) == use_of(ticket.generation)) {
+            if (slots_[ticket.slot].use.compare_exchange_weak(use, use | marked_bit))
+                return (use & held_bit) != 0 ? Marked::held : Marked::yes;
+        }
+        return Marked::no;
     }
 
-    /// Whether that use of a slot is not over, and not marked.
-    [[nodiscard]] bool good(const Ticket& ticket) const noexcept {
-        return ticket.slot < capacity_ && slots_[ticket.slot].use.load(std::memory_order_acquire) == ticket.generation << 1;
+    /// Of one that was just taken and nobody else knows of: it can be held, once.
+    void open(const Ticket& ticket) noexcept {
+        slots_[ticket.slot].use.store(use_of(ticket.generation) | open_bit, std::memory_order_release);
+    }
+    /// Holds one that is open: true for one caller only, and not if it is marked or over. Who marks it from now on leaves it to
+    /// the holder what to do about that.
+    [[nodiscard]] bool hold(const Ticket& ticket) noexcept {
+        std::uint32_t use = use_of(ticket.generation) | open_bit;
+        return ticket.slot < capacity_ &&
+               slots_[ticket.slot].use.compare_exchange_strong(use, use_of(ticket.generation) | held_bit);
+    }
+    /// The end of that: it is like any other. True if it was marked meanwhile. It may be over by now, and not the holder's.
+    [[nodiscard]] bool release(const Ticket& ticket) noexcept {
+        std::uint32_t use = use_of(ticket.generation) | held_bit;
+        while ((use & ~marked_bit) == (use_of(ticket.generation) | held_bit)) {
+            if (slots_[ticket.slot].use.compare_exchange_weak(use, use & ~held_bit)) return (use & marked_bit) != 0;
+        }
+        return false;
     }
 
     /// How many there are.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
     /// How many are taken, as far as this thread has seen.
-    [[nodiscard]] std::uint32_t outstanding() const noexcept { return outstanding_.load(std::memory_order_acquire); }
+    [[nodiscard]] std::uint32_t outstanding() const noexcept {
+        return capacity_ - count_of(free_.load(std::memory_order_acquire));
+    }
 
 private:
     struct Slot {
         std::atomic<std::uint32_t> next{0};  // free slot: number of the next one, plus one
-        std::atomic<std::uint32_t> use{0};   // generation << 1 | marked
+        std::atomic<std::uint32_t> use{0};   // generation << generation_shift | bits
     };
 
-    static std::uint32_t number_of(std::uint64_t head) noexcept { return static_cast<std::uint32_t>(head); }
-    static std::uint64_t changed(std::uint64_t head, std::uint32_t number) noexcept {
-        return ((head >> 32) + 1) << 32 | number;
-    }
-    static std::uint32_t generation_of(std::uint32_t use) noexcept { return use >> 1; }
+    static constexpr std::uint32_t marked_bit = 1;
+    static constexpr std::uint32_t open_bit = 2;
+    static constexpr std::uint32_t held_bit = 4;
+    static constexpr unsigned generation_shift = 3;
 
-    Ticket used(std::uint32_t slot) noexcept {
-        outstanding_.fetch_add(1, std::memory_order_relaxed);
-        return of(slot);
+    static constexpr std::uint32_t use_of(std::uint32_t generation) noexcept { return generation << generation_shift; }
+    static constexpr std::uint32_t generation_of(std::uint32_t use) noexcept { return use >> generation_shift; }
+
+    // free_: number of changes, how many are free, number of the first, plus one; the latter two with 17 bits each.
+    static constexpr unsigned count_shift = 17;
+    static constexpr unsigned changes_shift = 34;
+    static constexpr std::uint32_t number_mask = (1U << count_shift) - 1;
+
+    static std::uint32_t number_of(std::uint64_t head) noexcept { return static_cast<std::uint32_t>(head) & number_mask; }
+    static std::uint32_t count_of(std::uint64_t head) noexcept {
+        return static_cast<std::uint32_t>(head >> count_shift) & number_mask;
+    }
+    // One change more, another first one, so many more that are free.
+    static std::uint64_t changed(std::uint64_t head, std::uint32_t number, std::int64_t more) noexcept {
+        return (head & ~std::uint64_t{number_mask}) + (std::uint64_t{1} << changes_shift) +
+               static_cast<std::uint64_t>(more * (std::int64_t{1} << count_shift)) + number;
     }
 
     std::unique_ptr<Slot[]> slots_;
     std::uint32_t capacity_;
-    std::atomic<std::uint32_t> opened_{0};  // those behind were never used
-    std::atomic<std::uint32_t> outstanding_{0};
-    std::atomic<std::uint64_t> free_{0};  // number of changes << 32 | number of the first, plus one
+    std::atomic<std::uint64_t> free_;
 };
 
 }  // namespace ringstep::inline v0

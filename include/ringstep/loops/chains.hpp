@@ -261,7 +261,7 @@ public:
     /// Asks for a chain to be cancelled: nothing new begins, what is in flight is cancelled, clean-up nodes run. False if it is
     /// over and taken, or asked for before. The result says what has become of it: it may have completed before. Any thread.
     bool cancel(const Ticket& ticket) noexcept {
-        if (!free_.mark(ticket)) return false;
+        if (free_.mark(ticket) == FreeSlots::Marked::no) return false;
         send(RINGSTEP_REQUEST_CANCEL | (ticket.generation & RINGSTEP_REQUEST_GENERATION) << RINGSTEP_REQUEST_GENERATION_SHIFT |
              ticket.slot);
         return true;

@@ -21,8 +21,8 @@ struct ringstep_drain_group {
 	__u32 in_flight; /* of its requests */
 	__u32 barrier;	 /* the one in flight is a barrier */
 	__u32 due;	 /* it is in the list `due`, by next_due */
-	__u32 next_due;
-	struct ringstep_list waiting;
+	__u32 next_due;	 /* one more than the number of the next one in that list */
+	struct ringstep_list waiting; /* requests that something before them holds up, in their order */
 };
 
 /* State of the loop drain: requests of groups, with barriers. All of it is the loop's. */
@@ -37,9 +37,9 @@ struct ringstep_drain {
 	__u32 free;		     /* one more than the number of the first free group */
 	__u32 barriers;		     /* that have been submitted */
 	__u32 groups_active;	     /* groups that have requests with the loop */
-	__u32 buckets[RINGSTEP_DRAIN_REQUESTS];
-	struct ringstep_drain_group groups[RINGSTEP_DRAIN_REQUESTS];
-	RINGSTEP_REQUESTS(RINGSTEP_DRAIN_REQUESTS);
+	RINGSTEP_REQUESTS(RINGSTEP_DRAIN_REQUESTS); /* mailbox, requests, inbox, outbox, slots */
+	__u32 buckets[RINGSTEP_DRAIN_REQUESTS];			     /* number of the first group with such a key, plus one */
+	struct ringstep_drain_group groups[RINGSTEP_DRAIN_REQUESTS]; /* by number */
 };
 
 #endif /* RINGSTEP_LOOPS_DRAIN_H */

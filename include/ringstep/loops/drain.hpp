@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 namespace ringstep::inline v0 {
 
@@ -62,6 +63,20 @@ public:
     Ticket push(const io_uring_sqe& sqe, std::uint64_t group = 0) {
         if ((sqe.flags & IOSQE_IO_DRAIN) == 0) return Base::push(sqe, group);
         return Base::push(without_drain(sqe), group, RINGSTEP_DRAIN_BARRIER);
+    }
+
+    /// Hands several requests of a group over, in their order: all of them, or none (false). One with IOSQE_IO_DRAIN in its
+    /// flags is a barrier, as in try_push(). `tickets`, if it is not empty, gets all of them: it has to be as long.
+    bool try_push(std::span<const io_uring_sqe> sqes, std::uint64_t group = 0, std::span<Ticket> tickets = {}) {
+        return Base::add(sqes, tickets, [&](const Ticket& ticket, const io_uring_sqe& sqe) {
+            const bool barrier = (sqe.flags & IOSQE_IO_DRAIN) != 0;
+            ringstep_request& slot = fill_in(ticket, sqe, group, barrier ? RINGSTEP_DRAIN_BARRIER : 0);
+            if (barrier) reinterpret_cast<io_uring_sqe*>(slot.sqe)->flags &= static_cast<std::uint8_t>(~IOSQE_IO_DRAIN);
+        });
+    }
+    /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
+    void push(std::span<const io_uring_sqe> sqes, std::uint64_t group = 0, std::span<Ticket> tickets = {}) {
+        if (!try_push(sqes, group, tickets)) raise_full();
     }
 
     /// Hands a request to the loop as a barrier of its group: see above. As try_push().

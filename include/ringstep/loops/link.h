@@ -18,14 +18,15 @@
 #define RINGSTEP_LINK_MOVES_OFFSET (1U << 20)  /* by what has been transferred, then */
 #define RINGSTEP_LINK_TIMED (1U << 21)	       /* a LINK_TIMEOUT belongs to it: extra[1] */
 #define RINGSTEP_LINK_TIMEOUT (1U << 22)       /* it is one */
+#define RINGSTEP_LINK_BEFORE_TIMED (1U << 23)  /* to what is next one belongs */
 #define RINGSTEP_LINK_RULE_SHIFT 24
 #define RINGSTEP_LINK_RULE (7U << RINGSTEP_LINK_RULE_SHIFT) /* enum ringstep_link_rule */
 
 /* Which results make a request fail, so that a soft link is severed */
 enum ringstep_link_rule {
 	RINGSTEP_LINK_NEGATIVE = 0, /* any error */
-	RINGSTEP_LINK_EXACTLY = 1,  /* anything but `extra[0]` bytes */
-	RINGSTEP_LINK_AT_LEAST = 2, /* less than that many bytes */
+	RINGSTEP_LINK_EXACTLY = 1,  /* anything but the bytes that it is to transfer, of which more never come */
+	RINGSTEP_LINK_AT_LEAST = 2, /* less than these */
 	RINGSTEP_LINK_SILENT = 3,   /* the operation's own errors do not: being cancelled does */
 	RINGSTEP_LINK_FILE = 4,	    /* likewise, and that there is no such descriptor */
 	RINGSTEP_LINK_EXPIRES = 5,  /* any error but -ETIME */
@@ -33,7 +34,8 @@ enum ringstep_link_rule {
 
 /*
  * From push to completion, in ringstep_request:
- *	extra[0]  bytes that it is to transfer
+ *	memo      bytes that it is to transfer in the upper half, those that it has transferred in the lower one; of the first one
+ *	          of a chain, it is extra[0] until it comes
  *	extra[1]  of the first one of a chain: how many requests the chain has, in the lower half. Of each one: one more than the slot
  *	          of its LINK_TIMEOUT, in the upper half
  *	flags     of an open end: the bits below
@@ -49,7 +51,7 @@ struct ringstep_link {
 	struct ringstep_list severed; /* to be cancelled with all that follows in the chain */
 	__u32 budget;		      /* messages to be received in this turn */
 	__u32 continued;	      /* short transfers of which the rest was requested */
-	RINGSTEP_REQUESTS(RINGSTEP_LINK_REQUESTS);
+	RINGSTEP_REQUESTS(RINGSTEP_LINK_REQUESTS); /* mailbox, requests, inbox, outbox, slots */
 };
 
 #endif /* RINGSTEP_LOOPS_LINK_H */

@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -121,6 +122,47 @@ inline constexpr unsigned op_writev_fixed = 61;
     }
 }
 
+// Opcodes of which link_rule() says more than that every error is a failure.
+inline constexpr auto has_link_rule = [] {
+    std::array<bool, 256> has{};
+    for (const unsigned opcode : {unsigned{IORING_OP_READ},
+                                  unsigned{IORING_OP_WRITE},
+                                  unsigned{IORING_OP_READ_FIXED},
+                                  unsigned{IORING_OP_WRITE_FIXED},
+                                  unsigned{IORING_OP_READV},
+                                  unsigned{IORING_OP_WRITEV},
+                                  op_readv_fixed,
+                                  op_writev_fixed,
+                                  unsigned{IORING_OP_SPLICE},
+                                  unsigned{IORING_OP_TEE},
+                                  unsigned{IORING_OP_SEND},
+                                  unsigned{IORING_OP_SEND_ZC},
+                                  unsigned{IORING_OP_RECV},
+                                  unsigned{IORING_OP_SENDMSG},
+                                  unsigned{IORING_OP_SENDMSG_ZC},
+                                  unsigned{IORING_OP_RECVMSG},
+                                  unsigned{IORING_OP_FSYNC},
+                                  unsigned{IORING_OP_SYNC_FILE_RANGE},
+                                  unsigned{IORING_OP_FALLOCATE},
+                                  unsigned{IORING_OP_FGETXATTR},
+                                  unsigned{IORING_OP_FSETXATTR},
+                                  unsigned{IORING_OP_SHUTDOWN},
+                                  op_ftruncate,
+                                  unsigned{IORING_OP_STATX},
+                                  unsigned{IORING_OP_MADVISE},
+                                  unsigned{IORING_OP_RENAMEAT},
+                                  unsigned{IORING_OP_UNLINKAT},
+                                  unsigned{IORING_OP_MKDIRAT},
+                                  unsigned{IORING_OP_SYMLINKAT},
+                                  unsigned{IORING_OP_LINKAT},
+                                  unsigned{IORING_OP_GETXATTR},
+                                  unsigned{IORING_OP_SETXATTR},
+                                  unsigned{IORING_OP_TIMEOUT},
+                                  unsigned{IORING_OP_LINK_TIMEOUT}})
+        has.at(opcode) = true;
+    return has;
+}();
+
 }  // namespace detail
 
 /**
@@ -145,9 +187,16 @@ inline constexpr unsigned op_writev_fixed = 61;
  * An IORING_OP_LINK_TIMEOUT behind a request limits the time that one may take, as it does in the kernel, which does it; the
  * chain goes on from the request. The timespec has to stay until the LINK_TIMEOUT completes.
  *
- * Where it differs from the kernel's links: a request that the kernel refuses as malformed fails when its turn comes; the
- * kernel cancels the whole chain before any of it starts. What follows a zero-copy send starts when the kernel no longer uses
- * its buffer. Vectors and message headers are read, for their lengths, when the chain is pushed.
+ * Where it differs from the kernel's links:
+ * - a request that the kernel refuses as soon as it reads the SQE (-EINVAL, -EFAULT) fails when its turn comes; of the
+ *   operations whose errors sever nothing, these do not either. The kernel cancels the whole chain before any of it starts;
+ * - fsync, sync_file_range, fallocate, ftruncate, shutdown, fgetxattr and fsetxattr sever with -EBADF, as they do in the kernel
+ * if there is no such descriptor; there, a file's own -EBADF (fallocate where one may only read) does not;
+ * - a datagram that is cut off is a failure of a receive with MSG_WAITALL in the kernel; here, its length decides;
+ * - a read into a buffer that the kernel selects is short if it is less than the request's length; in the kernel, if it is
+ *   less than the buffer's, should that be smaller;
+ * - what follows a zero-copy send starts when the kernel no longer uses its buffer;
+ * - vectors and message headers are read, for their lengths, when the chain is pushed.
  *
  * Threads, buffers, and all the rest: RequestLoop.
  *
@@ -206,8 +255,9 @@ public:
         if (!end) raise_full();
         return *end;
     }
-    /// Goes on with a chain from its open end, and closes it. Once for each open end. As push(); throws Error (EINVAL) also for
-    /// an end that has been cancelled.
+    /// Goes on with a chain from its open end, and closes it. As push(); throws Error (EINVAL) also for an end that has been
+    /// extended or cancelled. If that happens at the same time, in other threads, it is decided for one of them: an end that is
+    /// cancelled after it was extended is a request that is cancelled.
     void extend(const Ticket& end, std::span<const io_uring_sqe> chain, const LinkOptions& options = {},
                 std::span<Ticket> tickets = {}) {
         if (!add(chain, options, tickets, &end, nullptr)) raise_full();
@@ -224,24 +274,14 @@ private:
     static constexpr unsigned link_flags = IOSQE_IO_LINK | IOSQE_IO_HARDLINK;
 
     static bool is_timeout(const io_uring_sqe& sqe) noexcept { return sqe.opcode == IORING_OP_LINK_TIMEOUT; }
-    static bool is_timed(std::span<const io_uring_sqe> chain, std::size_t i) noexcept {
-        return i + 1 < chain.size() && is_timeout(chain[i + 1]);
-    }
 
-    void check_chain(std::span<const io_uring_sqe> chain, std::span<Ticket> tickets, const Ticket* start, bool open) const {
-        if (chain.empty()) detail::raise(EINVAL, "push of a chain to loop 'link'", "It is empty. Push one request at least.");
-        if (!tickets.empty() && tickets.size() != chain.size()) {
-            detail::raise(EINVAL, "push of a chain to loop 'link'",
-                          "The span for tickets has " + std::to_string(tickets.size()) + " elements, the chain " +
-                              std::to_string(chain.size()) + " requests. Make it as long, or leave it out.");
-        }
-        if (start != nullptr && !good(*start)) {
-            detail::raise(EINVAL, "extension of a chain in loop 'link'",
-                          "That is no open end, or no longer: it was cancelled. Extend each open end once.");
-        }
+    void check_chain(std::span<const io_uring_sqe> chain, std::span<Ticket> tickets, bool open) const {
+        if (chain.empty()) [[unlikely]]
+            detail::raise(EINVAL, "push of a chain to loop 'link'", "It is empty. Push one request at least.");
+        check_tickets(chain.size(), tickets);
         for (std::size_t i = 0; i < chain.size(); i++) {
             const io_uring_sqe& sqe = chain[i];
-            if ((sqe.flags & link_flags) == 0 && (i + 1 < chain.size() || open)) {
+            if ((sqe.flags & link_flags) == 0 && (i + 1 < chain.size() || open)) [[unlikely]] {
                 raise_refused(sqe, "The chain ends at its request " + std::to_string(i) +
                                        ", which has neither IOSQE_IO_LINK nor IOSQE_IO_HARDLINK. Push each chain by itself.");
             }
@@ -259,95 +299,124 @@ private:
 
     // What has been filled in of a chain, from its end on.
     struct Taken {
-        std::uint32_t next = 0;     // as in RINGSTEP_LINK_NEXT
-        std::uint32_t timeout = 0;  // likewise: of the LINK_TIMEOUT just filled in
-        Ticket first;
+        std::uint32_t next = 0;     // as in RINGSTEP_LINK_NEXT, and what is to be known of that one
+        std::uint32_t timeout = 0;  // one more than the slot of the LINK_TIMEOUT just filled in; 0: it was something else
     };
 
-    static std::uint32_t options_of(const io_uring_sqe& sqe, const detail::LinkRule& rule, bool continues) noexcept {
+    struct Filled {
+        std::uint32_t options = 0;
+        std::uint64_t bytes = 0;
+    };
+
+    // Of requests that take a look: transfers, those whose errors do not sever, timeouts.
+    static Filled special(const io_uring_sqe& sqe, bool continue_short, bool timed) noexcept {
+        if (is_timeout(sqe)) return {.options = RINGSTEP_LINK_TIMEOUT, .bytes = 0};
+        detail::LinkRule rule = detail::link_rule(sqe);
+        const bool continues = continue_short && rule.can_continue && !timed;
+        if (continues && rule.rule == RINGSTEP_LINK_NEGATIVE) rule.rule = RINGSTEP_LINK_AT_LEAST;
         std::uint32_t options = static_cast<std::uint32_t>(rule.rule) << RINGSTEP_LINK_RULE_SHIFT;
-        if ((sqe.flags & IOSQE_IO_HARDLINK) != 0) options |= RINGSTEP_LINK_HARD;
         if (continues) options |= RINGSTEP_LINK_CONTINUES | (rule.moves_offset ? RINGSTEP_LINK_MOVES_OFFSET : 0);
-        return options;
+        const bool counts = continues || rule.rule == RINGSTEP_LINK_EXACTLY || rule.rule == RINGSTEP_LINK_AT_LEAST;
+        return {.options = options, .bytes = counts ? rule.bytes : 0};
     }
 
     // Writes a request of a chain into a slot.
-    void fill_in_link(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, bool timed, Taken& taken) {
-        detail::LinkRule rule = is_timeout(sqe) ? detail::LinkRule{} : detail::link_rule(sqe);
-        const bool continues = options.continue_short && rule.can_continue && !timed;
-        if (continues && rule.rule == RINGSTEP_LINK_NEGATIVE) rule.rule = RINGSTEP_LINK_AT_LEAST;
-        std::uint32_t bits = options_of(sqe, rule, continues);
-        if (is_timeout(sqe)) {
-            bits = RINGSTEP_LINK_TIMEOUT;
-        } else {
-            bits |= taken.next | (timed ? RINGSTEP_LINK_TIMED : 0);
+    ringstep_request& fill_in_link(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, Taken& taken) {
+        const std::uint32_t hard = (sqe.flags & IOSQE_IO_HARDLINK) != 0 ? RINGSTEP_LINK_HARD : 0;
+        if (!detail::has_link_rule[sqe.opcode] && taken.timeout == 0) {
+            ringstep_request& slot = write(ticket, sqe, options, {.options = hard | taken.next, .bytes = 0}, 0);
+            taken.next = ticket.slot + 1;
+            return slot;
         }
-        ringstep_request& slot = fill_in(ticket, sqe, options.group, bits);
+        return fill_in_special(ticket, sqe, options, hard, taken);
+    }
+    [[gnu::noinline]] ringstep_request& fill_in_special(const Ticket& ticket, const io_uring_sqe& sqe,
+                                                        const LinkOptions& options, std::uint32_t hard, Taken& taken) {
+        const bool timed = taken.timeout != 0;
+        Filled filled = special(sqe, options.continue_short, timed);
+        filled.options |= hard;
+        if (is_timeout(sqe)) {
+            ringstep_request& slot = write(ticket, sqe, options, filled, 0);
+            taken.timeout = ticket.slot + 1;
+            return slot;
+        }
+        filled.options |= taken.next | (timed ? RINGSTEP_LINK_TIMED : 0);
+        ringstep_request& slot = write(ticket, sqe, options, filled, taken.timeout);
+        taken.next = (ticket.slot + 1) | (timed ? RINGSTEP_LINK_BEFORE_TIMED : 0);
+        taken.timeout = 0;
+        return slot;
+    }
+    ringstep_request& write(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, const Filled& filled,
+                            std::uint32_t timeout) noexcept {
+        ringstep_request& slot = fill_in(ticket, sqe, options.group, filled.options);
         // Nothing is to be linked in the kernel but timeouts.
-        reinterpret_cast<io_uring_sqe*>(slot.sqe)->flags &= static_cast<std::uint8_t>(~link_flags);
-        slot.extra[0] = rule.bytes;
-        slot.extra[1] = timed ? std::uint64_t{taken.timeout} << 32 : 0;
+        reinterpret_cast<io_uring_sqe*>(slot.sqe)->flags = static_cast<std::uint8_t>(sqe.flags & ~link_flags);
+        slot.memo = filled.bytes << 32;
+        slot.extra[0] = filled.bytes;
+        slot.extra[1] = std::uint64_t{timeout} << 32;
+        return slot;
     }
 
     // What the loop does to the first one of a chain when it comes: the others are waiting from now on, too.
-    void let_wait(const Ticket& ticket, std::uint32_t flags) noexcept {
-        ringstep_request& slot = state()->slots[ticket.slot];
+    static void let_wait(ringstep_request& slot, std::uint32_t flags) noexcept {
         slot.phase = RINGSTEP_REQUEST_WAITING;
         slot.own = 0;
-        slot.memo = 0;
         slot.flags = flags;
-    }
-
-    // Takes as many slots as it needs or none, and puts their numbers down: in the chain's own slots.
-    bool take_slots(std::size_t count, Ticket& list) {
-        for (std::size_t i = 0; i < count; i++) {
-            const std::optional<Ticket> ticket = take();
-            if (!ticket) {
-                for (; i > 0; i--) give_back(pop_taken(list));
-                return false;
-            }
-            state()->slots[ticket->slot].extra[0] = std::uint64_t{list.generation} << 32 | list.slot;
-            list = *ticket;
-        }
-        return true;
-    }
-    Ticket pop_taken(Ticket& list) const noexcept {
-        const Ticket ticket = list;
-        const std::uint64_t next = state()->slots[ticket.slot].extra[0];
-        list = {.slot = static_cast<std::uint32_t>(next), .generation = static_cast<std::uint32_t>(next >> 32)};
-        return ticket;
     }
 
     // `start`: the open end that the first request takes; `end`: where to put the new open end's ticket, if there is to be one.
     std::optional<Ticket> add(std::span<const io_uring_sqe> chain, const LinkOptions& options, std::span<Ticket> tickets,
                               const Ticket* start, Ticket* end) {
-        check_chain(chain, tickets, start, end != nullptr);
-        Ticket list;
-        if (!take_slots(chain.size() - (start != nullptr ? 1 : 0) + (end != nullptr ? 1 : 0), list)) return std::nullopt;
+        check_chain(chain, tickets, end != nullptr);
+        const std::size_t count = chain.size() - (start != nullptr ? 1 : 0) + (end != nullptr ? 1 : 0);
+        if (count > capacity) return std::nullopt;
+        Ticket free;
+        if (count != 0) {
+            const std::optional<Ticket> first = take(static_cast<std::uint32_t>(count));
+            if (!first) return std::nullopt;
+            free = *first;
+        }
+        if (start != nullptr && !hold(*start)) {
+            give_back(free, count);
+            detail::raise(EINVAL, "extension of a chain in loop 'link'",
+                          "That is no open end, or no longer: it was extended, or cancelled. Extend each open end once.");
+        }
+        std::size_t left = count;
+        const auto next_free = [&] {
+            const Ticket ticket = free;
+            if (--left != 0) free = next(free);
+            return ticket;
+        };
         Taken taken;
         if (end != nullptr) {
-            *end = pop_taken(list);
-            fill_in(*end, io_uring_sqe{}, options.group, 0);
-            let_wait(*end, RINGSTEP_LINK_OPEN);
+            *end = next_free();
+            let_wait(fill_in(*end, io_uring_sqe{}, options.group, 0), RINGSTEP_LINK_OPEN);
+            open(*end);
             taken.next = (end->slot + 1) | RINGSTEP_LINK_BEFORE_OPEN;
         }
-        for (std::size_t i = chain.size(); i-- > 0;) {
-            const bool extends = i == 0 && start != nullptr;
-            const Ticket ticket = extends ? *start : pop_taken(list);
-            const bool timed = is_timed(chain, i);
+        for (std::size_t i = chain.size() - 1; i != 0; i--) {
+            const Ticket ticket = next_free();
             if (!tickets.empty()) tickets[i] = ticket;
-            fill_in_link(ticket, chain[i], options, timed, taken);
-            if (!extends) let_wait(ticket, 0);
-            if (is_timeout(chain[i])) {
-                taken.timeout = ticket.slot + 1;
-            } else {
-                taken.next = ticket.slot + 1;
-            }
-            taken.first = ticket;
+            let_wait(fill_in_link(ticket, chain[i], options, taken), 0);
         }
-        state()->slots[taken.first.slot].extra[1] |= chain.size();
-        hand_over(taken.first);
-        return taken.first;
+        const Ticket first = start != nullptr ? *start : next_free();
+        if (!tickets.empty()) tickets[0] = first;
+        ringstep_request& slot = fill_in_link(first, chain[0], options, taken);
+        if (start == nullptr) let_wait(slot, 0);
+        slot.extra[1] |= chain.size();
+        hand_over(first);
+        if (start != nullptr) release(first);
+        return first;
+    }
+
+    // Gives back so many that were taken together.
+    void give_back(const Ticket& first, std::size_t count) noexcept {
+        Ticket ticket = first;
+        for (; count != 0; count--) {
+            const Ticket following = count > 1 ? next(ticket) : ticket;
+            Base::give_back(ticket);
+            ticket = following;
+        }
     }
 
     std::uint32_t sq_entries_;

@@ -31,12 +31,13 @@
 #define ECANCELED 125
 #endif
 
-/* Most messages that are received in one turn; what is left waits for the next turn, which follows at once. */
+/* Most messages that are received, or requests that are submitted, in one turn. What is left waits for the next, which follows at once. */
 #define RINGSTEP_REQUESTS_BATCH_IN 64
 
 /*
- * How many messages to receive in this turn, after the walk over completions: fewer, or none, where completions fill half the CQ.
- * Requests that complete at once would overflow it otherwise, which costs more than all the rest of a request.
+ * How many requests to submit in this turn, or messages to receive where each may be submitted at once; after the walk over
+ * completions. Fewer, or none, where completions fill half the CQ: requests that complete at once would overflow it otherwise,
+ * which costs more than all the rest of a request.
  */
 static __always_inline __u32 ringstep_requests_room(struct ringstep_turn *turn)
 {

@@ -17,6 +17,7 @@
 #include "common/clock.hpp"
 #include "common/facts.hpp"
 #include "common/json.hpp"
+#include "common/statistics.hpp"
 #include "common/table.hpp"
 
 namespace {
@@ -33,7 +34,8 @@ struct Case {
     std::uint64_t burst;
     std::uint64_t each;   // tokens a request takes
     double achieved = 0;  // a second
-    double late = 0;      // the largest lag behind a perfect pace, in microseconds
+    double late = 0;      // of the requests that had to wait, how much longer than they had to: the median, in microseconds
+    double lag = 0;       // the largest lag behind a perfect pace, in microseconds
     std::uint64_t requests = 0;
     std::uint64_t turns = 0;
     [[nodiscard]] double ratio() const { return achieved / static_cast<double>(asked); }
@@ -43,6 +45,22 @@ io_uring_sqe nop() {
     io_uring_sqe sqe{};
     io_uring_prep_nop(&sqe);
     return sqe;
+}
+
+/// How late requests began, in microseconds: after what they took was in the bucket, where it was not there at once.
+std::vector<double> lateness(const Case& test, const std::vector<std::uint64_t>& times) {
+    const auto rate = static_cast<double>(test.asked) / 1e9;  // tokens a nanosecond
+    const auto each = static_cast<double>(test.each);
+    const auto full = static_cast<double>(test.burst);
+    std::vector<double> late;
+    double level = full - each;
+    for (std::size_t i = 1; i < times.size(); i++) {
+        const auto passed = static_cast<double>(times[i] - times[i - 1]);
+        const double missing = (std::min(each, full) - level) / rate;
+        if (missing > 0) late.push_back((passed - missing) / 1000);
+        level = std::min(full, level + passed * rate) - each;
+    }
+    return late;
 }
 
 void measure(Case& test, ringstep::Engine engine, double seconds) {
@@ -70,10 +88,11 @@ void measure(Case& test, ringstep::Engine engine, double seconds) {
     const double tokens = static_cast<double>(total * test.each) - static_cast<double>(test.burst);
     test.requests = total;
     test.achieved = tokens / (static_cast<double>(times.back() - times.front()) / 1e9);
+    test.late = bench::summarize(lateness(test, times)).median;
     for (std::size_t i = 0; i < times.size(); i++) {
         const double due = (static_cast<double>((i + 1) * test.each) - static_cast<double>(test.burst)) /
                            static_cast<double>(test.asked) * 1e9;
-        test.late = std::max(test.late, (static_cast<double>(times[i] - times.front()) - std::max(due, 0.0)) / 1000);
+        test.lag = std::max(test.lag, (static_cast<double>(times[i] - times.front()) - std::max(due, 0.0)) / 1000);
     }
 }
 
@@ -109,17 +128,18 @@ int main(int argc, char** argv) try {
         add("bytes", 500 << 20, 4 << 20, 65536);
     }
     fmt::print("Rates over {} s each. {}.\n\n", options.seconds, bench::origin(1));
-    bench::Table table(
-        {"engine", "tokens", "asked, a second", "burst", "achieved", "of asked", "largest lag, us", "requests", "turns"});
+    bench::Table table({"engine", "tokens", "asked, a second", "burst", "achieved", "of asked", "late, us", "largest lag, us",
+                        "requests", "turns"});
     std::vector<std::string> records;
     for (const Case& test : cases) {
         table.add({test.engine, test.what, bench::grouped(test.asked), bench::grouped(test.burst),
                    fmt::format("{:.1f}", test.achieved), fmt::format("{:.2f} %", 100 * test.ratio()),
-                   fmt::format("{:.0f}", test.late), bench::grouped(test.requests), bench::grouped(test.turns)});
+                   fmt::format("{:.0f}", test.late), fmt::format("{:.0f}", test.lag), bench::grouped(test.requests),
+                   bench::grouped(test.turns)});
         records.push_back(fmt::format(
-            R"({{"engine": {}, "tokens": {}, "asked": {}, "burst": {}, "each": {}, "achieved": {:.3f}, "ratio": {:.6f}, "largest_lag_us": {:.1f}, "requests": {}, "turns": {}}})",
+            R"({{"engine": {}, "tokens": {}, "asked": {}, "burst": {}, "each": {}, "achieved": {:.3f}, "ratio": {:.6f}, "late_us": {:.1f}, "largest_lag_us": {:.1f}, "requests": {}, "turns": {}}})",
             bench::json_string(test.engine), bench::json_string(test.what), test.asked, test.burst, test.each, test.achieved,
-            test.ratio(), test.late, test.requests, test.turns));
+            test.ratio(), test.late, test.lag, test.requests, test.turns));
     }
     table.print();
     if (!options.json.empty()) bench::write_json(options.json, "pace", bench::facts_json(), records);

@@ -5,8 +5,8 @@
  *
  * A request that reaches the front of its class while its file is at the limit is parked with the file, and holds nobody up. When
  * a place becomes free in the file, the first that is parked there comes loose again: it joins the others of its class that did, all
- * of which came before those that still are in the class's queue. Only as many come loose as there are places, counted class by
- * class, so these queues are short and inserting into them in order of arrival takes few steps.
+ * of which came before those that still are in the class's queue. Only as many come loose as there are places, so these queues are
+ * short and inserting into them in order of arrival takes few steps.
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/loops/gate.h>
@@ -98,31 +98,33 @@ static __noinline int gate_loosen(struct ringstep_gate *state, __u32 index, __u3
 	return 0;
 }
 
-/* A file may have a place for one that is parked. */
+/*
+ * A file may have a place for one that is parked.
+ *
+ * In strict order the places are for the highest classes, and those that are loose and would go first have theirs already. With
+ * patience nobody knows yet which class is next, so each has as many loose as there are places; those that come too late are
+ * parked again.
+ */
 static __noinline int gate_release(struct ringstep_gate *state, __u32 index)
 {
 	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
-	__u32 class;
+	const __u32 strict = !ringstep_load(&state->patience);
 
 	if (!entry->parked_classes || entry->in_flight >= state->file_limit)
 		return 0;
-	if (entry->parked_classes & state->impatient) {
-		class = gate_lowest(entry->parked_classes & state->impatient);
-		if (entry->loose[class] < state->file_limit - entry->in_flight)
-			gate_loosen(state, index, class);
-		if (!entry->parked_classes)
-			return 0;
-	}
-	/* Those that are loose and would go first anyway have the places already. */
-	class = gate_lowest(entry->parked_classes);
 	state->sum = 0;
-	state->at = 0;
-	ringstep_while (state->at <= class) {
-		state->sum += entry->loose[state->at & GATE_CLASS];
-		state->at++;
+	state->at_class = 0;
+	ringstep_while (state->at_class < RINGSTEP_GATE_CLASSES) {
+		const __u32 class = state->at_class++ & GATE_CLASS;
+
+		state->sum = entry->loose[class] + (strict ? state->sum : 0);
+		if (!(entry->parked_classes & 1U << class))
+			continue;
+		if (state->sum < state->file_limit - entry->in_flight)
+			gate_loosen(state, index, class);
+		if (strict)
+			break;
 	}
-	if (state->sum < state->file_limit - entry->in_flight)
-		gate_loosen(state, index, class);
 	return 0;
 }
 
@@ -149,6 +151,7 @@ static __always_inline void gate_queue(struct ringstep_gate *state, __u32 slot)
 	const __u32 class = request->options & GATE_CLASS;
 
 	request->memo = state->sequence++;
+	state->waiting[class]++;
 	if (state->file_limit) {
 		const __u32 index = gate_file_of(state, request->group);
 
@@ -167,6 +170,7 @@ static __noinline int gate_take_out(struct ringstep_gate *state, __u32 slot)
 	const __u32 class = request->options & GATE_CLASS;
 	struct ringstep_gate_file *entry = &state->files[own & GATE_FILE];
 
+	state->waiting[class]--;
 	if (own & RINGSTEP_GATE_PARKED) {
 		ringstep_list_remove(&entry->parked[class], state->slots, slot);
 		if (!entry->parked[class].count)
@@ -221,7 +225,7 @@ static __noinline int gate_enters_file(struct ringstep_gate *state, __u32 slot)
 	return 0;
 }
 
-/* One of this class goes, and passes over those of lower classes that wait. */
+/* One of this class goes, and passes over those of lower classes that wait, for their files or for their turn. */
 static __noinline int gate_passes_over(struct ringstep_gate *state, __u32 class, __u32 patience)
 {
 	state->passed_over[class & GATE_CLASS] = 0;
@@ -230,7 +234,7 @@ static __noinline int gate_passes_over(struct ringstep_gate *state, __u32 class,
 	ringstep_while (state->at < RINGSTEP_GATE_CLASSES) {
 		const __u32 passed = state->at & GATE_CLASS;
 
-		if (state->classes & 1U << passed && ++state->passed_over[passed] >= patience)
+		if (state->waiting[passed] && ++state->passed_over[passed] >= patience)
 			state->impatient |= 1U << passed;
 		state->at++;
 	}
@@ -269,7 +273,9 @@ RINGSTEP_LOOP(gate, struct ringstep_gate)
 		}
 	}
 
-	ringstep_while (state->budget && state->classes && state->requests.in_flight < ringstep_load(&state->depth)) {
+	/* Where mail is left, what comes with it may go before what is here. */
+	state->submits = state->budget ? ringstep_requests_room(turn) : 0;
+	ringstep_while (state->submits && state->classes && state->requests.in_flight < ringstep_load(&state->depth)) {
 		const __u32 patience = ringstep_load(&state->patience);
 		const __u32 impatient = patience ? state->classes & state->impatient : 0;
 		const __u32 class = gate_lowest(impatient ? impatient : state->classes);
@@ -279,8 +285,10 @@ RINGSTEP_LOOP(gate, struct ringstep_gate)
 			continue;
 		if (patience)
 			gate_passes_over(state, class, patience);
+		state->submits--;
+		state->waiting[class]--;
 		state->slots[slot].memo = state->order++;
 		ringstep_request_submit(turn, state, slot);
 	}
-	return ringstep_requests_end(turn, state, 1, !state->budget);
+	return ringstep_requests_end(turn, state, 1, !state->submits);
 }

@@ -15,7 +15,6 @@
 #include <ringstep/loops/pace.h>
 #include <ringstep/requests.bpf.h>
 
-#define PACE_SUBMITS 256 /* in one turn */
 #define PACE_CLASS (RINGSTEP_PACE_CLASSES - 1)
 #define PACE_TOKEN 1000000000ULL
 
@@ -158,7 +157,7 @@ RINGSTEP_LOOP(pace, struct ringstep_pace)
 
 	state->now = bpf_ktime_get_ns();
 	state->deadline = RINGSTEP_NO_DEADLINE;
-	state->submits = PACE_SUBMITS;
+	state->submits = ringstep_requests_room(turn);
 	/* Where the submits run out, the next turn goes on with the next class. */
 	state->left = RINGSTEP_PACE_CLASSES;
 	ringstep_while (state->left && state->submits) {

@@ -52,25 +52,26 @@
 	} while (0)
 
 /* In front of the slot `where`, which is one more than the number of a slot in the list; 0: behind the last one. */
-#define ringstep_list_insert(list, slots, where, slot) \
-	do { \
-		struct ringstep_list *const ringstep__list = (list); \
-		const __u32 ringstep__slot = (slot) & ringstep_mask(slots); \
-		const __u32 ringstep__where = (where); \
-		const __u32 ringstep__previous = \
-			ringstep__where ? (slots)[(ringstep__where - 1) & ringstep_mask(slots)].previous : ringstep__list->last; \
- \
-		(slots)[ringstep__slot].next = ringstep__where; \
-		(slots)[ringstep__slot].previous = ringstep__previous; \
-		if (ringstep__previous) \
-			(slots)[(ringstep__previous - 1) & ringstep_mask(slots)].next = ringstep__slot + 1; \
-		else \
-			ringstep__list->first = ringstep__slot + 1; \
-		if (ringstep__where) \
-			(slots)[(ringstep__where - 1) & ringstep_mask(slots)].previous = ringstep__slot + 1; \
-		else \
-			ringstep__list->last = ringstep__slot + 1; \
-		ringstep__list->count++; \
+#define ringstep_list_insert(list, slots, where, slot)                                                                         \
+	do {                                                                                                                   \
+		struct ringstep_list *const ringstep__list = (list);                                                           \
+		const __u32 ringstep__slot = (slot) & ringstep_mask(slots);                                                    \
+		const __u32 ringstep__where = (where);                                                                         \
+		const __u32 ringstep__previous =                                                                               \
+			ringstep__where ? (slots)[(ringstep__where - 1) & ringstep_mask(slots)].previous                       \
+					: ringstep__list->last;                                                                \
+                                                                                                                               \
+		(slots)[ringstep__slot].next = ringstep__where;                                                                \
+		(slots)[ringstep__slot].previous = ringstep__previous;                                                         \
+		if (ringstep__previous)                                                                                        \
+			(slots)[(ringstep__previous - 1) & ringstep_mask(slots)].next = ringstep__slot + 1;                    \
+		else                                                                                                           \
+			ringstep__list->first = ringstep__slot + 1;                                                            \
+		if (ringstep__where)                                                                                           \
+			(slots)[(ringstep__where - 1) & ringstep_mask(slots)].previous = ringstep__slot + 1;                   \
+		else                                                                                                           \
+			ringstep__list->last = ringstep__slot + 1;                                                             \
+		ringstep__list->count++;                                                                                       \
 	} while (0)
 
 /* Takes a slot out, wherever in the list it is. */

@@ -31,12 +31,13 @@
 #define ECANCELED 125
 #endif
 
-/* Most messages that are received in one turn; what is left waits for the next turn, which follows at once. */
+/* Most messages that are received, or requests that are submitted, in one turn. What is left waits for the next, which follows at once. */
 #define RINGSTEP_REQUESTS_BATCH_IN 64
 
 /*
- * How many messages to receive in this turn, after the walk over completions: fewer, or none, where completions fill half the CQ.
- * Requests that complete at once would overflow it otherwise, which costs more than all the rest of a request.
+ * How many requests to submit in this turn, or messages to receive where each may be submitted at once; after the walk over
+ * completions. Fewer, or none, where completions fill half the CQ: requests that complete at once would overflow it otherwise,
+ * which costs more than all the rest of a request.
  */
 static __always_inline __u32 ringstep_requests_room(struct ringstep_turn *turn)
 {
@@ -264,7 +265,7 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
  * The end of a step: submits, and waits for `count` completions or for mail; `again` if the step has not done all that it could.
  * Ends the loop if there is nothing to do, or if the application wants to see what has come (ringstep_requests.stay, batch).
  */
-#define ringstep_requests_end(turn, state, count, again) \
+#define ringstep_requests_end(turn, state, count, again)                                                                       \
 	ringstep__requests_end(turn, state, again, ringstep_submit_and_wait(turn, count))
 
 /*
@@ -272,30 +273,30 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
  *
  * Example: return ringstep_requests_end_until(turn, state, 1, false, state->next);
  */
-#define ringstep_requests_end_until(turn, state, count, again, deadline) \
+#define ringstep_requests_end_until(turn, state, count, again, deadline)                                                       \
 	ringstep__requests_end(turn, state, again, ringstep_submit_and_wait_until(turn, count, deadline))
 
-#define ringstep__requests_end(turn, state, again, wait) \
-	({ \
-		const __u32 ringstep__batch = ringstep_load(&(state)->requests.batch); \
-		int ringstep__end; \
- \
-		if (ringstep__batch && ringstep_mailbox_uncollected(&(state)->mailbox) >= ringstep__batch) { \
-			ringstep_submit(turn); \
-			ringstep__end = ringstep_stop(turn, RINGSTEP_REQUESTS_BATCH); \
-		} else if (again) { \
-			ringstep__end = ringstep_submit_and_wait(turn, 0); \
-		} else if (!ringstep_mailbox_sleep(&(state)->mailbox, (state)->inbox)) { \
-			ringstep__end = ringstep_submit_and_wait(turn, 0); \
-		} else if ((state)->requests.waiting || (state)->requests.in_flight || (state)->requests.cancels || \
-			   ringstep_load(&(state)->requests.stay)) { \
-			ringstep__end = wait; \
-		} else { \
-			ringstep_submit(turn); \
-			ringstep_mailbox_wake(&(state)->mailbox); \
-			ringstep__end = ringstep_stop(turn, RINGSTEP_REQUESTS_IDLE); \
-		} \
-		ringstep__end; \
+#define ringstep__requests_end(turn, state, again, wait)                                                                       \
+	({                                                                                                                     \
+		const __u32 ringstep__batch = ringstep_load(&(state)->requests.batch);                                         \
+		int ringstep__end;                                                                                             \
+                                                                                                                               \
+		if (ringstep__batch && ringstep_mailbox_uncollected(&(state)->mailbox) >= ringstep__batch) {                   \
+			ringstep_submit(turn);                                                                                 \
+			ringstep__end = ringstep_stop(turn, RINGSTEP_REQUESTS_BATCH);                                          \
+		} else if (again) {                                                                                            \
+			ringstep__end = ringstep_submit_and_wait(turn, 0);                                                     \
+		} else if (!ringstep_mailbox_sleep(&(state)->mailbox, (state)->inbox)) {                                       \
+			ringstep__end = ringstep_submit_and_wait(turn, 0);                                                     \
+		} else if ((state)->requests.waiting || (state)->requests.in_flight || (state)->requests.cancels ||            \
+			   ringstep_load(&(state)->requests.stay)) {                                                           \
+			ringstep__end = wait;                                                                                  \
+		} else {                                                                                                       \
+			ringstep_submit(turn);                                                                                 \
+			ringstep_mailbox_wake(&(state)->mailbox);                                                              \
+			ringstep__end = ringstep_stop(turn, RINGSTEP_REQUESTS_IDLE);                                           \
+		}                                                                                                              \
+		ringstep__end;                                                                                                 \
 	})
 
 #endif /* RINGSTEP_REQUESTS_BPF_H */

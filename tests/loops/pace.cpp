@@ -2,6 +2,7 @@
 #include <ringstep/loops/pace.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -11,7 +12,9 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <random>
 #include <thread>
@@ -59,16 +62,32 @@ public:
     /// Whether a request of so many tokens may go at this time; takes them.
     bool take(std::uint64_t time, std::uint64_t tokens) {
         if (rate_ == 0) return true;
-        level_ = std::min(full_, level_ + static_cast<Wide>(time - time_) * static_cast<Wide>(rate_));
+        const bool may = could_take(time, tokens);
+        level_ = level_at(time) - static_cast<Wide>(tokens) * token;
         time_ = time;
-        const bool may = level_ >= std::min(full_, static_cast<Wide>(tokens) * token);
-        level_ -= static_cast<Wide>(tokens) * token;
         return may;
+    }
+
+    /// The same question, without taking any. Not of a time before the last request.
+    [[nodiscard]] bool could_take(std::uint64_t time, std::uint64_t tokens) const {
+        return rate_ == 0 || level_at(time) >= needed(tokens);
+    }
+
+    /// The first nanosecond at which it could take so many, of those since the last request.
+    [[nodiscard]] std::uint64_t due(std::uint64_t tokens) const {
+        if (could_take(time_, tokens)) return time_;
+        const Wide missing = needed(tokens) - level_;
+        return time_ + static_cast<std::uint64_t>((missing - 1) / static_cast<Wide>(rate_) + 1);
     }
 
 private:
     __extension__ using Wide = __int128;
     static constexpr Wide token = 1'000'000'000;
+
+    [[nodiscard]] Wide needed(std::uint64_t tokens) const { return std::min(full_, static_cast<Wide>(tokens) * token); }
+    [[nodiscard]] Wide level_at(std::uint64_t time) const {
+        return std::min(full_, level_ + static_cast<Wide>(time - time_) * static_cast<Wide>(rate_));
+    }
 
     std::uint64_t rate_;
     Wide full_;
@@ -82,20 +101,64 @@ struct Begun {
     std::uint64_t bytes = 0;
 };
 
+/// What a class is allowed, as the model counts it.
+struct ClassModel {
+    explicit ClassModel(const PaceRate& rate)
+        : operations(rate.operations, rate.operations_burst), bytes(rate.bytes, rate.bytes_burst) {}
+    bool take(const Begun& begun) {
+        const bool may = operations.take(begun.time, 1);
+        return bytes.take(begun.time, begun.bytes) && may;
+    }
+    [[nodiscard]] bool could_take(std::uint64_t time, std::uint64_t size) const {
+        return operations.could_take(time, 1) && bytes.could_take(time, size);
+    }
+    [[nodiscard]] std::uint64_t due(std::uint64_t size) const { return std::max(operations.due(1), bytes.due(size)); }
+
+    Bucket operations;
+    Bucket bytes;
+};
+
 /// In order, at times that never run backwards, each when both buckets had what it took.
 void check_class(const std::vector<Begun>& begun, const PaceRate& rate) {
-    Bucket operations(rate.operations, rate.operations_burst);
-    Bucket bytes(rate.bytes, rate.bytes_burst);
+    ClassModel model(rate);
     for (std::size_t i = 0; i < begun.size(); i++) {
         REQUIRE(begun[i].time != 0);
         if (i > 0) {
             REQUIRE(begun[i].number > begun[i - 1].number);
             REQUIRE(begun[i].time >= begun[i - 1].time);
         }
-        REQUIRE(operations.take(begun[i].time, 1));
-        REQUIRE(bytes.take(begun[i].time, begun[i].bytes));
+        REQUIRE(model.take(begun[i]));
     }
 }
+
+/// The turns of a run that submitted anything, by what the loop noted: when each was, and how many requests it submitted. All
+/// requests had been pushed before the run.
+class Turns {
+public:
+    void add(std::uint64_t time) { submitted_[time]++; }
+    /// To be called when all have been added.
+    void end() {
+        for (const auto& [time, count] : submitted_) turns_.push_back({time, count});
+    }
+    /// The last turn before `end` that could have submitted the request with that number in the run, if it had its tokens: it
+    /// had received the request, and submitted fewer than it may. Each turn receives 64, and submits 64 at most.
+    [[nodiscard]] std::optional<std::uint64_t> last_chance(std::uint64_t number, std::uint64_t end) const {
+        for (auto at = static_cast<std::size_t>(
+                 std::ranges::lower_bound(turns_, end, {}, [](const Turn& turn) { return turn.time; }) - turns_.begin());
+             at-- > 0 && number / 64 <= at;) {
+            if (turns_[at].submitted < 64) return turns_[at].time;
+        }
+        return std::nullopt;
+    }
+
+private:
+    struct Turn {
+        std::uint64_t time;
+        unsigned submitted;
+    };
+    std::map<std::uint64_t, unsigned> submitted_;
+    std::vector<Turn> turns_;
+};
 
 void check_settled(const Pace& pace, const Ring& ring) {
     CHECK(pace.outstanding() == 0);
@@ -112,6 +175,9 @@ TEST_CASE("The model of a bucket refuses what is too early") {
     CHECK(bucket.take(5'000'000, 1));
     CHECK(bucket.take(5'000'000, 1));
     CHECK(bucket.take(6'000'000, 1));
+    CHECK(bucket.due(1) == 7'000'000);
+    CHECK_FALSE(bucket.could_take(6'999'999, 1));
+    CHECK(bucket.could_take(7'000'000, 1));
     CHECK_FALSE(bucket.take(6'999'999, 1));
 }
 
@@ -129,40 +195,111 @@ TEST_CASE("Without limits everything goes at once, in order, the whole capacity"
     check_settled(pace, ring);
 }
 
-TEST_CASE("100,000 requests at random never go before their tokens are there") {
-    Ring ring{{.sq_entries = 32}};
+// The loop notes when it looked at its buckets, so "not too late" needs no other clock: of all the turns that are known of, a
+// request went in the first that found its tokens.
+TEST_CASE("100,000 requests at random go in the turn in which their tokens are there, not before and not after") {
+    Ring ring{{.sq_entries = 32, .cq_entries = 8192}};
     Pace pace(ring);
     std::minstd_rand random(7);
-    std::array<PaceRate, Pace::classes> rates;
+    std::vector<ClassModel> models;
     for (std::uint32_t i = 0; i < Pace::classes; i++) {
-        rates.at(i) = {.operations = i % 3 == 0 ? 0 : 40'000 + random() % 200'000,
-                       .operations_burst = 1 + random() % 500,
-                       .bytes = i % 4 == 1 ? 0 : 500'000'000 + random() % 1'000'000'000,
-                       .bytes_burst = 1 + random() % 2'000'000};
-        pace.set_rate(i, rates.at(i));
+        const PaceRate rate{.operations = i % 3 == 0 ? 0 : 40'000 + random() % 200'000,
+                            .operations_burst = 1 + random() % 50,
+                            .bytes = i % 4 == 1 ? 0 : 500'000'000 + random() % 1'000'000'000,
+                            .bytes_burst = 1 + random() % 200'000};
+        pace.set_rate(i, rate);
+        models.emplace_back(rate);
     }
-    std::array<std::vector<Begun>, Pace::classes> begun;
-    std::vector<unsigned> times(100'000);
-    std::uint64_t next = 0;
-    pace.set_batch(256);
-    while (next < 100'000 || pace.outstanding() != 0) {
-        while (next < 100'000) {
-            const auto bytes = random() % 50'000;
-            if (!pace.try_push(nop(next), static_cast<std::uint32_t>(random() % Pace::classes), bytes)) break;
-            next++;
-        }
-        REQUIRE(pace.run().reason == ExitReason::stopped);
+    std::array<std::uint64_t, Pace::classes> counts{};
+    unsigned chances = 0;
+    for (std::uint64_t first = 0; first < 100'000; first += 2000) {
+        for (std::uint64_t number = 0; number < 2000; number++)
+            pace.push(nop(number), static_cast<std::uint32_t>(random() % Pace::classes), random() % 30'000);
+        REQUIRE(pace.run().ok());
+        std::array<std::vector<Begun>, Pace::classes> begun;
+        std::vector<unsigned> times(2000);
+        Turns turns;
         for (const RequestCompletion& completion : pace.completions()) {
-            REQUIRE(completion.ok());
             times.at(completion.user_data)++;
             begun.at(completion.options).push_back({completion.user_data, completion.memo, completion.group});
+            turns.add(completion.memo);
+        }
+        turns.end();
+        REQUIRE(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
+        for (std::uint32_t i = 0; i < Pace::classes; i++) {
+            std::uint64_t previous = 0;  // when the one before it began
+            bool in_order = true;
+            bool too_early = false;
+            bool too_late = false;
+            for (const Begun& request : begun.at(i)) {
+                in_order = in_order && request.time >= previous && (previous == 0 || request.number > (&request - 1)->number);
+                const std::optional<std::uint64_t> chance = turns.last_chance(request.number, request.time);
+                if (chance && *chance >= previous) {
+                    chances++;
+                    too_late = too_late || models[i].could_take(*chance, request.bytes);
+                }
+                too_early = too_early || !models[i].take(request);
+                previous = request.time;
+            }
+            INFO("requests " << first << " to " << first + 1999 << ", class " << i);
+            REQUIRE(in_order);
+            REQUIRE_FALSE(too_early);
+            REQUIRE_FALSE(too_late);
+            counts.at(i) += begun.at(i).size();
         }
     }
-    CHECK(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
-    for (std::uint32_t i = 0; i < Pace::classes; i++) {
-        check_class(begun.at(i), rates.at(i));
-        CHECK(pace.begun(i) == begun.at(i).size());
+    for (std::uint32_t i = 0; i < Pace::classes; i++) CHECK(pace.begun(i) == counts.at(i));
+    CHECK(chances > 1000);
+    check_settled(pace, ring);
+}
+
+TEST_CASE("The loop sleeps until the first of all classes has its tokens") {
+    struct Class {
+        std::uint32_t number;
+        PaceRate rate;
+        std::uint64_t bytes;  // of each request
+    };
+    // Some go at once. The others would take from twenty seconds to years.
+    constexpr std::array<Class, 4> classes{
+        {{0, {.operations = 1, .operations_burst = 3}, 0},
+         {5, {.bytes = 3, .bytes_burst = 100'000}, 40'000},
+         {9, {.bytes = 7, .bytes_burst = 10}, 1'000'000'000},
+         {15, {.operations = 1, .operations_burst = 2, .bytes = 2, .bytes_burst = 1'000'000}, 400'000}}};
+    const unsigned chosen = GENERATE(1U, 2U, 4U, 8U, 12U, 14U, 15U);
+    INFO("classes " << chosen);
+    Ring ring;
+    Pace pace(ring);
+    std::map<std::uint32_t, ClassModel> models;
+    std::map<std::uint32_t, unsigned> begun;
+    std::vector<Ticket> tickets;
+    for (std::size_t i = 0; i < classes.size(); i++) {
+        if ((chosen & 1U << i) == 0) continue;
+        const Class& each = classes.at(i);
+        pace.set_rate(each.number, each.rate);
+        models.emplace(each.number, each.rate);
+        for (unsigned number = 0; number < 20; number++) tickets.push_back(pace.push(nop(number), each.number, each.bytes));
     }
+    // Until all that has begun is complete: then it is known when each began.
+    pace.set_batch(1);
+    do {
+        REQUIRE(pace.run().code == RINGSTEP_REQUESTS_BATCH);
+        pace.set_batch(pace.ready() + pace.in_flight());
+    } while (pace.in_flight() != 0);
+    for (const RequestCompletion& completion : pace.completions()) {
+        CHECK(completion.user_data == begun[completion.options]++);
+        CHECK(models.at(completion.options).take({completion.user_data, completion.memo, completion.group}));
+    }
+    std::uint64_t due = ~std::uint64_t{0};
+    for (const Class& each : classes) {
+        const auto found = models.find(each.number);
+        if (found != models.end() && begun[each.number] < 20) due = std::min(due, found->second.due(each.bytes));
+    }
+    CHECK(pace.waiting() > 0);
+    CHECK(pace.state()->deadline == due);
+    pace.set_batch(0);
+    for (const Ticket& ticket : tickets) pace.cancel(ticket);
+    CHECK(pace.run().ok());
+    for (const RequestCompletion& completion : pace.completions()) CHECK(completion.result == -ECANCELED);
     check_settled(pace, ring);
 }
 

@@ -38,20 +38,23 @@ struct ringstep_gate {
     __u64 sequence;     /* requests received */
     __u64 order;        /* requests submitted */
     __u32 classes;      /* bits: which have a request that is not held back by its file */
-    __u32 impatient;    /* bits: which have been passed over often enough */
+    __u32 impatient;    /* bits: which have been passed over often enough while they had requests */
     __u32 budget;       /* messages that this turn may still receive */
+    __u32 submits;      /* requests that it may still submit */
     __u32 at;           /* cursors, which the verifier must not know */
     __u32 before;       /* likewise */
     __u32 sum;          /* likewise */
+    __u32 at_class;     /* likewise */
     __u32 opened_files; /* of files[]: those behind were never used */
     __u32 unused_files; /* first of those that were; one more than its number */
-    __u32 passed_over[RINGSTEP_GATE_CLASSES];
+    __u32 waiting[RINGSTEP_GATE_CLASSES];              /* received and not submitted, those held back by files included */
+    __u32 passed_over[RINGSTEP_GATE_CLASSES];          /* how often a higher class went while there were any of these */
     struct ringstep_list ready[RINGSTEP_GATE_CLASSES]; /* as they came */
     struct ringstep_list loose[RINGSTEP_GATE_CLASSES]; /* all of them came before those in ready */
     __u32 buckets[RINGSTEP_GATE_CAPACITY];             /* of files; one more than the number of the first */
-    struct ringstep_gate_file files[RINGSTEP_GATE_CAPACITY];
+    struct ringstep_gate_file files[RINGSTEP_GATE_CAPACITY]; /* those with requests, and places for others */
 
-    RINGSTEP_REQUESTS(RINGSTEP_GATE_CAPACITY);
+    RINGSTEP_REQUESTS(RINGSTEP_GATE_CAPACITY); /* all that were pushed and not yet taken as completions */
 };
 
 #endif /* RINGSTEP_LOOPS_GATE_H */

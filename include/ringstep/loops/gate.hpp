@@ -37,12 +37,16 @@ struct GateOptions {
  * holds nobody else up.
  *
  * - Classes: 0 goes first, 7 last; inside a class, first come, first served. Strict: as long as a higher class has requests,
- * lower ones wait, for ever if need be; unless set_patience() says otherwise.
+ *   lower ones wait, for ever if need be; unless set_patience() says otherwise.
  * - Files: whatever the caller counts as one, a number of 64 bits: by default the request's descriptor. Any number of files may
  *   have requests at once.
  * - What is pushed before run(), or by one thread while the loop works on something else, is ordered as a whole: the loop reads
  *   all of its mail before it submits. Of requests that several threads push at the same time, the order is that in which their
  *   pushes are noted, which is one of those possible.
+ *
+ * The CQ should hold twice the depth, as it does if depth is sq_entries at most: a turn of the loop submits 64 requests at
+ * most, and none that could fill more than half of the CQ at once. So where it is smaller, fewer are in flight of those that
+ * complete at once, and others get there in several turns.
  *
  * Requests with IOSQE_IO_LINK or IOSQE_IO_DRAIN and multishot requests are refused (EINVAL). RequestCompletion::memo is the
  * request's number in the order of submission; of a request that was cancelled before that, in the order of arrival.
@@ -103,9 +107,11 @@ public:
     void set_depth(std::uint32_t depth) noexcept { change(state()->depth, depth); }
 
     /**
-     * Guards lower classes against starvation: a class that has been passed over `times` times while it had a request that
-     * could have gone is next, whatever higher classes have. If several classes are that impatient, the higher goes first, so
-     * the guarantee is `times` + 6 at most. 0, as at first: strict order. Any thread, also while the loop runs.
+     * Guards lower classes against starvation: a class is passed over each time that a request of a higher one goes while it
+     * has requests. One that was passed over `times` times is next, whatever higher classes have; if its files hold all of its
+     * requests back, as soon as one of them may go. If several classes are that impatient, the higher goes first, so a class
+     * that no file holds back is passed over `times` + 6 times at most. 0, as at first: strict order. Any thread, also while
+     * the loop runs; requests that their files hold back at that moment go by the new order when their files next have a place.
      */
     void set_patience(std::uint32_t times) noexcept { change(state()->patience, times); }
 

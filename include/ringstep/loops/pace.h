@@ -28,6 +28,7 @@ enum ringstep_pace_kind {
     RINGSTEP_PACE_BYTES = 1,      /* a token a byte */
 };
 
+/* A class: what it is allowed, its buckets, and its requests that wait for them. */
 struct ringstep_pace_class {
     /* application; live */
     __u32 version; /* odd while it writes the rest */
@@ -36,8 +37,8 @@ struct ringstep_pace_class {
 
     /* loop */
     __u64 filled_at; /* when the buckets' levels were right: nanoseconds of CLOCK_MONOTONIC */
-    struct ringstep_pace_bucket buckets[2];
-    struct ringstep_list waiting;
+    struct ringstep_pace_bucket buckets[2]; /* by enum ringstep_pace_kind */
+    struct ringstep_list waiting;           /* in the order in which they came */
     __u32 seen;       /* the version that the buckets have */
     __u64 operations; /* submitted; live */
     __u64 bytes;      /* of these; live */
@@ -51,9 +52,9 @@ struct ringstep_pace {
     __u32 submits;  /* requests that it may still submit */
     __u32 at;       /* class at hand */
     __u32 left;     /* classes still to be looked at */
-    struct ringstep_pace_class classes[RINGSTEP_PACE_CLASSES];
+    struct ringstep_pace_class classes[RINGSTEP_PACE_CLASSES]; /* by their numbers */
 
-    RINGSTEP_REQUESTS(RINGSTEP_PACE_CAPACITY);
+    RINGSTEP_REQUESTS(RINGSTEP_PACE_CAPACITY); /* all that were pushed and not yet taken as completions */
 };
 
 #endif /* RINGSTEP_LOOPS_PACE_H */

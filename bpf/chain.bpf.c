@@ -375,40 +375,47 @@ static __always_inline void chain_compute(struct ringstep_chain *state, __u32 sl
 	chain_node_ended(state, slot, node, outcome, error);
 }
 
-/* Submits the request of a node that begins, is among those running, and of which the builder has said that nothing stands in the way. */
-static __always_inline void chain_submit(struct ringstep_turn *turn, struct ringstep_chain *state, __u32 slot, __u32 node)
+/* Submits the request of a node that begins, is among those running, and of which the builder has said that it is ready-made. */
+static __always_inline void chain_submit(struct ringstep_turn *turn, struct ringstep_chain *state, struct ringstep_chain_instance *chain,
+					 const struct ringstep_chain_node *of, __u32 slot, __u32 node)
 {
-	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
-	const struct ringstep_chain_node *of =
-		&state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node & CHAIN_NODE];
-	struct ringstep_chain_progress *progress = &chain->nodes[node & CHAIN_NODE];
+	struct ringstep_chain_progress *progress = &chain->nodes[node];
 	__u64 *sqe = (__u64 *)ringstep_get_sqe(turn);
 
 	progress->runs++;
 	progress->tries = 0;
-	chain->late &= ~(1U << (node & CHAIN_NODE));
-	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
-		progress->wanted = ((const struct io_uring_sqe *)of->sqe)->len;
-		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
-			chain->values[node & CHAIN_NODE] = 0;
-	}
 	sqe[0] = of->sqe[0];
 	sqe[1] = of->sqe[1];
 	sqe[2] = of->sqe[2];
 	sqe[3] = of->sqe[3];
-	sqe[4] = chain_data(chain, CHAIN_OF_NODE, node & CHAIN_NODE);
+	sqe[4] = chain_data(chain, CHAIN_OF_NODE, node);
 	sqe[5] = of->sqe[5];
 	sqe[6] = of->sqe[6];
 	sqe[7] = of->sqe[7];
+	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
+		progress->wanted = ((const struct io_uring_sqe *)of->sqe)->len;
+		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
+			chain->values[node] = 0;
+	}
 	if (of->op_count)
 		chain_apply(state, slot, node, sqe);
 }
 
+/* The same for what chain_begin() has left. */
+static __always_inline void chain_submit_begun(struct ringstep_turn *turn, struct ringstep_chain *state)
+{
+	const __u32 slot = state->slot & CHAIN_INSTANCE;
+	const __u32 node = state->node & CHAIN_NODE;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+
+	chain_submit(turn, state, chain, &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node], slot, node);
+}
+
 /*
- * A request has completed. One more than the node that follows, if it is one only and chain_submit() may be called for it at once; its
- * place among those in flight is that of the one that has completed. Otherwise 0, and nothing has changed.
+ * A request has completed. If one node follows, and one only, whose request is ready-made, submits that at once: it takes the place
+ * among those in flight. False if there is more to it; then nothing has changed.
  */
-static __always_inline __u32 chain_next(struct ringstep_chain *state, const struct io_uring_cqe *cqe)
+static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct ringstep_chain *state, const struct io_uring_cqe *cqe)
 {
 	const __u32 slot = cqe->user_data & CHAIN_INSTANCE;
 	const __u32 node = cqe->user_data >> 16 & CHAIN_NODE;
@@ -417,34 +424,37 @@ static __always_inline __u32 chain_next(struct ringstep_chain *state, const stru
 	const struct ringstep_chain_graph *graph;
 	const struct ringstep_chain_node *of;
 	__s64 moved = cqe->res;
-	__u32 next;
+	__u32 running, next, after;
 
-	if (chain->data != (cqe->user_data & ~((__u64)CHAIN_NODE << 16)) || !(chain->running & bit))
-		return 0;
-	if (cqe->res < 0 || (cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
-		return 0;
-	/* What is not in a list has nothing else to do. And others must not wait for ever. */
-	if (chain->listed || chain->phase != RINGSTEP_CHAIN_RUNNING || (chain->armed & bit) ||
+	if (chain->data != (cqe->user_data & ~((__u64)CHAIN_NODE << 16)) || cqe->res < 0 ||
+	    (cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
+		return false;
+	running = chain->running;
+	/* What is in no list has nothing else to do. And those in a list must not wait for ever. */
+	if (!(running & bit) || chain->listed || chain->phase != RINGSTEP_CHAIN_RUNNING || (chain->armed & bit) ||
 	    state->work[RINGSTEP_CHAIN_UNDER_WAY].count || state->requests.in_flight > ringstep_load(&state->depth))
-		return 0;
+		return false;
 	graph = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)];
 	of = &graph->nodes[node];
-	if (!of->next)
-		return 0;
-	next = (of->next - 1) & CHAIN_NODE;
-	if (chain->nodes[next].runs >= graph->nodes[next].limit || (chain->running & 1U << next))
-		return 0;
+	after = of->next;
+	if (!after)
+		return false;
+	next = after & CHAIN_NODE;
+	if ((after & RINGSTEP_CHAIN_NEXT_AGAIN) &&
+	    (chain->nodes[next].runs >= graph->nodes[next].limit || (running & ~bit & 1U << next)))
+		return false;
 	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
 		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
 			moved += chain->values[node];
 		if ((__u64)moved < chain->nodes[node].wanted)
-			return 0;
+			return false;
 	}
 	chain->values[node] = moved;
 	chain->ended |= bit;
 	chain->cleanup |= of->cleanup;
-	chain->running = (chain->running & ~bit) | 1U << next;
-	return next + 1;
+	chain->running = (running & ~bit) | 1U << next;
+	chain_submit(turn, state, chain, &graph->nodes[next], slot, next);
+	return true;
 }
 
 /* Prepares a node to begin, or to go on. CHAIN_NOTHING if there is nothing to be submitted. */
@@ -610,11 +620,7 @@ RINGSTEP_LOOP(chain, struct ringstep_chain)
 
 	ringstep_requests_begin(state);
 	ringstep_for_each_cqe(turn, cqe) {
-		const __u32 next = chain_next(state, cqe);
-
-		if (next)
-			chain_submit(turn, state, (__u32)cqe->user_data, next - 1);
-		else
+		if (!chain_goes_on(turn, state, cqe))
 			chain_completed(state, cqe->user_data, cqe->res, cqe->flags);
 	}
 
@@ -632,7 +638,7 @@ RINGSTEP_LOOP(chain, struct ringstep_chain)
 		state->budget--;
 		submits = chain_work(state, state->list);
 		if (submits == CHAIN_READY_MADE)
-			chain_submit(turn, state, state->slot, state->node);
+			chain_submit_begun(turn, state);
 		else if (submits == CHAIN_PREPARED)
 			ringstep_prep_copy(ringstep_get_sqe(turn), state->sqe);
 	}

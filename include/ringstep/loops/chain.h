@@ -54,6 +54,10 @@ enum ringstep_chain_kind {
 #define RINGSTEP_CHAIN_TIME_IS_SUCCESS (1U << 5) /* the request is a timeout, and -ETIME what it is for */
 #define RINGSTEP_CHAIN_READY_MADE (1U << 6) /* a request without a timeout, with a length that is known and not too large */
 
+/* ringstep_chain_node.next: bits beside the node */
+#define RINGSTEP_CHAIN_NEXT (1U << 6)
+#define RINGSTEP_CHAIN_NEXT_AGAIN (1U << 7) /* it may have begun before */
+
 /* The kernel moves no more in one request. */
 #define RINGSTEP_CHAIN_LARGEST (1U << 30)
 
@@ -108,7 +112,7 @@ struct ringstep_chain_node {
     __u16 limit; /* times that it may begin, at least 1 */
     __u16 tries; /* times that it is submitted again after EAGAIN or EINTR */
     __u8 arena;
-    __u8 next; /* one more than the only node that success leads to, if that is ready-made and does not join; else 0 */
+    __u8 next; /* RINGSTEP_CHAIN_NEXT with the only node that success leads to, if that is ready-made and does not join; else 0 */
     __u8 __reserved[2];
     struct ringstep_chain_timespec timeout; /* for the request; zeroes: none */
     struct ringstep_chain_timespec pause;   /* what a request that is a timeout points to */

@@ -661,8 +661,9 @@ inline ringstep_chain_graph Graph::compile() const {
         const std::uint32_t edges = graph.nodes[i].edges[RINGSTEP_CHAIN_SUCCESS];
         if (!std::has_single_bit(edges)) continue;
         const auto only = static_cast<std::uint32_t>(std::countr_zero(edges));
+        const bool often = incoming.at(only) != 1 || (graph.roots >> only & 1) != 0;
         if ((graph.nodes[only].flags & RINGSTEP_CHAIN_READY_MADE) != 0 && graph.nodes[only].join == 1)
-            graph.nodes[i].next = static_cast<__u8>(only + 1);
+            graph.nodes[i].next = static_cast<__u8>(RINGSTEP_CHAIN_NEXT | (often ? RINGSTEP_CHAIN_NEXT_AGAIN : 0U) | only);
     }
     return graph;
 }

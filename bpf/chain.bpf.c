@@ -105,7 +105,7 @@ static __always_inline void chain_end(struct ringstep_chain_instance *chain, enu
 }
 
 /* A node has ended, and its edges lead to .arriving. */
-static __noinline int chain_arrive(struct ringstep_chain *state, __u32 slot)
+ringstep_apart int chain_arrive(struct ringstep_chain *state ringstep_arg_nonnull, __u32 slot)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)];
@@ -235,7 +235,7 @@ static __always_inline void chain_timed_out(struct ringstep_chain *state, __u32 
 	chain_enlist(state, slot);
 }
 
-static __noinline int chain_completed(struct ringstep_chain *state, __u64 user_data, __s32 result, __u32 flags)
+ringstep_apart int chain_completed(struct ringstep_chain *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
 {
 	const __u32 slot = user_data & CHAIN_INSTANCE;
 	const __u32 node = user_data >> 16 & CHAIN_NODE;
@@ -255,7 +255,7 @@ static __noinline int chain_completed(struct ringstep_chain *state, __u64 user_d
 	return 0;
 }
 
-static __noinline int chain_received(struct ringstep_chain *state, __u32 message)
+ringstep_apart int chain_received(struct ringstep_chain *state ringstep_arg_nonnull, __u32 message)
 {
 	const __u32 slot = message & CHAIN_INSTANCE;
 	struct ringstep_chain_instance *chain = &state->instances[slot];
@@ -313,7 +313,8 @@ static __always_inline __u64 chain_operate(const struct ringstep_chain_instance 
 }
 
 /* Fills values and an SQE in; what the last operation came to. */
-static __noinline __u64 chain_apply(struct ringstep_chain *state, __u32 slot, __u32 node, __u64 *sqe)
+ringstep_apart __u64 chain_apply(struct ringstep_chain *state ringstep_arg_nonnull, __u32 slot, __u32 node,
+				 struct io_uring_sqe *sqe ringstep_arg_nonnull)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_node *of =
@@ -332,7 +333,7 @@ static __noinline __u64 chain_apply(struct ringstep_chain *state, __u32 slot, __
 		else if (op->target == RINGSTEP_CHAIN_TO_FIELD4)
 			((__u32 *)sqe)[to >> 2 & 15] = (__u32)value;
 		else if (op->target == RINGSTEP_CHAIN_TO_FIELD8)
-			sqe[to >> 3 & 7] = value;
+			((__u64 *)sqe)[to >> 3 & 7] = value;
 		else
 			state->wanted = value;
 	}
@@ -356,7 +357,7 @@ static __always_inline void chain_compute(struct ringstep_chain *state, __u32 sl
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
-	const __u64 value = chain_apply(state, slot, node, state->sqe);
+	const __u64 value = chain_apply(state, slot, node, (struct io_uring_sqe *)state->sqe);
 	__s32 error = 0;
 
 	chain->values[node] = (__s64)value;
@@ -398,7 +399,7 @@ static __always_inline void chain_submit(struct ringstep_turn *turn, struct ring
 			chain->values[node] = 0;
 	}
 	if (of->op_count)
-		chain_apply(state, slot, node, sqe);
+		chain_apply(state, slot, node, (struct io_uring_sqe *)sqe);
 }
 
 /* The same for what chain_begin() has left. */
@@ -488,7 +489,7 @@ static __always_inline enum chain_submission chain_begin(struct ringstep_chain *
 	}
 	ringstep_prep_copy(sqe, of->sqe);
 	state->wanted = sqe->len;
-	chain_apply(state, slot, node, state->sqe);
+	chain_apply(state, slot, node, (struct io_uring_sqe *)state->sqe);
 	if (state->wanted < done || state->wanted > (of->flags & RINGSTEP_CHAIN_TRANSFER ? CHAIN_ENDLESS : 0xffffffff)) {
 		/* A length that is negative, or does not fit. */
 		chain->values[node] = -EOVERFLOW;
@@ -580,7 +581,7 @@ static __always_inline void chain_settle(struct ringstep_chain *state, __u32 slo
 }
 
 /* One piece of work, of the first chain in that list; enum chain_submission. */
-static __noinline int chain_work(struct ringstep_chain *state, __u32 list)
+ringstep_apart int chain_work(struct ringstep_chain *state ringstep_arg_nonnull, __u32 list)
 {
 	const __u32 slot = ringstep_list_first(&state->work[list & 3], state->instances);
 	struct ringstep_chain_instance *chain = &state->instances[slot];

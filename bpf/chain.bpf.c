@@ -4,8 +4,10 @@
  *
  * A chain that has something to be done is in one of three lists, and the step takes one piece of work after the other out of them: a request to
  * be begun, a computation, a cancellation, a timeout to be made or taken back. So it never walks over nodes inside of a walk over
- * chains, which the verifier would have to follow. Each piece is prepared in the state, and only then an SQE is claimed for it:
- * preparing may find that there is nothing to submit.
+ * chains, which the verifier would have to follow. A piece that may turn out to be nothing to submit is prepared in the state, and only
+ * then an SQE is claimed for it.
+ *
+ * Most completions need none of that: one request follows, and nothing but values is to be filled in. That one is submitted at once.
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/requests.bpf.h>
@@ -20,12 +22,11 @@
 /* Most pieces of work in a turn, and most messages. */
 #define CHAIN_WORK_BATCH 2048
 
-/* The kernel moves no more in one request. */
-#define CHAIN_LARGEST (1U << 30)
 #define CHAIN_ENDLESS 0x7fffffffffffffffULL
 
-/* user_data: tag 8 bits, epoch 16, generation 16, what it is 2, node 6, instance 16 */
+/* user_data: tag 8 bits, epoch 16, generation 16, what it is 2, node 6, instance 16. All but the two in the middle is the chain's. */
 #define CHAIN_DATA_TAG (0xc4ULL << 56)
+#define CHAIN_DATA_WHAT_AND_NODE (0xffULL << 16)
 enum chain_what {
 	CHAIN_OF_NODE = 0,
 	CHAIN_OF_TIMEOUT = 1,
@@ -37,10 +38,9 @@ static __always_inline __u64 chain_data_of_loop(const struct ringstep_chain *sta
 	return CHAIN_DATA_TAG | (__u64)(state->requests.epoch & 0xffff) << 40;
 }
 
-static __always_inline __u64 chain_data(const struct ringstep_chain *state, const struct ringstep_chain_instance *chain, __u32 slot,
-					enum chain_what what, __u32 node)
+static __always_inline __u64 chain_data(const struct ringstep_chain_instance *chain, enum chain_what what, __u32 node)
 {
-	return chain_data_of_loop(state) | (__u64)(chain->generation & 0xffff) << 24 | (__u32)what << 22 | node << 16 | slot;
+	return chain->data | (__u32)what << 22 | node << 16;
 }
 
 static __always_inline __u32 chain_lowest(__u32 bits)
@@ -105,7 +105,7 @@ static __always_inline void chain_end(struct ringstep_chain_instance *chain, enu
 }
 
 /* A node has ended, and its edges lead to .arriving. */
-static __noinline int chain_arrive(struct ringstep_chain *state, __u32 slot)
+ringstep_apart int chain_arrive(struct ringstep_chain *state ringstep_arg_nonnull, __u32 slot)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)];
@@ -148,6 +148,13 @@ static __always_inline void chain_node_ended(struct ringstep_chain *state, __u32
 	else if (error && !(of->flags & RINGSTEP_CHAIN_MAY_FAIL))
 		chain_end(chain, RINGSTEP_CHAIN_FAILED, node, error);
 }
+
+/* What a piece of work has come to */
+enum chain_submission {
+	CHAIN_NOTHING = 0,
+	CHAIN_PREPARED = 1,   /* state->sqe is to be submitted */
+	CHAIN_READY_MADE = 2, /* state->node of state->slot is, by chain_submit() */
+};
 
 /* A request of a node has completed. */
 static __always_inline void chain_node_completed(struct ringstep_chain *state, __u32 slot, __u32 node, __s32 result, __u32 flags)
@@ -228,13 +235,13 @@ static __always_inline void chain_timed_out(struct ringstep_chain *state, __u32 
 	chain_enlist(state, slot);
 }
 
-static __noinline int chain_completed(struct ringstep_chain *state, __u64 user_data, __s32 result, __u32 flags)
+ringstep_apart int chain_completed(struct ringstep_chain *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
 {
 	const __u32 slot = user_data & CHAIN_INSTANCE;
 	const __u32 node = user_data >> 16 & CHAIN_NODE;
 	const __u32 what = user_data >> 22 & 3;
 	struct ringstep_chain_instance *chain = &state->instances[slot];
-	const bool current = user_data == chain_data(state, chain, slot, what, node) && chain->phase != RINGSTEP_CHAIN_OUTSIDE;
+	const bool current = (user_data & ~CHAIN_DATA_WHAT_AND_NODE) == chain->data;
 
 	if (what == CHAIN_OF_NODE && current && (chain->running & 1U << node)) {
 		chain_node_completed(state, slot, node, result, flags);
@@ -248,7 +255,7 @@ static __noinline int chain_completed(struct ringstep_chain *state, __u64 user_d
 	return 0;
 }
 
-static __noinline int chain_received(struct ringstep_chain *state, __u32 message)
+ringstep_apart int chain_received(struct ringstep_chain *state ringstep_arg_nonnull, __u32 message)
 {
 	const __u32 slot = message & CHAIN_INSTANCE;
 	struct ringstep_chain_instance *chain = &state->instances[slot];
@@ -262,6 +269,7 @@ static __noinline int chain_received(struct ringstep_chain *state, __u32 message
 		chain_end(chain, RINGSTEP_CHAIN_CANCELLED, 0, ECANCELED);
 	} else {
 		chain->phase = RINGSTEP_CHAIN_RUNNING;
+		chain->data = chain_data_of_loop(state) | (__u64)(chain->generation & 0xffff) << 24 | slot;
 		chain->ready = state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].roots;
 		if (chain->timeout.seconds | chain->timeout.nanoseconds)
 			chain->arm = 1U << RINGSTEP_CHAIN_WHOLE_CHAIN;
@@ -304,8 +312,9 @@ static __always_inline __u64 chain_operate(const struct ringstep_chain_instance 
 	}
 }
 
-/* Fills values and the SQE at hand in; what the last operation came to. */
-static __noinline __u64 chain_apply(struct ringstep_chain *state, __u32 slot, __u32 node)
+/* Fills values and an SQE in; what the last operation came to. */
+ringstep_apart __u64 chain_apply(struct ringstep_chain *state ringstep_arg_nonnull, __u32 slot, __u32 node,
+				 struct io_uring_sqe *sqe ringstep_arg_nonnull)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_node *of =
@@ -322,9 +331,9 @@ static __noinline __u64 chain_apply(struct ringstep_chain *state, __u32 slot, __
 		if (op->target == RINGSTEP_CHAIN_TO_VALUE)
 			chain->values[to & (RINGSTEP_CHAIN_VALUES - 1)] = (__s64)value;
 		else if (op->target == RINGSTEP_CHAIN_TO_FIELD4)
-			((__u32 *)state->sqe)[to >> 2 & 15] = (__u32)value;
+			((__u32 *)sqe)[to >> 2 & 15] = (__u32)value;
 		else if (op->target == RINGSTEP_CHAIN_TO_FIELD8)
-			state->sqe[to >> 3 & 7] = value;
+			((__u64 *)sqe)[to >> 3 & 7] = value;
 		else
 			state->wanted = value;
 	}
@@ -348,7 +357,7 @@ static __always_inline void chain_compute(struct ringstep_chain *state, __u32 sl
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
-	const __u64 value = chain_apply(state, slot, node);
+	const __u64 value = chain_apply(state, slot, node, (struct io_uring_sqe *)state->sqe);
 	__s32 error = 0;
 
 	chain->values[node] = (__s64)value;
@@ -367,8 +376,90 @@ static __always_inline void chain_compute(struct ringstep_chain *state, __u32 sl
 	chain_node_ended(state, slot, node, outcome, error);
 }
 
-/* Fills in the SQE of a node. False if there is nothing to be submitted. */
-static __always_inline bool chain_begin(struct ringstep_chain *state, __u32 slot, __u32 node)
+/* Submits the request of a node that begins, is among those running, and of which the builder has said that it is ready-made. */
+static __always_inline void chain_submit(struct ringstep_turn *turn, struct ringstep_chain *state, struct ringstep_chain_instance *chain,
+					 const struct ringstep_chain_node *of, __u32 slot, __u32 node)
+{
+	struct ringstep_chain_progress *progress = &chain->nodes[node];
+	__u64 *sqe = (__u64 *)ringstep_get_sqe(turn);
+
+	progress->runs++;
+	progress->tries = 0;
+	sqe[0] = of->sqe[0];
+	sqe[1] = of->sqe[1];
+	sqe[2] = of->sqe[2];
+	sqe[3] = of->sqe[3];
+	sqe[4] = chain_data(chain, CHAIN_OF_NODE, node);
+	sqe[5] = of->sqe[5];
+	sqe[6] = of->sqe[6];
+	sqe[7] = of->sqe[7];
+	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
+		progress->wanted = ((const struct io_uring_sqe *)of->sqe)->len;
+		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
+			chain->values[node] = 0;
+	}
+	if (of->op_count)
+		chain_apply(state, slot, node, (struct io_uring_sqe *)sqe);
+}
+
+/* The same for what chain_begin() has left. */
+static __always_inline void chain_submit_begun(struct ringstep_turn *turn, struct ringstep_chain *state)
+{
+	const __u32 slot = state->slot & CHAIN_INSTANCE;
+	const __u32 node = state->node & CHAIN_NODE;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+
+	chain_submit(turn, state, chain, &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node], slot, node);
+}
+
+/*
+ * A request has completed. If one node follows, and one only, whose request is ready-made, submits that at once: it takes the place
+ * among those in flight. False if there is more to it; then nothing has changed.
+ */
+static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct ringstep_chain *state, const struct io_uring_cqe *cqe)
+{
+	const __u32 slot = cqe->user_data & CHAIN_INSTANCE;
+	const __u32 node = cqe->user_data >> 16 & CHAIN_NODE;
+	const __u32 bit = 1U << node;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+	const struct ringstep_chain_graph *graph;
+	const struct ringstep_chain_node *of;
+	__s64 moved = cqe->res;
+	__u32 running, next, after;
+
+	if (chain->data != (cqe->user_data & ~((__u64)CHAIN_NODE << 16)) || cqe->res < 0 ||
+	    (cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
+		return false;
+	running = chain->running;
+	/* What is in no list has nothing else to do. And those in a list must not wait for ever. */
+	if (!(running & bit) || chain->listed || chain->phase != RINGSTEP_CHAIN_RUNNING || (chain->armed & bit) ||
+	    state->work[RINGSTEP_CHAIN_UNDER_WAY].count || state->requests.in_flight > ringstep_load(&state->depth))
+		return false;
+	graph = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)];
+	of = &graph->nodes[node];
+	after = of->next;
+	if (!after)
+		return false;
+	next = after & CHAIN_NODE;
+	if ((after & RINGSTEP_CHAIN_NEXT_AGAIN) &&
+	    (chain->nodes[next].runs >= graph->nodes[next].limit || (running & ~bit & 1U << next)))
+		return false;
+	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
+		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
+			moved += chain->values[node];
+		if ((__u64)moved < chain->nodes[node].wanted)
+			return false;
+	}
+	chain->values[node] = moved;
+	chain->ended |= bit;
+	chain->cleanup |= of->cleanup;
+	chain->running = (running & ~bit) | 1U << next;
+	chain_submit(turn, state, chain, &graph->nodes[next], slot, next);
+	return true;
+}
+
+/* Prepares a node to begin, or to go on. CHAIN_NOTHING if there is nothing to be submitted. */
+static __always_inline enum chain_submission chain_begin(struct ringstep_chain *state, __u32 slot, __u32 node)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_node *of = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node];
@@ -379,6 +470,12 @@ static __always_inline bool chain_begin(struct ringstep_chain *state, __u32 slot
 	if (chain->continuing & bit) {
 		chain->continuing &= ~bit;
 		done = of->flags & RINGSTEP_CHAIN_CONTINUE ? (__u64)chain->values[node] : 0;
+	} else if (of->flags & RINGSTEP_CHAIN_READY_MADE) {
+		state->slot = slot;
+		state->node = node;
+		chain->running |= bit;
+		ringstep_store(&state->requests.in_flight, state->requests.in_flight + 1);
+		return CHAIN_READY_MADE;
 	} else {
 		chain->nodes[node].runs++;
 		chain->nodes[node].tries = 0;
@@ -388,16 +485,16 @@ static __always_inline bool chain_begin(struct ringstep_chain *state, __u32 slot
 	chain->late &= ~bit;
 	if (of->kind != RINGSTEP_CHAIN_REQUEST) {
 		chain_compute(state, slot, node, of);
-		return false;
+		return CHAIN_NOTHING;
 	}
 	ringstep_prep_copy(sqe, of->sqe);
 	state->wanted = sqe->len;
-	chain_apply(state, slot, node);
+	chain_apply(state, slot, node, (struct io_uring_sqe *)state->sqe);
 	if (state->wanted < done || state->wanted > (of->flags & RINGSTEP_CHAIN_TRANSFER ? CHAIN_ENDLESS : 0xffffffff)) {
 		/* A length that is negative, or does not fit. */
 		chain->values[node] = -EOVERFLOW;
 		chain_node_ended(state, slot, node, RINGSTEP_CHAIN_FAILURE, EOVERFLOW);
-		return false;
+		return CHAIN_NOTHING;
 	}
 	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
 		__u64 left = state->wanted - done;
@@ -406,18 +503,18 @@ static __always_inline bool chain_begin(struct ringstep_chain *state, __u32 slot
 		sqe->addr += done;
 		if ((of->flags & RINGSTEP_CHAIN_HAS_OFFSET) && sqe->off != ~0ULL)
 			sqe->off += done;
-		if (left > CHAIN_LARGEST)
-			left = CHAIN_LARGEST;
+		if (left > RINGSTEP_CHAIN_LARGEST)
+			left = RINGSTEP_CHAIN_LARGEST;
 		sqe->len = (__u32)left;
 	} else {
 		sqe->len = (__u32)state->wanted;
 	}
-	sqe->user_data = chain_data(state, chain, slot, CHAIN_OF_NODE, node);
+	sqe->user_data = chain_data(chain, CHAIN_OF_NODE, node);
 	chain->running |= bit;
 	if (of->timeout.seconds | of->timeout.nanoseconds)
 		chain->arm |= bit;
 	ringstep_store(&state->requests.in_flight, state->requests.in_flight + 1);
-	return true;
+	return CHAIN_PREPARED;
 }
 
 static __always_inline void chain_do_urgent(struct ringstep_chain *state, __u32 slot)
@@ -440,17 +537,17 @@ static __always_inline void chain_do_urgent(struct ringstep_chain *state, __u32 
 				  offsetof(struct ringstep_chain_graph, nodes) + node * sizeof(struct ringstep_chain_node) +
 				  offsetof(struct ringstep_chain_node, timeout);
 		ringstep_prep_timeout(sqe, state->address + timeout, 0, 0);
-		sqe->user_data = chain_data(state, chain, slot, CHAIN_OF_TIMEOUT, node);
+		sqe->user_data = chain_data(chain, CHAIN_OF_TIMEOUT, node);
 	} else if (chain->cancel) {
 		node = chain_lowest(chain->cancel);
 		chain->cancel &= chain->cancel - 1;
-		ringstep_prep_cancel64(sqe, chain_data(state, chain, slot, CHAIN_OF_NODE, node), 0);
-		sqe->user_data = chain_data(state, chain, slot, CHAIN_OF_HELPER, node);
+		ringstep_prep_cancel64(sqe, chain_data(chain, CHAIN_OF_NODE, node), 0);
+		sqe->user_data = chain_data(chain, CHAIN_OF_HELPER, node);
 	} else {
 		node = chain_lowest(chain->disarm);
 		chain->disarm &= chain->disarm - 1;
-		ringstep_prep_timeout_remove(sqe, chain_data(state, chain, slot, CHAIN_OF_TIMEOUT, node), 0);
-		sqe->user_data = chain_data(state, chain, slot, CHAIN_OF_HELPER, node);
+		ringstep_prep_timeout_remove(sqe, chain_data(chain, CHAIN_OF_TIMEOUT, node), 0);
+		sqe->user_data = chain_data(chain, CHAIN_OF_HELPER, node);
 	}
 	state->requests.cancels++;
 	if (!chain_urgent(chain))
@@ -477,22 +574,22 @@ static __always_inline void chain_settle(struct ringstep_chain *state, __u32 slo
 		chain_enlist(state, slot);
 	} else {
 		chain->phase = RINGSTEP_CHAIN_OUTSIDE;
+		chain->data = 0; /* what comes later is none of it: the slot is the application's */
 		ringstep_store(&state->requests.waiting, state->requests.waiting - 1);
 		ringstep_mailbox_deliver(&state->mailbox, state->outbox, slot);
 	}
 }
 
-/* One piece of work, of the first chain in that list. 1 if there is an SQE to be submitted for it. */
-static __noinline int chain_work(struct ringstep_chain *state, __u32 list)
+/* One piece of work, of the first chain in that list; enum chain_submission. */
+ringstep_apart int chain_work(struct ringstep_chain *state ringstep_arg_nonnull, __u32 list)
 {
 	const __u32 slot = ringstep_list_first(&state->work[list & 3], state->instances);
 	struct ringstep_chain_instance *chain = &state->instances[slot];
-
-	bool submits = false;
+	enum chain_submission submits = CHAIN_NOTHING;
 
 	if (chain_helpers(chain)) {
 		chain_do_urgent(state, slot);
-		submits = true;
+		submits = CHAIN_PREPARED;
 	} else if (chain->ready) {
 		const __u32 node = chain_lowest(chain->ready);
 
@@ -501,7 +598,7 @@ static __noinline int chain_work(struct ringstep_chain *state, __u32 list)
 	}
 	if (!chain_helpers(chain) && !chain->ready)
 		chain_settle(state, slot);
-	return submits;
+	return (int)submits;
 }
 
 /* The list to take work from; 0 if there is none that may be done. */
@@ -523,8 +620,10 @@ RINGSTEP_LOOP(chain, struct ringstep_chain)
 	bool again;
 
 	ringstep_requests_begin(state);
-	ringstep_for_each_cqe(turn, cqe)
-		chain_completed(state, cqe->user_data, cqe->res, cqe->flags);
+	ringstep_for_each_cqe(turn, cqe) {
+		if (!chain_goes_on(turn, state, cqe))
+			chain_completed(state, cqe->user_data, cqe->res, cqe->flags);
+	}
 
 	state->budget = RINGSTEP_REQUESTS_BATCH_IN;
 	ringstep_while (state->budget && ringstep_mailbox_receive(&state->mailbox, state->inbox, &message)) {
@@ -535,8 +634,13 @@ RINGSTEP_LOOP(chain, struct ringstep_chain)
 
 	state->budget = CHAIN_WORK_BATCH;
 	ringstep_while (state->budget && (state->list = chain_next_list(state)) != 0) {
+		int submits;
+
 		state->budget--;
-		if (chain_work(state, state->list))
+		submits = chain_work(state, state->list);
+		if (submits == CHAIN_READY_MADE)
+			chain_submit_begun(turn, state);
+		else if (submits == CHAIN_PREPARED)
 			ringstep_prep_copy(ringstep_get_sqe(turn), state->sqe);
 	}
 	return ringstep_requests_end(turn, state, 1, again || !state->budget);

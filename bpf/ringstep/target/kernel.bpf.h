@@ -154,6 +154,16 @@ static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *en
 
 #define ringstep__while(condition) while ((condition) && ringstep__may_loop)
 
+/*
+ * A function that the verifier follows once, however often and with whatever it is called: in a loop that does much, that is what keeps
+ * the verifier's work small. It knows of the arguments nothing but their types: numbers are any, pointers are to structs of the state, or
+ * to an SQE, and are marked with ringstep_arg_nonnull. It returns a number, and cannot have the turn.
+ *
+ * Example: ringstep_apart int take(struct my_state *state ringstep_arg_nonnull, __u32 slot)
+ */
+#define ringstep_apart __noinline
+#define ringstep_arg_nonnull __attribute__((btf_decl_tag("arg:nonnull")))
+
 /* Keeps clang from working out in advance, in every turn, what only a rare branch needs. */
 #define ringstep__not_in_advance(pointer) asm volatile("" : "+r"(pointer))
 

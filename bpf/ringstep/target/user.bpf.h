@@ -138,6 +138,9 @@ struct ringstep__engine {
 	for (__u32 ringstep__iterations = 0; (condition) && ringstep__iterations < RINGSTEP__MOST_ITERATIONS;                  \
 	     ringstep__iterations++)
 
+#define ringstep_apart static __noinline
+#define ringstep_arg_nonnull
+
 #define ringstep__not_in_advance(pointer) ((void)(pointer))
 
 static __attribute__((cold, noinline, unused)) void ringstep__trace(const struct ringstep_user *user,

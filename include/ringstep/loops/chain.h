@@ -52,6 +52,14 @@ enum ringstep_chain_kind {
 #define RINGSTEP_CHAIN_MAY_FAIL (1U << 3)   /* a failure without edges does not end the chain */
 #define RINGSTEP_CHAIN_NEEDS_ALL (1U << 4)  /* what is short is a failure (-EIO) */
 #define RINGSTEP_CHAIN_TIME_IS_SUCCESS (1U << 5) /* the request is a timeout, and -ETIME what it is for */
+#define RINGSTEP_CHAIN_READY_MADE (1U << 6) /* a request without a timeout, with a length that is known and not too large */
+
+/* ringstep_chain_node.next: bits beside the node */
+#define RINGSTEP_CHAIN_NEXT (1U << 6)
+#define RINGSTEP_CHAIN_NEXT_AGAIN (1U << 7) /* it may have begun before */
+
+/* The kernel moves no more in one request. */
+#define RINGSTEP_CHAIN_LARGEST (1U << 30)
 
 /* What an operation does with its operands x (a value) and y (a value, or the constant) */
 enum ringstep_chain_operation {
@@ -101,10 +109,11 @@ struct ringstep_chain_node {
     __u8 flags;
     __u8 op_count;
     __u8 join; /* begins when so many edges have led here; 0: 1 */
-    __u16 limit; /* times that it may begin; 0: 1 */
+    __u16 limit; /* times that it may begin, at least 1 */
     __u16 tries; /* times that it is submitted again after EAGAIN or EINTR */
     __u8 arena;
-    __u8 __reserved[3];
+    __u8 next; /* RINGSTEP_CHAIN_NEXT with the only node that success leads to, if that is ready-made and does not join; else 0 */
+    __u8 __reserved[2];
     struct ringstep_chain_timespec timeout; /* for the request; zeroes: none */
     struct ringstep_chain_timespec pause;   /* what a request that is a timeout points to */
     struct ringstep_chain_op ops[RINGSTEP_CHAIN_OPS];
@@ -156,7 +165,8 @@ struct ringstep_chain_instance {
     struct ringstep_chain_timespec timeout; /* zeroes: none */
     __u64 user_data;                        /* the application's own */
 
-    /* loop; nodes as bits. Zeroes at start() but for phase and ready */
+    /* loop; nodes as bits. Zeroes at start() but for data, phase and ready */
+    __u64 data;       /* user_data of its requests, less what and node; 0 when it is outside */
     __u32 phase;      /* enum ringstep_chain_phase */
     __u32 ready;      /* to be begun */
     __u32 running;    /* in flight */
@@ -204,6 +214,8 @@ struct ringstep_chain {
     __u32 budget;                      /* what is left of this turn's work */
     __u32 list;                        /* that work is taken from */
     __u32 op;
+    __u32 slot; /* whose node is to be submitted */
+    __u32 node;
     struct ringstep_list work[4];      /* instances with something to be done: enum ringstep_chain_list */
     __u64 wanted;                 /* of the SQE at hand */
     __u64 sqe[8];                 /* being filled in */

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -91,6 +92,15 @@ struct GraphDraft {
         operate(number, op, expression.graph());
     }
 };
+
+// Whether submitting it takes no decision while the chain runs.
+inline bool chain_ready_made(const ringstep_chain_node& node) noexcept {
+    if (node.kind != RINGSTEP_CHAIN_REQUEST || (node.timeout.seconds | node.timeout.nanoseconds) != 0) return false;
+    for (unsigned i = 0; i < node.op_count; i++)
+        if (node.ops[i].target == RINGSTEP_CHAIN_TO_LENGTH) return false;
+    return (node.flags & RINGSTEP_CHAIN_TRANSFER) == 0 ||
+           reinterpret_cast<const io_uring_sqe*>(node.sqe)->len <= RINGSTEP_CHAIN_LARGEST;
+}
 
 constexpr std::size_t chain_fd = offsetof(io_uring_sqe, fd);
 constexpr std::size_t chain_off = offsetof(io_uring_sqe, off);
@@ -644,6 +654,16 @@ inline ringstep_chain_graph Graph::compile() const {
             refuse(i, "It uses the result of " + draft.describe(static_cast<std::uint32_t>(__builtin_ctz(unknown))) +
                           ", which does not lead to it.");
         graph.nodes[i].join = node.join == 0 ? __u8{1} : node.join;
+        graph.nodes[i].limit = node.limit == 0 ? __u16{1} : node.limit;
+        if (detail::chain_ready_made(node)) graph.nodes[i].flags |= RINGSTEP_CHAIN_READY_MADE;
+    }
+    for (std::uint32_t i = 0; i < count; i++) {
+        const std::uint32_t edges = graph.nodes[i].edges[RINGSTEP_CHAIN_SUCCESS];
+        if (!std::has_single_bit(edges)) continue;
+        const auto only = static_cast<std::uint32_t>(std::countr_zero(edges));
+        const bool often = incoming.at(only) != 1 || (graph.roots >> only & 1) != 0;
+        if ((graph.nodes[only].flags & RINGSTEP_CHAIN_READY_MADE) != 0 && graph.nodes[only].join == 1)
+            graph.nodes[i].next = static_cast<__u8>(RINGSTEP_CHAIN_NEXT | (often ? RINGSTEP_CHAIN_NEXT_AGAIN : 0U) | only);
     }
     return graph;
 }

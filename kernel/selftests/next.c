@@ -13,6 +13,7 @@
 
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
+#include <linux/ublk_cmd.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
@@ -22,6 +23,7 @@
 #include <sys/wait.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -37,6 +39,9 @@ enum {
 	REGISTER_NAPI = 27,
 	NAPI_DYNAMIC = 0,
 };
+#define UBLK_REGISTER_IO_BUF _IOWR('u', 0x23, struct ublksrv_io_cmd)
+#define UBLK_UNREGISTER_IO_BUF _IOWR('u', 0x24, struct ublksrv_io_cmd)
+#define UBLK_NO_AUTO_PART_SCAN (1ULL << 18)
 #define MS 1000000ULL
 
 /* As struct io_uring_napi. */
@@ -460,6 +465,172 @@ static void buffer_that_user_space_does_not_see(void)
 	end_setup(&setup);
 }
 
+/*
+ * A block device whose driver is this process: the pages of the requests that it is given are the kernel's, and registered in a slot.
+ * Nobody but the ring sees them.
+ */
+struct block_device {
+	struct ring control;
+	int id, commands;
+	const struct ublksrv_io_desc *request;
+};
+
+static int control(struct block_device *device, __u32 operation, void *data, __u16 length, __u64 word)
+{
+	/* SQEs of twice the size. */
+	struct io_uring_sqe *sqe = &device->control.sqes[2 * (*device->control.sq_tail & (device->control.params.sq_entries - 1))];
+	struct io_uring_cqe cqe;
+	const struct ublksrv_ctrl_cmd command = {
+		.dev_id = (__u32)device->id,
+		.queue_id = (__u16)-1,
+		.len = length,
+		.addr = (__u64)(uintptr_t)data,
+		.data = {word},
+	};
+
+	memset(sqe, 0, 2 * sizeof(*sqe));
+	__atomic_store_n(device->control.sq_tail, *device->control.sq_tail + 1, __ATOMIC_RELEASE);
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = device->commands;
+	sqe->cmd_op = operation;
+	memcpy(sqe->cmd, &command, sizeof(command));
+	NEED(sys_enter(device->control.fd, 1, 1, IORING_ENTER_GETEVENTS));
+	CHECK(take_cqe(&device->control, &cqe));
+	return cqe.res;
+}
+
+/* A command about the device's only request; its user_data is its operation. */
+static void io_command(struct setup *setup, int fd, __u32 operation, int result, __u64 slot)
+{
+	struct io_uring_sqe *sqe = next_sqe(&setup->ring);
+	const struct ublksrv_io_cmd command = {.result = result, .addr = slot};
+
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = fd;
+	sqe->cmd_op = operation;
+	sqe->user_data = operation;
+	memcpy(sqe->cmd, &command, sizeof(command));
+	NEED(sys_enter(setup->ring.fd, 1, 0, 0));
+}
+
+static int io_result(struct setup *setup)
+{
+	struct io_uring_cqe cqe;
+
+	NEED(sys_enter(setup->ring.fd, 0, 1, IORING_ENTER_GETEVENTS));
+	CHECK(take_cqe(&setup->ring, &cqe));
+	return cqe.res;
+}
+
+static void *write_and_read(void *path)
+{
+	const int fd = open(path, O_RDWR | O_DIRECT);
+	__u8 *memory = pages(1);
+	size_t wrong = 0;
+
+	NEED(fd);
+	fill(memory, 4096);
+	CHECK_EQ(pwrite(fd, memory, 4096, 8192), 4096);
+	memset(memory, 0, 4096);
+	CHECK_EQ(pread(fd, memory, 4096, 0), 4096);
+	for (size_t at = 0; at < 4096; at++)
+		wrong += memory[at] != (at - 1000 < 2000 ? 0x11 : 0);
+	CHECK_EQ(wrong, 0);
+	close(fd);
+	return NULL;
+}
+
+static void open_block_device(struct block_device *device, struct setup *setup, char *path, size_t path_size)
+{
+	struct ublksrv_ctrl_dev_info info = {
+		.nr_hw_queues = 1,
+		.queue_depth = 1,
+		.max_io_buf_bytes = 65536,
+		.dev_id = (__u32)-1,
+		.ublksrv_pid = getpid(),
+		.flags = UBLK_F_SUPPORT_ZERO_COPY | UBLK_F_CMD_IOCTL_ENCODE | UBLK_NO_AUTO_PART_SCAN,
+	};
+	struct ublk_params params = {
+		.len = sizeof(params),
+		.types = UBLK_PARAM_TYPE_BASIC,
+		.basic = {.logical_bs_shift = 12, .physical_bs_shift = 12, .io_opt_shift = 12, .io_min_shift = 12,
+			  .max_sectors = 8, .dev_sectors = 1024},
+	};
+	int fd;
+
+	NEED(open_ring(&device->control, 4, 8, IORING_SETUP_CQSIZE | IORING_SETUP_NO_SQARRAY | IORING_SETUP_SQE128));
+	device->commands = open("/dev/ublk-control", O_RDWR);
+	NEED(device->commands);
+	device->id = -1;
+	NEED(control(device, UBLK_U_CMD_ADD_DEV, &info, sizeof(info), 0));
+	device->id = (int)info.dev_id;
+	NEED(control(device, UBLK_U_CMD_SET_PARAMS, &params, sizeof(params), 0));
+	snprintf(path, path_size, "/dev/ublkc%d", device->id);
+	fd = open(path, O_RDWR);
+	NEED(fd);
+	device->request = mmap(NULL, 4096, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, UBLKSRV_CMD_BUF_OFFSET);
+	NEED(device->request == MAP_FAILED ? -1 : 0);
+	io_command(setup, fd, UBLK_U_IO_FETCH_REQ, -1, 0);
+	NEED(control(device, UBLK_U_CMD_START_DEV, NULL, 0, (__u64)getpid()));
+	snprintf(path, path_size, "/dev/ublkb%d", device->id);
+	close(device->commands);
+	device->commands = fd;
+}
+
+static void buffer_of_a_block_request(void)
+{
+	const struct iovec slots[2] = {};
+	struct block_device device;
+	struct setup setup;
+	pthread_t writer;
+	char path[64];
+	size_t wrong = 0;
+	int fd;
+
+	make_setup(&setup, 0);
+	detach_loop(&setup.loop);
+	register_buffers(&setup, slots, 2);
+	open_block_device(&device, &setup, path, sizeof(path));
+	fd = device.commands;
+	pthread_create(&writer, NULL, write_and_read, path);
+
+	/* What is written can be read, and only that. */
+	CHECK_EQ(io_result(&setup), UBLK_IO_RES_OK);
+	CHECK_EQ(device.request->op_flags & 0xff, UBLK_IO_OP_WRITE);
+	io_command(&setup, fd, UBLK_REGISTER_IO_BUF, 0, 1);
+	CHECK_EQ(io_result(&setup), 0);
+	NEED(attach_loop(&setup.loop));
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 1, .offset = 100, .length = 3900}), 0);
+	for (size_t at = 0; at < 3900; at++)
+		wrong += setup.plan->data[at] != pattern(100 + at);
+	CHECK_EQ(wrong, 0);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 1, .length = 8, .write = 1}), -EACCES);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 1, .offset = 4090, .length = 8}), -ERANGE);
+	detach_loop(&setup.loop);
+	io_command(&setup, fd, UBLK_UNREGISTER_IO_BUF, 0, 1);
+	CHECK_EQ(io_result(&setup), 0);
+
+	/* What is to be read can be written, and only that. */
+	io_command(&setup, fd, UBLK_U_IO_COMMIT_AND_FETCH_REQ, 4096, 0);
+	CHECK_EQ(io_result(&setup), UBLK_IO_RES_OK);
+	CHECK_EQ(device.request->op_flags & 0xff, UBLK_IO_OP_READ);
+	io_command(&setup, fd, UBLK_REGISTER_IO_BUF, 0, 0);
+	CHECK_EQ(io_result(&setup), 0);
+	NEED(attach_loop(&setup.loop));
+	memset(setup.plan->data, 0, NEXT_DATA);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 0, .length = 4096, .write = 1}), 0);
+	memset(setup.plan->data, 0x11, NEXT_DATA);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 0, .offset = 1000, .length = 2000, .write = 1}), 0);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 0, .length = 8}), -EACCES);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 1, .length = 8}), -ENOENT);
+	detach_loop(&setup.loop);
+	io_command(&setup, fd, UBLK_UNREGISTER_IO_BUF, 0, 0);
+	CHECK_EQ(io_result(&setup), 0);
+	io_command(&setup, fd, UBLK_U_IO_COMMIT_AND_FETCH_REQ, 4096, 0);
+	pthread_join(writer, NULL);
+	/* The device goes with this process. */
+}
+
 static void next_verifier_refuses(void)
 {
 	static const char *const programs[] = {
@@ -652,6 +823,7 @@ static const struct test tests[] = {
 	TEST(buffers_of_large_pages),
 	TEST(buffer_refusals),
 	TEST(buffer_that_user_space_does_not_see),
+	TEST(buffer_of_a_block_request),
 	TEST(next_verifier_refuses),
 	TEST(nothing_to_poll),
 	TEST(polls_devices),

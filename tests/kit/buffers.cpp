@@ -71,12 +71,12 @@ struct Sorting {
     Sorter program{ring, {.extra_bytes = buffer_size}};
     Sockets input, output;
 
-    std::byte* in_region() const {
+    [[nodiscard]] std::byte* in_region() const {
         const auto& memory = program.state().memory();
         return memory->data() + memory->size() - buffer_size;
     }
     /// The third of three buffers is the one that is used.
-    std::byte* start(std::byte* buffer, std::uint64_t offset, std::uint64_t idle) {
+    void start(std::byte* buffer, std::uint64_t offset, std::uint64_t idle) {
         const std::array<iovec, 3> buffers{iovec{in_region(), 100}, iovec{}, iovec{buffer, buffer_size}};
         *program.state() = {};
         ringstep::register_buffers(ring, program, program.state()->buffers, buffers);
@@ -87,7 +87,6 @@ struct Sorting {
         program.state()->input = input.ends[0];
         program.state()->output = output.ends[0];
         program.state()->idle = idle;
-        return buffer;
     }
     void send(const std::vector<std::byte>& record) const {
         REQUIRE(::write(input.ends[1], record.data(), record.size()) == static_cast<ssize_t>(record.size()));

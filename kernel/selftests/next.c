@@ -327,7 +327,7 @@ static int copy_once(struct setup *setup, struct next_copy copy)
 	return setup->plan->copy[0].result;
 }
 
-/* Reads and writes all over a buffer, and looks that it is this part and no other. */
+/* Reads and writes all over a buffer, and looks that it is this part and nothing around it. */
 static void check_access(struct setup *setup, __u32 index, __u8 *memory, size_t size)
 {
 	static const __u32 lengths[] = {0, 1, 2, 16, 100, 4095, 4096, 4097, NEXT_DATA};
@@ -351,13 +351,15 @@ static void check_access(struct setup *setup, __u32 index, __u8 *memory, size_t 
 
 			memset(setup->plan->data, 0x11, NEXT_DATA);
 			CHECK_EQ(copy_once(setup, (struct next_copy){.index = index, .offset = offset, .length = length, .write = 1}), 0);
-			for (size_t at = 0; at < size; at++)
+			for (size_t at = offset < 8192 ? 0 : offset - 8192; at < size && at < offset + length + 8192; at++)
 				wrong += memory[at] != (at - offset < length ? 0x11 : pattern(at));
 			CHECK_EQ(wrong, 0);
 			for (__u32 at = 0; at < length; at++)
 				memory[offset + at] = pattern(offset + at);
 		}
 	}
+	for (size_t at = 0; at < size; at++)
+		CHECK(memory[at] == pattern(at) || (at = size - 1, false));
 }
 
 static void read_and_write_buffers(void)

@@ -92,8 +92,8 @@ endfunction()
 ringstep_add_sanitized_tests(
   asan
   TESTS program exits closing threads blocks/requests loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/chain loops/chain_model
-        loops/drain loops/link loops/gate loops/pace loops/enter loops/stages kit/turns kit/timer
-  LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked relay
+        loops/drain loops/link loops/gate loops/pace loops/enter loops/stages kit/turns kit/timer kit/buffers
+  LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked relay sorter
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
   ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
               "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/suppressions/lsan.txt:print_suppressions=0"

@@ -23,8 +23,9 @@
  * A deadline is a time of CLOCK_MONOTONIC in nanoseconds, as bpf_ktime_get_ns() and clock_gettime() count it. It holds for one wait;
  * each turn says anew until when it waits. A loop with several deadlines waits until the first of them.
  *
- * How it is done is the kit's business. The user engine hands the deadline to io_uring_enter(). Loops in the kernel cannot wait with
- * a timeout (Linux 7.3), so there it is an IORING_OP_TIMEOUT request, and what follows from that is:
+ * How it is done is the kit's business. The user engine hands the deadline to io_uring_enter(). In a kernel whose loops can wait with a
+ * timeout (kernel/next; the kit looks for it in BTF), the step hands it to the kernel. In others, as in all that have been released
+ * (Linux 7.3), it is an IORING_OP_TIMEOUT request, and what follows from that is:
  * - The request costs about a nop. One is enough for many waits whose deadlines only grow: it is left in flight when a wait ends
  *   before its deadline, fires in some later wait, which is one turn for nothing, and is made anew if need be. A deadline that is
  *   earlier than that of the request in flight costs one more request, which moves it.

@@ -8,7 +8,24 @@ char _license[] SEC("license") = "Proprietary";
 char _license[] SEC("license") = "GPL";
 #endif
 
-/* Outside of what a program may write. */
+/* Outside of what a program may write, also where it may write all that kernel/next has. */
+SEC("?struct_ops.s/loop_step")
+int write_far_past_params(unsigned long long *args)
+{
+	__u32 *params = (__u32 *)args[1];
+
+	params[5] = 1;
+	return IOU_LOOP_STOP;
+}
+
+SEC("?struct_ops.s/loop_step")
+int write_across_far_end(unsigned long long *args)
+{
+	((volatile __u64 *)args[1])[2] = 1;
+	return IOU_LOOP_STOP;
+}
+
+/* These two are outside of what releases have. */
 SEC("?struct_ops.s/loop_step")
 int write_past_params(unsigned long long *args)
 {

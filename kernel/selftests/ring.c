@@ -181,7 +181,7 @@ static int set_constant(struct bpf_object *object, const char *name, __u32 value
 	return 0;
 }
 
-int load_loop(struct loop *loop, const struct ring *ring)
+int load_loop_from(struct loop *loop, const struct ring *ring, const char *object_name)
 {
 	const struct {
 		const char *name;
@@ -194,7 +194,7 @@ int load_loop(struct loop *loop, const struct ring *ring)
 	int status = 0;
 
 	memset(loop, 0, sizeof(*loop));
-	loop->object = open_object("step.bpf.o");
+	loop->object = open_object(object_name);
 	if (!loop->object)
 		return -errno;
 	loop->map = bpf_object__find_map_by_name(loop->object, "ops");
@@ -202,6 +202,11 @@ int load_loop(struct loop *loop, const struct ring *ring)
 	for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]) && status == 0; i++)
 		status = set_constant(loop->object, constants[i].name, constants[i].value);
 	return status ? status : bpf_object__load(loop->object);
+}
+
+int load_loop(struct loop *loop, const struct ring *ring)
+{
+	return load_loop_from(loop, ring, "step.bpf.o");
 }
 
 int attach_loop(struct loop *loop)
@@ -309,4 +314,13 @@ bool kernel_is_ours(void)
 
 	uname(&name);
 	return strstr(name.release, "-ringstep") != NULL;
+}
+
+bool kernel_is_next(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	const bool found = btf && btf__find_by_name_kind(btf, "iou_loop_flags", BTF_KIND_ENUM) > 0;
+
+	btf__free(btf);
+	return found;
 }

@@ -73,7 +73,8 @@ void fill_nops(struct ring *ring, unsigned count, __u64 first);
 /* Takes a completion off the CQ, if there is one. */
 bool take_cqe(struct ring *ring, struct io_uring_cqe *cqe);
 
-/* Loads step.bpf.o for that ring and attaches it. */
+/* Loads an object for that ring; step.bpf.o is that of most tests. */
+int load_loop_from(struct loop *loop, const struct ring *ring, const char *object_name);
 int load_loop(struct loop *loop, const struct ring *ring);
 int attach_loop(struct loop *loop);
 int add_loop(struct loop *loop, const struct ring *ring);
@@ -95,5 +96,7 @@ extern const char *object_folder;
 /* The running kernel: 7.1 is 701; ours have a name. */
 int kernel_number(void);
 bool kernel_is_ours(void);
+/* Whether it has what kernel/next adds. */
+bool kernel_is_next(void);
 
 #endif

@@ -20,6 +20,8 @@ struct bpf_iter_num {
 
 #include <bpf/bpf_helpers.h>
 
+#include <bpf/bpf_core_read.h>
+
 #ifndef likely /* not in every libbpf */
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
@@ -39,7 +41,16 @@ struct iou_ctx___ringstep {};
 
 struct iou_loop_params___ringstep {
 	__u32 cq_wait_idx;
+	/* no release has these, see kernel/next */
+	__u32 flags;
+	__u64 timeout_ns;
+	__u32 busy_poll_us;
 } __attribute__((preserve_access_index)) /* the field is found by name when the program is loaded */;
+
+enum iou_loop_flags___ringstep {
+	IOU_LOOP_F_TIMEOUT___ringstep = 1,
+	IOU_LOOP_F_TIMEOUT_ABS___ringstep = 2,
+};
 
 struct io_uring_bpf_ops___ringstep {
 	int (*loop_step)(struct iou_ctx___ringstep *ctx, struct iou_loop_params___ringstep *params);
@@ -90,12 +101,27 @@ static __always_inline bool ringstep__wakes_pending(const struct ringstep__engin
 	return false;
 }
 
-/* A wait with a deadline: a request for the kernel, which knows of none by itself. See timer.bpf.h. */
-#define RINGSTEP__TIMER_IS_A_REQUEST true
+/*
+ * A wait with a deadline: a request for kernels that know of none by themselves, which is all that have been released. See
+ * timer.bpf.h. Constants when the program is loaded: the kernel's BTF has the flag or has it not.
+ */
+#define RINGSTEP__TIMER_IS_A_REQUEST                                                                                           \
+	(!bpf_core_enum_value_exists(enum iou_loop_flags___ringstep, IOU_LOOP_F_TIMEOUT_ABS___ringstep))
 static __always_inline void ringstep__set_deadline(struct ringstep__engine *engine, __u64 deadline)
 {
-	(void)engine;
-	(void)deadline;
+	/* The kernel clears the flags after each wait. The clock of both is the ring's, CLOCK_MONOTONIC. */
+	if (RINGSTEP__TIMER_IS_A_REQUEST || deadline == RINGSTEP_NO_DEADLINE)
+		return;
+	engine->params->timeout_ns = deadline;
+	engine->params->flags = bpf_core_enum_value(enum iou_loop_flags___ringstep, IOU_LOOP_F_TIMEOUT___ringstep) |
+				bpf_core_enum_value(enum iou_loop_flags___ringstep, IOU_LOOP_F_TIMEOUT_ABS___ringstep);
+}
+
+/* Polls the network's devices before the wait at the end of the turn, for so long at most, where the kernel has that. See napi.bpf.h. */
+static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *engine, __u32 microseconds)
+{
+	if (bpf_core_field_exists(struct iou_loop_params___ringstep, busy_poll_us))
+		engine->params->busy_poll_us = microseconds;
 }
 
 /* Whether the submit at the end of a step is the engine's business, together with the waiting. */

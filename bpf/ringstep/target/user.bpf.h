@@ -268,6 +268,13 @@ static __always_inline void ringstep__set_deadline(struct ringstep__engine *engi
 	engine->deadline = deadline;
 }
 
+/* io_uring_enter() polls by itself, before each wait. */
+static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *engine, __u32 microseconds)
+{
+	(void)engine;
+	(void)microseconds;
+}
+
 /* It goes into the same io_uring_enter() as the waiting. */
 static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *engine)
 {

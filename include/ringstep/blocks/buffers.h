@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Registered buffers that a loop looks into: a table of them in its state, for kernels that do not show them to loops.
+ *
+ *	struct my_state {
+ *		struct ringstep_buffers buffers;	// filled in by register_buffers() of blocks/buffers.hpp
+ *		...
+ *	};
+ */
+#ifndef RINGSTEP_BLOCKS_BUFFERS_H
+#define RINGSTEP_BLOCKS_BUFFERS_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+/* As many as the table has. A power of two. */
+#define RINGSTEP_BUFFERS 16
+
+struct ringstep_buffer {
+	__u64 address; /* in the process */
+	__u64 length;  /* 0: there is none */
+};
+
+struct ringstep_buffers {
+	struct ringstep_buffer at[RINGSTEP_BUFFERS];
+};
+
+#endif /* RINGSTEP_BLOCKS_BUFFERS_H */

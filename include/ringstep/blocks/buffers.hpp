@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ringstep/blocks/buffers.h>
+#include <ringstep/detail/libbpf.hpp>
+#include <ringstep/error.hpp>
+#include <ringstep/options.hpp>
+#include <ringstep/region.hpp>
+#include <ringstep/ring.hpp>
+#include <ringstep/version.hpp>
+
+#include <sys/uio.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace ringstep::inline v0 {
+
+/// Whether loops in this kernel can look into any registered buffer (`bpf_io_uring_read_buffer`): no released one as of
+/// Linux 7.3, see kernel/next. In others they can look into those that lie in the memory region. Any thread. Throws
+/// std::bad_alloc.
+[[nodiscard]] inline bool kernel_shows_buffers() {
+    static const bool shows = [] {
+        const detail::LibbpfDiagnostics quiet;
+        btf* const types = btf__load_vmlinux_btf();
+        if (types == nullptr) return false;
+        const bool found = btf__find_by_name_kind(types, "bpf_io_uring_read_buffer", BTF_KIND_FUNC) > 0;
+        btf__free(types);
+        return found;
+    }();
+    return shows;
+}
+
+/**
+ * Registers buffers with the ring and fills in the table of them in the loop's state, so that the step can look into them
+ * (`ringstep_buffer_read()` and `ringstep_buffer_write()` of buffers.bpf.h).
+ *
+ * The buffers have to outlive their use, by requests and by the loop. Where the program is run by a kernel that does not show
+ * registered buffers to loops, they have to lie in the memory region, behind the state: `LoopOptions::extra_bytes` makes room
+ * there. Buffers in the region are good on every kernel and with both engines. On the ring's owning thread, and not while the
+ * loop runs. Throws Error: E2BIG for more than `RINGSTEP_BUFFERS`, EOPNOTSUPP for a buffer that the loop could not see, and
+ * what the registration says (Ring::register_buffers()); then nothing is registered.
+ *
+ * **Example**:
+ *
+ *     ringstep::LoopProgram<headers> program{ring, {.extra_bytes = 64 << 10}};
+ *     std::byte* room = program.state().memory()->data() + program.state().memory()->size() - (64 << 10);
+ *     const iovec buffer{room, 64 << 10};
+ *     ringstep::register_buffers(ring, program, program.state()->buffers, std::span(&buffer, 1));
+ */
+template <class Program>
+void register_buffers(Ring& ring, const Program& program, ringstep_buffers& table, std::span<const iovec> buffers) {
+    const std::string what = "registration of " + std::to_string(buffers.size()) + " buffers for a loop";
+    if (buffers.size() > RINGSTEP_BUFFERS) {
+        detail::raise(E2BIG, what, "A loop's table has room for " + std::to_string(RINGSTEP_BUFFERS) + ".");
+    }
+    if (program.engine() == Engine::kernel && !kernel_shows_buffers()) {
+        const std::shared_ptr<RegionMemory> memory = program.state().memory();
+        const auto begin = reinterpret_cast<std::uintptr_t>(memory->data());
+        for (const iovec& buffer : buffers) {
+            const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(buffer.iov_base) - begin;
+            if (buffer.iov_len == 0) continue;
+            if (offset >= memory->size() || buffer.iov_len > memory->size() - offset) {
+                detail::raise(
+                    EOPNOTSUPP, what,
+                    "Loops in this kernel see no registered buffers but those in their memory region: put the buffers "
+                    "there (LoopOptions::extra_bytes), or use the user engine.");
+            }
+        }
+    }
+    ring.register_buffers(buffers);
+    table = {};
+    for (std::size_t i = 0; i < buffers.size(); i++) {
+        table.at[i].address = reinterpret_cast<std::uintptr_t>(buffers[i].iov_base);
+        table.at[i].length = buffers[i].iov_len;
+    }
+}
+
+}  // namespace ringstep::inline v0

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include "check.h"
+
+#include <linux/capability.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+int failures;
+
+void report(const char *file, int line, const char *what, long got, long expected)
+{
+	fprintf(stderr, "%s:%d: %s is %ld, expected %ld\n", file, line, what, got, expected);
+	failures++;
+}
+
+bool lacks(int number)
+{
+	if (getenv("RINGSTEP_SELFTEST_ALL"))
+		return false;
+	if (number == ONLY_IN_6_12)
+		return !kernel_is_ours() || kernel_number() != 612;
+	if (number == ONLY_IN_OURS)
+		return !kernel_is_ours();
+	return !kernel_is_ours() && kernel_number() < number;
+}
+
+void sleep_ms(long ms)
+{
+	const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+	nanosleep(&time, NULL);
+}
+
+void drop_capabilities(__u64 dropped)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+
+	NEED(syscall(SYS_capget, &header, data));
+	data[0].effective &= ~(__u32)dropped;
+	data[1].effective &= ~(__u32)(dropped >> 32);
+	data[0].permitted = data[0].effective;
+	data[1].permitted = data[1].effective;
+	NEED(syscall(SYS_capset, &header, data));
+}
+
+void *pages(size_t count)
+{
+	void *memory = mmap(NULL, count * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	NEED(memory == MAP_FAILED ? -1 : 0);
+	return memory;
+}
+
+static int silent(enum libbpf_print_level level, const char *format, va_list args)
+{
+	if (getenv("RINGSTEP_SELFTEST_VERBOSE"))
+		return vfprintf(stderr, format, args);
+	(void)level;
+	return 0;
+}
+
+/* Each in a process of its own, with a time limit. */
+static int run(const struct test *test, unsigned seconds)
+{
+	const pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		setpgid(0, 0);
+		alarm(seconds);
+		test->run();
+		exit(failures ? FAILED : PASSED);
+	}
+	waitpid(child, &status, 0);
+	kill(-child, SIGKILL);
+	if (WIFSIGNALED(status)) {
+		fprintf(stderr, "%s: ended by signal %d%s\n", test->name, WTERMSIG(status),
+			WTERMSIG(status) == SIGALRM ? ", its time was up" : "");
+		return FAILED;
+	}
+	return WEXITSTATUS(status);
+}
+
+static bool wanted(const char *name, int count, char **names)
+{
+	for (int i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return count == 0;
+}
+
+int run_tests(const struct test *tests, size_t count, int argc, char **argv)
+{
+	static const char *const words[] = {[PASSED] = "ok", [FAILED] = "FAILED", [SKIPPED] = "skipped"};
+	const char *time = getenv("RINGSTEP_SELFTEST_SECONDS");
+	int counts[5] = {};
+
+	if (argc < 2) {
+		fprintf(stderr, "usage: %s OBJECTS [TEST…]\n", argv[0]);
+		return 2;
+	}
+	object_folder = argv[1];
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	libbpf_set_print(silent);
+	for (size_t i = 0; i < count; i++) {
+		int result;
+
+		if (argc > 2 && strcmp(argv[2], "--list") == 0) {
+			printf("%s\n", tests[i].name);
+			continue;
+		}
+		if (!wanted(tests[i].name, argc - 2, argv + 2))
+			continue;
+		result = run(&tests[i], time ? (unsigned)atoi(time) : 60);
+		counts[result == PASSED || result == SKIPPED ? result : FAILED]++;
+		printf("%-8s %s\n", words[result == PASSED || result == SKIPPED ? result : FAILED], tests[i].name);
+	}
+	if (argc > 2 && strcmp(argv[2], "--list") == 0)
+		return 0;
+	printf("%d passed, %d failed, %d skipped\n", counts[PASSED], counts[FAILED], counts[SKIPPED]);
+	return counts[FAILED] || counts[PASSED] == 0;
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A loop that does as its plan says, with what kernel/next has. */
+#include "next_interface.bpf.h"
+#include "next_plan.h"
+
+char _license[] SEC("license") = "GPL";
+
+#define CACHE_LINE 64
+
+const volatile __u32 cq_head, cq_tail, cqes, cq_mask, cq_size = CACHE_LINE, sq_size = CACHE_LINE;
+
+static __always_inline void reap(struct next_plan *plan, __u8 *cq)
+{
+	for (__u32 i = 0; i < 8; i++) {
+		__u32 head = *(volatile __u32 *)(cq + cq_head);
+
+		if (head == *(volatile __u32 *)(cq + cq_tail))
+			return;
+		plan->last_res = ((const struct io_uring_cqe *)(cq + cqes))[head & cq_mask].res;
+		plan->reaped++;
+		*(volatile __u32 *)(cq + cq_head) = head + 1;
+	}
+}
+
+static __noinline int copy(struct iou_ctx *ring, struct next_plan *plan)
+{
+	for (__u32 i = 0; i < NEXT_COPIES; i++) {
+		struct next_copy *what = &plan->copy[i];
+		__u32 length = what->length;
+
+		if (i >= plan->copies)
+			break;
+		if (length > NEXT_DATA)
+			continue;
+		if (what->write)
+			what->result = bpf_io_uring_write_buffer(ring, what->index, what->offset, plan->data, length);
+		else
+			what->result = bpf_io_uring_read_buffer(ring, what->index, what->offset, plan->data, length);
+	}
+	return 0;
+}
+
+SEC("struct_ops.s/loop_step")
+int step(unsigned long long *args)
+{
+	struct iou_ctx *ring = (struct iou_ctx *)args[0];
+	struct iou_loop_params *params = (struct iou_loop_params *)args[1];
+	struct next_plan *plan = (struct next_plan *)bpf_io_uring_get_region(ring, IOU_REGION_MEM, sizeof(*plan));
+	__u8 *cq = bpf_io_uring_get_region(ring, IOU_REGION_CQ, cq_size);
+	const struct next_wait *wait;
+	__u64 now;
+	__u32 turn;
+
+	if (!plan || !cq)
+		return IOU_LOOP_STOP;
+	turn = plan->turns < NEXT_TURNS - 1 ? plan->turns : NEXT_TURNS - 1;
+	turn &= NEXT_TURNS - 1;
+	now = bpf_ktime_get_ns();
+	plan->flags[turn] = params->flags;
+	plan->busy_poll_us[turn] = params->busy_poll_us;
+	plan->began[turn] = now;
+	plan->turns++;
+	reap(plan, cq);
+	if (plan->turns == 1)
+		copy(ring, plan);
+	if (plan->turns_wanted && plan->turns >= plan->turns_wanted)
+		return IOU_LOOP_STOP;
+	if (plan->stop_after && plan->reaped >= plan->stop_after)
+		return IOU_LOOP_STOP;
+	if (plan->submit)
+		bpf_io_uring_submit_sqes(ring, plan->submit);
+
+	wait = &plan->wait[turn];
+	params->cq_wait_idx = *(volatile __u32 *)(cq + cq_head) + wait->count;
+	params->busy_poll_us = wait->busy_poll_us;
+	if (wait->leave_flags)
+		return IOU_LOOP_CONTINUE;
+	plan->until[turn] = wait->timeout_ns + (wait->from_now ? now : 0);
+	params->flags = wait->flags;
+	params->timeout_ns = plan->until[turn];
+	return IOU_LOOP_CONTINUE;
+}
+
+SEC(".struct_ops.link")
+struct io_uring_bpf_ops ops = {
+	.loop_step = (void *)step,
+};

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What kernel/next adds to the interface. */
+#ifndef RINGSTEP_SELFTESTS_NEXT_INTERFACE_BPF_H
+#define RINGSTEP_SELFTESTS_NEXT_INTERFACE_BPF_H
+
+#define iou_loop_params iou_loop_params_of_old
+#include "interface.bpf.h"
+#undef iou_loop_params
+
+struct iou_loop_params {
+	__u32 cq_wait_idx;
+	__u32 flags;
+	__u64 timeout_ns;
+	__u32 busy_poll_us;
+};
+
+extern int bpf_io_uring_read_buffer(struct iou_ctx *ring, __u32 index, __u64 offset, void *dst, __u32 dst__sz) __ksym;
+extern int bpf_io_uring_write_buffer(struct iou_ctx *ring, __u32 index, __u64 offset, const void *src, __u32 src__sz) __ksym;
+
+#endif

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Programs that the verifier must refuse, about what kernel/next has. One of them is loaded at a time. */
+#include "next_interface.bpf.h"
+
+char _license[] SEC("license") = "GPL";
+
+const volatile __u32 unknown = 0;
+
+SEC("?struct_ops.s/loop_step")
+int write_all_params(unsigned long long *args)
+{
+	struct iou_loop_params *params = (struct iou_loop_params *)args[1];
+
+	params->cq_wait_idx = 1;
+	params->flags = 1;
+	params->timeout_ns = 1;
+	params->busy_poll_us = 1;
+	return IOU_LOOP_STOP;
+}
+
+/* More than is there. */
+SEC("?struct_ops.s/loop_step")
+int read_too_much(unsigned long long *args)
+{
+	__u8 header[16];
+
+	bpf_io_uring_read_buffer((struct iou_ctx *)args[0], 0, 0, header, 17);
+	return IOU_LOOP_STOP;
+}
+
+SEC("?struct_ops.s/loop_step")
+int write_too_much(unsigned long long *args)
+{
+	__u8 header[16] = {};
+
+	bpf_io_uring_write_buffer((struct iou_ctx *)args[0], 0, 0, header, 17);
+	return IOU_LOOP_STOP;
+}
+
+SEC("?struct_ops.s/loop_step")
+int read_past_region(unsigned long long *args)
+{
+	struct iou_ctx *ring = (struct iou_ctx *)args[0];
+	__u8 *region = bpf_io_uring_get_region(ring, IOU_REGION_MEM, 64);
+
+	if (region)
+		bpf_io_uring_read_buffer(ring, 0, 0, region + 1, 64);
+	return IOU_LOOP_STOP;
+}
+
+/* Its size is any number. */
+SEC("?struct_ops.s/loop_step")
+int size_not_bounded(unsigned long long *args)
+{
+	struct iou_ctx *ring = (struct iou_ctx *)args[0];
+	__u32 *region = (__u32 *)bpf_io_uring_get_region(ring, IOU_REGION_MEM, 64);
+
+	if (region)
+		bpf_io_uring_read_buffer(ring, 0, 0, region, region[0]);
+	return IOU_LOOP_STOP;
+}
+
+/* A number is not memory. */
+SEC("?struct_ops.s/loop_step")
+int not_memory(unsigned long long *args)
+{
+	bpf_io_uring_read_buffer((struct iou_ctx *)args[0], 0, 0, (void *)0x10000, 8);
+	return IOU_LOOP_STOP;
+}
+
+/* Nor is the ring. */
+SEC("?struct_ops.s/loop_step")
+int into_the_ring(unsigned long long *args)
+{
+	bpf_io_uring_read_buffer((struct iou_ctx *)args[0], 0, 0, (void *)args[0], 8);
+	return IOU_LOOP_STOP;
+}
+
+SEC("?struct_ops.s/loop_step")
+int not_a_ring(unsigned long long *args)
+{
+	__u8 header[16];
+
+	bpf_io_uring_read_buffer((struct iou_ctx *)args[1], 0, 0, header, 16);
+	return IOU_LOOP_STOP;
+}
+
+SEC(".struct_ops.link")
+struct io_uring_bpf_ops ops = {
+	.ring_fd = 0,
+};

@@ -4,7 +4,7 @@
 #
 #   read_files.sh PROGRAM
 set -euo pipefail
-program=$1
+program=$(realpath "$1")
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"

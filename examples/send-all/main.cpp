@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Sends until all is sent, without ever waiting for room: after EAGAIN the graph pauses and tries again, after a short send it goes
-// on behind what was taken. Spelled out with edges, to show how one says it. (Where the request may wait for room, graph.send()
-// alone does all of this: it continues what is short by itself, and retry() repeats EAGAIN.)
+// Sends until all is sent, without ever waiting for room: after EAGAIN the graph pauses and tries again, after a short send it
+// goes on behind what was taken. Spelled out with edges, to show how one says it. (Where the request may wait for room,
+// graph.send() alone does all of this: it continues what is short by itself, and retry() repeats EAGAIN.)
 #include <ringstep/format.hpp>
 #include <ringstep/loops/chains.hpp>
 
@@ -65,7 +65,8 @@ int main() try {
             for (std::size_t place = 0; place < size;) {
                 const ssize_t count_read = ::recv(sockets[0], got.data(), got.size(), 0);
                 if (count_read <= 0) break;
-                for (std::size_t i = 0; i < static_cast<std::size_t>(count_read); i++) right += got[i] == bytes[place++] ? 1U : 0U;
+                for (std::size_t i = 0; i < static_cast<std::size_t>(count_read); i++)
+                    right += got[i] == bytes[place++] ? 1U : 0U;
                 std::this_thread::sleep_for(100us);
             }
         });
@@ -79,10 +80,12 @@ int main() try {
     const bool good = exit.ok() && result && result->ok() && result->code() == 0 && right == size;
     if (good) {
         fmt::print("{} bytes sent, {} of them arrived as they were; {}. The loop {}\n", size, right,
-                   result->value(pauses) > 0 && result->runs(send) > 2 ? "pauses and short sends on the way" : "all at once", exit);
+                   result->value(pauses) > 0 && result->runs(send) > 2 ? "pauses and short sends on the way" : "all at once",
+                   exit);
     } else {
         fmt::print("{} of {} bytes arrived", right, size);
-        if (result && !result->ok()) fmt::print(", {} failed: {}", graph.name(result->failed_node()), std::generic_category().message(result->error()));
+        if (result && !result->ok())
+            fmt::print(", {} failed: {}", graph.name(result->failed_node()), std::generic_category().message(result->error()));
         fmt::print(". The loop {}\n", exit);
     }
     return good ? 0 : 1;

@@ -53,9 +53,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 namespace {
 
 constexpr std::array<const ringstep_user_loop*, 11> loops = {
-    &ringstep_user_nop_chain, &ringstep_user_copy,   &ringstep_user_scripted, &ringstep_user_stages, &ringstep_user_timed,
-    &ringstep_user_hooked,    &ringstep_user_drain,  &ringstep_user_link,     &ringstep_user_gate,   &ringstep_user_pace,
-    &ringstep_user_chain};
+    &ringstep_user_nop_chain, &ringstep_user_copy,   &ringstep_user_scripted, &ringstep_user_stages,
+    &ringstep_user_timed,     &ringstep_user_hooked, &ringstep_user_drain,    &ringstep_user_link,
+    &ringstep_user_gate,      &ringstep_user_pace,   &ringstep_user_chain};
 
 /// The input, as a source of numbers. When it is used up, there are only zeroes.
 class Input {
@@ -233,7 +233,8 @@ public:
                 for (std::uint32_t& edges : std::span(node.edges).subspan(1))
                     edges = input_.take<std::uint8_t>() & (input_.take<std::uint8_t>() | 0x80000000U);
                 node.cleanup = input_.take<std::uint8_t>() % 16 == 0 ? 1U << (nodes - 1) : 0;
-                node.next = static_cast<__u8>(i + 1 < nodes ? RINGSTEP_CHAIN_NEXT | (what & RINGSTEP_CHAIN_NEXT_AGAIN) | (i + 1) : 0);
+                node.next =
+                    static_cast<__u8>(i + 1 < nodes ? RINGSTEP_CHAIN_NEXT | (what & RINGSTEP_CHAIN_NEXT_AGAIN) | (i + 1) : 0);
                 for (ringstep_chain_op& op : std::span(node.ops).first(2)) {
                     op.operation = input_.take<std::uint8_t>();
                     op.target = input_.take<std::uint8_t>();
@@ -370,7 +371,7 @@ private:
             std::uint64_t user_data = kind & 0x1fU;
             if (kind >= 0x40) user_data |= RINGSTEP_COPY_USER_DATA_WRITE;
             if (kind >= 0x60) user_data = 0x5251ULL << 48 | (kind & 0x1fU);  // of a loop of requests
-            if (user_.loop == &ringstep_user_chain)  // of what, of which node, of which chain
+            if (user_.loop == &ringstep_user_chain)                          // of what, of which node, of which chain
                 user_data = 0xc4ULL << 56 | input_.take<std::uint8_t>() % 0xa0 << 16 | (kind & 0x1fU);
             if (kind >= 0x80) user_data = input_.number();
             if (kind >= 0xc0) user_data = input_.take<std::uint64_t>();

@@ -63,8 +63,8 @@ io_uring_sqe nop_of(int result) {
     return sqe;
 }
 
-/// Runs until there is nothing left to do. An interruption is none of these tests' business: io_uring_enter(2) may report one at
-/// any time, and going on is all that it asks for.
+/// Runs until there is nothing left to do. An interruption is none of these tests' business: io_uring_enter(2) may report one
+/// at any time, and going on is all that it asks for.
 LoopExit run(Chains& chains) {
     LoopExit all = chains.run();
     while (all.reason == ExitReason::interrupted) {

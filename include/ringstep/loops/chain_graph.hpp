@@ -314,12 +314,18 @@ private:
 /// Where a request reads or writes: a descriptor, or a slot of the ring's registered files.
 class File {
 public:
-    File(int fd) noexcept : value_(Fd{fd}) {}                                           // NOLINT(*-explicit-*) a descriptor
-    File(Fd fd) noexcept : value_(fd) {}                                                // NOLINT(*-explicit-*) likewise
-    File(const Value<Fd>& fd) noexcept : value_(fd) {}                                  // NOLINT(*-explicit-*) likewise
-    File(const Node<Fd>& node) noexcept : value_(node.result()) {}                      // NOLINT(*-explicit-*) what it opens
-    File(Slot slot) noexcept : value_(Expression(slot).as<Fd>()), registered_(true) {}  // NOLINT(*-explicit-*) a slot
-    File(const Value<Slot>& slot) noexcept                                              // NOLINT(*-explicit-*) likewise
+    /// A descriptor.
+    File(int fd) noexcept : value_(Fd{fd}) {}  // NOLINT(*-explicit-*)
+    /// Likewise.
+    File(Fd fd) noexcept : value_(fd) {}  // NOLINT(*-explicit-*)
+    /// A descriptor that is known while the chain runs.
+    File(const Value<Fd>& fd) noexcept : value_(fd) {}  // NOLINT(*-explicit-*)
+    /// What a node opens.
+    File(const Node<Fd>& node) noexcept : value_(node.result()) {}  // NOLINT(*-explicit-*)
+    /// A slot.
+    File(Slot slot) noexcept : value_(Expression(slot).as<Fd>()), registered_(true) {}  // NOLINT(*-explicit-*)
+    /// A slot that is known while the chain runs.
+    File(const Value<Slot>& slot) noexcept  // NOLINT(*-explicit-*)
         : value_(Expression(slot).as<Fd>()), registered_(true) {}
 
     /// Its number.

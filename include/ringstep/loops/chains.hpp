@@ -71,8 +71,10 @@ class ChainResult {
 public:
     ChainResult(const ChainResult&) = delete;
     ChainResult& operator=(const ChainResult&) = delete;
+    /// It is looked at from there.
     ChainResult(ChainResult&& other) noexcept
         : chains_(std::exchange(other.chains_, nullptr)), chain_(other.chain_), ticket_(other.ticket_) {}
+    /// Likewise; this one goes with the other.
     ChainResult& operator=(ChainResult&& other) noexcept {
         std::swap(chains_, other.chains_);
         std::swap(chain_, other.chain_);

@@ -110,6 +110,9 @@ constexpr std::size_t chain_file_index = offsetof(io_uring_sqe, file_index);
 
 }  // namespace detail
 
+// What connects and changes nodes returns them for whoever wants to go on from there.
+// NOLINTBEGIN(modernize-use-nodiscard)
+
 /// A node of a graph, of whatever kind: a handle, good for as long as the graph.
 class AnyNode {
 public:
@@ -310,6 +313,8 @@ private:
         return *this;
     }
 };
+
+// NOLINTEND(modernize-use-nodiscard)
 
 /// Where a request reads or writes: a descriptor, or a slot of the ring's registered files.
 class File {
@@ -548,8 +553,10 @@ public:
     [[nodiscard]] const detail::GraphDraft& draft() const noexcept { return *draft_; }
 
 private:
-    ringstep_chain_node& node(std::uint8_t number) const noexcept { return draft_->graph.nodes[number]; }
-    io_uring_sqe& sqe(std::uint8_t number) const noexcept { return *reinterpret_cast<io_uring_sqe*>(node(number).sqe); }
+    [[nodiscard]] ringstep_chain_node& node(std::uint8_t number) const noexcept { return draft_->graph.nodes[number]; }
+    [[nodiscard]] io_uring_sqe& sqe(std::uint8_t number) const noexcept {
+        return *reinterpret_cast<io_uring_sqe*>(node(number).sqe);
+    }
 
     std::uint8_t request(const char* name, unsigned opcode) {
         const std::uint8_t number = draft_->add(RINGSTEP_CHAIN_REQUEST, name);

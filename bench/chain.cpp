@@ -24,30 +24,30 @@
 
 namespace {
 
-constexpr unsigned steps = 30;  // of each sequence; what one graph holds
-
 struct Options {
     std::uint64_t nops = 0;
     std::size_t runs = 0;
     std::vector<std::uint64_t> depths{1, 2, 8, 32};
+    unsigned steps = 30;  // of each sequence
     std::string json;
 };
 
 /// Sequences by IOSQE_IO_LINK: what cannot carry a result on.
 class LinkedWay final : public bench::NopWay {
 public:
+    explicit LinkedWay(unsigned steps) : steps_(steps) {}
     std::string name() const override { return "link"; }
     std::string title() const override { return "liburing, IOSQE_IO_LINK, one enter for each sequence"; }
-    bool can(std::uint64_t depth) const override { return depth >= 1 && depth * steps <= entries; }
+    bool can(std::uint64_t depth) const override { return depth >= 1 && depth * steps_ <= entries; }
     void run(std::uint64_t total, std::uint64_t depth) override {
         std::uint64_t failed = 0;
         for (std::uint64_t completed = 0; completed < total;) {
-            for (std::uint64_t i = 0; i < depth * steps; i++) {
+            for (std::uint64_t i = 0; i < depth * steps_; i++) {
                 io_uring_sqe* sqe = io_uring_get_sqe(ring_.get());
                 io_uring_prep_nop(sqe);
-                if (i % steps != steps - 1) sqe->flags = IOSQE_IO_LINK;
+                if (i % steps_ != steps_ - 1) sqe->flags = IOSQE_IO_LINK;
             }
-            bench::check(io_uring_submit_and_wait(ring_.get(), static_cast<unsigned>(depth * steps)), "io_uring_enter");
+            bench::check(io_uring_submit_and_wait(ring_.get(), static_cast<unsigned>(depth * steps_)), "io_uring_enter");
             unsigned head = 0;
             unsigned seen = 0;
             io_uring_cqe* cqe = nullptr;
@@ -63,12 +63,13 @@ public:
 
 private:
     static constexpr unsigned entries = 1024;
+    unsigned steps_;
     bench::PlainRing ring_{entries, 2 * entries};
 };
 
 class ChainWay final : public bench::NopWay {
 public:
-    ChainWay() {
+    explicit ChainWay(unsigned steps) : steps_(steps) {
         ringstep::Graph graph;
         std::vector<ringstep::Node<ringstep::Number>> nodes;
         for (unsigned i = 0; i < steps; i++) {
@@ -83,8 +84,8 @@ public:
         chains_.set_depth(static_cast<std::uint32_t>(depth));
         std::uint64_t failed = 0;
         std::uint64_t ended = 0;
-        for (std::uint64_t started = 0; ended < total / steps;) {
-            while (started < total / steps && chains_.try_start(id_)) started++;
+        for (std::uint64_t started = 0; ended < total / steps_;) {
+            while (started < total / steps_ && chains_.try_start(id_)) started++;
             const ringstep::LoopExit exit = chains_.run();
             if (!exit.ok()) failed++;
             for (const ringstep::ChainResult& result : chains_.results()) {
@@ -101,6 +102,7 @@ private:
     ringstep::Ring ring_{{.sq_entries = bench::nop_sq_entries, .cq_entries = bench::nop_cq_entries}};
     ringstep::Chains chains_{ring_};
     ringstep::GraphId id_;
+    unsigned steps_;
 };
 
 /// One way at one depth.
@@ -125,14 +127,14 @@ const Case& base_of(const std::vector<Case>& cases, const Case& test) {
 void run(const Options& options) {
     std::vector<std::unique_ptr<bench::NopWay>> ways;
     ways.push_back(std::make_unique<bench::EnterWay>());
-    ways.push_back(std::make_unique<LinkedWay>());
-    ways.push_back(std::make_unique<ChainWay>());
+    ways.push_back(std::make_unique<LinkedWay>(options.steps));
+    ways.push_back(std::make_unique<ChainWay>(options.steps));
     std::vector<Case> cases;
     for (const std::uint64_t depth : options.depths)
         for (const auto& way : ways)
             if (way->can(depth)) cases.push_back({.way = way.get(), .depth = depth, .samples = {}, .calls = {}});
 
-    for (const Case& test : cases) (void)sample(test, steps * test.depth);
+    for (const Case& test : cases) (void)sample(test, options.steps * test.depth);
     for (std::size_t number = 0; number < options.runs; number++) {
         for (std::size_t i = 0; i < cases.size(); i++) {
             Case& test = cases[(i + number) % cases.size()];
@@ -142,7 +144,7 @@ void run(const Options& options) {
     bench::SystemCallCounter counter;
     for (Case& test : cases) test.calls = counter.count([&] { test.way->run(options.nops, test.depth); });
 
-    fmt::print("Sequences of {} dependent nops: {} for each step. {}, {} steps a run.\n\n", steps, bench::clock_unit(),
+    fmt::print("Sequences of {} dependent nops: {} for each step. {}, {} steps a run.\n\n", options.steps, bench::clock_unit(),
                bench::origin(options.runs), bench::grouped(options.nops));
     bench::Table table(
         {"way", "sequences", bench::clock_unit(), "least", "most", "x ringstep", "system calls", "io_uring_enter"});
@@ -172,11 +174,14 @@ int main(int argc, char** argv) try {
     app.add_option("--nops", options.nops, "steps in each run (default: 20160 under -icount, otherwise 200640)");
     app.add_option("--runs", options.runs, "runs (default: 5 under -icount, otherwise 15)");
     app.add_option("--depths", options.depths, "how many sequences at a time")->delimiter(',')->capture_default_str();
+    app.add_option("--steps", options.steps, "requests of a sequence: one graph holds 31")
+        ->check(CLI::Range(1, RINGSTEP_CHAIN_NODES))
+        ->capture_default_str();
     app.add_option("--json", options.json, "write results and all samples to this file");
     CLI11_PARSE(app, argc, argv);
     if (options.nops == 0) options.nops = bench::clock_counts_instructions() ? 20'160 : 200'640;
     if (options.runs == 0) options.runs = bench::clock_counts_instructions() ? 5 : 15;
-    constexpr std::uint64_t whole = std::uint64_t{steps} * 32;  // sequences at each depth
+    const std::uint64_t whole = std::uint64_t{options.steps} * 32;  // sequences at each depth
     options.nops = (options.nops + whole - 1) / whole * whole;
     bench::settle();
     run(options);

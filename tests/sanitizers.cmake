@@ -111,7 +111,7 @@ ringstep_add_sanitized_tests(
 ringstep_add_sanitized_program(
   fuzz-step
   SOURCES fuzz/step.cpp
-  LOOPS nop_chain copy drain link gate pace stages scripted timed hooked
+  LOOPS nop_chain copy chain drain link gate pace stages scripted timed hooked
   FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
   DEFINITIONS -DRINGSTEP__ENTER=fuzz_enter -DRINGSTEP__ENTER_FOR=fuzz_enter_for -DRINGSTEP__MOST_ITERATIONS=300 -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
 set(findings "${CMAKE_CURRENT_BINARY_DIR}/sanitized/findings")

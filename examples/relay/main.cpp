@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A relay: what comes in on one socket goes out on another, exactly as much as came, until the sender has no more. One graph does
-// it for a connection, and a chain runs for each. On the kernel engine, a single system call moves it all.
+// A relay: what comes in on one socket goes out on another, exactly as much as came, until the sender has no more. One graph
+// does it for a connection, and a chain runs for each. On the kernel engine, a single system call moves it all.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/chains.hpp>
 

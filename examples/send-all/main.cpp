@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Writes until all is written, into a pipe that does not wait and takes what it likes: after EAGAIN the graph pauses and tries
-// again, after a short write it goes on behind what was taken. Spelled out with edges, to show how one says it. (Where the
-// descriptor may wait, graph.write() alone does all of this: it continues what is short by itself, and retry() repeats EAGAIN.)
+// Sends until all is sent, without ever waiting for room: after EAGAIN the graph pauses and tries again, after a short send it
+// goes on behind what was taken. Spelled out with edges, to show how one says it. (Where the request may wait for room,
+// graph.send() alone does all of this: it continues what is short by itself, and retry() repeats EAGAIN.)
 #include <ringstep/format.hpp>
 #include <ringstep/loops/chains.hpp>
 
-#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -24,9 +24,9 @@ using namespace std::chrono_literals;
 int main() try {
     constexpr std::size_t size = 1'000'000;
     constexpr std::uint16_t often = 60'000;  // every node of a cycle says how often it may begin
-    std::array<int, 2> pipe{};
-    if (::pipe2(pipe.data(), O_CLOEXEC) != 0 || ::fcntl(pipe[1], F_SETFL, O_NONBLOCK) != 0)
-        throw std::system_error(errno, std::generic_category(), "pipe");
+    std::array<int, 2> sockets{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0)
+        throw std::system_error(errno, std::generic_category(), "socketpair");
     std::vector<std::byte> bytes(size);
     for (std::size_t i = 0; i < size; i++) bytes[i] = static_cast<std::byte>(i % 251);
 
@@ -39,18 +39,18 @@ int main() try {
 
     const auto begin = graph.set(at, data);
     const auto all = graph.set(left, total);
-    const auto write = graph.write(pipe[1], at, left, ~0ULL).once().repeat(often);
-    const auto forward = graph.set(at, at + write.result()).repeat(often);
-    const auto less = graph.set(left, left - write.result()).repeat(often);
-    const auto again = graph.branch(write.result() == -EAGAIN).repeat(often);
+    const auto send = graph.send(sockets[1], at, left, MSG_DONTWAIT | MSG_NOSIGNAL).once().repeat(often);
+    const auto forward = graph.set(at, at + send.result()).repeat(often);
+    const auto less = graph.set(left, left - send.result()).repeat(often);
+    const auto again = graph.branch(send.result() == -EAGAIN).repeat(often);
     const auto pause = graph.pause(200us).repeat(often);
     const auto count = graph.set(pauses, pauses + 1).repeat(often);
-    const auto failed = graph.finish(write.result().as<ringstep::Number>());
-    begin.then(all).then(write);
-    write.on_short(forward);
-    forward.then(less).then(write);
-    write.on_failure(again);
-    again.then(pause).then(count).then(write);
+    const auto failed = graph.finish(send.result().as<ringstep::Number>());
+    begin.then(all).then(send);
+    send.on_short(forward);
+    forward.then(less).then(send);
+    send.on_failure(again);
+    again.then(pause).then(count).then(send);
     again.on_failure(failed);
 
     ringstep::Ring ring;
@@ -63,26 +63,29 @@ int main() try {
         const std::jthread reader([&] {
             std::vector<std::byte> got(30'000);
             for (std::size_t place = 0; place < size;) {
-                const ssize_t count_read = ::read(pipe[0], got.data(), got.size());
+                const ssize_t count_read = ::recv(sockets[0], got.data(), got.size(), 0);
                 if (count_read <= 0) break;
-                for (std::size_t i = 0; i < static_cast<std::size_t>(count_read); i++) right += got[i] == bytes[place++] ? 1U : 0U;
+                for (std::size_t i = 0; i < static_cast<std::size_t>(count_read); i++)
+                    right += got[i] == bytes[place++] ? 1U : 0U;
                 std::this_thread::sleep_for(100us);
             }
         });
         do {
             exit = chains.run();
         } while (exit.resumable());
-        ::close(pipe[1]);
+        ::close(sockets[1]);
     }
-    ::close(pipe[0]);
+    ::close(sockets[0]);
     const auto result = chains.pop();
     const bool good = exit.ok() && result && result->ok() && result->code() == 0 && right == size;
     if (good) {
         fmt::print("{} bytes sent, {} of them arrived as they were; {}. The loop {}\n", size, right,
-                   result->value(pauses) > 0 && result->runs(write) > 2 ? "pauses and short writes on the way" : "all at once", exit);
+                   result->value(pauses) > 0 && result->runs(send) > 2 ? "pauses and short sends on the way" : "all at once",
+                   exit);
     } else {
         fmt::print("{} of {} bytes arrived", right, size);
-        if (result && !result->ok()) fmt::print(", {} failed: {}", graph.name(result->failed_node()), std::generic_category().message(result->error()));
+        if (result && !result->ok())
+            fmt::print(", {} failed: {}", graph.name(result->failed_node()), std::generic_category().message(result->error()));
         fmt::print(". The loop {}\n", exit);
     }
     return good ? 0 : 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A write-ahead log: a record is written, then synced, and only then is its writer told. Writers are threads; each starts a chain
-// for a record while the loop runs, sleeps until it is told, and may rely on the record from then on. Many records are on their
-// way at once, and none of them costs the thread that runs the loop a system call on the kernel engine.
+// A write-ahead log: a record is written, then synced, and only then is its writer told. Writers are threads; each starts a
+// chain for a record while the loop runs, sleeps until it is told, and may rely on the record from then on. Many records are on
+// their way at once, and none of them costs the thread that runs the loop a system call on the kernel engine.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/chains.hpp>
 

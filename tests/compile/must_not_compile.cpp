@@ -51,7 +51,7 @@ void compile(ringstep::Ring& ring, ringstep::LoopProgram<plain_loop>& program) {
     //! 6: constraint
     ringstep::LoopProgram<no_state>* other = nullptr;
 #elif CASE == 7
-    //! 7: constraint
+    //! 7: constraint|cannot return array
     struct with_array {
         unsigned values[4];
     };

@@ -6,6 +6,7 @@
 // libFuzzer's input begins with a choice of loop and geometry; then come turns. FUZZ_LOOP=name in the environment makes it one
 // loop.
 #include <ringstep/abi.h>
+#include <ringstep/loops/chain.h>
 #include <ringstep/loops/copy.h>
 #include <ringstep/loops/drain.h>
 #include <ringstep/loops/gate.h>
@@ -35,6 +36,7 @@
 
 extern "C" {
 extern const struct ringstep_user_loop ringstep_user_nop_chain;
+extern const struct ringstep_user_loop ringstep_user_chain;
 extern const struct ringstep_user_loop ringstep_user_copy;
 extern const struct ringstep_user_loop ringstep_user_drain;
 extern const struct ringstep_user_loop ringstep_user_link;
@@ -50,9 +52,10 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace {
 
-constexpr std::array<const ringstep_user_loop*, 10> loops = {
-    &ringstep_user_nop_chain, &ringstep_user_copy,  &ringstep_user_scripted, &ringstep_user_stages, &ringstep_user_timed,
-    &ringstep_user_hooked,    &ringstep_user_drain, &ringstep_user_link,     &ringstep_user_gate,   &ringstep_user_pace};
+constexpr std::array<const ringstep_user_loop*, 11> loops = {
+    &ringstep_user_nop_chain, &ringstep_user_copy,   &ringstep_user_scripted, &ringstep_user_stages,
+    &ringstep_user_timed,     &ringstep_user_hooked, &ringstep_user_drain,    &ringstep_user_link,
+    &ringstep_user_gate,      &ringstep_user_pace,   &ringstep_user_chain};
 
 /// The input, as a source of numbers. When it is used up, there are only zeroes.
 class Input {
@@ -183,6 +186,8 @@ public:
                 request.options = number % RINGSTEP_PACE_CLASSES;
                 request.group = number % 5;
             });
+        } else if (user_.loop == &ringstep_user_chain) {
+            fill_in(*static_cast<ringstep_chain*>(state));
         } else if (user_.loop == &ringstep_user_drain) {
             push_requests(*static_cast<ringstep_drain*>(state), [](ringstep_request& request, std::uint32_t number) {
                 request.group = number % 3;
@@ -203,6 +208,57 @@ public:
             script.sqes_per_turn = 7;
             script.wait = 1;
         }
+    }
+
+    /// Graphs of a few nodes, some of them as a builder would make them, and chains of each.
+    void fill_in(ringstep_chain& chain) {
+        constexpr std::uint32_t nodes = 6;
+        chain.address = reinterpret_cast<std::uintptr_t>(&chain);
+        chain.depth = 9;
+        chain.arenas[0] = {.address = 0x10000, .size = 100'000, .used = 0, .__reserved = 0};
+        for (ringstep_chain_graph& graph : std::span(chain.graphs).first(3)) {
+            graph.node_count = nodes;
+            graph.roots = 1U | (input_.take<std::uint8_t>() & 0x3fU);
+            for (std::uint32_t i = 0; i < nodes; i++) {
+                ringstep_chain_node& node = graph.nodes[i];
+                const auto what = input_.take<std::uint8_t>();
+                node.kind = what % 8 < 4 ? RINGSTEP_CHAIN_REQUEST : static_cast<__u8>(what % 8 - 3);
+                node.flags = input_.take<std::uint8_t>();
+                node.limit = what >> 3 & 3;
+                node.join = what >> 5 & 1;
+                node.tries = what >> 6 & 1;
+                node.op_count = what >> 7;
+                node.timeout.nanoseconds = (what & 0x18) == 0x18 ? 1 : 0;
+                node.edges[RINGSTEP_CHAIN_SUCCESS] = 1U << (i + 1);
+                for (std::uint32_t& edges : std::span(node.edges).subspan(1))
+                    edges = input_.take<std::uint8_t>() & (input_.take<std::uint8_t>() | 0x80000000U);
+                node.cleanup = input_.take<std::uint8_t>() % 16 == 0 ? 1U << (nodes - 1) : 0;
+                node.next =
+                    static_cast<__u8>(i + 1 < nodes ? RINGSTEP_CHAIN_NEXT | (what & RINGSTEP_CHAIN_NEXT_AGAIN) | (i + 1) : 0);
+                for (ringstep_chain_op& op : std::span(node.ops).first(2)) {
+                    op.operation = input_.take<std::uint8_t>();
+                    op.target = input_.take<std::uint8_t>();
+                    op.to = input_.take<std::uint8_t>();
+                    op.x = input_.take<std::uint8_t>();
+                    op.y = op.to;
+                    op.constant_y = op.x & 1;
+                    op.bytes = op.operation;
+                    op.constant = input_.number();
+                }
+            }
+        }
+        std::uint32_t ticket = 0;
+        const auto send = [&](std::uint32_t message) {
+            chain.inbox[ticket] = std::uint64_t{message} << 32 | (ticket + 1);
+            ticket++;
+        };
+        for (std::uint32_t number = 0; number < 40; number++) {
+            chain.instances[number].graph = number % 3;
+            chain.instances[number].timeout.nanoseconds = number % 7 == 6 ? 1 : 0;
+            send(number);
+            if (number % 8 == 0) send(RINGSTEP_REQUEST_CANCEL | number / 2);
+        }
+        chain.mailbox.sent = ticket;
     }
 
     /// Messages about the first slots of a table of requests, one in eight of which is cancelled.
@@ -315,6 +371,8 @@ private:
             std::uint64_t user_data = kind & 0x1fU;
             if (kind >= 0x40) user_data |= RINGSTEP_COPY_USER_DATA_WRITE;
             if (kind >= 0x60) user_data = 0x5251ULL << 48 | (kind & 0x1fU);  // of a loop of requests
+            if (user_.loop == &ringstep_user_chain)                          // of what, of which node, of which chain
+                user_data = 0xc4ULL << 56 | input_.take<std::uint8_t>() % 0xa0 << 16 | (kind & 0x1fU);
             if (kind >= 0x80) user_data = input_.number();
             if (kind >= 0xc0) user_data = input_.take<std::uint64_t>();
             if (kind >= 0xb0 && kind < 0xc0) {

@@ -83,47 +83,50 @@ enum ringstep_chain_target {
     RINGSTEP_CHAIN_TO_LENGTH = 3, /* the SQE's len: the number to compare the result with */
 };
 
+/* One of the operations of a node: it computes a number, and puts it somewhere. */
 struct ringstep_chain_op {
     __u8 operation; /* enum ringstep_chain_operation */
     __u8 target;    /* enum ringstep_chain_target */
     __u8 to;        /* a value, or an offset in the SQE */
     __u8 x;         /* a value */
     __u8 y;         /* a value; not if constant_y */
-    __u8 constant_y;
+    __u8 constant_y; /* y is the constant */
     __u8 bytes; /* of a LOAD: 1, 2, 4 or 8 */
     __u8 __reserved;
-    __u64 constant;
+    __u64 constant; /* with LOAD: where among the scratch bytes */
 };
 
-struct ringstep_chain_timespec { /* struct __kernel_timespec */
-    __s64 seconds;
-    __s64 nanoseconds;
+/* A struct __kernel_timespec */
+struct ringstep_chain_timespec {
+    __s64 seconds;     /* from when the kernel takes it */
+    __s64 nanoseconds; /* less than a second */
 };
 
-/* 256 bytes */
+/* What is done, and what then: 256 bytes */
 struct ringstep_chain_node {
     __u64 sqe[8];   /* as for the kernel; operations fill in the rest. user_data is the loop's */
     __u32 edges[4]; /* by outcome: the nodes that it leads to, a bit for each */
     __u32 cleanup;  /* nodes that run when the chain ends, once this one has succeeded */
     __u8 kind;      /* enum ringstep_chain_kind */
-    __u8 flags;
-    __u8 op_count;
+    __u8 flags;     /* RINGSTEP_CHAIN_TRANSFER and so on */
+    __u8 op_count;  /* of .ops */
     __u8 join; /* begins when so many edges have led here; 0: 1 */
     __u16 limit; /* times that it may begin, at least 1 */
     __u16 tries; /* times that it is submitted again after EAGAIN or EINTR */
-    __u8 arena;
+    __u8 arena; /* that it allocates from */
     __u8 next; /* RINGSTEP_CHAIN_NEXT with the only node that success leads to, if that is ready-made and does not join; else 0 */
     __u8 __reserved[2];
     struct ringstep_chain_timespec timeout; /* for the request; zeroes: none */
     struct ringstep_chain_timespec pause;   /* what a request that is a timeout points to */
-    struct ringstep_chain_op ops[RINGSTEP_CHAIN_OPS];
+    struct ringstep_chain_op ops[RINGSTEP_CHAIN_OPS]; /* in this order, when it begins */
 };
 
+/* A graph, as the builder hands it over. The loop only reads it. */
 struct ringstep_chain_graph {
     __u32 roots; /* the nodes that a chain begins with */
-    __u32 node_count;
+    __u32 node_count; /* of .nodes */
     __u64 __reserved[7];
-    struct ringstep_chain_node nodes[RINGSTEP_CHAIN_NODES + 1];
+    struct ringstep_chain_node nodes[RINGSTEP_CHAIN_NODES + 1]; /* and one that makes them a power of two */
 };
 
 /* ringstep_chain_instance.phase */
@@ -158,9 +161,10 @@ struct ringstep_chain_progress {
     __u32 arrivals; /* edges that have led to it since it began last */
 };
 
+/* A graph under way, or a free slot for one. */
 struct ringstep_chain_instance {
     /* application -> loop; at start() */
-    __u32 graph;
+    __u32 graph;                            /* which one */
     __u32 generation;                       /* tells the chain from the slot's earlier ones */
     struct ringstep_chain_timespec timeout; /* zeroes: none */
     __u64 user_data;                        /* the application's own */
@@ -179,8 +183,8 @@ struct ringstep_chain_instance {
     __u32 disarm;     /* to be taken back */
     __u32 late;       /* nodes whose timeout has expired */
     __u32 listed;     /* enum ringstep_chain_list */
-    __u32 next;
-    __u32 previous;
+    __u32 next;       /* of a ringstep_list */
+    __u32 previous;   /* likewise */
 
     /* loop -> application */
     __u32 reason; /* enum ringstep_chain_reason */
@@ -189,15 +193,15 @@ struct ringstep_chain_instance {
     __u32 ended;  /* nodes that have a result */
     __s64 code;   /* of a FINISH node */
 
-    __s64 values[RINGSTEP_CHAIN_VALUES];
-    struct ringstep_chain_progress nodes[RINGSTEP_CHAIN_NODES + 1];
+    __s64 values[RINGSTEP_CHAIN_VALUES]; /* RINGSTEP_CHAIN_VALUE_… says where which are */
+    struct ringstep_chain_progress nodes[RINGSTEP_CHAIN_NODES + 1]; /* as the graph has them */
     __u8 scratch[RINGSTEP_CHAIN_SCRATCH + 8]; /* statx results and the like */
 };
 
 /* Memory of the application's that chains allocate from, one piece behind the other. */
 struct ringstep_chain_arena {
-    __u64 address;
-    __u64 size;
+    __u64 address; /* where it begins */
+    __u64 size;    /* bytes */
     __u64 used;    /* by the loop; the application sets it back */
     __u64 __reserved;
 };
@@ -207,23 +211,23 @@ struct ringstep_chain_arena {
  * instance in and sends its number by the mailbox; it comes back with the results in it.
  */
 struct ringstep_chain {
-    struct ringstep_mailbox mailbox;
+    struct ringstep_mailbox mailbox;   /* the numbers of instances go to and fro */
     struct ringstep_requests requests; /* .waiting: chains with the loop; .in_flight: requests; .cancels: timeouts and cancellations */
     __u64 address;                     /* of this struct: the application fills it in */
     __u32 depth;                       /* most requests in flight */
     __u32 budget;                      /* what is left of this turn's work */
     __u32 list;                        /* that work is taken from */
-    __u32 op;
-    __u32 slot; /* whose node is to be submitted */
-    __u32 node;
+    __u32 op;                          /* of the node at hand: which is next */
+    __u32 slot;                        /* whose node is to be submitted */
+    __u32 node;                        /* which one */
     struct ringstep_list work[4];      /* instances with something to be done: enum ringstep_chain_list */
     __u64 wanted;                 /* of the SQE at hand */
     __u64 sqe[8];                 /* being filled in */
-    struct ringstep_chain_arena arenas[RINGSTEP_CHAIN_ARENAS];
-    __u64 inbox[4 * RINGSTEP_CHAIN_INSTANCES];
-    __u32 outbox[RINGSTEP_CHAIN_INSTANCES];
-    struct ringstep_chain_graph graphs[RINGSTEP_CHAIN_GRAPHS];
-    struct ringstep_chain_instance instances[RINGSTEP_CHAIN_INSTANCES];
+    struct ringstep_chain_arena arenas[RINGSTEP_CHAIN_ARENAS]; /* that ALLOCATE nodes take from */
+    __u64 inbox[4 * RINGSTEP_CHAIN_INSTANCES];                 /* of the mailbox: starts, and attempts to cancel */
+    __u32 outbox[RINGSTEP_CHAIN_INSTANCES];                    /* of the mailbox: those that have ended */
+    struct ringstep_chain_graph graphs[RINGSTEP_CHAIN_GRAPHS]; /* what instances do */
+    struct ringstep_chain_instance instances[RINGSTEP_CHAIN_INSTANCES]; /* the chains */
 };
 
 #endif /* RINGSTEP_LOOPS_CHAIN_H */

@@ -110,6 +110,9 @@ constexpr std::size_t chain_file_index = offsetof(io_uring_sqe, file_index);
 
 }  // namespace detail
 
+// What connects and changes nodes returns them for whoever wants to go on from there.
+// NOLINTBEGIN(modernize-use-nodiscard)
+
 /// A node of a graph, of whatever kind: a handle, good for as long as the graph.
 class AnyNode {
 public:
@@ -311,15 +314,23 @@ private:
     }
 };
 
+// NOLINTEND(modernize-use-nodiscard)
+
 /// Where a request reads or writes: a descriptor, or a slot of the ring's registered files.
 class File {
 public:
-    File(int fd) noexcept : value_(Fd{fd}) {}                                           // NOLINT(*-explicit-*) a descriptor
-    File(Fd fd) noexcept : value_(fd) {}                                                // NOLINT(*-explicit-*) likewise
-    File(const Value<Fd>& fd) noexcept : value_(fd) {}                                  // NOLINT(*-explicit-*) likewise
-    File(const Node<Fd>& node) noexcept : value_(node.result()) {}                      // NOLINT(*-explicit-*) what it opens
-    File(Slot slot) noexcept : value_(Expression(slot).as<Fd>()), registered_(true) {}  // NOLINT(*-explicit-*) a slot
-    File(const Value<Slot>& slot) noexcept                                              // NOLINT(*-explicit-*) likewise
+    /// A descriptor.
+    File(int fd) noexcept : value_(Fd{fd}) {}  // NOLINT(*-explicit-*)
+    /// Likewise.
+    File(Fd fd) noexcept : value_(fd) {}  // NOLINT(*-explicit-*)
+    /// A descriptor that is known while the chain runs.
+    File(const Value<Fd>& fd) noexcept : value_(fd) {}  // NOLINT(*-explicit-*)
+    /// What a node opens.
+    File(const Node<Fd>& node) noexcept : value_(node.result()) {}  // NOLINT(*-explicit-*)
+    /// A slot.
+    File(Slot slot) noexcept : value_(Expression(slot).as<Fd>()), registered_(true) {}  // NOLINT(*-explicit-*)
+    /// A slot that is known while the chain runs.
+    File(const Value<Slot>& slot) noexcept  // NOLINT(*-explicit-*)
         : value_(Expression(slot).as<Fd>()), registered_(true) {}
 
     /// Its number.
@@ -542,8 +553,10 @@ public:
     [[nodiscard]] const detail::GraphDraft& draft() const noexcept { return *draft_; }
 
 private:
-    ringstep_chain_node& node(std::uint8_t number) const noexcept { return draft_->graph.nodes[number]; }
-    io_uring_sqe& sqe(std::uint8_t number) const noexcept { return *reinterpret_cast<io_uring_sqe*>(node(number).sqe); }
+    [[nodiscard]] ringstep_chain_node& node(std::uint8_t number) const noexcept { return draft_->graph.nodes[number]; }
+    [[nodiscard]] io_uring_sqe& sqe(std::uint8_t number) const noexcept {
+        return *reinterpret_cast<io_uring_sqe*>(node(number).sqe);
+    }
 
     std::uint8_t request(const char* name, unsigned opcode) {
         const std::uint8_t number = draft_->add(RINGSTEP_CHAIN_REQUEST, name);

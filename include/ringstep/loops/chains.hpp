@@ -71,8 +71,10 @@ class ChainResult {
 public:
     ChainResult(const ChainResult&) = delete;
     ChainResult& operator=(const ChainResult&) = delete;
+    /// It is looked at from there.
     ChainResult(ChainResult&& other) noexcept
         : chains_(std::exchange(other.chains_, nullptr)), chain_(other.chain_), ticket_(other.ticket_) {}
+    /// Likewise; this one goes with the other.
     ChainResult& operator=(ChainResult&& other) noexcept {
         std::swap(chains_, other.chains_);
         std::swap(chain_, other.chain_);
@@ -199,10 +201,15 @@ public:
                       "There are " + std::to_string(RINGSTEP_CHAIN_GRAPHS) +
                           " already. Remove one, or start one with other parameters instead of building it anew.");
     }
-    /// Takes it back. Only when no chain of it is started and not yet taken; one thread at a time. Throws Error: ENOENT if it
-    /// is not there.
+    /// Takes it back. Not while another thread starts a chain of it; one thread at a time. Throws Error: ENOENT if it is not
+    /// there, EBUSY if chains of it are started and not yet taken as results.
     void remove(GraphId id) {
         GraphEntry& entry = find(id);
+        if (const std::uint32_t under_way = entry.chains.load(std::memory_order_acquire); under_way != 0) {
+            detail::raise(EBUSY, "removing a graph from chains",
+                          std::to_string(under_way) +
+                              " of its chains are under way. Run the loop until they have ended, and take their results.");
+        }
         entry.draft = nullptr;
         entry.generation++;
     }
@@ -225,12 +232,13 @@ public:
     /// are under way: take results first. Throws Error (EINVAL) if a parameter is missing, given twice, or another graph's;
     /// ENOENT if the graph is not there.
     std::optional<Ticket> try_start(GraphId id, std::span<const Argument> arguments, const ChainOptions& options = {}) {
-        const GraphEntry& entry = find(id);
+        GraphEntry& entry = find(id);
         check(entry, arguments);
         const std::optional<Ticket> ticket = free_.take();
         if (!ticket) return ticket;
         ringstep_chain_instance& chain = state_->instances[ticket->slot];
         reset(chain, entry);
+        entry.chains.fetch_add(1, std::memory_order_relaxed);
         chain.graph = id.slot;
         // The loop compares it when it hears that somebody wants the slot's earlier chain cancelled.
         std::atomic_ref(chain.generation).store(ticket->generation, std::memory_order_relaxed);
@@ -352,6 +360,7 @@ private:
         std::uint32_t nodes = 0;
         std::uint8_t parameters = 0;
         ringstep_chain_timespec timeout{};
+        std::atomic<std::uint32_t> chains{0};  // started and not yet taken
     };
 
     GraphEntry& find(GraphId id) {
@@ -416,7 +425,9 @@ private:
 };
 
 inline ChainResult::~ChainResult() {
-    if (chains_ != nullptr) chains_->free_.give_back(ticket_.slot);
+    if (chains_ == nullptr) return;
+    chains_->graphs_.at(chain_->graph).chains.fetch_sub(1, std::memory_order_release);
+    chains_->free_.give_back(ticket_.slot);
 }
 
 }  // namespace ringstep::inline v0

@@ -1,0 +1,53 @@
+#!/bin/bash
+# read-files reads 10,000 files of all sizes, as whole as they are, by a handful of system calls, and reports one by one those that it
+# cannot read.
+#
+#   read_files.sh PROGRAM
+set -euo pipefail
+program=$(realpath "$1")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+
+# What the first line is tells the file, and how many bytes there are what comes behind it.
+padding=$(printf '%3000s' '')
+expected=
+for ((i = 0; i < 10000; i++)); do
+	size=$((i * 37 % 3001))
+	case $((i % 500)) in
+	17) expected+="$i: open failed: No such file or directory"$'\n' ;;
+	23)
+		mkdir $i
+		expected+="$i: read failed: Is a directory"$'\n'
+		;;
+	29)
+		ln -s $i $i
+		expected+="$i: open failed: Too many levels of symbolic links"$'\n'
+		;;
+	*)
+		printf 'file %d\n%s' $i "${padding:0:size}" >$i
+		expected+="$i: $((6 + ${#i} + size)) bytes, the first line: file $i"$'\n'
+		;;
+	esac
+done
+printf '%s' "$expected" | sort >expected
+
+status=0
+"$program" {0..9999} >output 2>errors || status=$?
+if [[ $status != 1 ]]; then
+	echo "read-files ended with $status, where some files could not be read" >&2
+	tail -n 3 errors >&2
+	exit 1
+fi
+sort output errors >found
+diff expected found >&2
+
+# How often that asked the kernel for anything. (That each byte is right is for the test loops/chain_files.)
+if [[ ${RINGSTEP_ENGINE:-} == kernel ]]; then
+	strace -f -e trace=io_uring_enter -o trace "$program" {0..9999} >output 2>errors || true
+	calls=$(grep -c 'io_uring_enter(.*IORING_ENTER_GETEVENTS' trace)
+	if ((calls > 10)); then
+		echo "read-files called io_uring_enter $calls times" >&2
+		exit 1
+	fi
+fi

@@ -50,6 +50,8 @@ static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringste
 		turn->cut = true;
 	}
 	walk.end = walk.at + ready;
+	/* Or the compiler counts those that are left: in a full batch, a known number. */
+	barrier_var(walk.end);
 	return walk;
 }
 

@@ -66,6 +66,7 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
 								       struct ringstep_request *request, __u32 message)
 {
 	const __u32 generation = message >> RINGSTEP_REQUEST_GENERATION_SHIFT & RINGSTEP_REQUEST_GENERATION;
+	__u32 phase;
 
 	if (!(message & RINGSTEP_REQUEST_CANCEL)) {
 		request->phase = RINGSTEP_REQUEST_WAITING;
@@ -74,12 +75,16 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
 		ringstep_store(&requests->waiting, requests->waiting + 1);
 		return RINGSTEP_MAIL_REQUEST;
 	}
-	/* A slot that has been given back may be the application's again, which fills it in under our eyes. */
+	/*
+	 * A slot that has been given back may be the application's again, which fills it in under our eyes: first the generation,
+	 * then the phase. So they are read the other way round.
+	 */
+	phase = ringstep_load(&request->phase);
 	if ((ringstep_load(&request->generation) & RINGSTEP_REQUEST_GENERATION) != generation)
 		return RINGSTEP_MAIL_NOTHING;
-	if (request->phase == RINGSTEP_REQUEST_WAITING)
+	if (phase == RINGSTEP_REQUEST_WAITING)
 		return RINGSTEP_MAIL_CANCEL_WAITING;
-	return request->phase == RINGSTEP_REQUEST_IN_FLIGHT ? RINGSTEP_MAIL_CANCEL_IN_FLIGHT : RINGSTEP_MAIL_NOTHING;
+	return phase == RINGSTEP_REQUEST_IN_FLIGHT ? RINGSTEP_MAIL_CANCEL_IN_FLIGHT : RINGSTEP_MAIL_NOTHING;
 }
 
 /*

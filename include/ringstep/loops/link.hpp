@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -359,9 +360,10 @@ private:
 
     // What the loop does to the first one of a chain when it comes: the others are waiting from now on, too.
     static void let_wait(ringstep_request& slot, std::uint32_t flags) noexcept {
-        slot.phase = RINGSTEP_REQUEST_WAITING;
         slot.own = 0;
         slot.flags = flags;
+        // Behind the generation, for a loop that hears that somebody wants the slot's earlier request cancelled.
+        std::atomic_ref(slot.phase).store(RINGSTEP_REQUEST_WAITING, std::memory_order_release);
     }
 
     // `start`: the open end that the first request takes; `end`: where to put the new open end's ticket, if there is to be one.

@@ -51,8 +51,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 namespace {
 
 constexpr std::array<const ringstep_user_loop*, 10> loops = {
-    &ringstep_user_nop_chain, &ringstep_user_copy,   &ringstep_user_scripted, &ringstep_user_stages, &ringstep_user_timed,
-    &ringstep_user_hooked,    &ringstep_user_drain,  &ringstep_user_link,     &ringstep_user_gate,   &ringstep_user_pace};
+    &ringstep_user_nop_chain, &ringstep_user_copy,  &ringstep_user_scripted, &ringstep_user_stages, &ringstep_user_timed,
+    &ringstep_user_hooked,    &ringstep_user_drain, &ringstep_user_link,     &ringstep_user_gate,   &ringstep_user_pace};
 
 /// The input, as a source of numbers. When it is used up, there are only zeroes.
 class Input {

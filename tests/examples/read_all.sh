@@ -23,13 +23,16 @@ output=$("$program" "${files[@]}")
 	exit 1
 }
 
-# More blocks than there are slots.
-head -c 80000000 /dev/zero | tr '\0' B >"$folder/large"
-output=$("$program" "$folder/large" "$folder/4097")
-[[ $output == "$folder/large: 80000000 bytes, sum 5280000000"$'\n'"$folder/4097: 4097 bytes, sum 266305"$'\n'"19534 reads."* ]] || {
-	printf 'read-all printed:\n%s\n' "$output" >&2
-	exit 1
-}
+# More blocks than there are slots. Not in virtual machines, where copying so much takes a minute and longer: what the loop does then,
+# its own tests show there.
+if [[ ${RINGSTEP_ENGINE:-} != kernel ]]; then
+	head -c 80000000 /dev/zero | tr '\0' B >"$folder/large"
+	output=$("$program" "$folder/large" "$folder/4097")
+	[[ $output == "$folder/large: 80000000 bytes, sum 5280000000"$'\n'"$folder/4097: 4097 bytes, sum 266305"$'\n'"19534 reads."* ]] || {
+		printf 'read-all printed:\n%s\n' "$output" >&2
+		exit 1
+	}
+fi
 
 if output=$("$program" "$folder/4096" "$folder/missing"); then
 	echo "read-all did not notice a missing file" >&2

@@ -542,7 +542,7 @@ static void workers_may_migrate(void)
 	struct setup setup;
 	struct workers workers;
 
-	if (lacks(ONLY_IN_6_12))
+	if (lacks(ONLY_IN_OURS))
 		SKIP("there workers take that over from the step");
 	make_setup(&setup, 8, 16, LOOP_RING);
 	for (__u64 i = 1; i <= 4; i++) {

@@ -59,14 +59,7 @@ foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
 endforeach()
 
 # The shortest program, as it stands in examples/.
-foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
-  ringstep_add_vm_test(${kernel} examples/hello COMMAND "$<TARGET_FILE:hello>")
-  set_tests_properties("${kernel}/examples/hello" PROPERTIES PASS_REGULAR_EXPRESSION "1000 requests completed. The loop stopped with code 0")
-endforeach()
-
-add_test(NAME user/examples/hello COMMAND "$<TARGET_FILE:hello>")
-set_tests_properties(user/examples/hello PROPERTIES LABELS "host;user" TIMEOUT 30 ENVIRONMENT RINGSTEP_ENGINE=user
-                     PASS_REGULAR_EXPRESSION "1000 requests completed. The loop stopped with code 0")
+ringstep_add_example(hello hello EXPECT "1000 requests completed. The loop stopped with code 0")
 
 # Every public header alone, by both compilers, without a warning.
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/include/*.hpp")

@@ -21,7 +21,11 @@
 #include <vector>
 
 #include "error_of.hpp"
+#include "loops/requests.hpp"
 
+using requests::nop;
+using requests::Pipe;
+using requests::read_of;
 using ringstep::ExitReason;
 using ringstep::Gate;
 using ringstep::LoopExit;
@@ -30,28 +34,6 @@ using ringstep::Ring;
 using ringstep::Ticket;
 
 namespace {
-
-io_uring_sqe nop(std::uint64_t user_data) {
-    io_uring_sqe sqe{};
-    io_uring_prep_nop(&sqe);
-    sqe.user_data = user_data;
-    return sqe;
-}
-
-io_uring_sqe read_of(int fd, void* buffer, unsigned size, std::uint64_t user_data) {
-    io_uring_sqe sqe{};
-    io_uring_prep_read(&sqe, fd, buffer, size, 0);
-    sqe.user_data = user_data;
-    return sqe;
-}
-
-struct Pipe {
-    Pipe() { REQUIRE(::pipe(ends.data()) == 0); }
-    ~Pipe() {
-        for (const int end : ends) ::close(end);
-    }
-    std::array<int, 2> ends{};
-};
 
 /// What a request is to the gate.
 struct Request {
@@ -243,7 +225,7 @@ TEST_CASE("A file at its limit holds nobody else up, and its next one goes when 
     std::array<char, 8> bytes{};
     Ring ring;
     Gate gate(ring, {.depth = 3, .file_limit = 1});
-    for (unsigned i = 0; i < 6; i++) gate.push(read_of(pipes.at(i % 2).ends[0], &bytes.at(i), 1, i));
+    for (unsigned i = 0; i < 6; i++) gate.push(read_of(pipes.at(i % 2).out(), &bytes.at(i), 1, i));
     for (unsigned i = 6; i < 20; i++) gate.push(nop(i), 7, 1000 + i);
     gate.set_batch(14);
     CHECK(gate.run().code == RINGSTEP_REQUESTS_BATCH);  // all nops, though the depth would allow for another read
@@ -254,8 +236,8 @@ TEST_CASE("A file at its limit holds nobody else up, and its next one goes when 
     CHECK(gate.in_flight() == 2);
     CHECK(gate.waiting() == 4);
     gate.set_batch(0);
-    REQUIRE(::write(pipes[1].ends[1], "abc", 3) == 3);
-    REQUIRE(::write(pipes[0].ends[1], "def", 3) == 3);
+    REQUIRE(::write(pipes[1].in(), "abc", 3) == 3);
+    REQUIRE(::write(pipes[0].in(), "def", 3) == 3);
     CHECK(gate.run().ok());
     CHECK(taken(gate).size() == 6);
     CHECK(bytes == std::array<char, 8>{'d', 'a', 'e', 'b', 'f', 'c'});
@@ -268,14 +250,14 @@ TEST_CASE("Waiting, parked and submitted requests can be cancelled") {
     Ring ring;
     Gate gate(ring, {.depth = 2, .file_limit = 1});
     std::vector<Ticket> tickets;
-    for (unsigned i = 0; i < 5; i++) tickets.push_back(gate.push(read_of(pipe.ends[0], &bytes.at(i), 1, i), i % 2));
+    for (unsigned i = 0; i < 5; i++) tickets.push_back(gate.push(read_of(pipe.out(), &bytes.at(i), 1, i), i % 2));
     std::thread other([&] {
         while (gate.in_flight() != 1 || gate.waiting() != 4) std::this_thread::yield();
         CHECK(gate.cancel(tickets[2]));  // parked
         CHECK(gate.cancel(tickets[0]));  // in flight
         CHECK(gate.cancel(tickets[1]));  // parked, lower class
         while (gate.outstanding() - gate.ready() != 2) std::this_thread::yield();
-        CHECK(::write(pipe.ends[1], "ab", 2) == 2);
+        CHECK(::write(pipe.in(), "ab", 2) == 2);
     });
     CHECK(gate.run().ok());
     other.join();
@@ -321,7 +303,7 @@ TEST_CASE("A stop under way loses nothing, and the next run goes on") {
     std::array<char, 6> bytes{};
     Ring ring;
     Gate gate(ring, {.depth = 6, .file_limit = 2});
-    for (unsigned i = 0; i < 6; i++) gate.push(read_of(pipe.ends[0], &bytes.at(i), 1, i));
+    for (unsigned i = 0; i < 6; i++) gate.push(read_of(pipe.out(), &bytes.at(i), 1, i));
     std::jthread other([&] {
         while (gate.in_flight() != 2) std::this_thread::yield();
         gate.program().request_stop();
@@ -329,7 +311,7 @@ TEST_CASE("A stop under way loses nothing, and the next run goes on") {
     CHECK(gate.run().reason == ExitReason::stop_requested);
     CHECK(gate.outstanding() == 6);
     CHECK(gate.waiting() == 4);
-    REQUIRE(::write(pipe.ends[1], "abcdef", 6) == 6);
+    REQUIRE(::write(pipe.in(), "abcdef", 6) == 6);
     CHECK(gate.run().ok());
     std::vector<std::uint64_t> order = taken(gate);
     std::ranges::sort(order);  // two of them wait at once: the kernel decides which gets the first byte

@@ -21,7 +21,11 @@
 #include <vector>
 
 #include "error_of.hpp"
+#include "loops/requests.hpp"
 
+using requests::nop;
+using requests::Pipe;
+using requests::read_of;
 using ringstep::ExitReason;
 using ringstep::LoopExit;
 using ringstep::Pace;
@@ -31,28 +35,6 @@ using ringstep::Ring;
 using ringstep::Ticket;
 
 namespace {
-
-io_uring_sqe nop(std::uint64_t user_data) {
-    io_uring_sqe sqe{};
-    io_uring_prep_nop(&sqe);
-    sqe.user_data = user_data;
-    return sqe;
-}
-
-io_uring_sqe read_of(int fd, void* buffer, unsigned size, std::uint64_t user_data) {
-    io_uring_sqe sqe{};
-    io_uring_prep_read(&sqe, fd, buffer, size, 0);
-    sqe.user_data = user_data;
-    return sqe;
-}
-
-struct Pipe {
-    Pipe() { REQUIRE(::pipe(ends.data()) == 0); }
-    ~Pipe() {
-        for (const int end : ends) ::close(end);
-    }
-    std::array<int, 2> ends{};
-};
 
 /// A bucket, in the plainest arithmetic: wide integers of 10^-9 tokens.
 class Bucket {
@@ -424,7 +406,7 @@ TEST_CASE("What is in flight can be cancelled, and a stop under way loses nothin
     Pace pace(ring);
     pace.set_rate(0, {.operations = 1, .operations_burst = 2});
     std::vector<Ticket> tickets;
-    for (unsigned i = 0; i < 4; i++) tickets.push_back(pace.push(read_of(pipe.ends[0], &bytes.at(i), 1, i)));
+    for (unsigned i = 0; i < 4; i++) tickets.push_back(pace.push(read_of(pipe.out(), &bytes.at(i), 1, i)));
     std::jthread other([&] {
         while (pace.in_flight() < 2) std::this_thread::yield();
         pace.program().request_stop();
@@ -434,7 +416,7 @@ TEST_CASE("What is in flight can be cancelled, and a stop under way loses nothin
     CHECK(pace.cancel(tickets[0]));
     CHECK(pace.cancel(tickets[3]));
     pace.set_rate(0, {});
-    REQUIRE(::write(pipe.ends[1], "abcd", 4) == 4);
+    REQUIRE(::write(pipe.in(), "abcd", 4) == 4);
     CHECK(pace.run().ok());
     std::array<int, 4> results{};
     for (const RequestCompletion& completion : pace.completions()) results.at(completion.user_data) = completion.result;

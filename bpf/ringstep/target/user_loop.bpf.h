@@ -137,11 +137,13 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 		if (likely((__u32)result == owed)) {
 			/*
 			 * A submit hides that a signal has ended the waiting. Completions too few are no sign of it, timeouts
-			 * wake up early, too; but none at all are.
+			 * wake up early, too; but none at all are. A timeout may even wake up before its completion is there, and
+			 * so the kernel gets another chance to post it.
 			 */
 			if (unlikely(wait && !ringstep_cq_ready(turn)) && !ringstep_load(&turn->control->stop) &&
 			    ringstep_load(&user->wanted) == turn->engine.wanted &&
-			    ringstep_load(&user->wakes_sent) == user->wakes_seen)
+			    ringstep_load(&user->wakes_sent) == user->wakes_seen &&
+			    ringstep__enter_and_wait(turn, 0, 0) != -EBADR && !ringstep_cq_ready(turn))
 				return -EINTR;
 			return 0;
 		}

@@ -77,41 +77,18 @@ private:
 };
 
 /// The loop drain, so many nops in one run.
-class Loop final : public bench::OrderWay {
+class Loop final : public bench::LoopWay<ringstep::Drain> {
 public:
-    Loop(ringstep::Engine engine, std::uint64_t batch) : batch_(batch), drain_(ring_, {.engine = engine}) {}
-    std::string name() const override { return fmt::format("{}-{}", engine(), batch_); }
-    std::string title() const override { return fmt::format("loop drain, {}, {} nops in each run", engine(), batch_); }
+    Loop(ringstep::Engine engine, std::uint64_t batch) : LoopWay("drain", engine, batch) {}
     void run(std::uint64_t total, std::uint64_t length) override {
         Checker checker(length);
         std::vector<io_uring_sqe> requests(bench::order_sq_entries);
-        parts_ = {};
-        std::uint64_t since = bench::now();
-        for (std::uint64_t number = 0; number < total;) {
-            for (const std::uint64_t end = number + batch_; number < end;) {
-                for (io_uring_sqe& request : requests) prepare(request, number++, length);
-                drain_.push(requests);
-            }
-            pass(since, parts_[0]);
-            expect(drain_.run().ok(), "the loop drain ended otherwise than it should");
-            pass(since, parts_[1]);
-            for (const ringstep::RequestCompletion& completion : drain_.completions())
-                checker.came(completion.user_data, completion.result);
-            pass(since, parts_[2]);
-        }
-        expect(checker.good(total), "nops came back wrong");
+        run_all(total, checker, [&](ringstep::Drain& drain, std::uint64_t number) {
+            for (io_uring_sqe& request : requests) prepare(request, number++, length);
+            drain.push(requests);
+            return requests.size();
+        });
     }
-    std::array<std::uint64_t, 3> parts() const override { return parts_; }
-
-private:
-    [[nodiscard]] std::string_view engine() const {
-        return const_cast<ringstep::Drain&>(drain_).program().engine() == ringstep::Engine::kernel ? "kernel" : "user";
-    }
-
-    std::uint64_t batch_;
-    std::array<std::uint64_t, 3> parts_{};
-    ringstep::Ring ring_{{.sq_entries = bench::order_sq_entries, .cq_entries = bench::order_cq_entries}};
-    ringstep::Drain drain_;
 };
 
 }  // namespace

@@ -105,41 +105,18 @@ private:
 };
 
 /// The loop link, so many nops in one run.
-class Loop final : public bench::OrderWay {
+class Loop final : public bench::LoopWay<ringstep::Link> {
 public:
-    Loop(ringstep::Engine engine, std::uint64_t batch) : batch_(batch), link_(ring_, {.engine = engine}) {}
-    std::string name() const override { return fmt::format("{}-{}", engine(), batch_); }
-    std::string title() const override { return fmt::format("loop link, {}, {} nops in each run", engine(), batch_); }
+    Loop(ringstep::Engine engine, std::uint64_t batch) : LoopWay("link", engine, batch) {}
     void run(std::uint64_t total, std::uint64_t length) override {
         Checker checker(total, length);
         std::vector<io_uring_sqe> chain(length);
-        parts_ = {};
-        std::uint64_t since = bench::now();
-        for (std::uint64_t number = 0; number < total;) {
-            for (const std::uint64_t end = number + batch_; number < end; number += length) {
-                for (std::uint64_t i = 0; i < length; i++) prepare(chain[i], number + i, length);
-                link_.push(chain);
-            }
-            pass(since, parts_[0]);
-            expect(link_.run().ok(), "the loop link ended otherwise than it should");
-            pass(since, parts_[1]);
-            for (const ringstep::RequestCompletion& completion : link_.completions())
-                checker.came(completion.user_data, completion.result);
-            pass(since, parts_[2]);
-        }
-        expect(checker.good(total), "linked nops came back wrong");
+        run_all(total, checker, [&](ringstep::Link& link, std::uint64_t number) {
+            for (std::uint64_t i = 0; i < length; i++) prepare(chain[i], number + i, length);
+            link.push(chain);
+            return length;
+        });
     }
-    std::array<std::uint64_t, 3> parts() const override { return parts_; }
-
-private:
-    [[nodiscard]] std::string_view engine() const {
-        return const_cast<ringstep::Link&>(link_).program().engine() == ringstep::Engine::kernel ? "kernel" : "user";
-    }
-
-    std::uint64_t batch_;
-    std::array<std::uint64_t, 3> parts_{};
-    ringstep::Ring ring_{{.sq_entries = bench::order_sq_entries, .cq_entries = bench::order_cq_entries}};
-    ringstep::Link link_;
 };
 
 }  // namespace

@@ -2,6 +2,10 @@
 // What the benchmarks of order between requests share: nops, by the kernel's own means and by loops.
 #pragma once
 
+#include <ringstep/blocks/requests.hpp>
+#include <ringstep/options.hpp>
+#include <ringstep/ring.hpp>
+
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -50,6 +54,46 @@ protected:
     static void expect(bool good, const char* what) {
         if (!good) throw std::runtime_error(what);
     }
+};
+
+/// A loop of the library, with so many nops in each run of it.
+template <class Face>
+class LoopWay : public OrderWay {
+public:
+    LoopWay(std::string loop, ringstep::Engine engine, std::uint64_t batch)
+        : loop_(std::move(loop)), batch_(batch), face_(ring_, {.engine = engine}) {
+        engine_ = face_.program().engine() == ringstep::Engine::kernel ? "kernel" : "user";
+    }
+    [[nodiscard]] std::string name() const override { return fmt::format("{}-{}", engine_, batch_); }
+    [[nodiscard]] std::string title() const override {
+        return fmt::format("loop {}, {}, {} nops in each run", loop_, engine_, batch_);
+    }
+    [[nodiscard]] std::array<std::uint64_t, 3> parts() const override { return parts_; }
+
+protected:
+    /// `push(face, number)` pushes some nops, of which `number` is the first, and returns how many.
+    void run_all(std::uint64_t total, auto& checker, const auto& push) {
+        parts_ = {};
+        std::uint64_t since = now();
+        for (std::uint64_t number = 0; number < total;) {
+            for (const std::uint64_t end = number + batch_; number < end;) number += push(face_, number);
+            pass(since, parts_[0]);
+            expect(face_.run().ok(), "the loop ended otherwise than it should");
+            pass(since, parts_[1]);
+            for (const ringstep::RequestCompletion& completion : face_.completions())
+                checker.came(completion.user_data, completion.result);
+            pass(since, parts_[2]);
+        }
+        expect(checker.good(total), "nops came back wrong");
+    }
+
+private:
+    std::string loop_;
+    std::string_view engine_;
+    std::uint64_t batch_;
+    std::array<std::uint64_t, 3> parts_{};
+    ringstep::Ring ring_{{.sq_entries = order_sq_entries, .cq_entries = order_cq_entries}};
+    Face face_;
 };
 
 /// A benchmark of such ways, of which the last one is the one that the others are compared with.

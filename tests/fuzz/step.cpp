@@ -370,8 +370,8 @@ private:
             const auto kind = input_.take<std::uint8_t>();
             std::uint64_t user_data = kind & 0x1fU;
             if (kind >= 0x40) user_data |= RINGSTEP_COPY_USER_DATA_WRITE;
-            if (kind >= 0x60) user_data = 0x5251ULL << 48 | (kind & 0x1fU);  // of a loop of requests
-            if (user_.loop == &ringstep_user_chain)                          // of what, of which node, of which chain
+            if (kind >= 0x60) user_data = std::uint64_t{RINGSTEP_REQUEST_TAG} << 48 | (kind & 0x1fU);  // of a loop of requests
+            if (user_.loop == &ringstep_user_chain)  // of what, of which node, of which chain
                 user_data = 0xc4ULL << 56 | std::uint64_t{input_.take<std::uint8_t>()} % 0xa0 << 16 | (kind & 0x1fU);
             if (kind >= 0x80) user_data = input_.number();
             if (kind >= 0xc0) user_data = input_.take<std::uint64_t>();

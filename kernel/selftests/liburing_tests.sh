@@ -15,7 +15,7 @@ set -euo pipefail
 
 # Seconds for each program; those that need many more, where each page and each message is copied by an emulation; and how many times that.
 # What takes longer has timed out, in either kernel.
-limit=30
+limit=60
 declare -A limits=([futex]=240 [send-zerocopy]=600)
 patience=${LIBURING_TESTS_PATIENCE:-1}
 # Programs for one virtual machine.
@@ -46,6 +46,14 @@ judge() {
 		grep -E -A 30 "$complaints" <<<"$messages" | head -n 40 | sed 's/^/| kernel: /'
 	fi
 	echo "end $name $result $seconds"
+}
+
+wait_for() {
+	local tries=0
+	until [[ -b $1 ]]; do
+		((tries++ < 50)) || return 1
+		sleep 0.1
+	done
 }
 
 make_disk() {
@@ -92,7 +100,7 @@ run_program() {
 		124 | 137) ((SECONDS - start < time)) || result=timeout ;;
 	esac
 	[[ $result == pass ]] || tail -n 8 "$disk/$name.output" | tr -cd '[:print:]\n' | cut -c 1-200 | sed 's/^/| /'
-	cd "$disk"
+	cd /
 	rm -rf "${disk:?}/$name" "$disk/$name.output"
 	((${#device[@]} == 0)) || make_disk
 	judge "$name" "$result" $((SECONDS - start))
@@ -101,7 +109,10 @@ run_program() {
 run_here() {
 	local tests=$1 name heart
 	shift
-	[[ -n ${RINGSTEP_VM_KERNEL:-} && -b /dev/nvme0n1 ]] || fail "--here is for a machine of ./dev vm --disk"
+	[[ -n ${RINGSTEP_VM_KERNEL:-} ]] || fail "--here is for a machine of ./dev vm: it overwrites /dev/nvme0n1"
+	# Debian's kernels have it as a module.
+	modprobe nvme 2>/dev/null || true
+	wait_for /dev/nvme0n1 || fail "there is no disk: ./dev vm --disk 1024"
 	(($#)) || mapfile -t all < <(programs "$tests")
 	(($#)) || set -- "${all[@]}"
 	disk=/tmp/disk

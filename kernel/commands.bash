@@ -225,7 +225,7 @@ try_fault() {
 	# However it ends: the fault may bring the machine down.
 	"$repo/dev" vm --kernel "$series-ringstep-debug+$name" --time 300 --verbose -- "$program" "$(dirname "$program")" "$test" >"$log" 2>&1 ||
 		true
-	if ! complaint=$(grep -am 1 "$expected" "$log"); then
+	if ! complaint=$(grep -Eam 1 "$expected" "$log"); then
 		cat "$log" >&2
 		say "$name: nothing in $test says \"$expected\""
 		return 1

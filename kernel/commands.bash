@@ -65,9 +65,9 @@ fetch_package() {
 	mv "$folder/tmp/${package}"_*.deb "$file"
 }
 
-# need_source PACKAGE VERSION: fetches a package of all architectures where it is missing, and sets $source_file.
+# need_source PACKAGE VERSION [ARCHITECTURE]: fetches it where it is missing, and sets $source_file.
 need_source() {
-	source_file=$cache/patched/source/${1}_${2}_all.deb
+	source_file=$cache/patched/source/${1}_${2}_${3:-all}.deb
 	[[ -f $source_file ]] || step "Fetching $1 ($2)" fetch_package "$1" "$2" "$source_file"
 }
 
@@ -189,10 +189,10 @@ build_packages() {
 	version=$(source_version "$package")
 	[[ -n $version ]] || fail "the archive has no package $package"
 	lock_kernel_builds
-	[[ $until == objects ]] && need_free_space 6000 || need_free_space 40000
+	need_free_space "$([[ $until == objects ]] && echo 6000 || echo 40000)"
 	need_source "$package" "$version" || exit 1
 	source=$source_file
-	need_source "${package/source/config}" "$version" || exit 1
+	need_source "${package/source/config}" "$version" amd64 || exit 1
 	export CCACHE_DIR=$cache/ccache
 	step "Building $until of $package $version, as Debian configures $flavour" \
 		"$repo/kernel/package" "$series" "$flavour" "$source" "$source_file" "$cache/patched/build/$series" "$out" "$until" || exit 1

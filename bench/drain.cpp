@@ -60,14 +60,7 @@ public:
                 prepare(*sqe, number, length);
             }
             bench::check(io_uring_submit_and_wait(ring_.get(), bench::order_sq_entries), "io_uring_enter");
-            unsigned head = 0;
-            unsigned seen = 0;
-            io_uring_cqe* cqe = nullptr;
-            io_uring_for_each_cqe(ring_.get(), head, cqe) {
-                checker.came(cqe->user_data, cqe->res);
-                seen++;
-            }
-            io_uring_cq_advance(ring_.get(), seen);
+            bench::take_all(ring_, checker);
         }
         expect(checker.good(total), "drained nops came back wrong");
     }

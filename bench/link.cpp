@@ -51,23 +51,12 @@ public:
             const std::uint64_t end = number + bench::order_sq_entries;
             for (; number < end; number++) prepare(*io_uring_get_sqe(ring_.get()), number, length);
             bench::check(io_uring_submit_and_wait(ring_.get(), bench::order_sq_entries), "io_uring_enter");
-            take(checker);
+            bench::take_all(ring_, checker);
         }
         expect(checker.good(total), "linked nops came back wrong");
     }
 
 private:
-    void take(Checker& checker) {
-        unsigned head = 0;
-        unsigned seen = 0;
-        io_uring_cqe* cqe = nullptr;
-        io_uring_for_each_cqe(ring_.get(), head, cqe) {
-            checker.came(cqe->user_data, cqe->res);
-            seen++;
-        }
-        io_uring_cq_advance(ring_.get(), seen);
-    }
-
     bench::PlainRing ring_{bench::order_sq_entries, bench::order_cq_entries};
 };
 
@@ -87,14 +76,7 @@ public:
                     io_uring_sqe_set_data64(sqe, first + chain * length + step);
                 }
                 bench::check(io_uring_submit_and_wait(ring_.get(), static_cast<unsigned>(chains)), "io_uring_enter");
-                unsigned head = 0;
-                unsigned seen = 0;
-                io_uring_cqe* cqe = nullptr;
-                io_uring_for_each_cqe(ring_.get(), head, cqe) {
-                    checker.came(cqe->user_data, cqe->res);
-                    seen++;
-                }
-                io_uring_cq_advance(ring_.get(), seen);
+                bench::take_all(ring_, checker);
             }
         }
         expect(checker.good(total), "nops came back wrong");

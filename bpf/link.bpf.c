@@ -222,8 +222,8 @@ static __always_inline void start(struct ringstep_turn *turn, struct ringstep_li
 		go_on(state, options, !(options & RINGSTEP_LINK_HARD));
 		return;
 	}
-	if ((options & RINGSTEP_LINK_TIMED) && ringstep_sq_space_left(turn) < 2)
-		ringstep_submit(turn);
+	if (options & RINGSTEP_LINK_TIMED)
+		(void)ringstep_sq_reserve(turn, 2);
 	sqe = ringstep_request_submit(turn, state, which);
 	if (options & RINGSTEP_LINK_TIMED) {
 		sqe->flags |= IOSQE_IO_LINK;

@@ -114,6 +114,23 @@ static __noinline int ringstep__make_room(ringstep__ring *ring, struct ringstep_
 }
 
 /*
+ * Sees to it that count SQEs can be claimed that go into one submission, as requests that are linked have to: submits what is claimed
+ * where there are fewer left. False if the kernel took too little of it. In a ringstep_while, call this rather than
+ * ringstep_submit(): behind that one the verifier knows how many are claimed, and follows all numbers up to a full SQ.
+ *
+ * Example: if (ringstep_sq_reserve(turn, 2)) { first = ringstep_get_sqe(turn); second = ringstep_get_sqe(turn); ... }
+ */
+static __always_inline bool ringstep_sq_reserve(struct ringstep_turn *turn, __u32 count)
+{
+	if (likely(ringstep_sq_space_left(turn) >= count))
+		return true;
+	ringstep__sq_store(turn);
+	ringstep__make_room(turn->engine.ring, turn->control, turn->cq, turn->sq);
+	ringstep__sq_load(turn);
+	return ringstep_sq_space_left(turn) >= count;
+}
+
+/*
  * Claims the next SQE; fill it in with a ringstep_prep_ helper, which sets every field. Never NULL: a full SQ is submitted
  * first. If the kernel takes nothing even then, the SQE handed out is a dummy, nothing claimed is lost, and the loop ends after
  * this turn with RINGSTEP_FAULT_SQ_FULL.

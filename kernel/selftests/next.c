@@ -37,6 +37,7 @@ enum {
 	F_TIMEOUT_ABS = 2,
 	F_TIMED_OUT = 4,
 	REGISTER_NAPI = 27,
+	REGISTER_CLOCK = 29,
 	NAPI_DYNAMIC = 0,
 };
 #define UBLK_REGISTER_IO_BUF _IOWR('u', 0x23, struct ublksrv_io_cmd)
@@ -105,12 +106,17 @@ static void request_after(struct setup *setup, __u64 nanoseconds)
 	setup->plan->submit = 1;
 }
 
-static __u64 now(void)
+static __u64 now_by(clockid_t clock)
 {
 	struct timespec time;
 
-	clock_gettime(CLOCK_MONOTONIC, &time);
+	clock_gettime(clock, &time);
 	return (__u64)time.tv_sec * 1000000000 + (__u64)time.tv_nsec;
+}
+
+static __u64 now(void)
+{
+	return now_by(CLOCK_MONOTONIC);
 }
 
 /* --- Waiting with a timeout ------------------------------------------------------------------------------------------------------ */
@@ -161,6 +167,36 @@ static void absolute_timeout(void)
 		CHECK_EQ(enter(&setup), 0);
 		CHECK_EQ(plan->flags[1], F_TIMED_OUT);
 		CHECK(plan->began[1] >= plan->wait[0].timeout_ns);
+	}
+	end_setup(&setup);
+}
+
+/* A ring may have another clock. Here the two differ only if the machine has been suspended; what is seen is that it is taken. */
+static void timeouts_by_another_clock(void)
+{
+	struct {
+		__u32 clockid;
+		__u32 resv[3];
+	} clock = {.clockid = CLOCK_BOOTTIME};
+	struct setup setup;
+	struct next_plan *plan;
+
+	make_setup(&setup, 0);
+	plan = setup.plan;
+	NEED(sys_register(setup.ring.fd, REGISTER_CLOCK, &clock, 0));
+	for (int i = 0; i < 2; i++) {
+		__u64 until = now_by(CLOCK_BOOTTIME) + 20 * MS;
+
+		again(&setup);
+		plan->turns_wanted = 2;
+		plan->wait[0] = (struct next_wait){.flags = F_TIMEOUT, .count = 1, .timeout_ns = 20 * MS};
+		if (i == 1) {
+			plan->wait[0].flags |= F_TIMEOUT_ABS;
+			plan->wait[0].timeout_ns = until;
+		}
+		CHECK_EQ(enter(&setup), 0);
+		CHECK_EQ(plan->flags[1], F_TIMED_OUT);
+		CHECK(now_by(CLOCK_BOOTTIME) >= until);
 	}
 	end_setup(&setup);
 }
@@ -817,6 +853,7 @@ static void polls_devices(void)
 static const struct test tests[] = {
 	TEST(relative_timeout),
 	TEST(absolute_timeout),
+	TEST(timeouts_by_another_clock),
 	TEST(completion_before_timeout),
 	TEST(timeout_is_for_one_wait),
 	TEST(unknown_flags),

@@ -7,7 +7,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -21,7 +20,7 @@
 #include <vector>
 
 #include "error_of.hpp"
-#include "nops.hpp"
+#include "loops/requests.hpp"
 
 using ringstep::ExitReason;
 using ringstep::LoopExit;
@@ -30,26 +29,9 @@ using ringstep::Ring;
 using ringstep::Ticket;
 using Relay = ringstep::RequestLoop<ringstep::compiled::relay>;
 
-namespace {
-
-using nops::nop;
-
-io_uring_sqe read_of(int fd, void* buffer, unsigned size, std::uint64_t user_data) {
-    io_uring_sqe sqe{};
-    io_uring_prep_read(&sqe, fd, buffer, size, 0);
-    sqe.user_data = user_data;
-    return sqe;
-}
-
-struct Pipe {
-    Pipe() { REQUIRE(::pipe(ends.data()) == 0); }
-    ~Pipe() {
-        for (const int end : ends) ::close(end);
-    }
-    std::array<int, 2> ends{};
-};
-
-}  // namespace
+using requests::nop;
+using requests::Pipe;
+using requests::read_of;
 
 TEST_CASE("What is pushed completes, in order and with its own data") {
     Ring ring{{.sq_entries = 8}};
@@ -143,13 +125,13 @@ TEST_CASE("What waits and what is in flight can be cancelled") {
     Relay relay(ring);
     relay.state()->depth = 2;
     std::vector<Ticket> tickets;
-    for (std::uint64_t i = 0; i < 5; i++) tickets.push_back(relay.push(read_of(pipe.ends[0], &bytes[i], 1, i)));
+    for (std::uint64_t i = 0; i < 5; i++) tickets.push_back(relay.push(read_of(pipe.out(), &bytes[i], 1, i)));
     std::thread other([&] {
         while (relay.in_flight() != 2 || relay.waiting() != 3) std::this_thread::yield();
         for (const std::size_t which : {4U, 1U, 3U}) CHECK(relay.cancel(tickets[which]));
         CHECK_FALSE(relay.cancel(tickets[4]));
         while (relay.outstanding() - relay.ready() != 2) std::this_thread::yield();
-        CHECK(::write(pipe.ends[1], "ab", 2) == 2);
+        CHECK(::write(pipe.in(), "ab", 2) == 2);
     });
     const LoopExit exit = relay.run();
     other.join();
@@ -170,7 +152,7 @@ TEST_CASE("A stop loses nothing, and the next run goes on") {
     Ring ring;
     Relay relay(ring);
     relay.state()->depth = 2;
-    for (std::uint64_t i = 0; i < 4; i++) relay.push(read_of(pipe.ends[0], &bytes[i], 1, i));
+    for (std::uint64_t i = 0; i < 4; i++) relay.push(read_of(pipe.out(), &bytes[i], 1, i));
     std::jthread other([&] {
         while (relay.in_flight() != 2) std::this_thread::yield();
         relay.program().request_stop();
@@ -178,7 +160,7 @@ TEST_CASE("A stop loses nothing, and the next run goes on") {
     CHECK(relay.run().reason == ExitReason::stop_requested);
     CHECK(relay.outstanding() == 4);
     CHECK(relay.waiting() == 2);
-    REQUIRE(::write(pipe.ends[1], "abcd", 4) == 4);
+    REQUIRE(::write(pipe.in(), "abcd", 4) == 4);
     CHECK(relay.run().ok());
     CHECK(relay.ready() == 4);
 }
@@ -203,26 +185,7 @@ TEST_CASE("Pushed by several threads while the loop runs, taken by another") {
             }
         });
     }
-    std::vector<unsigned> times(threads * each);
-    std::uint64_t cancelled = 0;
-    others.emplace_back([&] {
-        RequestCompletion completion;
-        for (std::uint64_t taken = 0; taken < threads * each;) {
-            if (!relay.pop(completion)) {
-                std::this_thread::yield();
-                continue;
-            }
-            taken++;
-            times.at(completion.user_data)++;
-            if (completion.result == -ECANCELED) cancelled++;
-        }
-        relay.set_stay(false);
-    });
-    const LoopExit exit = relay.run();
-    for (std::thread& other : others) other.join();
-    CHECK(exit.ok());
-    CHECK(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
-    CHECK(cancelled <= cancels);
+    requests::run_among(relay, others, threads * each, cancels);
     CHECK(relay.outstanding() == 0);
     CHECK(relay.state()->requests.foreign == 0);
     CHECK(ring.in_flight() == 0);
@@ -235,7 +198,7 @@ TEST_CASE("Requests of an earlier loop on the ring are not taken for own ones") 
     {
         Relay first(ring);
         first.state()->depth = 1;
-        first.push(read_of(pipe.ends[0], &byte, 1, 7));
+        first.push(read_of(pipe.out(), &byte, 1, 7));
         std::jthread other([&] {
             while (first.in_flight() != 1) std::this_thread::yield();
             first.program().request_stop();
@@ -244,8 +207,8 @@ TEST_CASE("Requests of an earlier loop on the ring are not taken for own ones") 
     }
     Relay second(ring);
     second.state()->depth = 1;
-    second.push(read_of(pipe.ends[0], &byte, 1, 8));
-    REQUIRE(::write(pipe.ends[1], "ab", 2) == 2);
+    second.push(read_of(pipe.out(), &byte, 1, 8));
+    REQUIRE(::write(pipe.in(), "ab", 2) == 2);
     CHECK(second.run().ok());
     RequestCompletion completion;
     REQUIRE(second.pop(completion));

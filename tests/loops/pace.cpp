@@ -454,25 +454,6 @@ TEST_CASE("Three threads push, cancel and change rates while the loop runs, a fo
             }
         });
     }
-    std::vector<unsigned> times(threads * each);
-    std::uint64_t cancelled = 0;
-    others.emplace_back([&] {
-        RequestCompletion completion;
-        for (std::uint64_t count = 0; count < threads * each;) {
-            if (!pace.pop(completion)) {
-                std::this_thread::yield();
-                continue;
-            }
-            count++;
-            times.at(completion.user_data)++;
-            if (completion.result == -ECANCELED) cancelled++;
-        }
-        pace.set_stay(false);
-    });
-    const LoopExit exit = pace.run();
-    for (std::thread& other : others) other.join();
-    CHECK(exit.ok());
-    CHECK(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
-    CHECK(cancelled <= cancels);
+    requests::run_among(pace, others, threads * each, cancels);
     check_settled(pace, ring);
 }

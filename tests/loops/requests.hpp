@@ -11,9 +11,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <ringstep/blocks/requests.hpp>
+#include <ringstep/exit.hpp>
+
+#include <algorithm>
 #include <array>
+#include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <initializer_list>
+#include <thread>
+#include <vector>
 
 namespace requests {
 
@@ -58,5 +66,33 @@ private:
     }
     std::array<int, 2> ends_{-1, -1};
 };
+
+/// Runs a loop whose requests other threads push, their user_data from 0 to total - 1, while one more thread takes the
+/// completions and lets the loop end after the last. Each has to come once, and no more of them cancelled than were asked to
+/// be.
+template <class Face>
+void run_among(Face& face, std::vector<std::thread>& pushers, std::uint64_t total, const std::atomic<std::uint64_t>& cancels) {
+    std::vector<unsigned> times(total);
+    std::uint64_t cancelled = 0;
+    std::thread taker([&] {
+        ringstep::RequestCompletion completion;
+        for (std::uint64_t taken = 0; taken < total;) {
+            if (!face.pop(completion)) {
+                std::this_thread::yield();
+                continue;
+            }
+            taken++;
+            times.at(completion.user_data)++;
+            if (completion.result == -ECANCELED) cancelled++;
+        }
+        face.set_stay(false);
+    });
+    const ringstep::LoopExit exit = face.run();
+    for (std::thread& pusher : pushers) pusher.join();
+    taker.join();
+    CHECK(exit.ok());
+    CHECK(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
+    CHECK(cancelled <= cancels);
+}
 
 }  // namespace requests

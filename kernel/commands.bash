@@ -1,0 +1,333 @@
+# Part of `dev`, which reads this file: the command `kernel`, and kernels that are built here rather than fetched.
+#
+# In the cache, beside those of the archive:
+#   patched/SERIES-ringstep/HASH-SOURCE/   vmlinux, vmlinuz, config, version; -ringstep-debug, -plain and those with a fault
+#                                          (-ringstep-debug+FAULT) likewise. HASH is that of all that makes it but the source, SOURCE is
+#                                          the version of the source package
+#   patched/source/                        the newest source packages of each series
+#   patched/build/SERIES/                  where it is built; removed afterwards
+
+is_patched_kernel() {
+	[[ $1 =~ ^[^/-]+-(ringstep|ringstep-debug|plain)(\+[^/+]+)?$ ]]
+}
+
+# patched_parts NAME: sets $patched_series and $patched_kind, $patched_faults (the patch of none or one), and $patched_hash.
+patched_parts() {
+	local -a parts=("$repo/kernel/build" "$repo/kernel/tree.bash" "$repo/kernel/config/lean.config")
+	local name=${1%%+*}
+	patched_series=${name%%-*}
+	patched_kind=${name#*-}
+	patched_faults=()
+	if [[ $1 == *+* ]]; then
+		patched_faults=("$repo/kernel/faults/$patched_series/${1#*+}.patch")
+		[[ -f ${patched_faults[0]} ]] || fail "there is no ${patched_faults[0]}"
+	fi
+	[[ -n $patched_series && -d $repo/kernel/$patched_series ]] ||
+		fail "there are no patches for Linux $patched_series in $repo/kernel"
+	[[ ! -f $repo/kernel/$patched_series/series.config ]] || parts+=("$repo/kernel/$patched_series/series.config")
+	[[ $patched_kind != *-debug ]] || parts+=("$repo/kernel/config/debug.config")
+	[[ $patched_kind == plain ]] || parts+=("$repo/kernel/$patched_series"/*.patch)
+	patched_hash=$(cat "${parts[@]}" "${patched_faults[@]}" | sha256sum | cut -c 1-12)
+}
+
+# The source package of a series. `next` is for the newest kernel with the feature, whichever that is.
+source_package() {
+	local newest
+	if [[ $1 != next ]]; then
+		echo "linux-source-$1"
+		return
+	fi
+	newest=$({
+		apt_kernels apt-cache search --names-only '^linux-source-[0-9]+\.[0-9]+$' 2>/dev/null | cut -d ' ' -f 1 || true
+		find "$cache/patched/source" -name 'linux-source-*.deb' -printf '%f\n' 2>/dev/null | cut -d _ -f 1 || true
+	} | sort -Vu | tail -n 1)
+	[[ $(printf '%s\n' "linux-source-$first_series" "$newest" | sort -V | tail -n 1) == "$newest" ]] ||
+		fail "the archive has no source package of Linux $first_series or later"
+	echo "$newest"
+}
+
+# The newest version of a source package ($1) that the archive has, or else the cache.
+source_version() {
+	{
+		apt_kernels apt-cache show "$1" 2>/dev/null | sed -n 's/^Version: //p' || true
+		find "$cache/patched/source" -name "$1_*.deb" -printf '%f\n' 2>/dev/null | cut -d _ -f 2 || true
+	} | sort -Vu | tail -n 1
+}
+
+# fetch_package PACKAGE VERSION FILE, in place of older ones
+fetch_package() {
+	local package=$1 version=$2 file=$3 folder
+	folder=$(dirname "$file")
+	rm -rf "$folder/tmp"
+	mkdir -p "$folder/tmp"
+	(cd "$folder/tmp" && apt_kernels apt-get download "$package=$version") || return
+	rm -f "$folder/${package}"_*.deb
+	mv "$folder/tmp/${package}"_*.deb "$file"
+}
+
+# need_source PACKAGE VERSION [ARCHITECTURE]: fetches it where it is missing, and sets $source_file.
+need_source() {
+	source_file=$cache/patched/source/${1}_${2}_${3:-all}.deb
+	[[ -f $source_file ]] || step "Fetching $1 ($2)" fetch_package "$1" "$2" "$source_file"
+}
+
+need_free_space() {
+	local free
+	free=$(df --output=avail --block-size=1M "$cache" | tail -n 1)
+	((free > $1)) || fail "$cache has $free MB free, and building this kernel takes $1 MB"
+}
+
+# lock_kernel_builds: one at a time, until this process ends or says exec {kernel_lock}>&-.
+lock_kernel_builds() {
+	mkdir -p "$cache/patched/build"
+	exec {kernel_lock}>"$cache/patched/lock"
+	flock --nonblock "$kernel_lock" || { say "waiting for another ./dev that builds a kernel"; flock "$kernel_lock"; }
+}
+
+# How long it takes on two processors; a few minutes where the compiler cache has seen the source.
+build_minutes() {
+	case $1 in
+		*-debug*) echo "40 minutes" ;;
+		*) echo "20 minutes" ;;
+	esac
+}
+
+# build_patched_kernel NAME PACKAGE VERSION OUT. Only called with the lock held.
+build_patched_kernel() {
+	local name=$1 package=$2 version=$3 out=$4
+	need_free_space 6000
+	need_source "$package" "$version" || return
+	export CCACHE_DIR=$cache/ccache
+	step "Building the kernel $name (${RINGSTEP_JOBS:-$(nproc)} compilers at a time; $(build_minutes "$name"))" \
+		"$repo/kernel/build" "$patched_series" "$patched_kind" "$source_file" "$cache/patched/build/$patched_series" "$out" \
+		"${patched_faults[@]}" || return
+	rm -rf "$cache/patched/build/$patched_series"
+}
+
+# The series that there are patches for: older kernels, to which they bring the feature; and `next`.
+patched_older_series() {
+	local folder
+	for folder in "$repo"/kernel/[0-9]*/; do
+		[[ ! -d $folder ]] || basename "$folder"
+	done
+}
+
+patched_series_list() {
+	patched_older_series
+	echo next
+}
+
+# full_kernel_name NAME: the one under which others know it.
+full_kernel_name() {
+	[[ $1 == next ]] && echo next-ringstep || echo "$1"
+}
+
+# The newest of the kernels that a name stands for and that are in the cache, or nothing.
+cached_patched_kernel() {
+	find "$cache/patched/$1" -mindepth 1 -maxdepth 1 -name "$patched_hash-*" ! -name '*.tmp' 2>/dev/null | sort -V | tail -n 1 || true
+}
+
+have_patched_kernel() {
+	patched_parts "$1"
+	[[ -n $(cached_patched_kernel "$1") ]]
+}
+
+# Sets $kernel_version and $kernel_folder to a kernel with our patches, building it where it is missing. With "newest" as the second
+# argument it has to be of the newest source; otherwise of any.
+find_patched_kernel() {
+	local name=$1 which=${2:-any} package version
+	patched_parts "$name"
+	kernel_folder=
+	[[ $which != any ]] || kernel_folder=$(cached_patched_kernel "$name")
+	if [[ -z $kernel_folder ]]; then
+		refresh_index
+		package=$(source_package "$patched_series") || exit 1
+		version=$(source_version "$package")
+		[[ -n $version ]] || fail "the archive has no package $package"
+		kernel_folder=$cache/patched/$name/$patched_hash-$version
+		mkdir -p "$cache/patched/$name"
+		lock_kernel_builds
+		if [[ ! -f $kernel_folder/vmlinux ]]; then
+			build_patched_kernel "$name" "$package" "$version" "$kernel_folder" || fail "no kernel $name"
+		fi
+		exec {kernel_lock}>&-
+	fi
+	kernel_version=$(cat "$kernel_folder/version")
+}
+
+# Removes kernels whose patches or configuration have changed, and where an interrupted build was. All of them, if $1 says anything.
+clean_patched_kernels() {
+	local everything=$1 folder name kernel
+	[[ -d $cache/patched ]] || return 0
+	for folder in "$cache"/patched/*-*/; do
+		[[ -d $folder ]] || continue
+		name=$(basename "$folder")
+		if [[ -n $everything ]] || ! is_patched_kernel "$name" || ! (patched_parts "$name") 2>/dev/null; then
+			remove_tree "$folder"
+			continue
+		fi
+		patched_parts "$name"
+		for kernel in "$folder"*; do
+			[[ $(basename "$kernel") == "$patched_hash"-* && $kernel != *.tmp ]] || remove_tree "$kernel"
+		done
+	done
+	exec {kernel_lock}>"$cache/patched/lock"
+	if flock --nonblock "$kernel_lock"; then
+		remove_tree "$cache/patched/build"
+		[[ -z $everything ]] || remove_tree "$cache/patched"
+	else
+		say "leaving $cache/patched/build: somebody is building a kernel there"
+	fi
+	exec {kernel_lock}>&-
+}
+
+# Makes Debian packages, or as much of them as $4 says, of $1 with the configuration of $2 in $3.
+build_packages() {
+	local series=$1 flavour=$2 out=$3 until=$4 package version source
+	refresh_index
+	package=$(source_package "$series") || exit 1
+	version=$(source_version "$package")
+	[[ -n $version ]] || fail "the archive has no package $package"
+	lock_kernel_builds
+	need_free_space "$([[ $until == objects ]] && echo 6000 || echo 40000)"
+	need_source "$package" "$version" || exit 1
+	source=$source_file
+	need_source "${package/source/config}" "$version" amd64 || exit 1
+	export CCACHE_DIR=$cache/ccache
+	step "Building $until of $package $version, as Debian configures $flavour" \
+		"$repo/kernel/package" "$series" "$flavour" "$source" "$source_file" "$cache/patched/build/$series" "$out" "$until" || exit 1
+	rm -rf "$cache/patched/build/$series"
+	exec {kernel_lock}>&-
+}
+
+# What a patch with a fault says about itself: fault_line PATCH KEY.
+fault_line() {
+	sed -n "s/^$2: //p;/^---/q" "$1"
+}
+
+# try_fault SERIES PATCH: whether the debugging kernel notices the fault, and does not complain without it.
+try_fault() {
+	local series=$1 patch=$2 name expected test program log status complaint
+	name=$(basename "$patch" .patch)
+	expected=$(fault_line "$patch" Caught-by)
+	test=$(fault_line "$patch" Test)
+	[[ -n $expected && -n $test ]] || fail "$patch does not say by what it is caught, and in which test"
+	program=$build/kernel/selftests/kernel-selftests
+	"$program" "$(dirname "$program")" --list | grep -qx "$test" || program+=-next
+	log=$(mktemp)
+	status=0
+	"$repo/dev" vm --kernel "$series-ringstep-debug" --time 300 -- "$program" "$(dirname "$program")" "$test" >"$log" 2>&1 || status=$?
+	if ((status != 0)); then
+		cat "$log" >&2
+		say "$name: $test fails without the fault"
+		return 1
+	fi
+	# However it ends: the fault may bring the machine down.
+	"$repo/dev" vm --kernel "$series-ringstep-debug+$name" --time 300 --verbose -- "$program" "$(dirname "$program")" "$test" >"$log" 2>&1 ||
+		true
+	if ! complaint=$(grep -Eam 1 "$expected" "$log"); then
+		cat "$log" >&2
+		say "$name: nothing in $test says \"$expected\""
+		return 1
+	fi
+	rm -f "$log"
+	say "$name: caught by $test: ${complaint#*] }"
+}
+
+command_kernel() {
+	local what=${1:-} series='' kind=ringstep fault='' flavour=amd64 until=packages out=$build/kernel-packages patch failed=0
+	case $what in
+		build | deb | faults) ;;
+		tests)
+			(($# == 1)) || usage_error "kernel: unknown argument $2" kernel
+			find_liburing_tests
+			echo "$liburing_tests"
+			return
+			;;
+		'') usage_error "kernel: what to do? build, deb, faults or tests" kernel ;;
+		*) usage_error "kernel: cannot $what. It can build, deb, faults or tests" kernel ;;
+	esac
+	shift
+	while (($#)); do
+		case $what:$1 in
+			build:--debug) kind=ringstep-debug ;;
+			build:--plain) kind=plain ;;
+			build:--fault)
+				(($# > 1)) || usage_error "kernel: --fault needs the name of a patch in kernel/faults" kernel
+				kind=ringstep-debug fault=+$2
+				shift
+				;;
+			deb:--flavour)
+				(($# > 1)) || usage_error "kernel: --flavour needs one: amd64, cloud-amd64 or rt-amd64" kernel
+				flavour=$2
+				shift
+				;;
+			deb:--objects) until=objects ;;
+			*:-*) usage_error "kernel $what: unknown option $1" kernel ;;
+			*)
+				[[ -z $series ]] || usage_error "kernel: unknown argument $1" kernel
+				series=$1
+				;;
+		esac
+		shift
+	done
+	[[ -n $series ]] || usage_error "kernel: $what which series? $(patched_series_list | paste -sd' ')" kernel
+	[[ -d $repo/kernel/$series && " $(patched_series_list | paste -sd' ') " == *" $series "* ]] ||
+		usage_error "kernel: there are no patches for $series. There are for $(patched_series_list | paste -sd' ')" kernel
+	case $what in
+		build)
+			find_patched_kernel "$series-$kind$fault" newest
+			say "Linux $kernel_version is in $kernel_folder"
+			;;
+		deb)
+			build_packages "$series" "$flavour" "$out" "$until"
+			[[ $until == objects ]] || say "the packages are in $out"
+			;;
+		faults)
+			configure
+			build_targets kernel-selftests kernel-selftests-next
+			for patch in "$repo/kernel/faults/$series"/*.patch; do
+				try_fault "$series" "$patch" || failed=$((failed + 1))
+			done
+			((failed == 0)) || fail "$failed faults of $series were not caught"
+			;;
+	esac
+}
+
+help_kernel() {
+	cat <<-'END'
+		./dev kernel build SERIES [--debug | --plain | --fault NAME]
+		./dev kernel deb SERIES [--flavour FLAVOUR] [--objects]
+		./dev kernel faults SERIES
+		./dev kernel tests
+
+		build: a kernel for tests, with the patches in kernel/SERIES/, from the newest source package of that series in the archive (for
+		`next`: of the newest series that there is). It goes into the cache. Nothing is done where it is there already: same patches,
+		same configuration, same source. RINGSTEP_JOBS says how many compilers at a time.
+
+		  --debug        with KASAN, lock checking (PROVE_LOCKING), DEBUG_ATOMIC_SLEEP and UBSAN
+		  --plain        without the patches: the same configuration and compiler, to compare with
+		  --fault NAME   like --debug, and with kernel/faults/SERIES/NAME.patch
+
+		Other commands know it as SERIES-ringstep, SERIES-ringstep-debug, SERIES-plain and SERIES-ringstep-debug+NAME, and build it when
+		it is missing; next-ringstep is also just `next`:
+
+		  ./dev vm --kernel 6.12-ringstep -- build/tests/test-exits
+		  ./dev test --kernel 6.12-ringstep
+		  ./dev test --kernel next
+
+		deb: packages for machines, with the configuration that Debian's own have, in build/kernel-packages. Hours on two processors, and
+		40 GB.
+
+		  --flavour FLAVOUR   amd64 (without this), cloud-amd64 or rt-amd64
+		  --objects           only configure, and compile what the patches change: minutes
+
+		faults: builds a debugging kernel for each of the patches in kernel/faults/SERIES/, each of which breaks something, and sees
+		whether the selftest that it names makes the kernel complain as it says.
+
+		tests: fetches and builds the tests that come with the tool box's liburing, and prints the folder that they are in. The tests
+		liburing-tests of kernels with our patches run them.
+
+		kernel/README.md says what the patches are.
+	END
+}

@@ -11,6 +11,7 @@
 #
 # An emulated machine is slow, and some of the programs are a matter of timing. So those that look worse with the patches run again alone,
 # three times in each kernel and with twice the time. A program counts as worse if it passes in none of these and without the patches in one.
+# What the kernel itself says is no matter of timing: a crash, a WARNING or a BUG that the unpatched one does not have fails, once is enough.
 set -euo pipefail
 
 # Seconds for each program; those that need many more, where each page and each message is copied by an emulation; and how many times that.
@@ -213,6 +214,21 @@ passes() {
 	awk -v name="$name" '$1 == name && $2 == "pass" { count++ } END { print count + 0 }' "$@"
 }
 
+# What kernels complained of, in the logs of their machines: a line for each kind. Without numbers, which differ from run to run.
+said() {
+	sed -n -E 's/^(\| kernel:|    ) +(\[[^]]*\] *)?(.*(WARNING|BUG|KASAN|UBSAN): .*)/\3/p; s/^dev: vm: the kernel \(.*\) crashed.*/it crashed/p' "$@" |
+		sed -E 's/, CPU#.*//; s/[0-9a-f]*[0-9][0-9a-f]*/N/g' | sort -u
+}
+
+# Whether the patched kernel complained of nothing else than the unpatched one.
+same_complaints() {
+	local more
+	more=$(comm -13 <(said "$work"/plain*.log) <(said "$work"/patched*.log))
+	[[ -n $more ]] || return 0
+	printf 'COMPLAINT, only with the patches: %s\n' "${more//$'\n'/; }"
+	return 1
+}
+
 summary() {
 	awk -v kernel="$(cat "$1.kernel")" '
 		$1 !~ /^\(/ { count[$2]++; all++; sum += $3 }
@@ -236,7 +252,10 @@ compare() {
 	join "$work/plain" "$work/patched" | awk '$2 != $4 { printf "differs: %-24s %s without the patches, %s with them\n", $1, $2, $4 }'
 
 	mapfile -t suspects < <(worse "$work/plain" "$work/patched")
-	((${#suspects[@]})) || return 0
+	if ((${#suspects[@]} == 0)); then
+		same_complaints
+		return
+	fi
 	((${#suspects[@]} <= again_at_most)) || fail "${#suspects[@]} programs are worse with the patches: ${suspects[*]}"
 	for name in "${suspects[@]}"; do
 		# (boot) and (end) are in each run.
@@ -259,6 +278,7 @@ compare() {
 			echo "again: $name passes $without of 3 times without the patches, $with of 3 with them"
 		fi
 	done
+	same_complaints || failed=1
 	return $failed
 }
 

@@ -238,8 +238,14 @@ command_kernel() {
 	local what=${1:-} series='' kind=ringstep fault='' flavour=amd64 until=packages out=$build/kernel-packages patch failed=0
 	case $what in
 		build | deb | faults) ;;
-		'') usage_error "kernel: what to do? build, deb or faults" kernel ;;
-		*) usage_error "kernel: cannot $what. It can build, deb or faults" kernel ;;
+		tests)
+			(($# == 1)) || usage_error "kernel: unknown argument $2" kernel
+			find_liburing_tests
+			echo "$liburing_tests"
+			return
+			;;
+		'') usage_error "kernel: what to do? build, deb, faults or tests" kernel ;;
+		*) usage_error "kernel: cannot $what. It can build, deb, faults or tests" kernel ;;
 	esac
 	shift
 	while (($#)); do
@@ -293,6 +299,7 @@ help_kernel() {
 		./dev kernel build SERIES [--debug | --plain | --fault NAME]
 		./dev kernel deb SERIES [--flavour FLAVOUR] [--objects]
 		./dev kernel faults SERIES
+		./dev kernel tests
 
 		build: a kernel for tests, with the patches in kernel/SERIES/, from the newest source package of that series in the archive (for
 		`next`: of the newest series that there is). It goes into the cache. Nothing is done where it is there already: same patches,
@@ -317,6 +324,9 @@ help_kernel() {
 
 		faults: builds a debugging kernel for each of the patches in kernel/faults/SERIES/, each of which breaks something, and sees
 		whether the selftest that it names makes the kernel complain as it says.
+
+		tests: fetches and builds the tests that come with the tool box's liburing, and prints the folder that they are in. The tests
+		liburing-tests of kernels with our patches run them.
 
 		kernel/README.md says what the patches are.
 	END

@@ -1,0 +1,58 @@
+# Part of `dev`, which reads this file: liburing's own tests, for kernel/selftests/liburing_tests.sh.
+#
+# In the cache: liburing/VERSION/test/, the programs, built from the source of the tool box's liburing.
+
+# Sets $liburing_tests to the folder, and sees to it that it is there.
+find_liburing_tests() {
+	local version lock
+	version=$(dpkg-query --show --showformat '${source:Version}' liburing-dev)
+	liburing_tests=$cache/liburing/$version/test
+	[[ ! -d $liburing_tests ]] || return 0
+	mkdir -p "$cache/liburing"
+	exec {lock}>"$cache/liburing/lock"
+	flock $lock
+	if [[ ! -d $liburing_tests ]]; then
+		step "Fetching the source of liburing $version" fetch_liburing "$version" "$cache/liburing/tmp" ||
+			fail "no source of liburing $version in the archive"
+		step "Building its tests" build_liburing_tests "$cache/liburing/tmp" || fail "no tests of liburing"
+		mv "$cache/liburing/tmp" "$cache/liburing/$version"
+	fi
+	exec {lock}>&-
+}
+
+# fetch_liburing VERSION FOLDER: as its authors released it. Lists of source packages are large, and nothing else needs them.
+fetch_liburing() {
+	local version=$1 folder=$2
+	local -a apt=(apt_kernels apt-get -o Dir::Etc::SourceList="$folder/sources.list" -o Dir::State::Lists="$folder/lists")
+	rm -rf "$folder"
+	mkdir -p "$folder/lists/partial" "$cache/apt/cache/archives/partial"
+	write_kernel_sources | sed -n -E "/ $suite(-security|-updates)? main\$/s/^deb /deb-src /p" >"$folder/sources.list" || return
+	"${apt[@]}" update || return
+	(cd "$folder" && "${apt[@]}" source --download-only --only-source "liburing=$version") || return
+	tar -xf "$folder"/liburing_*.orig.tar.*[!c] -C "$folder" --strip-components 1 || return
+	rm -r "$folder"/lists "$folder"/sources.list "$folder"/liburing_*
+}
+
+build_liburing_tests() {
+	export CCACHE_DIR=$cache/ccache
+	cd "$1" && ./configure --cc='ccache gcc' --cxx='ccache g++' || return
+	make --jobs "${RINGSTEP_JOBS:-$(nproc)}" -C src && make --jobs "${RINGSTEP_JOBS:-$(nproc)}" -C test
+}
+
+# Removes the tests of older libraries than the newest ($1: of that as well), unless somebody is building them.
+clean_liburing() {
+	local folder lock
+	local -a folders
+	[[ -d $cache/liburing ]] || return 0
+	exec {lock}>"$cache/liburing/lock"
+	if flock --nonblock $lock; then
+		remove_tree "$cache/liburing/tmp"
+		mapfile -t folders < <(find "$cache/liburing" -mindepth 1 -maxdepth 1 -type d | sort -V | head -n "-$((${#1} == 0))")
+		for folder in "${folders[@]}"; do
+			remove_tree "$folder"
+		done
+	else
+		say "leaving $cache/liburing: somebody is building there"
+	fi
+	exec {lock}>&-
+}

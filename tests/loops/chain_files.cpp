@@ -51,7 +51,7 @@ struct Seen {
     std::int64_t size = 0;
 };
 
-/// Nothing where they cannot be counted: without root, without tracefs.
+/// Nothing where they cannot be counted: without root, without tracefs, without tracepoints.
 std::optional<bench::SystemCalls> counted(const std::function<void()>& work) {
     std::optional<bench::SystemCallCounter> counter;
     try {
@@ -156,9 +156,12 @@ TEST_CASE("10,000 small files are read into memory by a handful of system calls"
     CHECK(ring.in_flight() == 0);
     if (chains.program().engine() == ringstep::Engine::kernel) {
         CHECK(enters == 3);
-        REQUIRE(calls);
-        CHECK(calls->enter == 3);
-        CHECK(calls->all <= 10);
-        WARN("system calls: " << calls->all << ", io_uring_enter: " << calls->enter);
+        // Small kernels lack the tracepoints.
+        REQUIRE((calls || !std::filesystem::exists("/sys/kernel/tracing/events/syscalls")));
+        if (calls) {
+            CHECK(calls->enter == 3);
+            CHECK(calls->all <= 10);
+            WARN("system calls: " << calls->all << ", io_uring_enter: " << calls->enter);
+        }
     }
 }

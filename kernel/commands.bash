@@ -205,15 +205,16 @@ fault_line() {
 	sed -n "s/^$2: //p;/^---/q" "$1"
 }
 
-# try_fault SERIES PATCH: whether the debugging kernel notices the fault, and does not complain without it.
+# try_fault SERIES NAME: whether the debugging kernel notices the fault, and does not complain without it.
 try_fault() {
-	local series=$1 patch=$2 name expected test program log status complaint
-	name=$(basename "$patch" .patch)
+	local series=$1 name=$2 expected test program log status complaint
+	local patch=$repo/kernel/faults/$series/$name.patch
+	[[ -f $patch ]] || fail "there is no $patch"
 	expected=$(fault_line "$patch" Caught-by)
 	test=$(fault_line "$patch" Test)
 	[[ -n $expected && -n $test ]] || fail "$patch does not say by what it is caught, and in which test"
 	program=$build/kernel/selftests/kernel-selftests
-	"$program" "$(dirname "$program")" --list | grep -qx "$test" || program+=-next
+	grep -qx "$test" <<<"$("$program" "$(dirname "$program")" --list)" || program+=-next
 	log=$(mktemp)
 	status=0
 	"$repo/dev" vm --kernel "$series-ringstep-debug" --time 300 -- "$program" "$(dirname "$program")" "$test" >"$log" 2>&1 || status=$?
@@ -235,7 +236,8 @@ try_fault() {
 }
 
 command_kernel() {
-	local what=${1:-} series='' kind=ringstep fault='' flavour=amd64 until=packages out=$build/kernel-packages patch failed=0
+	local what=${1:-} series='' kind=ringstep fault='' flavour=amd64 until=packages out=$build/kernel-packages name failed=0
+	local -a names=()
 	case $what in
 		build | deb | faults) ;;
 		tests)
@@ -265,8 +267,8 @@ command_kernel() {
 			deb:--objects) until=objects ;;
 			*:-*) usage_error "kernel $what: unknown option $1" kernel ;;
 			*)
-				[[ -z $series ]] || usage_error "kernel: unknown argument $1" kernel
-				series=$1
+				[[ -z $series || $what == faults ]] || usage_error "kernel: unknown argument $1" kernel
+				[[ -z $series ]] && series=$1 || names+=("$1")
 				;;
 		esac
 		shift
@@ -286,8 +288,9 @@ command_kernel() {
 		faults)
 			configure
 			build_targets kernel-selftests kernel-selftests-next
-			for patch in "$repo/kernel/faults/$series"/*.patch; do
-				try_fault "$series" "$patch" || failed=$((failed + 1))
+			((${#names[@]})) || mapfile -t names < <(cd "$repo/kernel/faults/$series" && printf '%s\n' *.patch | sed 's/\.patch$//')
+			for name in "${names[@]}"; do
+				try_fault "$series" "$name" || failed=$((failed + 1))
 			done
 			((failed == 0)) || fail "$failed faults of $series were not caught"
 			;;
@@ -298,7 +301,7 @@ help_kernel() {
 	cat <<-'END'
 		./dev kernel build SERIES [--debug | --plain | --fault NAME]
 		./dev kernel deb SERIES [--flavour FLAVOUR] [--objects]
-		./dev kernel faults SERIES
+		./dev kernel faults SERIES [NAME…]
 		./dev kernel tests
 
 		build: a kernel for tests, with the patches in kernel/SERIES/, from the newest source package of that series in the archive (for
@@ -322,8 +325,8 @@ help_kernel() {
 		  --flavour FLAVOUR   amd64 (without this), cloud-amd64 or rt-amd64
 		  --objects           only configure, and compile what the patches change: minutes
 
-		faults: builds a debugging kernel for each of the patches in kernel/faults/SERIES/, each of which breaks something, and sees
-		whether the selftest that it names makes the kernel complain as it says.
+		faults: builds a debugging kernel for each of the patches in kernel/faults/SERIES/ (or those named), each of which breaks something,
+		and sees whether the selftest that it names makes the kernel complain as it says.
 
 		tests: fetches and builds the tests that come with the tool box's liburing, and prints the folder that they are in. The tests
 		liburing-tests of kernels with our patches run them.

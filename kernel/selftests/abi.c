@@ -969,6 +969,15 @@ static void missing_regions(void)
 	*setup.ring.plan = (struct plan){.last_turn = 1, .last_result = 1};
 	CHECK_EQ(enter(&setup), 0);
 	CHECK_EQ(setup.ring.plan->cq_missing + setup.ring.plan->sq_missing, 0);
+
+	/* The SQ by its number; and none that there is, by numbers of all sizes. */
+	for (unsigned i = 0; i < 5; i++) {
+		static const __u32 numbers[] = {2, 3, 4, 1000, ~0U};
+
+		*setup.ring.plan = (struct plan){.last_turn = 1, .last_result = 1, .other_region = numbers[i]};
+		CHECK_EQ(enter(&setup), 0);
+		CHECK_EQ(setup.ring.plan->other_region_found, i == 0);
+	}
 	free_loop(&setup.loop);
 	close_ring(&setup.ring);
 }

@@ -16,6 +16,7 @@ struct plan {
 	__u32 submit_turns;
 	__u32 reap;       /* how many completions it takes in a turn, at most PLAN_MAX_REAPED */
 	__u32 wait;       /* for how many more it waits */
+	__u32 other_region; /* one to ask for besides; 0: none */
 
 	/* What it saw. */
 	__u32 turns;
@@ -24,6 +25,7 @@ struct plan {
 	__s32 submit_result; /* of the last submit */
 	__s32 last_res;      /* of the last completion */
 	__u32 cq_missing, sq_missing;
+	__u32 other_region_found;
 	__u64 user_data_sum;
 	__u64 order_errors; /* completions whose user_data was not one more than that of the one before */
 	__u64 last_user_data;

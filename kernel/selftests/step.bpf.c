@@ -50,6 +50,9 @@ int step(unsigned long long *args)
 		return IOU_LOOP_STOP;
 	}
 
+	if (plan->other_region && bpf_io_uring_get_region(ring, plan->other_region, 1))
+		plan->other_region_found++;
+
 	reap(plan, cq);
 	if (plan->turns <= plan->submit_turns) {
 		plan->submit_result = bpf_io_uring_submit_sqes(ring, plan->submit);

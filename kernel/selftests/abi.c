@@ -561,6 +561,42 @@ static void workers_may_migrate(void)
 	close_ring(&setup.ring);
 }
 
+/*
+ * A worker takes the ring's lock to look up a registered file, and for the request that is linked to the one that it has carried out. It
+ * carries out a link whose end was not submitted with it. A step that polls for what comes of that must not keep the lock.
+ */
+static void workers_get_the_lock(void)
+{
+	struct setup setup;
+	struct io_uring_sqe *sqe;
+	int pipes[2];
+	char byte;
+
+	if (lacks(ONLY_IN_OURS))
+		SKIP("kernels up to 7.3 do not let go of the ring's lock");
+	NEED(pipe(pipes));
+	NEED(write(pipes[1], "x", 1));
+	make_setup(&setup, 8, 16, LOOP_RING);
+	NEED(sys_register(setup.ring.fd, IORING_REGISTER_FILES, pipes, 1));
+	sqe = next_sqe(&setup.ring);
+	sqe->opcode = IORING_OP_READ;
+	sqe->flags = IOSQE_ASYNC | IOSQE_FIXED_FILE;
+	sqe->addr = (__u64)(uintptr_t)&byte;
+	sqe->len = 1;
+	*setup.ring.plan = (struct plan){.submit = 1, .submit_turns = 1, .reap = 8, .stop_after = 1};
+	CHECK_EQ(enter(&setup), 0);
+	CHECK_EQ(setup.ring.plan->last_res, 1);
+	CHECK_EQ(byte, 'x');
+
+	fill_nops(&setup.ring, 2, 1);
+	setup.ring.sqes[1].flags = IOSQE_IO_LINK;
+	*setup.ring.plan = (struct plan){.submit = 1, .submit_turns = 2, .reap = 8, .stop_after = 2};
+	CHECK_EQ(enter(&setup), 0);
+	CHECK_EQ(setup.ring.plan->user_data_sum, 3);
+	free_loop(&setup.loop);
+	close_ring(&setup.ring);
+}
+
 /* --- Ending ---------------------------------------------------------------------------------------------------------------------- */
 
 static void on_alarm(int signal)
@@ -693,7 +729,7 @@ static void detach_from_a_loop_that_never_sleeps(void)
 	struct detacher detacher;
 	pthread_t thread;
 
-	if (lacks(ONLY_IN_6_12))
+	if (lacks(ONLY_IN_OURS))
 		SKIP("kernels up to 7.3 do not let go of the ring's lock");
 	make_setup(&setup, 8, 16, LOOP_RING);
 	detacher = (struct detacher){.loop = &setup.loop, .wake_fd = -1};
@@ -1106,6 +1142,7 @@ static const struct test tests[] = {
 	TEST(overflow_loses_nothing),
 	TEST(no_capabilities_from_bpf),
 	TEST(workers_may_migrate),
+	TEST(workers_get_the_lock),
 	TEST(signal_ends_a_sleep),
 	TEST(signal_ends_a_loop_that_never_sleeps),
 	TEST(kill_ends_a_sleep),

@@ -25,11 +25,7 @@ bool lacks(int number)
 {
 	if (getenv("RINGSTEP_SELFTEST_ALL"))
 		return false;
-	if (number == ONLY_IN_6_12)
-		return !kernel_is_ours() || kernel_number() != 612;
-	if (number == ONLY_IN_OURS)
-		return !kernel_is_ours();
-	return !kernel_is_ours() && kernel_number() < number;
+	return !kernel_is_ours() && (number == ONLY_IN_OURS || kernel_number() < number);
 }
 
 void sleep_ms(long ms)

@@ -39,10 +39,9 @@ void report(const char *file, int line, const char *what, long got, long expecte
 		exit(SKIPPED);                               \
 	} while (0)
 
-/* What the released kernels lack, and which of ours have: by the number of the release that came with it (703 is 7.3), or one of these. */
+/* What the released kernels lack, and ours have: by the number of the release that came with it (703 is 7.3), or this. */
 enum {
-	ONLY_IN_6_12 = -1,
-	ONLY_IN_OURS = -2, /* 6.12 and next */
+	ONLY_IN_OURS = -1,
 };
 /* Whether the kernel lacks it. Never, if asked to see for oneself. */
 bool lacks(int number);

@@ -60,7 +60,7 @@ public:
                 prepare(*sqe, number, length);
             }
             bench::check(io_uring_submit_and_wait(ring_.get(), bench::order_sq_entries), "io_uring_enter");
-            bench::take_all(ring_, checker);
+            bench::take_all(ring_, [&](std::uint64_t data, std::int32_t result) { checker.came(data, result); });
         }
         expect(checker.good(total), "drained nops came back wrong");
     }

@@ -90,15 +90,7 @@ public:
                 in_flight++;
             }
             bench::check(io_uring_submit_and_wait(ring_.get(), 1), "io_uring_enter");
-            unsigned head = 0;
-            unsigned seen = 0;
-            io_uring_cqe* cqe = nullptr;
-            io_uring_for_each_cqe(ring_.get(), head, cqe) {
-                work.completed(cqe->user_data, cqe->res);
-                seen++;
-            }
-            io_uring_cq_advance(ring_.get(), seen);
-            in_flight -= seen;
+            in_flight -= bench::take_all(ring_, [&](std::uint64_t data, std::int32_t result) { work.completed(data, result); });
         }
     }
 

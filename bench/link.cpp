@@ -51,7 +51,7 @@ public:
             const std::uint64_t end = number + bench::order_sq_entries;
             for (; number < end; number++) prepare(*io_uring_get_sqe(ring_.get()), number, length);
             bench::check(io_uring_submit_and_wait(ring_.get(), bench::order_sq_entries), "io_uring_enter");
-            bench::take_all(ring_, checker);
+            bench::take_all(ring_, [&](std::uint64_t data, std::int32_t result) { checker.came(data, result); });
         }
         expect(checker.good(total), "linked nops came back wrong");
     }
@@ -76,7 +76,7 @@ public:
                     io_uring_sqe_set_data64(sqe, first + chain * length + step);
                 }
                 bench::check(io_uring_submit_and_wait(ring_.get(), static_cast<unsigned>(chains)), "io_uring_enter");
-                bench::take_all(ring_, checker);
+                bench::take_all(ring_, [&](std::uint64_t data, std::int32_t result) { checker.came(data, result); });
             }
         }
         expect(checker.good(total), "nops came back wrong");

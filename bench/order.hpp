@@ -21,7 +21,6 @@
 #include "common/clock.hpp"
 #include "common/facts.hpp"
 #include "common/json.hpp"
-#include "common/plain_ring.hpp"
 #include "common/settle.hpp"
 #include "common/statistics.hpp"
 #include "common/system_calls.hpp"
@@ -56,19 +55,6 @@ protected:
         if (!good) throw std::runtime_error(what);
     }
 };
-
-/// Hands all completions of a ring without a loop to the checker.
-template <class Checker>
-void take_all(PlainRing& ring, Checker& checker) {
-    unsigned head = 0;
-    unsigned seen = 0;
-    io_uring_cqe* cqe = nullptr;
-    io_uring_for_each_cqe(ring.get(), head, cqe) {
-        checker.came(cqe->user_data, cqe->res);
-        seen++;
-    }
-    io_uring_cq_advance(ring.get(), seen);
-}
 
 /// A loop of the library, with so many nops in each run of it.
 template <class Face>

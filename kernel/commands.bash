@@ -8,7 +8,7 @@
 #   patched/build/SERIES/                  where it is built; removed afterwards
 
 is_patched_kernel() {
-	[[ $1 =~ ^[^/-]+-(ringstep|ringstep-debug|plain)(\+[^/+]+)?$ ]]
+	[[ $1 =~ ^[^/-]+-(ringstep|plain|ringstep-debug(\+[^/+]+)?)$ ]]
 }
 
 # patched_parts NAME: sets $patched_series and $patched_kind, $patched_faults (the patch of none or one), and $patched_hash.

@@ -4,7 +4,6 @@
 
 #include <liburing.h>
 
-#include <string>
 #include <system_error>
 
 namespace bench {
@@ -35,5 +34,19 @@ public:
 private:
     io_uring ring_{};
 };
+
+/// Hands the data and the result of each completion to `each`, and takes it off the CQ. How many there were.
+template <class Each>
+unsigned take_all(PlainRing& ring, const Each& each) {
+    unsigned head = 0;
+    unsigned taken = 0;
+    io_uring_cqe* cqe = nullptr;
+    io_uring_for_each_cqe(ring.get(), head, cqe) {
+        each(cqe->user_data, cqe->res);
+        taken++;
+    }
+    io_uring_cq_advance(ring.get(), taken);
+    return taken;
+}
 
 }  // namespace bench

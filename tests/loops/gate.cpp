@@ -15,7 +15,6 @@
 #include <numeric>
 #include <optional>
 #include <random>
-#include <stop_token>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -342,26 +341,7 @@ TEST_CASE("Three threads push and cancel while the loop runs, a fourth takes, th
             }
         });
     }
-    std::vector<unsigned> times(threads * each);
-    std::uint64_t cancelled = 0;
-    others.emplace_back([&] {
-        RequestCompletion completion;
-        for (std::uint64_t count = 0; count < threads * each;) {
-            if (!gate.pop(completion)) {
-                std::this_thread::yield();
-                continue;
-            }
-            count++;
-            times.at(completion.user_data)++;
-            if (completion.result == -ECANCELED) cancelled++;
-        }
-        gate.set_stay(false);
-    });
-    const LoopExit exit = gate.run();
-    for (std::thread& other : others) other.join();
-    CHECK(exit.ok());
-    CHECK(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
-    CHECK(cancelled <= cancels);
+    requests::run_among(gate, others, threads * each, cancels);
     check_settled(gate, ring);
 }
 

@@ -49,14 +49,7 @@ public:
     void wait(const std::function<void(std::uint64_t, int)>& take) override {
         const int result = call_(ring_.get());
         if (result != -ETIME) check(result, "io_uring_enter");
-        unsigned head = 0;
-        unsigned seen = 0;
-        io_uring_cqe* cqe = nullptr;
-        io_uring_for_each_cqe(ring_.get(), head, cqe) {
-            take(cqe->user_data, cqe->res);
-            seen++;
-        }
-        io_uring_cq_advance(ring_.get(), seen);
+        take_all(ring_, take);
     }
 
 private:

@@ -3,6 +3,7 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
+#include "ensure.hpp"
 #include "loops/scripted.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -45,7 +46,7 @@ struct Pipe {
         io_uring_prep_read(sqe, fds[0], buffer + offset, 1, 0);
         sqe->user_data = number;
     }
-    void feed(char byte = 'x') const { REQUIRE(::write(fds[1], &byte, 1) == 1); }
+    void feed(char byte = 'x') const { ensure(::write(fds[1], &byte, 1) == 1); }
 };
 
 void wait_until_waiting(const ringstep::RegionView<scripted>& state) {

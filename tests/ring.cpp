@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <ringstep/ring.hpp>
 
+#include "ensure.hpp"
 #include "error_of.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -23,9 +24,9 @@ namespace {
 
 int read_nop(Ring& ring) {
     io_uring_prep_nop(ring.sq().claim());
-    REQUIRE(ring.submit_and_wait(1));
+    ensure(ring.submit_and_wait(1).error == 0);
     ringstep::Completion completion;
-    REQUIRE(ring.cq().pop(completion));
+    ensure(ring.cq().pop(completion));
     return completion.result;
 }
 
@@ -111,8 +112,8 @@ TEST_CASE("The thread that enables a ring owns it") {
     CHECK(ring.submit_and_wait(0).error == EBADFD);
     std::thread([&] {
         ring.enable();
-        CHECK(read_nop(ring) == 0);
-        CHECK(error_of([&] { ring.enable(); }).error_number() == EBADFD);
+        ensure(read_nop(ring) == 0);
+        ensure(error_of([&] { ring.enable(); }).error_number() == EBADFD);
         ring.close();
     }).join();
     CHECK_FALSE(ring.is_open());
@@ -125,7 +126,7 @@ TEST_CASE("Submitting on another thread is refused by the kernel, and said") {
         Ring own;  // takes the same place among this thread's registered rings
         io_uring_prep_nop(ring.sq().claim());
         submitted = ring.submit();
-        CHECK(own.in_flight() == 0);
+        ensure(own.in_flight() == 0);
     }).join();
     CHECK(submitted.error == EEXIST);
     CHECK(ring.sq().claimed() == 1);

@@ -74,6 +74,7 @@ endfunction()
 function(ringstep_add_sanitized_tests prefix)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "TESTS;FLAGS;LOOPS;ENVIRONMENT")
   list(TRANSFORM arg_TESTS APPEND ".cpp" OUTPUT_VARIABLE sources)
+  list(APPEND sources one_thread.cpp)
   ringstep_add_sanitized_program(
     ${prefix}-tests FLAGS ${arg_FLAGS} SOURCES ${sources} LOOPS ${arg_LOOPS}
     LIBRARIES "$<TARGET_FILE:Catch2::Catch2WithMain>" "$<TARGET_FILE:Catch2::Catch2>"

@@ -4,6 +4,7 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
+#include "ensure.hpp"
 #include "loops/timed.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -57,7 +58,7 @@ struct Pipe {
         io_uring_prep_read(sqe, fds[0], buffer, 1, 0);
         sqe->user_data = user_data;
     }
-    void feed() const { REQUIRE(::write(fds[1], "x", 1) == 1); }
+    void feed() const { ensure(::write(fds[1], "x", 1) == 1); }
 };
 
 /// A run that the last of three nops ends, with the deadline still to come.

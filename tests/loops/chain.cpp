@@ -21,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "ensure.hpp"
 #include "error_of.hpp"
 #include "loops/files.hpp"
 #include "nops.hpp"
@@ -188,9 +189,9 @@ TEST_CASE("A receive is sent on, exactly as much as came") {
     std::jthread peer([&] {
         std::array<char, 100> got{};
         for (const std::string& message : messages) {
-            CHECK(::send(from.ends[0], message.data(), message.size(), 0) == static_cast<ssize_t>(message.size()));
-            CHECK(::recv(to.ends[1], got.data(), got.size(), 0) == static_cast<ssize_t>(message.size()));
-            CHECK(std::string_view(got.data(), message.size()) == message);
+            ensure(::send(from.ends[0], message.data(), message.size(), 0) == static_cast<ssize_t>(message.size()));
+            ensure(::recv(to.ends[1], got.data(), got.size(), 0) == static_cast<ssize_t>(message.size()));
+            ensure(std::string_view(got.data(), message.size()) == message);
         }
         ::shutdown(from.ends[0], SHUT_WR);
     });
@@ -471,7 +472,7 @@ TEST_CASE("Time limits: of a node, of a graph, of one chain") {
         chains.start(id, {}, {.user_data = 2});
         std::jthread other([&] {
             while (chains.ready() == 0) std::this_thread::yield();
-            CHECK(::write(pipe.input(), "x", 1) == 1);
+            ensure(::write(pipe.input(), "x", 1) == 1);
         });
         REQUIRE(run(chains).ok());
         CHECK(chains.pop()->reason() == ChainReason::timed_out);
@@ -494,11 +495,11 @@ TEST_CASE("Chains are cancelled, each once") {
     for (std::uint64_t i = 0; i < 4; i++) tickets.push_back(chains.start(id, {buffer(&bytes[i])}, {.user_data = i}));
     std::jthread other([&] {
         while (chains.in_flight() != 2 || chains.active() != 4) std::this_thread::yield();
-        CHECK(chains.cancel(tickets[1]));  // in flight
-        CHECK(chains.cancel(tickets[3]));  // not begun
-        CHECK_FALSE(chains.cancel(tickets[3]));
+        ensure(chains.cancel(tickets[1]));  // in flight
+        ensure(chains.cancel(tickets[3]));  // not begun
+        ensure(!chains.cancel(tickets[3]));
         while (chains.ready() != 2) std::this_thread::yield();
-        CHECK(::write(pipe.input(), "ab", 2) == 2);
+        ensure(::write(pipe.input(), "ab", 2) == 2);
     });
     REQUIRE(run(chains).ok());
     other.join();
@@ -582,7 +583,7 @@ TEST_CASE("All chains in flight at once, each waiting") {
     std::jthread other([&] {
         while (chains.in_flight() != Chains::capacity) std::this_thread::yield();
         const std::string all(Chains::capacity, 'z');
-        CHECK(::write(pipe.input(), all.data(), all.size()) == static_cast<ssize_t>(all.size()));
+        ensure(::write(pipe.input(), all.data(), all.size()) == static_cast<ssize_t>(all.size()));
     });
     REQUIRE(run(chains).ok());
     CHECK(chains.ready() == Chains::capacity);

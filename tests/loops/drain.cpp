@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "ensure.hpp"
 #include "error_of.hpp"
 #include "loops/requests.hpp"
 
@@ -103,11 +104,11 @@ TEST_CASE("A barrier waits for its group, and the group for it") {
     const LoopExit exit = run_beside(drain, [&] {
         // Group 2 and what stands before the barrier.
         wait_until([&] { return drain.ready() == 4; });
-        CHECK(drain.in_flight() == 1);
-        CHECK(drain.waiting() == 4);
+        ensure(drain.in_flight() == 1);
+        ensure(drain.waiting() == 4);
         pipe.write();
         wait_until([&] { return drain.ready() == 5 && drain.in_flight() == 1; });
-        CHECK(drain.waiting() == 3);
+        ensure(drain.waiting() == 3);
         gate.write();
         wait_until([&] { return drain.ready() == 9; });
     });
@@ -175,11 +176,11 @@ TEST_CASE("A barrier of the whole ring waits for every group, and all wait for i
         wait_until([&] { return drain.in_flight() == 2 && drain.waiting() == 8; });
         first.write();
         wait_until([&] { return drain.ready() == 2; });
-        CHECK(drain.in_flight() == 1);
-        CHECK(drain.waiting() == 7);
+        ensure(drain.in_flight() == 1);
+        ensure(drain.waiting() == 7);
         second.write();
         wait_until([&] { return drain.ready() == 3 && drain.in_flight() == 1; });
-        CHECK(drain.waiting() == 6);
+        ensure(drain.waiting() == 6);
         gate.write();
         wait_until([&] { return drain.ready() == 10; });
     });
@@ -222,16 +223,16 @@ TEST_CASE("What waits for a barrier, and barriers, can be cancelled") {
     drain.push(nop(6), 2);
     const LoopExit exit = run_beside(drain, [&] {
         wait_until([&] { return drain.in_flight() == 1 && drain.waiting() == 6; });
-        CHECK(drain.cancel(waits));
-        CHECK_FALSE(drain.cancel(waits));
+        ensure(drain.cancel(waits));
+        ensure(!drain.cancel(waits));
         wait_until([&] { return drain.ready() == 1; });
-        CHECK(drain.cancel(behind));
+        ensure(drain.cancel(behind));
         wait_until([&] { return drain.ready() == 2; });
-        CHECK(drain.cancel(barrier));  // 3 goes on
+        ensure(drain.cancel(barrier));  // 3 goes on
         wait_until([&] { return drain.ready() == 4; });
-        CHECK(drain.cancel(all));  // 6 goes on
+        ensure(drain.cancel(all));  // 6 goes on
         wait_until([&] { return drain.ready() == 6; });
-        CHECK(drain.cancel(holds));
+        ensure(drain.cancel(holds));
         wait_until([&] { return drain.ready() == 7; });
     });
     CHECK(exit.ok());
@@ -254,9 +255,9 @@ TEST_CASE("A barrier in flight that is cancelled lets the rest go on") {
     drain.push(nop(3), 1);
     const LoopExit exit = run_beside(drain, [&] {
         wait_until([&] { return drain.in_flight() == 1; });
-        CHECK(drain.cancel(one));
+        ensure(drain.cancel(one));
         wait_until([&] { return drain.ready() == 2 && drain.in_flight() == 1; });
-        CHECK(drain.cancel(all));
+        ensure(drain.cancel(all));
         wait_until([&] { return drain.ready() == 4; });
     });
     CHECK(exit.ok());
@@ -301,7 +302,7 @@ TEST_CASE("As many groups as there are requests, and more over time") {
     for (std::uint64_t i = 0; i < Drain::capacity; i++) drain.push(read_of(pipe.out(), &bytes[i], 1, i), key(i));
     const LoopExit exit = run_beside(drain, [&] {
         wait_until([&] { return drain.in_flight() == Drain::capacity; });
-        CHECK(drain.active_groups() == Drain::capacity);
+        ensure(drain.active_groups() == Drain::capacity);
         pipe.write(Drain::capacity);
         wait_until([&] { return drain.ready() == Drain::capacity; });
     });
@@ -335,7 +336,7 @@ TEST_CASE("More completions than the CQ holds: none is lost") {
     const LoopExit exit = run_beside(drain, [&] {
         wait_until([&] { return drain.in_flight() == 600; });
         const std::string all(600, 'x');
-        CHECK(::write(pipe.in(), all.data(), all.size()) == 600);
+        ensure(::write(pipe.in(), all.data(), all.size()) == 600);
         wait_until([&] { return drain.ready() == 601; });
     });
     CHECK(exit.ok());
@@ -505,10 +506,10 @@ TEST_CASE("Pushed by several threads while the loop runs") {
             counts.at(number)++;
             if (completion.group == 100 || completion.result == -ECANCELED) continue;
             const std::uint64_t index = completion.user_data & 0xffffffff;
-            if (index < next.at(number)) FAIL_CHECK("out of order");
+            ensure(index >= next.at(number));
             next.at(number) = index + 1;
         }
-        for (const std::uint64_t count : counts) CHECK(count == each);
+        for (const std::uint64_t count : counts) ensure(count == each);
         drain.set_stay(false);
     });
     CHECK(drain.run().ok());

@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -18,6 +19,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "ensure.hpp"
 
 using Bytes = std::vector<unsigned char>;
 
@@ -33,13 +36,13 @@ inline Bytes random_bytes(std::size_t size, std::uint64_t seed = 1) {
     return bytes;
 }
 
-/// An open file.
+/// An open file. Any thread may use it.
 class File {
 public:
     File(std::string path, int flags = O_RDWR | O_CREAT | O_TRUNC)
         : path_(std::move(path)), fd_(::open(path_.c_str(), flags | O_CLOEXEC, 0644)) {
-        INFO(path_ << ": " << std::strerror(errno));
-        REQUIRE(fd_ >= 0);
+        if (fd_ < 0) std::fprintf(stderr, "%s: ", path_.c_str());
+        ensure(fd_ >= 0);
     }
     File(File&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
     ~File() {
@@ -49,7 +52,7 @@ public:
     [[nodiscard]] const std::string& path() const { return path_; }
     [[nodiscard]] struct stat status() const {
         struct stat status{};
-        REQUIRE(::fstat(fd_, &status) == 0);
+        ensure(::fstat(fd_, &status) == 0);
         return status;
     }
     [[nodiscard]] std::uint64_t size() const { return static_cast<std::uint64_t>(status().st_size); }
@@ -62,11 +65,11 @@ public:
         for (off_t end = 0;;) {
             const off_t begin = ::lseek(fd_, end, SEEK_DATA);
             if (begin < 0) {
-                REQUIRE(errno == ENXIO);
+                ensure(errno == ENXIO);
                 return sum;
             }
             end = ::lseek(fd_, begin, SEEK_HOLE);
-            REQUIRE(end > begin);
+            ensure(end > begin);
             sum += static_cast<std::uint64_t>(end - begin);
         }
     }
@@ -74,18 +77,18 @@ public:
     void write(const Bytes& bytes, std::uint64_t offset = 0) const {
         for (std::size_t done = 0; done < bytes.size();) {
             const ssize_t result = ::pwrite(fd_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
-            REQUIRE(result > 0);
+            ensure(result > 0);
             done += static_cast<std::size_t>(result);
         }
     }
-    void truncate(std::uint64_t size) const { REQUIRE(::ftruncate(fd_, static_cast<off_t>(size)) == 0); }
+    void truncate(std::uint64_t size) const { ensure(::ftruncate(fd_, static_cast<off_t>(size)) == 0); }
 
     [[nodiscard]] Bytes read(std::uint64_t offset, std::size_t size) const {
         Bytes bytes(size);
         std::size_t done = 0;
         while (done < size) {
             const ssize_t result = ::pread(fd_, bytes.data() + done, size - done, static_cast<off_t>(offset + done));
-            REQUIRE(result >= 0);
+            ensure(result >= 0);
             if (result == 0) break;
             done += static_cast<std::size_t>(result);
         }

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "ensure.hpp"
 #include "error_of.hpp"
 #include "loops/requests.hpp"
 
@@ -252,11 +253,11 @@ TEST_CASE("Waiting, parked and submitted requests can be cancelled") {
     for (unsigned i = 0; i < 5; i++) tickets.push_back(gate.push(read_of(pipe.out(), &bytes.at(i), 1, i), i % 2));
     std::thread other([&] {
         while (gate.in_flight() != 1 || gate.waiting() != 4) std::this_thread::yield();
-        CHECK(gate.cancel(tickets[2]));  // parked
-        CHECK(gate.cancel(tickets[0]));  // in flight
-        CHECK(gate.cancel(tickets[1]));  // parked, lower class
+        ensure(gate.cancel(tickets[2]));  // parked
+        ensure(gate.cancel(tickets[0]));  // in flight
+        ensure(gate.cancel(tickets[1]));  // parked, lower class
         while (gate.outstanding() - gate.ready() != 2) std::this_thread::yield();
-        CHECK(::write(pipe.in(), "ab", 2) == 2);
+        ensure(::write(pipe.in(), "ab", 2) == 2);
     });
     CHECK(gate.run().ok());
     other.join();
@@ -274,8 +275,8 @@ TEST_CASE("The depth changes while the loop runs, 0 holds everything back") {
     for (std::uint64_t i = 0; i < 1000; i++) gate.push(nop(i));
     std::thread other([&] {
         while (gate.waiting() != 1000) std::this_thread::yield();
-        CHECK(gate.in_flight() == 0);
-        CHECK(gate.ready() == 0);
+        ensure(gate.in_flight() == 0);
+        ensure(gate.ready() == 0);
         gate.set_depth(7);
     });
     CHECK(gate.run().ok());

@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "ensure.hpp"
 #include "error_of.hpp"
 #include "loops/requests.hpp"
 
@@ -383,7 +384,7 @@ TEST_CASE("Short transfers are continued where that is asked for") {
         const LoopExit exit = run_beside(link, [&] {
             for (unsigned i = 0; i < 10; i++) {
                 wait_until([&] { return link.state().load(&ringstep_link::continued) == i && link.in_flight() == 1; });
-                CHECK(link.ready() == 0);
+                ensure(link.ready() == 0);
                 pipe.write();
             }
             wait_until([&] { return link.ready() == 2; });
@@ -414,7 +415,7 @@ TEST_CASE("Short transfers are continued where that is asked for") {
                   {.continue_short = true});
         const LoopExit exit = run_beside(link, [&] {
             wait_until([&] { return link.state().load(&ringstep_link::continued) == 1; });
-            CHECK(::send(sockets.ends[1], "def", 3, 0) == 3);
+            ensure(::send(sockets.ends[1], "def", 3, 0) == 3);
             wait_until([&] { return link.ready() == 2; });
         });
         CHECK(exit.ok());
@@ -427,7 +428,7 @@ TEST_CASE("Short transfers are continued where that is asked for") {
         link.push(linked({read_of(pipe.out(), bytes.data(), 10, 0, ~0ULL), nop(0)}), {.continue_short = true}, tickets);
         const LoopExit exit = run_beside(link, [&] {
             wait_until([&] { return link.state().load(&ringstep_link::continued) == 1 && link.in_flight() == 1; });
-            CHECK(link.cancel(tickets[0]));
+            ensure(link.cancel(tickets[0]));
             wait_until([&] { return link.ready() == 2; });
         });
         CHECK(exit.ok());
@@ -466,9 +467,9 @@ TEST_CASE("Requests of a chain can be cancelled, wherever they are") {
     }
     const LoopExit exit = run_beside(link, [&] {
         wait_until([&] { return link.ready() == 1 && link.in_flight() == 1; });
-        CHECK_FALSE(link.cancel({.slot = tickets[which].slot, .generation = 77}));
-        CHECK(link.cancel(tickets[which]));
-        CHECK_FALSE(link.cancel(tickets[which]));
+        ensure(!link.cancel({.slot = tickets[which].slot, .generation = 77}));
+        ensure(link.cancel(tickets[which]));
+        ensure(!link.cancel(tickets[which]));
         if (write) {
             // The message has come when a later one has.
             link.push(nop(0), {.group = 1});
@@ -613,7 +614,7 @@ TEST_CASE("An open end that is extended and cancelled at once: one of them comes
                 return taken[round] == expected;
             });
         }
-        CHECK(unexpected == 0);
+        ensure(unexpected == 0);
         link.set_stay(false);
     });
     CHECK(link.run().ok());
@@ -654,7 +655,7 @@ TEST_CASE("More completions than the CQ holds: no chain is lost") {
     const LoopExit exit = run_beside(link, [&] {
         wait_until([&] { return link.in_flight() == 600; });
         const std::string all(600, 'x');
-        CHECK(::write(pipe.in(), all.data(), all.size()) == 600);
+        ensure(::write(pipe.in(), all.data(), all.size()) == 600);
         wait_until([&] { return link.ready() == 1200; });
     });
     CHECK(exit.ok());
@@ -834,9 +835,9 @@ TEST_CASE("Chains pushed by several threads while the loop runs") {
                 continue;
             }
             taken++;
-            if (completion.user_data != next[completion.group]++) FAIL_CHECK("out of order");
+            ensure(completion.user_data == next[completion.group]++);
         }
-        CHECK(taken == pushed);
+        ensure(taken == pushed);
         link.set_stay(false);
     });
     CHECK(link.run().ok());

@@ -12,6 +12,7 @@ In the document:
     ```sh fails               the same; the last command has to fail
     ```sh kernel              run by --kernel only, in a copy of the folder as it was when the document came to this block
     ```text                   right after commands: what they print. `…` stands for anything in a line, or, alone, for any lines
+    ```text any-order         the same lines, in any order
 
 All other blocks are only to be read. With --files-of OTHER, the files of another document are there from the beginning.
 """
@@ -34,6 +35,7 @@ class Block:
         self.title = title[1] if title else None
         self.fails = "fails" in words
         self.kernel = "kernel" in words
+        self.any_order = "any-order" in words
         self.text = ""
         self.expected = None  # a block, for commands
 
@@ -52,6 +54,13 @@ def blocks_of(path):
         if block.language == "sh" and following.language == "text":
             block.expected = following
     return blocks
+
+
+def is_shown(expected, output):
+    shown = expected.text
+    if expected.any_order:
+        shown, output = ("".join(sorted(text.splitlines(keepends=True))) for text in (shown, output))
+    return re.fullmatch(pattern_of(shown), output) is not None
 
 
 def pattern_of(shown):
@@ -85,7 +94,7 @@ def run(document, block, folder):
     wrong = None
     if block.fails != (done.returncode != 0):
         wrong = f"ended with status {done.returncode}"
-    elif block.expected and not re.fullmatch(pattern_of(block.expected.text), output):
+    elif block.expected and not is_shown(block.expected, output):
         wrong = f"do not print what is shown in line {block.expected.line}"
     if wrong:
         sys.exit(f"{document}:{block.line}: these commands {wrong}:\n{block.text}\nThey print:\n{output}")

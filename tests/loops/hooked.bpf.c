@@ -24,7 +24,7 @@ RINGSTEP_LOOP(hooked, struct hooked)
 
 		state->completions++;
 		if (user_data & HOOKED_CHANGE)
-			cqe->res += 1000;
+			cqe->res = (__s32)((__u32)cqe->res + 1000); /* any result: wraps around */
 		if (user_data >> 40 & 255) {
 			struct io_uring_sqe *again = ringstep_get_sqe(turn);
 

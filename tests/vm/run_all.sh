@@ -1,14 +1,20 @@
 #!/bin/sh
-# Runs test programs one after the other; fails if one does.
+# Runs test programs one after the other, and shows what those print that fail; fails if one does.
 # Usage: run_all.sh PROGRAM…
 failed=0
+output=$(mktemp)
 for program in "$@"; do
-	echo "== $program"
 	begin=$(cut -d' ' -f1 /proc/uptime)
 	status=0
-	timeout 200 "$program" --order rand || status=$?
+	timeout 200 "$program" --order rand >"$output" 2>&1 || status=$?
+	took=$(awk -v begin="$begin" '{ printf "%.1f s", $1 - begin }' /proc/uptime)
 	# 4: all of its tests were skipped
-	[ $status -eq 0 ] || [ $status -eq 4 ] || failed=1
-	echo "== $(awk -v begin="$begin" '{ printf "%.1f s", $1 - begin }' /proc/uptime)"
+	if [ $status -eq 0 ] || [ $status -eq 4 ]; then
+		echo "$(basename "$program"): $took, $(tail -n 2 "$output" | head -n 1)"
+	else
+		failed=1
+		echo "== $program failed with status $status after $took:"
+		cat "$output"
+	fi
 done
 exit $failed

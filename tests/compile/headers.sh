@@ -8,9 +8,7 @@ shift 2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 clang=$(command -v clang++-19 || command -v clang++)
-# Other tests, which may run meanwhile, build projects of their own in the folders that are left out.
-generated=$(find "$build" \( -path "$build/tests/package" -o -path "$build/tests/docs" \) -prune -o -type d -path '*/loops/*/include' -printf '-isystem %p ')
-includes="-I$repo/include $generated"
+. "$repo/tests/compile/includes.sh"
 warnings='-Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror'
 failed=0
 for header in "$@"; do

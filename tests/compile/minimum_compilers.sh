@@ -7,9 +7,7 @@ build=$2
 shift 2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-# Other tests, which may run meanwhile, build projects of their own in the folders that are left out.
-generated=$(find "$build" \( -path "$build/tests/package" -o -path "$build/tests/docs" \) -prune -o -type d -path '*/loops/*/include' -printf '-isystem %p ')
-includes="-I$repo/include $generated"
+. "$repo/tests/compile/includes.sh"
 printf '#include <%s>\n' "$@" >"$dir/all.cpp"
 echo 'int main() {}' >>"$dir/all.cpp"
 failed=0

@@ -8,9 +8,7 @@ shift 2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 tidy=$(command -v clang-tidy-19 || command -v clang-tidy)
-# Other tests, which may run meanwhile, build projects of their own in the folders that are left out.
-generated=$(find "$build" \( -path "$build/tests/package" -o -path "$build/tests/docs" \) -prune -o -type d -path '*/loops/*/include' -printf '-isystem %p ')
-includes="-I$repo/include $generated"
+. "$repo/tests/compile/includes.sh"
 cp "$repo/.clang-tidy" "$dir/"
 cat >"$dir/use.cpp" <<'END'
 #include <ringstep/format.hpp>

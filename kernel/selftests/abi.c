@@ -562,43 +562,46 @@ static void workers_may_migrate(void)
 }
 
 /*
- * A worker takes the ring's lock to look up a registered file, and for the request that is linked to the one that it has carried out. It
- * carries out a link whose end was not submitted with it. A step that polls for what comes of that must not keep the lock.
+ * A worker takes the ring's lock to look up the registered file that it splices from, and, in later kernels, for what may be linked to the
+ * request that it has carried out: a link whose end was not submitted with it goes to a worker. A step that polls for what comes of that
+ * must not keep the lock.
  */
 static void workers_get_the_lock(void)
 {
+	__u32 most_workers[2] = {1, 1};
 	struct setup setup;
-	int pipes[2];
-	char bytes[4] = {0};
+	int from[2], to[2];
 
 	if (lacks(ONLY_IN_OURS))
 		SKIP("kernels up to 7.3 do not let go of the ring's lock");
-	NEED(pipe(pipes));
+	NEED(pipe(from));
+	NEED(pipe(to));
 	make_setup(&setup, 8, 16, LOOP_RING);
-	NEED(sys_register(setup.ring.fd, IORING_REGISTER_FILES, pipes, 1));
-	for (unsigned int i = 0; i < sizeof(bytes); i++) {
+	NEED(sys_register(setup.ring.fd, IORING_REGISTER_FILES, from, 1));
+	/* The task starts workers between two turns, and any kernel drops the lock for that: here is one, which the first request starts. */
+	NEED(sys_register(setup.ring.fd, IORING_REGISTER_IOWQ_MAX_WORKERS, most_workers, 2));
+	for (unsigned int i = 0; i < 4; i++) {
 		struct io_uring_sqe *sqe = next_sqe(&setup.ring);
 
-		sqe->opcode = IORING_OP_READ;
-		sqe->flags = IOSQE_ASYNC | IOSQE_FIXED_FILE;
-		sqe->addr = (__u64)(uintptr_t)&bytes[i];
+		sqe->opcode = IORING_OP_SPLICE;
+		sqe->splice_fd_in = 0;
+		sqe->splice_flags = SPLICE_F_FD_IN_FIXED;
+		sqe->splice_off_in = ~0ULL;
+		sqe->fd = to[1];
+		sqe->off = ~0ULL;
 		sqe->len = 1;
-		NEED(write(pipes[1], "x", 1));
-		/*
-		 * The first one is waited for. It has the worker started, which the task does between two turns, and the lock is dropped
-		 * for that in any kernel.
-		 */
+		NEED(write(from[1], "x", 1));
 		*setup.ring.plan = (struct plan){.submit = 1, .submit_turns = 1, .reap = 8, .stop_after = 1, .wait = i == 0};
 		CHECK_EQ(enter(&setup), 0);
 		CHECK_EQ(setup.ring.plan->last_res, 1);
-		CHECK_EQ(bytes[i], 'x');
 	}
 
-	fill_nops(&setup.ring, 2, 1);
-	setup.ring.sqes[sizeof(bytes)].flags = IOSQE_IO_LINK;
-	*setup.ring.plan = (struct plan){.submit = 1, .submit_turns = 2, .reap = 8, .stop_after = 2};
+	fill_nops(&setup.ring, 3, 1);
+	for (unsigned int i = 4; i < 7; i++)
+		setup.ring.sqes[i].flags = IOSQE_IO_LINK;
+	*setup.ring.plan = (struct plan){.submit = 1, .submit_turns = 3, .reap = 8, .stop_after = 3};
 	CHECK_EQ(enter(&setup), 0);
-	CHECK_EQ(setup.ring.plan->user_data_sum, 3);
+	CHECK_EQ(setup.ring.plan->user_data_sum, 6);
 	free_loop(&setup.loop);
 	close_ring(&setup.ring);
 }

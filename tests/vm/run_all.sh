@@ -3,6 +3,7 @@
 # Usage: run_all.sh PROGRAM…
 failed=0
 output=$(mktemp)
+trap 'rm -f "$output"' EXIT
 for program in "$@"; do
 	begin=$(cut -d' ' -f1 /proc/uptime)
 	status=0

@@ -25,14 +25,10 @@ ringstep_add_document(first-loop first-loop/work --link "ringstep=${PROJECT_SOUR
 ringstep_add_document(debugging debugging/tar_walk --files-of "${PROJECT_SOURCE_DIR}/docs/first-loop.md"
                       --link "../installed=${docs_dir}/first-loop/work/installed")
 set_tests_properties(docs/debugging PROPERTIES FIXTURES_REQUIRED docs_first-loop)
-ringstep_add_document(chain chain/work --link "installed=${docs_dir}/first-loop/work/installed")
-set_tests_properties(docs/chain PROPERTIES FIXTURES_REQUIRED docs_first-loop)
-
-ringstep_add_document(order order/work --link "installed=${docs_dir}/first-loop/work/installed")
-set_tests_properties(docs/order PROPERTIES FIXTURES_REQUIRED docs_first-loop)
-
-ringstep_add_document(blocks blocks/work --link "installed=${docs_dir}/first-loop/work/installed")
-set_tests_properties(docs/blocks PROPERTIES FIXTURES_REQUIRED docs_first-loop)
+foreach(name IN ITEMS chain order blocks gate pace stages)
+  ringstep_add_document(${name} ${name}/work --link "installed=${docs_dir}/first-loop/work/installed")
+  set_tests_properties(docs/${name} PROPERTIES FIXTURES_REQUIRED docs_first-loop)
+endforeach()
 
 # The reference: everything public is described.
 add_test(NAME host/doxygen COMMAND "${PROJECT_SOURCE_DIR}/docs/make_reference.sh" "${PROJECT_SOURCE_DIR}" "${docs_dir}/reference")

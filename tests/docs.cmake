@@ -30,6 +30,15 @@ foreach(name IN ITEMS chain order blocks gate pace stages)
   set_tests_properties(docs/${name} PROPERTIES FIXTURES_REQUIRED docs_first-loop)
 endforeach()
 
-# The reference: everything public is described.
-add_test(NAME host/doxygen COMMAND "${PROJECT_SOURCE_DIR}/docs/make_reference.sh" "${PROJECT_SOURCE_DIR}" "${docs_dir}/reference")
-set_tests_properties(host/doxygen PROPERTIES LABELS host TIMEOUT 120)
+# The site: everything public is described, no link is dead. Neither are those of the documents as they lie in the repository.
+add_test(NAME host/site COMMAND "${PROJECT_SOURCE_DIR}/docs/make_reference.sh" "${PROJECT_SOURCE_DIR}" "${docs_dir}/site")
+set_tests_properties(host/site PROPERTIES LABELS host TIMEOUT 120 FIXTURES_SETUP docs_site)
+set(links "${CMAKE_CURRENT_SOURCE_DIR}/docs/links.py")
+add_test(NAME host/site-links COMMAND "${links}" --site "${docs_dir}/site/html")
+set_tests_properties(host/site-links PROPERTIES LABELS host TIMEOUT 120 FIXTURES_REQUIRED docs_site)
+add_test(NAME host/document-links COMMAND "${links}" --documents "${PROJECT_SOURCE_DIR}")
+set_tests_properties(host/document-links PROPERTIES LABELS host TIMEOUT 60)
+# What documents quote of other files is there.
+file(GLOB documents CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/*.md" "${PROJECT_SOURCE_DIR}/docs/*.md")
+add_test(NAME host/document-quotes COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/quotes.py" "${PROJECT_SOURCE_DIR}" ${documents})
+set_tests_properties(host/document-quotes PROPERTIES LABELS host TIMEOUT 60)

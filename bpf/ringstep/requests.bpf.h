@@ -60,6 +60,7 @@ enum ringstep_mail {
 	RINGSTEP_MAIL_CANCEL_IN_FLIGHT, /* one that is in flight is: ringstep_request_cancel() */
 };
 
+/* Begins a step: marks the loop as awake, so that no sender has to wake it up. */
 #define ringstep_requests_begin(state) ringstep_mailbox_wake(&(state)->mailbox)
 
 static __always_inline enum ringstep_mail ringstep__request_of_message(struct ringstep_requests *requests,
@@ -153,6 +154,7 @@ static __always_inline struct io_uring_sqe *ringstep__request_submit(struct ring
 	return ringstep__request_fill_in(turn, request);
 }
 
+/* Submits a request that waits: claims an SQE, fills it in and returns it, for changes before the submit. */
 #define ringstep_request_submit(turn, state, slot)                                                                             \
 	({                                                                                                                     \
 		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \
@@ -259,6 +261,7 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 	requests->cancels++;
 }
 
+/* Asks the kernel to cancel a request in flight, which then completes as it would have anyway, or with -ECANCELED. */
 #define ringstep_request_cancel(turn, state, slot)                                                                             \
 	do {                                                                                                                   \
 		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \

@@ -7,6 +7,7 @@
 #include <linux/types.h>
 #endif
 
+/* A queue of slots. Zeroes are an empty one. */
 struct ringstep_list {
 	__u32 first; /* one more than the slot's number; 0: none */
 	__u32 last;  /* likewise */

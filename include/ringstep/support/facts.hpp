@@ -43,6 +43,7 @@ struct Answer {
 inline constexpr std::array<std::string_view, 5> config_options = {
     "CONFIG_IO_URING", "CONFIG_DEBUG_INFO_BTF", "CONFIG_IO_URING_BPF_OPS", "CONFIG_BPF_SYSCALL", "CONFIG_BPF_JIT",
 };
+/// The place of each in config_options.
 enum class ConfigOption : std::uint8_t {
     io_uring,
     debug_info_btf,

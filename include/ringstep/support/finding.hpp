@@ -17,6 +17,7 @@ enum class FindingState : std::uint8_t {
     unknown,  ///< not visible from here; alone it decides nothing
 };
 
+/// Returns a word for the state, as in "missing".
 [[nodiscard]] constexpr std::string_view to_string(FindingState state) noexcept {
     switch (state) {
         case FindingState::ok: return "ok";
@@ -34,6 +35,7 @@ enum class NeededFor : std::uint8_t {
     ring,     ///< any ring that ringstep opens, so both engines
 };
 
+/// Returns a word for it, as in "loops".
 [[nodiscard]] constexpr std::string_view to_string(NeededFor needed_for) noexcept {
     switch (needed_for) {
         case NeededFor::nothing: return "nothing";

@@ -57,7 +57,7 @@ struct ringstep_request {
 #define RINGSTEP_REQUEST_SLOT 0xffffU         /* which slot it is about */
 #define RINGSTEP_REQUEST_GENERATION_SHIFT 16U /* which of its requests */
 #define RINGSTEP_REQUEST_GENERATION 0x7fffU   /* bits of that number */
-#define RINGSTEP_REQUEST_CANCEL (1U << 31) /* cancel it; else: take it */
+#define RINGSTEP_REQUEST_CANCEL (1U << 31)    /* cancel it; else: take it */
 
 /* What a loop of requests and the application tell each other, besides messages. */
 struct ringstep_requests {

@@ -86,7 +86,7 @@ def filter_document(document, text):
                 lines.append(f"{heading[1]} {heading[2]} {{#{anchor_of(document, slug)}}}")
             continue
         # To doxygen, a quotation mark ends what a single backtick begins.
-        line = re.sub(r"(?<!`)`([^`]*'[^`]*)`(?!`)", r"``\1``", line)
+        line = re.sub(r"(?<!`)`([^`]+)`(?!`)", lambda found: f"`{found[0]}`" if "'" in found[1] else found[0], line)
         line = re.sub(r"(\]\()([^)\s]+)(\))", lambda found: found[1] + link(document, found[2]) + found[3], line)
         lines.append(line)
     return "\n".join(lines) + "\n"

@@ -46,7 +46,7 @@ def main():
     <tab type="usergroup" url="@ref reference" title="Reference">
       <tab type="user" url="@ref reference" title="Headers, by what they are for"/>
       <tab type="classlist" visible="yes" title="Classes" intro=""/>
-      <tab type="user" url="@ref ringstep" title="Namespace ringstep"/>
+      <tab type="user" url="namespaceringstep.html" title="Namespace ringstep"/>
       <tab type="filelist" visible="yes" title="Headers of library and kit" intro=""/>
       <tab type="globals" visible="yes" title="Functions and macros of the kit" intro=""/>
     </tab>

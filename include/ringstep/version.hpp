@@ -9,5 +9,6 @@
 /// Says nothing about compatibility.
 #define RINGSTEP_VERSION_PATCH 0
 
-// The inline namespace keeps two versions of the library apart when two parts of one program were built against them.
+/// The library. The inline namespace keeps two versions of the library apart when two parts of one program were built against
+/// them.
 namespace ringstep::inline v0 {}

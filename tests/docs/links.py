@@ -56,15 +56,18 @@ def check_site(site):
                 dead.append(f"{path}:{line}: {link}: there is no such page")
             elif anchor and there in pages and anchor not in pages[there].anchors:
                 dead.append(f"{path}:{line}: {link}: the page has no such anchor")
-    # The menu and the search are made by scripts: the pages that they lead to are in their data.
-    for data in [site / "menudata.js", *sorted((site / "search").glob("*.js"))]:
-        for link in re.findall(r"""['"](?:url['"]?:['"])?([^'"\s]+\.html)(#[^'"]*)?['"]""", data.read_text(encoding="utf-8")):
+    # Scripts make the menu and the search: the pages that these lead to are in their data.
+    menu = re.compile(r"""\burl:['"]([^'"]*)['"]""")
+    search = re.compile(r"""['"](\.\./[^'"]+)['"]""")
+    for data, pattern in [(site / "menudata.js", menu), *((path, search) for path in sorted((site / "search").glob("*_*.js")))]:
+        for link in pattern.findall(data.read_text(encoding="utf-8")):
             count += 1
-            there = pathlib.Path(os.path.normpath(data.parent / urllib.parse.unquote(link[0])))
+            target, _, anchor = urllib.parse.unquote(link).partition("#")
+            there = pathlib.Path(os.path.normpath(data.parent / target))
             if there not in pages:
-                dead.append(f"{data}: {link[0]}: there is no such page")
-            elif len(link[1]) > 1 and link[1][1:] not in pages[there].anchors:
-                dead.append(f"{data}: {link[0]}{link[1]}: the page has no such anchor")
+                dead.append(f"{data}: {link}: there is no such page")
+            elif anchor and anchor not in pages[there].anchors:
+                dead.append(f"{data}: {link}: the page has no such anchor")
     return count, dead
 
 

@@ -37,3 +37,7 @@ set_tests_properties(docs/blocks PROPERTIES FIXTURES_REQUIRED docs_first-loop)
 # The reference: everything public is described.
 add_test(NAME host/doxygen COMMAND "${PROJECT_SOURCE_DIR}/docs/make_reference.sh" "${PROJECT_SOURCE_DIR}" "${docs_dir}/reference")
 set_tests_properties(host/doxygen PROPERTIES LABELS host TIMEOUT 120)
+
+# `./dev run`, which the documents have their reader type.
+add_test(NAME host/dev_run COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/dev_run.sh" "${PROJECT_SOURCE_DIR}")
+set_tests_properties(host/dev_run PROPERTIES LABELS host TIMEOUT 200 SKIP_RETURN_CODE 77)

@@ -6,13 +6,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <ringstep/loops/chains.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "../examples/common/program.hpp"
 #include "common/clock.hpp"
 #include "common/facts.hpp"
 #include "common/json.hpp"
@@ -166,9 +166,7 @@ void run(const Options& options) {
     if (!options.json.empty()) bench::write_json(options.json, "chain", bench::facts_json(), records);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+int run_all(int argc, char** argv) {
     Options options;
     CLI::App app{"Sequences of dependent requests, by the loop chain and by other ways."};
     app.add_option("--nops", options.nops, "steps in each run (default: 20160 under -icount, otherwise 200640)");
@@ -178,6 +176,7 @@ int main(int argc, char** argv) try {
         ->check(CLI::Range(1, RINGSTEP_CHAIN_NODES))
         ->capture_default_str();
     app.add_option("--json", options.json, "write results and all samples to this file");
+    app.footer(std::string(program::status_help));
     CLI11_PARSE(app, argc, argv);
     if (options.nops == 0) options.nops = bench::clock_counts_instructions() ? 20'160 : 200'640;
     if (options.runs == 0) options.runs = bench::clock_counts_instructions() ? 5 : 15;
@@ -186,7 +185,10 @@ int main(int argc, char** argv) try {
     bench::settle();
     run(options);
     return 0;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "bench-chain: {}\n", error.what());
-    return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("bench-chain", [&] { return run_all(argc, argv); });
 }

@@ -4,12 +4,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "../examples/common/program.hpp"
 #include "common/clock.hpp"
 #include "common/facts.hpp"
 #include "common/files.hpp"
@@ -143,9 +143,7 @@ void save(const std::vector<Case>& cases, const Options& options) {
     bench::write_json(options.json, "copy", bench::facts_json(), records);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+int run_all(int argc, char** argv) {
     Options options;
     CLI::App app{"A file in memory, copied by a ringstep loop and by other ways."};
     app.add_option("--size", options.mebibytes, "MiB to copy (default: 16 under -icount, otherwise 32)");
@@ -153,6 +151,7 @@ int main(int argc, char** argv) try {
     app.add_option("--depths", options.depths, "blocks under way at a time")->delimiter(',')->capture_default_str();
     app.add_option("--blocks", options.blocks, "sizes of blocks, in KiB")->delimiter(',')->capture_default_str();
     app.add_option("--json", options.json, "write results and all samples to this file");
+    app.footer(std::string(program::status_help));
     CLI11_PARSE(app, argc, argv);
     if (options.mebibytes == 0) options.mebibytes = bench::clock_counts_instructions() ? 16 : 32;
     if (options.runs == 0) options.runs = bench::clock_counts_instructions() ? 5 : 9;
@@ -162,7 +161,10 @@ int main(int argc, char** argv) try {
     print(comparison.cases(), options);
     if (!options.json.empty()) save(comparison.cases(), options);
     return 0;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "bench-copy: {}\n", error.what());
-    return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("bench-copy", [&] { return run_all(argc, argv); });
 }

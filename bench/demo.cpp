@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "../examples/common/program.hpp"
 #include "common/clock.hpp"
 #include "common/facts.hpp"
 #include "common/files.hpp"
@@ -183,7 +184,7 @@ private:
 
     // ------------------------------------------------------------------------------------------------------------------------------
 
-    static void say(const std::string& what) { fmt::print(stderr, "ringstep-demo: {}\n", what); }
+    static void say(const std::string& what) { program::print_error("ringstep-demo: {}\n", what); }
 
     void print() const {
         bench::Table table(
@@ -211,20 +212,25 @@ private:
     std::vector<std::string> faults_;
 };
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
     Options options;
     CLI::App app{"Event loops in the kernel: one system call for a million requests, or for the copy of a file."};
     app.add_option("--file", options.file, "a large file to copy; its start is read into memory first")
         ->required()
         ->check(CLI::ExistingFile);
     app.add_option("--size", options.mebibytes, "MiB of it to copy, at most")->capture_default_str();
+    app.footer(std::string(program::status_help));
     CLI11_PARSE(app, argc, argv);
     try {
         return Demo(options).run() ? 0 : 1;
     } catch (const std::exception& error) {
-        fmt::print("FAIL: {}\n", error.what());
-        return 1;
+        program::print("FAIL: {}\n", error.what());
+        return program::exit_failed;
     }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("ringstep-demo", [&] { return run(argc, argv); });
 }

@@ -5,12 +5,12 @@
 
 #include <array>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <ringstep/loops/drain.hpp>
 #include <string>
 #include <vector>
 
+#include "../examples/common/program.hpp"
 #include "common/plain_ring.hpp"
 #include "order.hpp"
 
@@ -84,16 +84,18 @@ public:
     }
 };
 
+int run_all(int argc, char** argv) {
+    bench::OrderBench bench("drain", "Nops with barriers", "a barrier every");
+    return bench.main(argc, argv, {0, 2, 8, 32}, [&bench] {
+        bench.add(std::make_unique<KernelDrain>());
+        bench.add(std::make_unique<Loop>(ringstep::Engine::user, 2048));
+        bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 64));
+        bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 2048));
+    });
+}
+
 }  // namespace
 
-int main(int argc, char** argv) try {
-    bench::OrderBench bench("drain", "Nops with barriers", "a barrier every");
-    bench.add(std::make_unique<KernelDrain>());
-    bench.add(std::make_unique<Loop>(ringstep::Engine::user, 2048));
-    bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 64));
-    bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 2048));
-    return bench.main(argc, argv, {0, 2, 8, 32});
-} catch (const std::exception& error) {
-    fmt::print(stderr, "bench-drain: {}\n", error.what());
-    return 1;
+int main(int argc, char** argv) {
+    return program::run("bench-drain", [&] { return run_all(argc, argv); });
 }

@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <ringstep/format.hpp>
 #include <ringstep/loops/gate.hpp>
@@ -14,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "../examples/common/program.hpp"
 #include "common/clock.hpp"
 #include "common/facts.hpp"
 #include "common/files.hpp"
@@ -201,9 +201,7 @@ void save(const std::vector<Case>& cases, const Options& options) {
     bench::write_json(options.json, "gate", bench::facts_json(), records);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+int run_all(int argc, char** argv) {
     Options options;
     CLI::App app{"Many requests, so many in flight: by the loop gate, and by a hand-written liburing loop."};
     app.add_option("--requests", options.requests, "requests in each run (default: 4000 under -icount, otherwise 16000)")
@@ -214,6 +212,7 @@ int main(int argc, char** argv) try {
         ->capture_default_str()
         ->check(CLI::Range(1U, sq_entries));
     app.add_option("--json", options.json, "write results and all samples to this file");
+    app.footer(std::string(program::status_help));
     CLI11_PARSE(app, argc, argv);
     if (options.requests == 0) options.requests = bench::clock_counts_instructions() ? 4000 : 16000;
     if (options.runs == 0) options.runs = bench::clock_counts_instructions() ? 5 : 9;
@@ -240,7 +239,10 @@ int main(int argc, char** argv) try {
     print(cases, options);
     if (!options.json.empty()) save(cases, options);
     return 0;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "bench-gate: {}\n", error.what());
-    return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("bench-gate", [&] { return run_all(argc, argv); });
 }

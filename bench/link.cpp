@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <ringstep/loops/link.hpp>
 #include <string>
 #include <vector>
 
+#include "../examples/common/program.hpp"
 #include "common/plain_ring.hpp"
 #include "order.hpp"
 
@@ -101,17 +101,19 @@ public:
     }
 };
 
+int run_all(int argc, char** argv) {
+    bench::OrderBench bench("link", "Nops in chains", "chain length");
+    return bench.main(argc, argv, {2, 8, 32}, [&bench] {
+        bench.add(std::make_unique<Steps>());
+        bench.add(std::make_unique<KernelLinks>());
+        bench.add(std::make_unique<Loop>(ringstep::Engine::user, 2048));
+        bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 64));
+        bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 2048));
+    });
+}
+
 }  // namespace
 
-int main(int argc, char** argv) try {
-    bench::OrderBench bench("link", "Nops in chains", "chain length");
-    bench.add(std::make_unique<Steps>());
-    bench.add(std::make_unique<KernelLinks>());
-    bench.add(std::make_unique<Loop>(ringstep::Engine::user, 2048));
-    bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 64));
-    bench.add(std::make_unique<Loop>(ringstep::Engine::kernel, 2048));
-    return bench.main(argc, argv, {2, 8, 32});
-} catch (const std::exception& error) {
-    fmt::print(stderr, "bench-link: {}\n", error.what());
-    return 1;
+int main(int argc, char** argv) {
+    return program::run("bench-link", [&] { return run_all(argc, argv); });
 }

@@ -6,11 +6,11 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "../examples/common/program.hpp"
 #include "common/bpf_programs.hpp"
 #include "common/clock.hpp"
 #include "common/facts.hpp"
@@ -195,15 +195,14 @@ void run(const Options& options) {
     if (!options.json.empty()) bench::write_json(options.json, "nops", bench::facts_json(), records);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+int run_all(int argc, char** argv) {
     Options options;
     CLI::App app{"Nops that wait for each other, by a ringstep loop and by other ways."};
     app.add_option("--nops", options.nops, "nops in each run (default: 20000 under -icount, otherwise 200000)");
     app.add_option("--runs", options.runs, "runs (default: 5 under -icount, otherwise 15)");
     app.add_option("--depths", options.depths, "how many nops (or pairs) at a time")->delimiter(',')->capture_default_str();
     app.add_option("--json", options.json, "write results and all samples to this file");
+    app.footer(std::string(program::status_help));
     CLI11_PARSE(app, argc, argv);
     if (options.nops == 0) options.nops = bench::clock_counts_instructions() ? 20'000 : 200'000;
     if (options.runs == 0) options.runs = bench::clock_counts_instructions() ? 5 : 15;
@@ -211,7 +210,10 @@ int main(int argc, char** argv) try {
     bench::settle();
     run(options);
     return 0;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "bench-nops: {}\n", error.what());
-    return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("bench-nops", [&] { return run_all(argc, argv); });
 }

@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../examples/common/program.hpp"
 #include "common/clock.hpp"
 #include "common/facts.hpp"
 #include "common/json.hpp"
@@ -104,16 +105,21 @@ public:
 
     void add(std::unique_ptr<OrderWay> way) { ways_.push_back(std::move(way)); }
 
-    int main(int argc, char** argv, std::vector<std::uint64_t> lengths) {
+    /// `add_ways` calls add(): after the options are read, since the kernel may not have what a way needs, and --help always
+    /// works.
+    template <typename AddWays>
+    int main(int argc, char** argv, std::vector<std::uint64_t> lengths, AddWays&& add_ways) {
         CLI::App app{heading_};
         app.add_option("--nops", nops_, "nops in each run (default: 16384 under -icount, otherwise 131072)");
         app.add_option("--runs", runs_, "runs (default: 5 under -icount, otherwise 15)");
         app.add_option("--lengths", lengths, length_name_)->delimiter(',')->capture_default_str();
         app.add_option("--json", json_, "write results and all samples to this file");
+        app.footer(std::string(program::status_help));
         CLI11_PARSE(app, argc, argv);
         if (nops_ == 0) nops_ = clock_counts_instructions() ? 16'384 : 131'072;
         if (runs_ == 0) runs_ = clock_counts_instructions() ? 5 : 15;
         nops_ = (nops_ + 2047) / 2048 * 2048;  // whole batches of each way
+        std::forward<AddWays>(add_ways)();
         settle();
         for (const std::uint64_t length : lengths) {
             for (const auto& way : ways_)

@@ -6,7 +6,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
-#include <exception>
 #include <ringstep/format.hpp>
 #include <ringstep/loops/pace.hpp>
 #include <ringstep/ringstep.hpp>
@@ -14,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "../examples/common/program.hpp"
 #include "common/clock.hpp"
 #include "common/facts.hpp"
 #include "common/json.hpp"
@@ -96,13 +96,12 @@ void measure(Case& test, ringstep::Engine engine, double seconds) {
     }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+int run(int argc, char** argv) {
     Options options;
     CLI::App app{"Asked and achieved rates of the loop pace."};
     app.add_option("--seconds", options.seconds, "how long for each rate")->capture_default_str();
     app.add_option("--json", options.json, "write results to this file");
+    app.footer(std::string(program::status_help));
     CLI11_PARSE(app, argc, argv);
 
     std::vector<Case> cases;
@@ -111,7 +110,7 @@ int main(int argc, char** argv) try {
             ringstep::Ring ring;
             const ringstep::Pace probe(ring, {.engine = engine});
         } catch (const ringstep::Error& error) {
-            fmt::print(stderr, "bench-pace: without the {} engine: {}\n", to_string(engine), error.tried());
+            program::print_error("bench-pace: without the {} engine: {}\n", to_string(engine), error.tried());
             continue;
         }
         const auto add = [&](const char* what, std::uint64_t asked, std::uint64_t burst, std::uint64_t each) {
@@ -144,7 +143,10 @@ int main(int argc, char** argv) try {
     table.print();
     if (!options.json.empty()) bench::write_json(options.json, "pace", bench::facts_json(), records);
     return 0;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "bench-pace: {}\n", error.what());
-    return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("bench-pace", [&] { return run(argc, argv); });
 }

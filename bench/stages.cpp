@@ -13,7 +13,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -21,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "../examples/common/program.hpp"
 #include "common/clock.hpp"
 #include "common/facts.hpp"
 #include "common/json.hpp"
@@ -341,9 +341,7 @@ void save(const std::vector<Case>& waiting, const std::vector<Case>& entering, c
     bench::write_json(options.json, "stages", bench::facts_json(), records);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+int run(int argc, char** argv) {
     Options options;
     CLI::App app{"Waiting for requests, in stages and otherwise; and a loop in the place of io_uring_enter()."};
     app.add_option("--messages", options.messages,
@@ -351,6 +349,7 @@ int main(int argc, char** argv) try {
     app.add_option("--nops", options.nops, "nops in each run (default: 50000; 5000 under -icount)");
     app.add_option("--runs", options.runs, "runs (default: 9; 3 under -icount)");
     app.add_option("--json", options.json, "write results and all samples to this file");
+    app.footer(std::string(program::status_help));
     CLI11_PARSE(app, argc, argv);
     const bool icount = bench::clock_counts_instructions();
     if (options.messages == 0) options.messages = icount ? 1600 : 3200;
@@ -364,7 +363,10 @@ int main(int argc, char** argv) try {
     print(waiting, entering, options);
     if (!options.json.empty()) save(waiting, entering, options);
     return 0;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "bench-stages: {}\n", error.what());
-    return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("bench-stages", [&] { return run(argc, argv); });
 }

@@ -4,13 +4,13 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "../examples/common/program.hpp"
 #include "common/clock.hpp"
 #include "common/facts.hpp"
 #include "common/files.hpp"
@@ -169,9 +169,7 @@ void save(const std::vector<Result>& results, const Options& options) {
     bench::write_json(options.json, "user", bench::facts_json(), records);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+int run_all(int argc, char** argv) {
     Options options;
     CLI::App app{"The user engine against hand-written liburing loops, on this machine."};
     app.add_option("--nops", options.nops, "nops in a run at depth 1; four times as many at more")->capture_default_str();
@@ -179,6 +177,7 @@ int main(int argc, char** argv) try {
     app.add_option("--runs", options.runs, "runs of each")->capture_default_str();
     app.add_option("--most", options.most_ratio, "fail where the ratio is more than that, or more system calls are made");
     app.add_option("--json", options.json, "write results and all samples to this file");
+    app.footer(std::string(program::status_help));
     CLI11_PARSE(app, argc, argv);
     const std::vector<Result> results{nops(options, 1), nops(options, 32), copy(options, 32, 4096), copy(options, 32, 65536)};
     print(results, options);
@@ -192,7 +191,10 @@ int main(int argc, char** argv) try {
         }
     }
     return 0;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "bench-user: {}\n", error.what());
-    return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("bench-user", [&] { return run_all(argc, argv); });
 }

@@ -2,6 +2,8 @@
 ringstep_add_test(support/parse HOST)
 ringstep_add_test(support/judge HOST)
 ringstep_add_test(support/collect HOST)
+ringstep_add_test(support/compressed_config HOST)
+target_include_directories(test-support-compressed_config PRIVATE "${PROJECT_SOURCE_DIR}/examples/ringstep-check")
 
 # The probe and the command in one executable: starting a virtual machine is what takes the time.
 ringstep_add_test(support/probe HOST KERNELS KERNEL_WITHOUT LOOPS nop_chain)

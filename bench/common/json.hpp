@@ -5,11 +5,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
+
+#include "../../examples/common/program.hpp"
 
 namespace bench {
 
@@ -33,11 +35,13 @@ namespace bench {
 /// Writes a document: the facts, then the records, each an object of its own.
 inline void write_json(const std::string& path, std::string_view benchmark, std::string_view facts,
                        const std::vector<std::string>& records) {
+    const std::string text = fmt::format("{{\"benchmark\": {},\n \"facts\": {},\n \"records\": [\n  {}\n ]}}\n",
+                                         json_string(benchmark), facts, fmt::join(records, ",\n  "));
+    errno = 0;
     std::FILE* file = std::fopen(path.c_str(), "w");
-    if (file == nullptr) throw std::system_error(errno, std::generic_category(), "writing of " + path);
-    fmt::print(file, "{{\"benchmark\": {},\n \"facts\": {},\n \"records\": [\n  {}\n ]}}\n", json_string(benchmark), facts,
-               fmt::join(records, ",\n  "));
-    if (std::fclose(file) != 0) throw std::system_error(errno, std::generic_category(), "writing of " + path);
+    bool good = file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();
+    good = file != nullptr && std::fclose(file) == 0 && good;
+    if (!good) throw program::OutputError(path, errno);
 }
 
 }  // namespace bench

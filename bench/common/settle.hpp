@@ -2,10 +2,7 @@
 // A machine that has just started still has things to do in the background, and with one processor they are in every figure.
 #pragma once
 
-#include <fmt/format.h>
-
-#include <cstdio>
-
+#include "../../examples/common/program.hpp"
 #include "clock.hpp"
 
 namespace bench {
@@ -19,7 +16,7 @@ inline void settle() {
         last = instructions_per_unit();
         good = last > 0.995 && last < 1.005 ? good + 1 : 0;
     }
-    if (good < 3) fmt::print(stderr, "bench: the machine does not come to rest: {:.3f} instructions a nanosecond\n", last);
+    if (good < 3) program::print_error("bench: the machine does not come to rest: {:.3f} instructions a nanosecond\n", last);
 }
 
 }  // namespace bench

@@ -17,6 +17,8 @@
 #include <system_error>
 #include <vector>
 
+#include "../common/program.hpp"
+
 namespace {
 
 constexpr std::size_t block_size = 16 << 10;
@@ -40,11 +42,9 @@ void write_all(ringstep::Pace& pace, int output, std::vector<std::byte>& data, s
     if (done != data.size()) throw std::system_error(EIO, std::generic_category(), "write came back short");
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+int run(int argc, char** argv) {
     if (argc != 4) {
-        fmt::print(stderr, "usage: background-copy FROM TO KIB-A-SECOND\n");
+        program::print_error("usage: background-copy FROM TO KIB-A-SECOND\n");
         return 2;
     }
     const int input = ::open(argv[1], O_RDONLY | O_CLOEXEC);
@@ -71,10 +71,10 @@ int main(int argc, char** argv) try {
     if (::close(output) != 0) throw std::system_error(errno, std::generic_category(), "close");
     fmt::print("{} bytes in {} writes\n", copied, pace.begun(0));
     return 0;
-} catch (const ringstep::Error& error) {
-    fmt::print(stderr, "background-copy: {}\n", error);
-    return 1;
-} catch (const std::system_error& error) {
-    fmt::print(stderr, "background-copy: {}\n", error.what());
-    return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("background-copy", [&] { return run(argc, argv); });
 }

@@ -19,6 +19,8 @@
 #include <system_error>
 #include <vector>
 
+#include "../common/program.hpp"
+
 namespace {
 
 constexpr std::uint64_t files = 8;
@@ -36,9 +38,7 @@ std::uint64_t size_of(int fd) {
     return ::fstat(fd, &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
 }
 
-}  // namespace
-
-int main() try {
+int run() {
     std::string folder = (std::filesystem::temp_directory_path() / "ringstep-barriers-XXXXXX").string();
     if (::mkdtemp(folder.data()) == nullptr) throw std::system_error(errno, std::generic_category(), folder);
     std::vector<int> fds;
@@ -68,17 +68,19 @@ int main() try {
     for (const ringstep::RequestCompletion& completion : drain.completions()) {
         if (completion.ok()) continue;
         failed++;
-        fmt::print(stderr, "file {}: {}\n", completion.group, std::generic_category().message(-completion.result));
+        program::print_error("file {}: {}\n", completion.group, std::generic_category().message(-completion.result));
     }
     std::uint64_t bytes = 0;
     for (const int fd : fds) bytes += size_of(fd);
-    fmt::print("{} bytes in {} files, {} barriers, {} failed, marker of {} bytes. The loop {}.\n", bytes, files,
-               drain.state()->barriers, failed, size_of(marker), exit);
+    const std::uint64_t marked = size_of(marker);
     for (const int fd : fds) ::close(fd);
     ::close(marker);
     std::filesystem::remove_all(folder);
+    fmt::print("{} bytes in {} files, {} barriers, {} failed, marker of {} bytes. The loop {}.\n", bytes, files,
+               drain.state()->barriers, failed, marked, exit);
     return exit.ok() && failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "barriers: {}\n", error.what());
-    return EXIT_FAILURE;
 }
+
+}  // namespace
+
+int main() { return program::run("barriers", run); }

@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
+#include <exception>
+
 #include <ringstep/compiled/hello.hpp>  // the compiled loop; ringstep_add_loop() makes this from hello.bpf.c and hello.h
 
 int main() try {
@@ -16,8 +19,12 @@ int main() try {
     const ringstep::LoopExit exit = program.run();  // the system call
 
     fmt::print("{} requests completed. The loop {}.\n", program.state()->completed, exit);
+    if (std::fflush(stdout) != 0) {  // on a full disk, for instance
+        std::perror("hello: the output could not be written");
+        return 4;
+    }
     return exit.ok() ? 0 : 1;
-} catch (const ringstep::Error& error) {
-    fmt::print(stderr, "hello: {}\n", error);
+} catch (const std::exception& error) {  // ringstep::Error is one, and says what to do
+    (void)std::fprintf(stderr, "hello: %s\n", error.what());
     return 1;
 }

@@ -12,11 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <exception>
 #include <string>
 #include <system_error>
 
 #include <ringstep/compiled/latency.hpp>  // ringstep_add_loop() makes this from latency.bpf.c and latency.h
+
+#include "../common/program.hpp"
 
 namespace {
 
@@ -68,9 +69,7 @@ void print(const latency& state) {
     }
 }
 
-}  // namespace
-
-int main() try {
+int run() {
     std::FILE* file = std::tmpfile();
     if (file == nullptr) throw std::system_error(errno, std::generic_category(), "making of a file");
     ringstep::Ring ring;
@@ -79,7 +78,8 @@ int main() try {
     print(*enter.state());
     (void)std::fclose(file);
     return enter.state()->failed == 0 ? 0 : 1;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "latency: {}\n", error.what());
-    return 1;
 }
+
+}  // namespace
+
+int main() { return program::run("latency", run); }

@@ -21,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "../common/program.hpp"
+
 namespace {
 
 constexpr std::size_t block_size = 4096;
@@ -67,9 +69,7 @@ std::size_t collect(ringstep::Gate& gate, std::vector<File>& files) {
     return count;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+int run(int argc, char** argv) {
     std::vector<File> files;
     for (int i = 1; i < argc; i++) files.emplace_back(argv[i]);
 
@@ -110,7 +110,10 @@ int main(int argc, char** argv) try {
     }
     fmt::print("{} reads. The loop {}.\n", reads, exit);
     return good ? 0 : 1;
-} catch (const ringstep::Error& error) {
-    fmt::print(stderr, "read-all: {}\n", error);
-    return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("read-all", [&] { return run(argc, argv); });
 }

@@ -13,7 +13,11 @@
 #include <string_view>
 #include <vector>
 
-int main(int argc, char** argv) try {
+#include "../common/program.hpp"
+
+namespace {
+
+int run(int argc, char** argv) {
     // What is done with each file. Values go from node to node: the descriptor, the size, the memory.
     ringstep::Graph graph;
     const auto path = graph.parameter<ringstep::Address>();
@@ -43,17 +47,20 @@ int main(int argc, char** argv) try {
                                             static_cast<std::size_t>(file.result(read)));
                 fmt::print("{}: {} bytes, the first line: {}\n", name, text.size(), text.substr(0, text.find('\n')));
             } else {
-                fmt::print(stderr, "{}: {} failed: {}\n", name, graph.name(file.failed_node()), std::strerror(file.error()));
+                program::print_error("{}: {} failed: {}\n", name, graph.name(file.failed_node()), std::strerror(file.error()));
                 failed = 1;
             }
         }
         if (!exit.ok()) {
-            fmt::print(stderr, "read-files: the loop {}\n", exit);
+            program::print_error("read-files: the loop {}\n", exit);
             return 2;
         }
     }
     return failed;
-} catch (const ringstep::Error& error) {
-    fmt::print(stderr, "read-files: {}\n", error);
-    return 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("read-files", [&] { return run(argc, argv); });
 }

@@ -14,10 +14,11 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <system_error>
 #include <thread>
 #include <vector>
+
+#include "../common/program.hpp"
 
 namespace {
 
@@ -67,9 +68,7 @@ std::uint64_t consume(int socket, std::size_t connection) {
     }
 }
 
-}  // namespace
-
-int main() try {
+int run() {
     ringstep::Graph graph;
     const auto from = graph.parameter<ringstep::Fd>();
     const auto to = graph.parameter<ringstep::Fd>();
@@ -118,10 +117,8 @@ int main() try {
     fmt::print("{} connections, {} bytes relayed, {} of them arrived in order. The loop {}\n", connections, relayed,
                right.load(), exit);
     return exit.ok() && right == connections * bytes_each ? 0 : 1;
-} catch (const ringstep::Error& error) {
-    fmt::print(stderr, "relay: {}\n", error);
-    return 2;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "relay: {}\n", error.what());
-    return 1;
 }
+
+}  // namespace
+
+int main() { return program::run("relay", run); }

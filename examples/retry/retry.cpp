@@ -13,13 +13,16 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
-#include <exception>
 #include <string_view>
 #include <system_error>
 
 #include <ringstep/compiled/retry.hpp>  // ringstep_add_loop() makes this from retry.bpf.c and retry.h
 
-int main() try {
+#include "../common/program.hpp"
+
+namespace {
+
+int run() {
     std::array<int, 2> sockets{};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0)
         throw std::system_error(errno, std::generic_category(), "making of a pair of sockets");
@@ -42,7 +45,7 @@ int main() try {
 
     const ringstep::Entered entered = enter.submit_and_wait(9);
     if (!entered) {
-        fmt::print(stderr, "retry: {}\n", entered.exit);
+        program::print_error("retry: {}\n", entered.exit);
         return 1;
     }
     unsigned received = 0;
@@ -56,7 +59,8 @@ int main() try {
                enter.state()->limit + 1, enter.state()->retried);
     for (const int fd : sockets) ::close(fd);
     return received == 4 && given_up == 4 ? 0 : 1;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "retry: {}\n", error.what());
-    return 1;
 }
+
+}  // namespace
+
+int main() { return program::run("retry", run); }

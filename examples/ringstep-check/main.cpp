@@ -28,6 +28,10 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <utility>
+
+#include "../common/program.hpp"
+#include "compressed_config.hpp"
 
 namespace {
 
@@ -35,8 +39,11 @@ constexpr std::string_view exit_statuses = R"(Exit status:
   0  loops run in the kernel
   1  loops run in user space
   2  neither: io_uring cannot be used
+  3  it could not be found out: an error of ringstep-check's own
+  4  the output could not be written
   64 wrong options)";
 
+constexpr int not_found_out = 3;
 constexpr int wrong_options = 64;
 
 std::string version() {
@@ -207,9 +214,7 @@ void print_text(const ringstep::Support& support, bool explain) {
     fmt::print("{}\n", style.paint(verdict, style.wrap(support.summary(), 0, 0)));
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
     bool json = false;
     bool explain = false;
     CLI::App app{
@@ -226,11 +231,19 @@ int main(int argc, char** argv) {
         return app.exit(error) == 0 ? 0 : wrong_options;
     }
 
-    const ringstep::Support support = ringstep::probe();
+    ringstep::support::Facts facts = ringstep::support::collect();
+    add_compressed_config(facts);
+    const ringstep::Support support(std::move(facts));
     if (json) {
         print_json(support);
     } else {
         print_text(support, explain);
     }
     return status_of(support);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("ringstep-check", [&] { return run(argc, argv); }, not_found_out);
 }

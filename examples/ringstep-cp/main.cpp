@@ -18,6 +18,7 @@
 #include <string>
 #include <thread>
 
+#include "../common/program.hpp"
 #include "files.hpp"
 #include "options.hpp"
 #include "progress_bar.hpp"
@@ -75,17 +76,17 @@ struct Totals {
     }
 
     void print(const ringstep::FileCopy& copy) const {
-        fmt::print("files           {}\n", files);
-        fmt::print("bytes           {}\n", bytes);
-        fmt::print("holes           {} ({} bytes)\n", holes, hole_bytes);
-        fmt::print("seconds         {:.3f}\n", seconds);
-        fmt::print("rate            {}/s\n", human_bytes(seconds > 0 ? static_cast<double>(bytes) / seconds : 0.0));
-        fmt::print("engine          {}\n", to_string(copy.engine()));
-        if (!copy.engine_reason().empty()) fmt::print("not the kernel  {}\n", copy.engine_reason());
-        fmt::print("turns           {}\n", turns);
-        fmt::print("requests        {}\n", requests);
-        fmt::print("io_uring_enter  {}\n", enters);
-        fmt::print("system calls    {}\n", system_calls);
+        program::print("files           {}\n", files);
+        program::print("bytes           {}\n", bytes);
+        program::print("holes           {} ({} bytes)\n", holes, hole_bytes);
+        program::print("seconds         {:.3f}\n", seconds);
+        program::print("rate            {}/s\n", human_bytes(seconds > 0 ? static_cast<double>(bytes) / seconds : 0.0));
+        program::print("engine          {}\n", to_string(copy.engine()));
+        if (!copy.engine_reason().empty()) program::print("not the kernel  {}\n", copy.engine_reason());
+        program::print("turns           {}\n", turns);
+        program::print("requests        {}\n", requests);
+        program::print("io_uring_enter  {}\n", enters);
+        program::print("system calls    {}\n", system_calls);
     }
 };
 
@@ -112,7 +113,7 @@ public:
         const Descriptor source = open_source(from);
         const struct stat status = status_of(source, from);
         if (options_.no_clobber && ::faccessat(AT_FDCWD, to.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-            if (options_.verbose) fmt::print("'{}' is there already\n", to);
+            if (options_.verbose) program::print("'{}' is there already\n", to);
             return;
         }
         Destination destination{to, from, status, options_.force};
@@ -130,7 +131,7 @@ public:
         if (options_.fsync) destination.sync();
         destination.keep();
         totals_.add(result, seconds);
-        if (options_.verbose) fmt::print("'{}' -> '{}' ({})\n", from, to, human_bytes(result.size));
+        if (options_.verbose) program::print("'{}' -> '{}' ({})\n", from, to, human_bytes(result.size));
     }
 
     void print_totals() const { totals_.print(copy_); }
@@ -161,7 +162,7 @@ private:
 };
 
 int report(const std::string& message) {
-    fmt::print(stderr, "ringstep-cp: {}\n", message);
+    program::print_error("ringstep-cp: {}\n", message);
     return exit_failed;
 }
 
@@ -200,10 +201,12 @@ int run(const Options& options) {
 
 }  // namespace
 
-int main(int argc, char** argv) try {
-    int status = exit_ok;
-    const std::optional<Options> options = parse_options(argc, argv, status);
-    return options ? run(*options) : status;
-} catch (const std::exception& error) {
-    return report(error.what());
+int main(int argc, char** argv) {
+    // A destination that nobody reads, or a stdout, is an error like any other. The signal would end the copies that are left.
+    (void)std::signal(SIGPIPE, SIG_IGN);
+    return program::run("ringstep-cp", [&] {
+        int status = exit_ok;
+        const std::optional<Options> options = parse_options(argc, argv, status);
+        return options ? run(*options) : status;
+    });
 }

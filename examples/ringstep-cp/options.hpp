@@ -13,11 +13,14 @@
 #include <utility>
 #include <vector>
 
+#include "../common/program.hpp"
+
 enum ExitStatus : int {
     exit_ok = 0,
     exit_failed = 1,
     exit_usage = 2,
     exit_unavailable = 3,
+    exit_output = program::exit_output,
     exit_signal = 128,  // and the signal's number
 };
 
@@ -56,6 +59,7 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
         "  1        something was not\n"
         "  2        wrong usage\n"
         "  3        the engine is not available here: the kernel's needs Linux 7.1 and the right to load BPF programs\n"
+        "  4        the output could not be written; messages tell if something was not copied, too\n"
         "  128 + n  ended by signal n (130: Ctrl-C)");
 
     app.add_option("PATH", paths, "Files to copy, and where to")->required()->expected(2, -1)->option_text("SOURCE... DEST");

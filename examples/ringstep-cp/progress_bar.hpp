@@ -20,6 +20,7 @@
 #include <thread>
 #include <utility>
 
+#include "../common/program.hpp"
 #include "units.hpp"
 
 class ProgressBar {
@@ -41,7 +42,7 @@ private:
             draw(std::chrono::duration<double>(clock::now() - begin).count());
             shown = true;
         }
-        if (shown) fmt::print(stderr, "\r\033[K");
+        if (shown) program::print_error("\r\033[K");
         std::fflush(stderr);
     }
 
@@ -62,7 +63,7 @@ private:
         std::string line = fmt::format("{}: {}", name_, text);
         if (line.size() >= width) line = std::move(text);
         if (line.size() >= width) line.resize(width - 1);
-        fmt::print(stderr, "\r\033[K{}", line);
+        program::print_error("\r\033[K{}", line);
         std::fflush(stderr);
     }
 

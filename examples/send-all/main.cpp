@@ -14,14 +14,17 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <system_error>
 #include <thread>
 #include <vector>
 
+#include "../common/program.hpp"
+
 using namespace std::chrono_literals;
 
-int main() try {
+namespace {
+
+int run() {
     constexpr std::size_t size = 1'000'000;
     constexpr std::uint16_t often = 60'000;  // every node of a cycle says how often it may begin
     std::array<int, 2> sockets{};
@@ -89,10 +92,8 @@ int main() try {
         fmt::print(". The loop {}\n", exit);
     }
     return good ? 0 : 1;
-} catch (const ringstep::Error& error) {
-    fmt::print(stderr, "send-all: {}\n", error);
-    return 2;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "send-all: {}\n", error.what());
-    return 1;
 }
+
+}  // namespace
+
+int main() { return program::run("send-all", run); }

@@ -13,10 +13,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <exception>
 #include <string>
 #include <string_view>
 #include <system_error>
+
+#include "../common/program.hpp"
 
 using namespace std::chrono_literals;
 
@@ -51,9 +52,7 @@ void check(const ringstep::Entered& entered) {
     if (!entered) throw std::system_error(entered.error, std::generic_category(), std::string(to_string(entered.end)));
 }
 
-}  // namespace
-
-int main() try {
+int run() {
     const Files files;
     ringstep::Ring ring;
     ringstep::Stages stages{ring, {{32, 50us}, {8, 500us}, {1}}};
@@ -96,7 +95,8 @@ int main() try {
     }
     fmt::print("{} of {} reads found it, in {} batch{}.\n", good, buffers.size(), batches, batches == 1 ? "" : "es");
     return good == buffers.size() ? 0 : 1;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "stages: {}\n", error.what());
-    return 1;
 }
+
+}  // namespace
+
+int main() { return program::run("stages", run); }

@@ -23,6 +23,8 @@
 #include <utility>
 #include <vector>
 
+#include "../common/program.hpp"
+
 namespace {
 
 using Options = std::vector<std::pair<std::string, std::string>>;
@@ -94,9 +96,7 @@ int delegate(pid_t child, int number, const Options& options) {
     return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
     Options options;
     int first = 1;
     for (; first < argc; first++) {
@@ -128,4 +128,10 @@ int main(int argc, char** argv) {
     int status = 0;
     ::waitpid(child, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return program::run("with-bpf-token", [&] { return run(argc, argv); }, 125);
 }

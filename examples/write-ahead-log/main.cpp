@@ -11,14 +11,16 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
-#include <exception>
 #include <filesystem>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
+
+#include "../common/program.hpp"
 
 namespace {
 
@@ -44,9 +46,10 @@ struct Commit {
     }
 };
 
-}  // namespace
+int run() {
+    // A write to a pipe that nobody reads any more would end the process. So it fails, and that is all.
+    (void)std::signal(SIGPIPE, SIG_IGN);
 
-int main() try {
     std::string path = (std::filesystem::temp_directory_path() / "ringstep-log-XXXXXX").string();
     const int log = ::mkstemp(path.data());
     if (log < 0) throw std::system_error(errno, std::generic_category(), path);
@@ -89,15 +92,13 @@ int main() try {
     threads.clear();
     unsigned completed = 0;
     for (const ringstep::ChainResult& record : chains.results()) completed += record.ok() ? 1U : 0U;
-    fmt::print("{} records, {} of them safe when their writers were told, {} chains completed. The loop {}\n",
-               writers * records, safe.load(), completed, exit);
     ::close(log);
     std::filesystem::remove(path);
+    fmt::print("{} records, {} of them safe when their writers were told, {} chains completed. The loop {}\n",
+               writers * records, safe.load(), completed, exit);
     return exit.ok() && safe == writers * records ? 0 : 1;
-} catch (const ringstep::Error& error) {
-    fmt::print(stderr, "write-ahead-log: {}\n", error);
-    return 2;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "write-ahead-log: {}\n", error.what());
-    return 1;
 }
+
+}  // namespace
+
+int main() { return program::run("write-ahead-log", run); }

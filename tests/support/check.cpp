@@ -69,6 +69,14 @@ std::string on_terminal(unsigned short columns, const char* no_colour) {
 
 }  // namespace
 
+TEST_CASE("A configuration that is only in /proc/config.gz is read", "[user]") {
+    const Support support = probe();
+    if (support.facts().config.readable() || !support.facts().config.compressed_only) SKIP("it is elsewhere here, or nowhere");
+    if (run_program({"gzip", "--version"}).status != 0) SKIP("there is no gzip");
+    const std::string state = python(run_program({program, "--json"}).out, "f['config.io_uring']['state']");
+    CHECK(state == "'ok'");
+}
+
 TEST_CASE("The exit status is the verdict, which is the last thing printed", "[user]") {
     const Outcome outcome = run_program({program});
     const Support support = probe();

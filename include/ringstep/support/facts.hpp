@@ -55,7 +55,7 @@ enum class ConfigOption : std::uint8_t {
 /// A configuration file, as far as it matters here.
 struct KernelConfig {
     std::string path;                                       ///< of the file; empty: none could be read
-    bool compressed_only = false;                           ///< there is a /proc/config.gz, which is not read
+    bool compressed_only = false;                           ///< there is a /proc/config.gz, which the library does not unpack
     std::array<std::string, config_options.size()> values;  ///< "y", "m", …; empty: not set
 
     /// A file could be read.

@@ -271,7 +271,7 @@ private:
                 ? "Option of the kernel's build. It has no switch of its own: BPF_SYSCALL, BPF_JIT and DEBUG_INFO_BTF turn it "
                   "on. (CONFIG_IO_URING_BPF is something else.)"
                 : "Option of the kernel's build that loops depend on. Read from /boot/config-RELEASE or "
-                  "/usr/lib/modules/RELEASE/config.");
+                  "/usr/lib/modules/RELEASE/config; where there is neither, ringstep-check reads /proc/config.gz.");
         if (!facts_.config.readable()) {
             if (!facts_.config.compressed_only) return set(finding, unknown, {"no configuration file to read"});
             return set(finding, unknown, {"only in /proc/config.gz"}, {"zgrep ", name, "= /proc/config.gz"});

@@ -1,0 +1,16 @@
+# All programs: what becomes of them if their output cannot be written, or if they start without stdin, stdout or stderr. Those of
+# bench/ are asked for their help only.
+set(programs)
+foreach(target IN ITEMS hello ringstep-cp ringstep-check with-bpf-token ringstep-retry ringstep-latency ringstep-stages read-all
+                        background-copy barriers linked read-files relay write-ahead-log send-all ringstep-demo bench-nops bench-copy
+                        bench-gate bench-pace bench-chain bench-user bench-stages bench-drain bench-link)
+  list(APPEND programs "$<TARGET_FILE:${target}>")
+endforeach()
+set(command "${CMAKE_CURRENT_SOURCE_DIR}/examples/output.sh" ${programs})
+add_test(NAME user/examples/output COMMAND ${command})
+set_tests_properties(user/examples/output PROPERTIES LABELS "host;user" TIMEOUT 200 ENVIRONMENT RINGSTEP_ENGINE=user)
+# With the loop in the kernel, some of them: starting a program is what takes the time.
+list(GET RINGSTEP_TEST_KERNELS -1 newest)
+ringstep_add_vm_test(${newest} examples/output TIMEOUT 300 COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/examples/output.sh"
+                     "$<TARGET_FILE:hello>" "$<TARGET_FILE:ringstep-cp>" "$<TARGET_FILE:ringstep-check>")
+set_tests_properties(${newest}/examples/output PROPERTIES ENVIRONMENT RINGSTEP_ENGINE=kernel)

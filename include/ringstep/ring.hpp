@@ -138,7 +138,7 @@ public:
 
     /// Starts a ring opened with `start_disabled`; the calling thread becomes its owner. Throws Error.
     void enable() {
-        check(io_uring_enable_rings(&core_->native()), "enabling of a ring",
+        check(io_uring_enable_rings(&opened()), "enabling of a ring",
               "Only a ring opened with start_disabled can be enabled, and only once.");
         core_->set_enabled();
         if (register_ring_fd_ || has_loop()) (void)core_->register_ring_fd();
@@ -191,43 +191,43 @@ public:
 
     /// Registers files; a negative descriptor leaves its slot empty. Requests name them by slot, with IOSQE_FIXED_FILE.
     void register_files(std::span<const int> descriptors) {
-        check(io_uring_register_files(&core_->native(), descriptors.data(), static_cast<unsigned>(descriptors.size())),
+        check(io_uring_register_files(&opened(), descriptors.data(), static_cast<unsigned>(descriptors.size())),
               "registration of " + std::to_string(descriptors.size()) + " files", files_advice);
     }
     /// Registers a table of empty slots.
     void register_files_sparse(unsigned slots) {
-        check(io_uring_register_files_sparse(&core_->native(), slots),
+        check(io_uring_register_files_sparse(&opened(), slots),
               "registration of a table of " + std::to_string(slots) + " file slots", files_advice);
     }
     /// Puts a file into a slot; -1 empties it.
     void update_file(unsigned slot, int descriptor) {
-        check(io_uring_register_files_update(&core_->native(), slot, &descriptor, 1),
+        check(io_uring_register_files_update(&opened(), slot, &descriptor, 1),
               "update of registered file slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
     }
     /// Throws Error if none are registered.
     void unregister_files() {
-        check(io_uring_unregister_files(&core_->native()), "unregistration of files", "None are registered.");
+        check(io_uring_unregister_files(&opened()), "unregistration of files", "None are registered.");
     }
 
     /// Registers (pins) buffers, which have to outlive their use; see keep_alive(). Counts against RLIMIT_MEMLOCK.
     void register_buffers(std::span<const iovec> buffers) {
-        check(io_uring_register_buffers(&core_->native(), buffers.data(), static_cast<unsigned>(buffers.size())),
+        check(io_uring_register_buffers(&opened(), buffers.data(), static_cast<unsigned>(buffers.size())),
               "registration of " + std::to_string(buffers.size()) + " buffers", buffers_advice);
     }
     /// Registers a table of empty slots.
     void register_buffers_sparse(unsigned slots) {
-        check(io_uring_register_buffers_sparse(&core_->native(), slots),
+        check(io_uring_register_buffers_sparse(&opened(), slots),
               "registration of a table of " + std::to_string(slots) + " buffer slots", buffers_advice);
     }
     /// Puts a buffer into a slot.
     void update_buffer(unsigned slot, const iovec& buffer) {
         const __u64 tag = 0;
-        check(io_uring_register_buffers_update_tag(&core_->native(), slot, &buffer, &tag, 1),
+        check(io_uring_register_buffers_update_tag(&opened(), slot, &buffer, &tag, 1),
               "update of registered buffer slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
     }
     /// Throws Error if none are registered.
     void unregister_buffers() {
-        check(io_uring_unregister_buffers(&core_->native()), "unregistration of buffers", "None are registered.");
+        check(io_uring_unregister_buffers(&opened()), "unregistration of buffers", "None are registered.");
     }
 
     /// Holds on to an object (say, buffers) until no request can use it any more: until close() has returned true. Throws Error
@@ -273,10 +273,14 @@ private:
     static constexpr const char* buffers_advice =
         "EBUSY: buffers are registered already; ENOMEM: raise ulimit -l (RLIMIT_MEMLOCK); EFAULT: not mapped, or not writable.";
 
-    [[nodiscard]] detail::QueueMemory& queues() {
+    [[nodiscard]] io_uring& opened() {
         if (core_->inherited())
             detail::raise(EBADF, "use of a ring of the parent process", "A forked child opens rings of its own.");
         if (!core_->open()) detail::raise(EBADF, "use of a closed ring", "Open another one.");
+        return core_->native();
+    }
+    [[nodiscard]] detail::QueueMemory& queues() {
+        (void)opened();
         return core_->queues();
     }
 

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -92,7 +93,21 @@ public:
         object.listed_ = false;
     }
 
+    /// The calling thread's id, without a system call from the second time on.
+    [[nodiscard]] static pid_t thread_id() noexcept {
+        pid_t& id = cached_id();
+        if (id == 0) [[unlikely]]
+            id = ::gettid();
+        return id;
+    }
+
 private:
+    // 0 if it has not been asked for since the last fork.
+    [[nodiscard]] static pid_t& cached_id() noexcept {
+        thread_local constinit pid_t id = 0;
+        return id;
+    }
+
     // No destructor ends them and no constructor begins them: threads may still run when a process exits.
     inline static pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
     inline static Forkable* first_ = nullptr;
@@ -117,6 +132,7 @@ private:
     }
 
     static void in_child() noexcept {
+        cached_id() = 0;
         for (Forkable* object = std::exchange(first_, nullptr); object != nullptr;) {
             Forkable* const next = object->next_;
             object->listed_ = false;

@@ -108,7 +108,7 @@ public:
     /// The task that opened (or enabled) the ring, which is the one that may run it.
     [[nodiscard]] bool owned_by_this_thread() const noexcept { return !inherited_ && owner_ == ::gettid(); }
     /// The same without a system call, and wrong in a child that was made without fork(3): by clone(2) or _Fork(3).
-    [[nodiscard]] bool perhaps_owned_by_this_thread() const noexcept { return !inherited_ && owner_ == cached_thread_id(); }
+    [[nodiscard]] bool perhaps_owned_by_this_thread() const noexcept { return !inherited_ && owner_ == Forks::thread_id(); }
 
     /// How to name the ring in an io_uring_enter(2) on the owning thread: a number, and a flag that belongs to it.
     struct EnterBy {
@@ -321,22 +321,9 @@ private:
         }
     }
 
-    // 0 if it has not been asked for; so it is, too, after a fork.
-    [[nodiscard]] static pid_t& cached_id() noexcept {
-        thread_local constinit pid_t id = 0;
-        return id;
-    }
-    [[nodiscard]] static pid_t cached_thread_id() noexcept {
-        pid_t& id = cached_id();
-        if (id == 0) [[unlikely]]
-            id = ::gettid();
-        return id;
-    }
-
     // The parent's ring has to end when the parent closes it, so neither the descriptor nor the mappings may stay; and what
     // looks into the queues here finds them empty.
     void after_fork_in_child() noexcept override {
-        cached_id() = 0;
         inherited_ = true;
         if (Attachment* const loop = attachment_.exchange(nullptr); loop != nullptr) loop->after_fork_in_child();
         ::close(native_.ring_fd);

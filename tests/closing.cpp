@@ -93,8 +93,7 @@ public:
         REQUIRE(start != MAP_FAILED);
         data_ = static_cast<std::byte*>(start);
         for (std::size_t at = 0; at < size; at += fold) {
-            if (::mmap(data_ + at, fold, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memory, 0) == MAP_FAILED)
-                FAIL("mmap");
+            if (::mmap(data_ + at, fold, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memory, 0) == MAP_FAILED) FAIL("mmap");
         }
         ::close(memory);
     }
@@ -399,9 +398,7 @@ TEST_CASE("Requests of every kind are over when closing says so") {
     const unsigned table = GENERATE(0U, 1U, 3U, 200U);
     if (table != 0) ring.register_files_sparse(table);
     unsigned submitted = 1;
-    SECTION("multishot") {
-        io_uring_prep_poll_multishot(ring.sq().claim(), pipe.fds[0], POLLIN);
-    }
+    SECTION("multishot") { io_uring_prep_poll_multishot(ring.sq().claim(), pipe.fds[0], POLLIN); }
     SECTION("with a linked timeout") {
         io_uring_sqe* sqe = ring.sq().claim();
         io_uring_prep_read(sqe, pipe.fds[0], buffer.data(), 1, 0);

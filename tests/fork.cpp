@@ -55,8 +55,8 @@ struct Pipe {
 struct Wrong {
     int line;
 };
-#define CHILD_CHECK(condition)            \
-    do {                                  \
+#define CHILD_CHECK(condition)                   \
+    do {                                         \
         if (!(condition)) throw Wrong{__LINE__}; \
     } while (false)
 

@@ -48,8 +48,8 @@ struct Submitted {
  * Needs Linux 6.1; a loop in the kernel needs 7.1. Moving a Ring is cheap, and programs on it do not notice.
  *
  * Closing (also by the destructor) cancels what is in flight and waits until the kernel says that it is over, `close_wait_ms`
- * at most. If that does not succeed, or is tried on another thread, the memory region and all that was handed to keep_alive() is
- * never given back: requests may still write to it.
+ * at most. If that does not succeed, or is tried on another thread, the memory region and all that was handed to keep_alive()
+ * is never given back: requests may still write to it.
  *
  * A forked child cannot use it: see docs/fork.md.
  *
@@ -106,9 +106,9 @@ public:
     }
 
     /// Gives the io_uring back to the caller, who must close it with io_uring_queue_exit(3). Requests in flight stay in flight.
-    /// This `Ring` is closed afterwards. If anything was ever submitted, the memory region and what keep_alive() holds are never
-    /// given back, because requests may write to them until the caller has closed the io_uring. Throws Error: EBUSY if a loop
-    /// is attached, EBADF if the ring is closed or the parent process's.
+    /// This `Ring` is closed afterwards. If anything was ever submitted, the memory region and what keep_alive() holds are
+    /// never given back, because requests may write to them until the caller has closed the io_uring. Throws Error: EBUSY if a
+    /// loop is attached, EBADF if the ring is closed or the parent process's.
     [[nodiscard]] io_uring release() {
         (void)queues();
         if (has_loop()) detail::raise(EBUSY, "release of a ring that has a loop", "Destroy its LoopProgram first.");
@@ -172,7 +172,8 @@ public:
 
     /// Requests that the kernel has taken and that have not finished, as far as this ring and its loops have counted them: a
     /// number for statistics. It is too high after requests that skip their completion (IOSQE_CQE_SKIP_SUCCESS), and too low
-    /// after messages from other rings (IORING_OP_MSG_RING). Never free memory because it is 0: close() tells when that is safe.
+    /// after messages from other rings (IORING_OP_MSG_RING). Never free memory because it is 0: close() tells when that is
+    /// safe.
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return core_->in_flight(); }
 
     /// Makes `memory` the region that loops on this ring share with the application; a LoopProgram does it by itself when there
@@ -205,9 +206,7 @@ public:
               "update of registered file slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
     }
     /// Throws Error if none are registered.
-    void unregister_files() {
-        check(io_uring_unregister_files(&opened()), "unregistration of files", "None are registered.");
-    }
+    void unregister_files() { check(io_uring_unregister_files(&opened()), "unregistration of files", "None are registered."); }
 
     /// Registers (pins) buffers, which have to outlive their use; see keep_alive(). Counts against RLIMIT_MEMLOCK.
     void register_buffers(std::span<const iovec> buffers) {

@@ -406,7 +406,7 @@ private:
     // How many slots the table of registered files has: an update that skips its slot is refused beyond the last.
     [[nodiscard]] unsigned file_slots() const noexcept {
         const int skip = IORING_REGISTER_FILES_SKIP;
-        unsigned there = 0;         // slots that there are
+        unsigned there = 0;        // slots that there are
         unsigned most = 1U << 20;  // more than the kernel allows are no use
         while (there < most) {
             const unsigned half = there + (most - there + 1) / 2;
@@ -455,7 +455,7 @@ private:
     bool enabled_;
     bool region_registered_ = false;
     bool open_ = true;
-    bool quiet_ = true;         // when closed: the kernel writes to no memory of the ring's any more
+    bool quiet_ = true;                      // when closed: the kernel writes to no memory of the ring's any more
     std::atomic<bool> submitted_to_{false};  // there may have been requests
     bool inherited_ = false;
 };

@@ -88,7 +88,7 @@ public:
     [[nodiscard]] LoopExit run() noexcept {
         LoopExit exit;
         // Before anything is touched that a run on the right thread may be using.
-        if (const int refused = user_ ? user_->refusal() : 0; refused != 0) {
+        if (const int refused = refusal(); refused != 0) {
             ringstep_control untouched{};
             classify(exit, refused, untouched);
             return exit;
@@ -182,7 +182,14 @@ private:
         return kernel_->attached() ? ring_->enter(0, 0, IORING_ENTER_GETEVENTS) : -EFAULT;
     }
 
+    // Why a run would not even begin, as io_uring_enter(2) says it; 0 if it would.
+    [[nodiscard]] int refusal() const noexcept {
+        if (ring_->inherited()) return -EFAULT;
+        return user_ ? user_->refusal() : 0;
+    }
+
     void set_stop(ringstep_stop_kind kind) noexcept {
+        if (ring_->inherited()) return;  // the parent may share the region
         std::atomic_ref<std::uint32_t>(region_->control().stop).store(kind, std::memory_order_release);
         if (user_) {
             user_->wake_if_waiting();

@@ -29,7 +29,7 @@ struct RingOptions {
     bool register_ring_fd = true;   ///< cheaper enters; uses one of the 16 slots that a thread has
     bool submit_all = true;         ///< a refused request does not stop those behind it from being submitted
     bool sq_rewind = true;          ///< IORING_SETUP_SQ_REWIND where the kernel has it (Linux 7.0)
-    unsigned close_wait_ms = 5000;  ///< milliseconds that closing waits for cancelled requests
+    unsigned close_wait_ms = 5000;  ///< milliseconds that closing waits for cancelled requests, and the kernel's word on them
 };
 
 /// What a submit did. Running is not setting up: it throws nothing.
@@ -47,9 +47,11 @@ struct Submitted {
  * Belongs to the thread that opens it (with `start_disabled`: that enables it): only that one may submit, run and close.
  * Needs Linux 6.1; a loop in the kernel needs 7.1. Moving a Ring is cheap, and programs on it do not notice.
  *
- * Closing (also by the destructor) cancels what is in flight and waits for it, `close_wait_ms` at most. If that does not
- * succeed, or is tried on another thread, the memory region and all that was handed to keep_alive() is leaked on purpose:
- * requests in flight may still write to it.
+ * Closing (also by the destructor) cancels what is in flight and waits until the kernel says that it is over, `close_wait_ms`
+ * at most. If that does not succeed, or is tried on another thread, the memory region and all that was handed to keep_alive()
+ * is never given back: requests may still write to it.
+ *
+ * A forked child cannot use it: see docs/fork.md.
  *
  * **Example**:
  *
@@ -74,6 +76,7 @@ public:
         // What a kernel does not know yet it refuses, without a word on which flag it was.
         const io_uring_params wanted = params;
         io_uring native{};
+        const detail::Forks::Lock lock;
         int result = io_uring_queue_init_params(options.sq_entries, &native, &params);
         for (const unsigned late : {detail::setup_sq_rewind, unsigned{IORING_SETUP_NO_SQARRAY}}) {
             if (result != -EINVAL) break;
@@ -83,7 +86,7 @@ public:
             result = io_uring_queue_init_params(options.sq_entries, &native, &params);
         }
         if (result < 0) refused(result, options);
-        core_ = std::make_shared<detail::RingCore>(native, params, options.close_wait_ms);
+        core_ = make_core(native, params, options.close_wait_ms, lock);
         register_ring_fd_ = options.register_ring_fd;
         if (register_ring_fd_ && !options.start_disabled) (void)core_->register_ring_fd();
     }
@@ -95,18 +98,20 @@ public:
      */
     [[nodiscard]] static Ring adopt(const io_uring& native, const io_uring_params& params, std::uint64_t in_flight = 0) {
         Ring ring{Adopted{}};
-        ring.core_ = std::make_shared<detail::RingCore>(native, params, RingOptions{}.close_wait_ms);
+        const detail::Forks::Lock lock;
+        ring.core_ = std::make_shared<detail::RingCore>(native, params, RingOptions{}.close_wait_ms, lock);
         ring.core_->queues().submitted = in_flight;
+        ring.core_->note_submission();
         return ring;
     }
 
-    /// The opposite: hands the ring to the caller, who closes it with io_uring_queue_exit(3). This object is closed. What
-    /// keep_alive() holds and the memory region are let go of with it, so nothing may be in flight. Throws Error (EBUSY) if
-    /// there is, or if a loop is attached.
+    /// Gives the io_uring back to the caller, who must close it with io_uring_queue_exit(3). Requests in flight stay in flight.
+    /// This `Ring` is closed afterwards. If anything was ever submitted, the memory region and what keep_alive() holds are
+    /// never given back, because requests may write to them until the caller has closed the io_uring. Throws Error: EBUSY if a
+    /// loop is attached, EBADF if the ring is closed or the parent process's.
     [[nodiscard]] io_uring release() {
-        if (has_loop() || in_flight() != 0) {
-            detail::raise(EBUSY, "release of a ring that is in use", "Detach its loop and wait for its requests first.");
-        }
+        (void)queues();
+        if (has_loop()) detail::raise(EBUSY, "release of a ring that has a loop", "Destroy its LoopProgram first.");
         return core_->release();
     }
 
@@ -124,12 +129,16 @@ public:
     [[nodiscard]] int fd() const noexcept { return core_->fd(); }
     /// Neither closed nor moved from.
     [[nodiscard]] bool is_open() const noexcept { return core_ && core_->open(); }
-    /// The liburing ring, for what this class does not cover. Submitting through it goes past the count of requests in flight.
-    [[nodiscard]] io_uring& native() noexcept { return core_->native(); }
+    /// The liburing ring, for what this class does not cover. Submitting through it goes past the count of requests in flight,
+    /// but close() waits for these requests as well.
+    [[nodiscard]] io_uring& native() noexcept {
+        core_->note_submission();
+        return core_->native();
+    }
 
     /// Starts a ring opened with `start_disabled`; the calling thread becomes its owner. Throws Error.
     void enable() {
-        check(io_uring_enable_rings(&core_->native()), "enabling of a ring",
+        check(io_uring_enable_rings(&opened()), "enabling of a ring",
               "Only a ring opened with start_disabled can be enabled, and only once.");
         core_->set_enabled();
         if (register_ring_fd_ || has_loop()) (void)core_->register_ring_fd();
@@ -161,7 +170,10 @@ public:
     /// Whether a LoopProgram is attached.
     [[nodiscard]] bool has_loop() const noexcept { return core_->attachment() != nullptr; }
 
-    /// Requests that the kernel has taken and that have not finished, as far as this ring and its loops have counted.
+    /// Requests that the kernel has taken and that have not finished, as far as this ring and its loops have counted them: a
+    /// number for statistics. It is too high after requests that skip their completion (IOSQE_CQE_SKIP_SUCCESS), and too low
+    /// after messages from other rings (IORING_OP_MSG_RING). Never free memory because it is 0: close() tells when that is
+    /// safe.
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return core_->in_flight(); }
 
     /// Makes `memory` the region that loops on this ring share with the application; a LoopProgram does it by itself when there
@@ -180,52 +192,60 @@ public:
 
     /// Registers files; a negative descriptor leaves its slot empty. Requests name them by slot, with IOSQE_FIXED_FILE.
     void register_files(std::span<const int> descriptors) {
-        check(io_uring_register_files(&core_->native(), descriptors.data(), static_cast<unsigned>(descriptors.size())),
+        check(io_uring_register_files(&opened(), descriptors.data(), static_cast<unsigned>(descriptors.size())),
               "registration of " + std::to_string(descriptors.size()) + " files", files_advice);
     }
     /// Registers a table of empty slots.
     void register_files_sparse(unsigned slots) {
-        check(io_uring_register_files_sparse(&core_->native(), slots),
+        check(io_uring_register_files_sparse(&opened(), slots),
               "registration of a table of " + std::to_string(slots) + " file slots", files_advice);
     }
     /// Puts a file into a slot; -1 empties it.
     void update_file(unsigned slot, int descriptor) {
-        check(io_uring_register_files_update(&core_->native(), slot, &descriptor, 1),
+        check(io_uring_register_files_update(&opened(), slot, &descriptor, 1),
               "update of registered file slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
     }
     /// Throws Error if none are registered.
-    void unregister_files() {
-        check(io_uring_unregister_files(&core_->native()), "unregistration of files", "None are registered.");
-    }
+    void unregister_files() { check(io_uring_unregister_files(&opened()), "unregistration of files", "None are registered."); }
 
     /// Registers (pins) buffers, which have to outlive their use; see keep_alive(). Counts against RLIMIT_MEMLOCK.
     void register_buffers(std::span<const iovec> buffers) {
-        check(io_uring_register_buffers(&core_->native(), buffers.data(), static_cast<unsigned>(buffers.size())),
+        check(io_uring_register_buffers(&opened(), buffers.data(), static_cast<unsigned>(buffers.size())),
               "registration of " + std::to_string(buffers.size()) + " buffers", buffers_advice);
     }
     /// Registers a table of empty slots.
     void register_buffers_sparse(unsigned slots) {
-        check(io_uring_register_buffers_sparse(&core_->native(), slots),
+        check(io_uring_register_buffers_sparse(&opened(), slots),
               "registration of a table of " + std::to_string(slots) + " buffer slots", buffers_advice);
     }
     /// Puts a buffer into a slot.
     void update_buffer(unsigned slot, const iovec& buffer) {
         const __u64 tag = 0;
-        check(io_uring_register_buffers_update_tag(&core_->native(), slot, &buffer, &tag, 1),
+        check(io_uring_register_buffers_update_tag(&opened(), slot, &buffer, &tag, 1),
               "update of registered buffer slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
     }
     /// Throws Error if none are registered.
     void unregister_buffers() {
-        check(io_uring_unregister_buffers(&core_->native()), "unregistration of buffers", "None are registered.");
+        check(io_uring_unregister_buffers(&opened()), "unregistration of buffers", "None are registered.");
     }
 
-    /// Holds on to an object (say, buffers) until no request can use it any more: until the ring is closed and quiet.
-    void keep_alive(std::shared_ptr<const void> object) { core_->keep_alive(std::move(object)); }
+    /// Holds on to an object (say, buffers) until no request can use it any more: until close() has returned true. Throws Error
+    /// (EBADF) if the ring is closed.
+    void keep_alive(std::shared_ptr<const void> object) {
+        (void)queues();
+        core_->keep_alive(std::move(object));
+    }
 
     /**
-     * Detaches the loop, cancels what is in flight, waits for it (`close_wait_ms` at most), and closes the ring. Call it on the
-     * owning thread. Returns true if nothing is in flight any more; false: buffers of requests must not be reused or freed
-     * (the region and what keep_alive() holds is not).
+     * Detaches the loop, cancels requests in flight, closes the ring, and waits until the kernel has given up its last request
+     * (`close_wait_ms` at most). Call it on the owning thread.
+     *
+     * Returns true if the kernel has: no request writes to memory any more. This is the kernel's own answer and covers every
+     * request, also those without a completion, zero-copy sends and requests submitted through native(). It takes some 10 to
+     * 40 ms, unless nothing was ever submitted. Returns false if the answer does not come in time or cannot be asked for (on
+     * another thread; without two free descriptors; another process holds the ring's descriptor): buffers of requests must not
+     * be reused or freed then. The region and what keep_alive() holds are not. In a forked child it returns false and leaves
+     * the parent's ring alone.
      */
     bool close() noexcept { return core_->close(); }
 
@@ -236,13 +256,30 @@ private:
     struct Adopted {};
     explicit Ring(Adopted) noexcept {}
 
+    // A ring that was just opened is closed if there is no memory for it.
+    [[nodiscard]] static std::shared_ptr<detail::RingCore> make_core(io_uring& native, const io_uring_params& params,
+                                                                     unsigned close_wait_ms, const detail::Forks::Lock& lock) {
+        try {
+            return std::make_shared<detail::RingCore>(native, params, close_wait_ms, lock);
+        } catch (...) {
+            io_uring_queue_exit(&native);
+            throw;
+        }
+    }
+
     static constexpr const char* files_advice =
         "EBUSY: files are registered already; EMFILE or ENOMEM: the table is larger than RLIMIT_NOFILE or memory allows.";
     static constexpr const char* buffers_advice =
         "EBUSY: buffers are registered already; ENOMEM: raise ulimit -l (RLIMIT_MEMLOCK); EFAULT: not mapped, or not writable.";
 
-    [[nodiscard]] detail::QueueMemory& queues() {
+    [[nodiscard]] io_uring& opened() {
+        if (core_->inherited())
+            detail::raise(EBADF, "use of a ring of the parent process", "A forked child opens rings of its own.");
         if (!core_->open()) detail::raise(EBADF, "use of a closed ring", "Open another one.");
+        return core_->native();
+    }
+    [[nodiscard]] detail::QueueMemory& queues() {
+        (void)opened();
         return core_->queues();
     }
 

@@ -11,6 +11,7 @@
 
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -24,15 +25,17 @@ namespace ringstep::inline v0 {
 /// Linux 7.3, see kernel/next. In others they can look into those that lie in the memory region. Any thread. Throws
 /// std::bad_alloc.
 [[nodiscard]] inline bool kernel_shows_buffers() {
-    static const bool shows = [] {
+    // A static that is set up once would have a forked child wait for a thread that was setting it up.
+    static std::atomic<int> shows{-1};
+    int result = shows.load(std::memory_order_relaxed);
+    if (result < 0) {
         const detail::LibbpfDiagnostics quiet;
         btf* const types = btf__load_vmlinux_btf();
-        if (types == nullptr) return false;
-        const bool found = btf__find_by_name_kind(types, "bpf_io_uring_read_buffer", BTF_KIND_FUNC) > 0;
+        result = types != nullptr && btf__find_by_name_kind(types, "bpf_io_uring_read_buffer", BTF_KIND_FUNC) > 0 ? 1 : 0;
         btf__free(types);
-        return found;
-    }();
-    return shows;
+        shows.store(result, std::memory_order_relaxed);
+    }
+    return result != 0;
 }
 
 /**

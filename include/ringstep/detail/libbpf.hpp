@@ -8,6 +8,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
+#include <atomic>
 #include <cstdarg>
 #include <cstdio>
 #include <string>
@@ -18,10 +19,12 @@ namespace ringstep::inline v0::detail {
 class LibbpfDiagnostics {
 public:
     LibbpfDiagnostics() {
-        [[maybe_unused]] static const bool installed = [] {
-            previous() = libbpf_set_print(&print);
-            return true;
-        }();
+        // No static that is set up once: a forked child would wait for a thread that was setting it up.
+        static std::atomic<bool> installed{false};
+        if (!installed.load(std::memory_order_acquire)) {
+            if (const libbpf_print_fn_t before = libbpf_set_print(&print); before != &print) previous().store(before);
+            installed.store(true, std::memory_order_release);
+        }
         outer_ = current();
         current() = this;
     }
@@ -32,8 +35,8 @@ public:
     [[nodiscard]] const std::string& text() const noexcept { return text_; }
 
 private:
-    static libbpf_print_fn_t& previous() {
-        static libbpf_print_fn_t function = nullptr;
+    static std::atomic<libbpf_print_fn_t>& previous() {
+        static std::atomic<libbpf_print_fn_t> function{nullptr};
         return function;
     }
     static LibbpfDiagnostics*& current() {
@@ -41,7 +44,10 @@ private:
         return diagnostics;
     }
     [[gnu::format(printf, 2, 0)]] static int print(libbpf_print_level level, const char* format, va_list arguments) {
-        if (current() == nullptr) return previous() != nullptr ? previous()(level, format, arguments) : 0;
+        if (current() == nullptr) {
+            const libbpf_print_fn_t other = previous().load();
+            return other != nullptr ? other(level, format, arguments) : 0;
+        }
         if (level != LIBBPF_WARN) return 0;
         char line[1024];
         const int length = std::vsnprintf(line, sizeof line, format, arguments);

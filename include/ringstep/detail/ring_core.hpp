@@ -2,11 +2,14 @@
 // What a Ring and the program attached to it both hold on to: the io_uring itself, its memory, and how it comes to an end.
 #pragma once
 
+#include <ringstep/detail/fork.hpp>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/queues.hpp>
 #include <ringstep/region.hpp>
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,7 +19,6 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,14 +29,34 @@ namespace ringstep::inline v0::detail {
 class Attachment {
 public:
     virtual void detach() noexcept = 0;
+    /// In a forked child: lets go of the child's copies. The loop stays on the parent's ring.
+    virtual void after_fork_in_child() noexcept = 0;
 
 protected:
     ~Attachment() = default;
 };
 
-class RingCore {
+/// What requests may write to, as far as the ring knows: its region, and all that Ring::keep_alive() was given.
+struct Kept {
+    std::shared_ptr<RegionMemory> region;
+    std::vector<std::shared_ptr<const void>> objects;
+    Kept* next = nullptr;
+
+    /// Never gives it back. Allocates nothing. The list makes it findable, for those who look for leaks.
+    static void for_good(std::unique_ptr<Kept> kept) noexcept {
+        Kept* const mine = kept.release();
+        mine->next = all_.load(std::memory_order_relaxed);
+        while (!all_.compare_exchange_weak(mine->next, mine, std::memory_order_release, std::memory_order_relaxed)) {
+        }
+    }
+
+private:
+    inline static std::atomic<Kept*> all_{nullptr};
+};
+
+class RingCore final : public Forkable {
 public:
-    explicit RingCore(const io_uring& native, const io_uring_params& params, unsigned close_wait_ms)
+    RingCore(const io_uring& native, const io_uring_params& params, unsigned close_wait_ms, const Forks::Lock& lock)
         : native_(native),
           close_wait_ms_(close_wait_ms),
           owner_(::gettid()),
@@ -55,6 +77,7 @@ public:
         queues_.sqes = reinterpret_cast<std::byte*>(native_.sq.sqes);
         queues_.claimed = &queues_.own_claimed;
         queues_.wakes_seen = &queues_.own_wakes_seen;
+        Forks::add(*this, lock);
     }
 
     RingCore(const RingCore&) = delete;
@@ -64,7 +87,11 @@ public:
     [[nodiscard]] io_uring& native() noexcept { return native_; }
     [[nodiscard]] QueueMemory& queues() noexcept { return queues_; }
     [[nodiscard]] const Geometry& geometry() const noexcept { return queues_.geometry; }
-    [[nodiscard]] bool open() const noexcept { return open_; }
+    [[nodiscard]] bool open() const noexcept { return open_ && !inherited_; }
+    /// The ring is the parent's: this process was forked from the one that opened it.
+    [[nodiscard]] bool inherited() const noexcept { return inherited_; }
+    /// Requests may be submitted that this class does not see.
+    void note_submission() noexcept { submitted_to_.store(true, std::memory_order_relaxed); }
     [[nodiscard]] int fd() const noexcept { return native_.ring_fd; }
     [[nodiscard]] const std::shared_ptr<RegionMemory>& region() const noexcept { return region_; }
     [[nodiscard]] Attachment* attachment() const noexcept { return attachment_.load(std::memory_order_acquire); }
@@ -79,16 +106,17 @@ public:
     }
 
     /// The task that opened (or enabled) the ring, which is the one that may run it.
-    [[nodiscard]] bool owned_by_this_thread() const noexcept { return owner_ == ::gettid(); }
-    /// The same without a system call, and wrong in a forked child.
-    [[nodiscard]] bool perhaps_owned_by_this_thread() const noexcept { return owner_ == cached_thread_id(); }
+    [[nodiscard]] bool owned_by_this_thread() const noexcept { return !inherited_ && owner_ == ::gettid(); }
+    /// The same without a system call, and wrong in a child that was made without fork(3): by clone(2) or _Fork(3).
+    [[nodiscard]] bool perhaps_owned_by_this_thread() const noexcept { return !inherited_ && owner_ == Forks::thread_id(); }
 
     /// How to name the ring in an io_uring_enter(2) on the owning thread: a number, and a flag that belongs to it.
     struct EnterBy {
         int number;
         unsigned flag;
     };
-    [[nodiscard]] EnterBy enter_by() const noexcept {
+    [[nodiscard]] EnterBy enter_by() noexcept {
+        note_submission();
         if (registered_index_ < 0) return {.number = fd(), .flag = 0};
         return {.number = registered_index_, .flag = IORING_ENTER_REGISTERED_RING};
     }
@@ -106,7 +134,9 @@ public:
     }
 
     /// One io_uring_enter(2). Returns as the system call does, with -errno for an error.
-    [[nodiscard]] int enter(unsigned to_submit, unsigned min_complete, unsigned flags) const noexcept {
+    [[nodiscard]] int enter(unsigned to_submit, unsigned min_complete, unsigned flags) noexcept {
+        if (inherited_) return -EEXIST;
+        note_submission();
         // A registered index means a ring of the calling thread's: on another thread it could be another ring.
         if (registered_index_ < 0 || !perhaps_owned_by_this_thread()) return enter_on(fd(), to_submit, min_complete, flags);
         const int result = enter_on(registered_index_, to_submit, min_complete, flags | IORING_ENTER_REGISTERED_RING);
@@ -117,6 +147,7 @@ public:
 
     /// Submits all that is claimed, on a ring without a loop. The count that the kernel took, or -errno.
     [[nodiscard]] int submit(unsigned wait_for) noexcept {
+        if (inherited_) return -EEXIST;
         settle_timer();
         const std::uint32_t claimed = SubmissionQueue(queues_).claimed();
         // Wake-ups for a loop that is gone: those in the CQ or on their way to it are not what is waited for.
@@ -170,8 +201,10 @@ public:
         region_registered_ = true;
     }
 
-    /// Requests that the kernel has taken and whose last completion nobody has seen yet.
+    /// Requests that the kernel has taken and whose last completion nobody has seen yet: for statistics. A request without a
+    /// completion stays in it, and a message of another ring counts as the end of one. Nothing about memory goes by it.
     [[nodiscard]] std::uint64_t in_flight() const noexcept {
+        if (!open_ && quiet_) return 0;
         std::uint64_t submitted = queues_.submitted;
         std::uint64_t finished = queues_.finished;
         if (region_) {
@@ -203,37 +236,59 @@ public:
         return !under_way();
     }
 
-    void keep_alive(std::shared_ptr<const void> object) { kept_.push_back(std::move(object)); }
+    void keep_alive(std::shared_ptr<const void> object) { kept_->objects.push_back(std::move(object)); }
 
-    /// Cancels what is in flight, waits for it, and closes the ring. True if nothing is in flight any more; false if the wait
-    /// ran out or was not possible from this thread: then the memory that requests may still use is never given back.
+    /**
+     * Cancels what is in flight, closes the ring, and waits until the kernel has given up the last request. True if it has:
+     * then no memory is written to any more. False if that takes longer than the time for it, or if this thread may not ask the
+     * kernel: then the memory that requests may still use is never given back.
+     */
     bool close() noexcept {
         if (!open_) return quiet_;
+        if (inherited_) {
+            open_ = quiet_ = false;
+            io_uring_queue_exit(&native_);  // of which only the empty memory is left
+            return false;
+        }
         if (Attachment* loop = attachment(); loop != nullptr) loop->detach();
-        quiet_ = settle();
-        open_ = false;
-        unregister_ring_fd();
-        io_uring_queue_exit(&native_);
+        const std::int64_t deadline = monotonic_ms() + close_wait_ms_;
+        if (submitted_to_) cancel_all(deadline);
+        int answer = -1;
+        {
+            const Forks::Lock lock;  // no child gets a copy of what the kernel is to give up, and none closes it by its number
+            if (submitted_to_) answer = leave_sign();
+            Forks::remove(*this, lock);
+            open_ = false;
+            unregister_ring_fd();
+            io_uring_queue_exit(&native_);
+        }
+        quiet_ = !submitted_to_;
+        if (answer >= 0) {
+            quiet_ = sign_is_gone(answer, deadline);
+            ::close(answer);
+        }
         queues_.rings = nullptr;
         queues_.sqes = nullptr;
-        if (!quiet_) {
-            // A request of a closed ring ends when it ends. Until then it may write, so nobody else may get its memory.
-            kept_.push_back(region_);
-            new (std::nothrow) std::vector<std::shared_ptr<const void>>(std::move(kept_));
-        }
-        kept_.clear();
+        give_up_memory();
         return quiet_;
     }
 
-    /// Lets go of the ring as it is, the timer settled, with liburing's own record of the SQ brought up to date.
+    /// Lets go of the ring as it is, the timer settled, with liburing's own record of the SQ brought up to date. Its requests
+    /// go on.
     io_uring release() noexcept {
         settle_timer();
-        open_ = false;
-        unregister_ring_fd();
+        {
+            const Forks::Lock lock;
+            Forks::remove(*this, lock);
+            open_ = false;
+            unregister_ring_fd();
+        }
         if (!queues_.geometry.rewinds()) {
             native_.sq.sqe_tail = queues_.word(queues_.geometry.sq_tail_offset).load(std::memory_order_relaxed);
             native_.sq.sqe_head = native_.sq.sqe_tail;
         }
+        quiet_ = !submitted_to_;
+        give_up_memory();
         return native_;
     }
 
@@ -241,6 +296,7 @@ private:
     // Takes the completions that only the library knows of out of the CQ: the others move together towards its tail, where the
     // kernel does not write before the head has passed.
     void drop_hidden() noexcept {
+        if (native_.cq.ring_ptr != static_cast<void*>(queues_.rings)) return;  // somebody has resized the rings
         const Geometry& geometry = queues_.geometry;
         const auto head_word = queues_.word(geometry.cq_head_offset);
         const std::uint32_t head = head_word.load(std::memory_order_relaxed);
@@ -265,9 +321,18 @@ private:
         }
     }
 
-    [[nodiscard]] static pid_t cached_thread_id() noexcept {
-        thread_local const pid_t id = ::gettid();
-        return id;
+    // The parent's ring has to end when the parent closes it, so neither the descriptor nor the mappings may stay; and what
+    // looks into the queues here finds them empty.
+    void after_fork_in_child() noexcept override {
+        inherited_ = true;
+        if (Attachment* const loop = attachment_.exchange(nullptr); loop != nullptr) loop->after_fork_in_child();
+        ::close(native_.ring_fd);
+        native_.ring_fd = native_.enter_ring_fd = -1;
+        registered_index_ = -1;
+        if ((queues_.geometry.setup_flags & IORING_SETUP_NO_MMAP) != 0) return;  // the application's memory
+        replace_mapping(native_.sq.ring_ptr, native_.sq.ring_sz);
+        if (native_.cq.ring_ptr != native_.sq.ring_ptr) replace_mapping(native_.cq.ring_ptr, native_.cq.ring_sz);
+        replace_mapping(native_.sq.sqes, std::size_t{native_.sq.ring_entries} * queues_.geometry.sqe_size);
     }
 
     [[nodiscard]] static int enter_on(int ring, unsigned to_submit, unsigned min_complete, unsigned flags) noexcept {
@@ -281,31 +346,108 @@ private:
         return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
     }
 
-    [[nodiscard]] bool settle() noexcept {
-        if (in_flight() == 0) return true;
-        if (!owned_by_this_thread()) return false;
-        io_uring_sync_cancel_reg cancel{};
-        cancel.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
-        const std::int64_t deadline = monotonic_ms() + close_wait_ms_;
+    // Cancels until nothing is found that could be cancelled. The kernel does it again when the ring is closed; but here, the
+    // links of what is cancelled end while the application's files are still registered.
+    void cancel_all(std::int64_t deadline) noexcept {
+        const std::int64_t enough = monotonic_ms() + most_cancelling_ms;
+        if (enough < deadline) deadline = enough;
         do {
-            cancel.timeout.tv_sec = 0;
+            io_uring_sync_cancel_reg cancel{};
+            cancel.fd = -1;
+            cancel.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
             cancel.timeout.tv_nsec = 10'000'000;
-            (void)io_uring_register_sync_cancel(&native_, &cancel);
+            const int found = io_uring_register_sync_cancel(&native_, &cancel);
             (void)enter(0, 0, IORING_ENTER_GETEVENTS);
-            Completion completion;
-            while (CompletionQueue(queues_).pop(completion)) {
-            }
-            if (in_flight() == 0) return true;
+            if (found == 0 || (found < 0 && found != -ETIME && found != -EINTR)) return;
             const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
             (void)::nanosleep(&millisecond, nullptr);
         } while (monotonic_ms() < deadline);
-        return false;
     }
+
+    /**
+     * Has the ring hold one end of a pipe, and returns the other end, or -1. The kernel closes a ring's registered files when
+     * its last request has ended, and no earlier: so the pipe tells when that is.
+     *
+     * A request that is linked to another may begin in between and name a registered file. So the end of the pipe takes every
+     * slot: to close them all takes a request for each. It is an end that gives no data and takes none.
+     */
+    [[nodiscard]] int leave_sign() noexcept {
+        if (registered_index_ >= 0 && !owned_by_this_thread()) return -1;  // the owning thread keeps the ring open
+        int ends[2] = {-1, -1};
+        if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return -1;
+        const auto ring = static_cast<unsigned>(fd());
+        int result = io_uring_register(ring, IORING_REGISTER_FILES, ends, 1) == 0 ? 1 : 0;
+        if (result == 0) {
+            constexpr unsigned batch = 64;
+            int many[batch];
+            for (int& end : many) end = ends[0];
+            const unsigned slots = file_slots();
+            unsigned done = 0;
+            while (done < slots) {
+                const unsigned count = slots - done < batch ? slots - done : batch;
+                if (update_files(done, many, count) != static_cast<int>(count)) break;
+                done += count;
+            }
+            result = slots != 0 && done == slots ? 1 : 0;
+        }
+        ::close(ends[0]);
+        if (result == 1) return ends[1];
+        ::close(ends[1]);
+        return -1;
+    }
+
+    [[nodiscard]] int update_files(unsigned slot, const int* descriptors, unsigned count) const noexcept {
+        io_uring_files_update update{};
+        update.offset = slot;
+        update.fds = reinterpret_cast<std::uintptr_t>(descriptors);
+        return io_uring_register(static_cast<unsigned>(fd()), IORING_REGISTER_FILES_UPDATE, &update, count);
+    }
+
+    // How many slots the table of registered files has: an update that skips its slot is refused beyond the last.
+    [[nodiscard]] unsigned file_slots() const noexcept {
+        const int skip = IORING_REGISTER_FILES_SKIP;
+        unsigned there = 0;        // slots that there are
+        unsigned most = 1U << 20;  // more than the kernel allows are no use
+        while (there < most) {
+            const unsigned half = there + (most - there + 1) / 2;
+            if (update_files(half - 1, &skip, 1) == 1) {
+                there = half;
+            } else {
+                most = half - 1;
+            }
+        }
+        return there;
+    }
+
+    // Nobody holds the other end of the pipe.
+    [[nodiscard]] static bool sign_is_gone(int descriptor, std::int64_t deadline) noexcept {
+        for (;;) {
+            constexpr std::int64_t minute = 60'000;
+            std::int64_t left = deadline - monotonic_ms();
+            if (left < 0) left = 0;
+            pollfd end{.fd = descriptor, .events = 0, .revents = 0};
+            const int result = ::poll(&end, 1, static_cast<int>(left < minute ? left : minute));
+            if (result > 0) return (end.revents & POLLERR) != 0;
+            if (result < 0 && errno != EINTR) return false;
+            if (monotonic_ms() >= deadline) return false;
+        }
+    }
+
+    // The ring is closed, or another's.
+    void give_up_memory() noexcept {
+        if (!quiet_) {
+            kept_->region = region_;
+            Kept::for_good(std::move(kept_));
+        }
+        kept_.reset();
+    }
+
+    static constexpr std::int64_t most_cancelling_ms = 100;
 
     io_uring native_;
     QueueMemory queues_;
     std::shared_ptr<RegionMemory> region_;
-    std::vector<std::shared_ptr<const void>> kept_;
+    std::unique_ptr<Kept> kept_ = std::make_unique<Kept>();  // null when the ring is closed
     unsigned close_wait_ms_;
     std::atomic<Attachment*> attachment_{nullptr};
     pid_t owner_;
@@ -313,7 +455,9 @@ private:
     bool enabled_;
     bool region_registered_ = false;
     bool open_ = true;
-    bool quiet_ = true;
+    bool quiet_ = true;                      // when closed: the kernel writes to no memory of the ring's any more
+    std::atomic<bool> submitted_to_{false};  // there may have been requests
+    bool inherited_ = false;
 };
 
 }  // namespace ringstep::inline v0::detail

@@ -8,6 +8,7 @@
 #include <ringstep/version.hpp>
 
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <cstdint>
 #include <cstdio>
@@ -20,11 +21,15 @@
 namespace ringstep::inline v0::detail {
 
 [[nodiscard]] inline bool trace_wanted() noexcept {
-    static const bool wanted = [] {
+    // A static that is set up once would have a forked child wait for a thread that was setting it up.
+    static std::atomic<int> wanted{-1};
+    int result = wanted.load(std::memory_order_relaxed);
+    if (result < 0) [[unlikely]] {
         const char* const value = std::getenv("RINGSTEP_TRACE");
-        return value != nullptr && *value != '\0' && std::string_view(value) != "0";
-    }();
-    return wanted;
+        result = value != nullptr && *value != '\0' && std::string_view(value) != "0" ? 1 : 0;
+        wanted.store(result, std::memory_order_relaxed);
+    }
+    return result != 0;
 }
 
 // The name of an IORING_OP_, as in the UAPI; empty for one that this list does not have.

@@ -2,11 +2,11 @@
 // Waking a thread that sleeps in a loop, by messages to its ring.
 #pragma once
 
+#include <ringstep/detail/fork.hpp>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/error.hpp>
 
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -25,24 +25,30 @@ namespace ringstep::inline v0::detail {
  * An ordinary wait goes on after such a message. A loop in user space gets completions, as many as it waits for, and drops
  * them.
  *
- * One for a process, made before it is needed: a stop must not fail because there is no descriptor left.
+ * One for a process, made before it is needed: a stop must not fail because there is no descriptor left. It stays open until
+ * the process ends, because threads may still wake loops while the process exits. A forked child makes another.
  */
-class Waker {
+class Waker final : public Forkable {
 public:
     /// The process's waker. Throws Error if it cannot be made.
     [[nodiscard]] static Waker& instance() {
-        static Waker waker;
-        const Lock lock(waker.mutex_);
-        if (waker.process_ != ::getpid()) waker.open();  // a fork shares the ring's memory with its parent: not that one
+        static constinit Waker waker;
+        {
+            const Forks::Lock lock;
+            Forks::add(waker, lock);
+        }
+        const SignalProofLock lock(waker.mutex_);
+        if (!waker.is_open_) waker.open();
         return waker;
     }
 
     Waker(const Waker&) = delete;
     Waker& operator=(const Waker&) = delete;
 
-    /// Gets a loop in the kernel to take its next turn. Any thread.
+    /// Gets a loop in the kernel to take its next turn. Any thread. Does nothing for a ring of this process's parent (-1).
     void wake(int ring_fd) noexcept {
-        const Lock lock(mutex_);
+        const SignalProofLock lock(mutex_);
+        if (!is_open_ || ring_fd < 0) return;
         io_uring_sqe* sqe = next();
         if (sqe == nullptr) return;
         io_uring_prep_msg_ring_fd(sqe, ring_fd, 0, 0, 0, IORING_MSG_RING_CQE_SKIP);
@@ -50,9 +56,11 @@ public:
         (void)io_uring_submit(&ring_);
     }
 
-    /// Posts `count` completions with this user_data on the ring; how many could be sent. Any thread.
+    /// Posts `count` completions with this user_data on the ring; how many could be sent. Any thread. Sends
+    /// nothing to a ring of this process's parent (-1), and says that all were sent.
     std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
-        const Lock lock(mutex_);
+        const SignalProofLock lock(mutex_);
+        if (!is_open_ || ring_fd < 0) return count;
         std::uint32_t sent = 0;
         std::uint32_t ours = 0;  // of the messages that a submit left behind, for lack of memory
         while (sent < count) {
@@ -80,34 +88,18 @@ public:
     }
 
 private:
-    Waker() = default;
-    ~Waker() {
-        if (process_ == ::getpid()) io_uring_queue_exit(&ring_);
-    }
+    constexpr Waker() noexcept = default;
 
     static constexpr std::uint32_t entries = 64;
 
-    // A signal handler may ask for a stop, too: it must not come while its thread holds the lock. (<mutex> would be a tenth of
-    // what including this library costs.)
-    class Lock {
-    public:
-        explicit Lock(pthread_mutex_t& mutex) noexcept : mutex_(mutex) {
-            sigset_t all;
-            sigfillset(&all);
-            ::pthread_sigmask(SIG_BLOCK, &all, &before_);
-            ::pthread_mutex_lock(&mutex_);
-        }
-        Lock(const Lock&) = delete;
-        Lock& operator=(const Lock&) = delete;
-        ~Lock() {
-            ::pthread_mutex_unlock(&mutex_);
-            ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-        }
-
-    private:
-        pthread_mutex_t& mutex_;
-        sigset_t before_{};
-    };
+    void before_fork() noexcept override { ::pthread_mutex_lock(&mutex_); }
+    void after_fork_in_parent() noexcept override { ::pthread_mutex_unlock(&mutex_); }
+    // Both processes would write to the memory of one ring.
+    void after_fork_in_child() noexcept override {
+        mutex_ = PTHREAD_MUTEX_INITIALIZER;
+        if (is_open_) io_uring_queue_exit(&ring_);
+        is_open_ = false;
+    }
 
     // Null only if earlier submits failed.
     [[nodiscard]] io_uring_sqe* next() noexcept {
@@ -129,12 +121,12 @@ private:
             raise(result, "registration of a file to wake up waiting loops with", "Descriptors may have run out (ulimit -n).");
         }
         ring_ = fresh;
-        process_ = ::getpid();
+        is_open_ = true;
     }
 
     pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
     io_uring ring_{};
-    pid_t process_ = 0;
+    bool is_open_ = false;
 };
 
 }  // namespace ringstep::inline v0::detail

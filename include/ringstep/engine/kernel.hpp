@@ -7,6 +7,8 @@
 #include <ringstep/detail/ring_core.hpp>
 #include <ringstep/error.hpp>
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
@@ -73,8 +75,18 @@ public:
     void detach() noexcept override {
         if (!attached_.exchange(false)) return;
         ring_->set_attachment(nullptr);
+        // Says so, besides closing the link: a process that was forked without a word to this library may hold it open.
+        if (!ring_->inherited()) (void)bpf_link__detach(link_.get());
         link_.reset();
         ring_.reset();
+    }
+
+    /// Closes the child's copy of the link, which would keep the loop on the parent's ring.
+    void after_fork_in_child() noexcept override {
+        attached_.store(false, std::memory_order_relaxed);
+        if (!link_) return;
+        ::close(bpf_link__fd(link_.get()));
+        bpf_link__disconnect(link_.get());  // not to be closed twice
     }
 
     /// The loop is on the ring.

@@ -85,6 +85,7 @@ public:
     /// Takes the loop off the ring. Any thread: a run under way (which has been told to stop) has ended when this returns, and
     /// so has another thread's detach().
     void detach() noexcept override {
+        if (inherited()) return;
         State was = State::attached;
         if (!state_.compare_exchange_strong(was, State::detaching)) {
             state_.wait(State::detaching);
@@ -109,10 +110,11 @@ public:
     [[nodiscard]] std::uint64_t enters() const noexcept { return user_.enters; }
 
     /// The loop is the ring's.
-    [[nodiscard]] bool attached() const noexcept { return state_.load() == State::attached; }
+    [[nodiscard]] bool attached() const noexcept { return state_.load() == State::attached && !inherited(); }
 
     /// Why a run would not even begin, as io_uring_enter(2) says it; 0 if it would.
     [[nodiscard]] int refusal() const noexcept {
+        if (inherited()) return -EFAULT;
         if (!attached()) {
             state_.wait(State::detaching);
             return -EFAULT;
@@ -200,6 +202,12 @@ private:
         }
         return std::atomic_ref<std::uint32_t>(user_.waiting).load(std::memory_order_relaxed);
     }
+
+    // In a forked child. What other threads were about to do at the fork, nobody will finish there.
+    [[nodiscard]] bool inherited() const noexcept { return ring_ && ring_->inherited(); }
+
+    // All there is to do is said by inherited().
+    void after_fork_in_child() noexcept override {}
 
     [[nodiscard]] bool is_waiting() noexcept {
         return std::atomic_ref<std::uint32_t>(user_.waiting).load(std::memory_order_relaxed) != 0;

@@ -167,6 +167,7 @@ public:
     /// Copies all of one file to another. The descriptors have to stay open until the copy is over. Never throws: the result
     /// says what happened. After a result that is `resumable()`, call resume().
     CopyResult run(int input_fd, int output_fd, std::stop_token token = {}) noexcept {
+        if (ring_->inherited()) return {.error = EBADF, .operation = CopyOperation::set_up};  // it is the parent's
         if (under_way_ || in_flight() != 0) return {.error = EBUSY, .operation = CopyOperation::set_up};
         result_ = {};
         files_ = {};
@@ -533,6 +534,7 @@ private:
     }
 
     void restore_files() noexcept {
+        if (ring_->inherited()) return;  // a forked child shares the flags with its parent, whose copy goes on
         for (File* file : {&files_.input, &files_.output}) {
             if (file->changed_from < 0) continue;
             ++result_.system_calls;
@@ -561,13 +563,16 @@ private:
         if (in_flight() == 0) return true;
         if (!ring_->open() || !ring_->owned_by_this_thread()) return false;
         const auto deadline = clock::now() + std::chrono::seconds(5);
+        // Each by its own completion, whatever else comes: what the ring has counted says nothing about this copy.
+        std::uint32_t left = in_flight();
         do {
             cancel();
             (void)ring_->enter(0, 0, IORING_ENTER_GETEVENTS);
             Completion completion;
             while (CompletionQueue(ring_->queues()).pop(completion)) {
+                const bool own = (completion.user_data & ~std::uint64_t{RINGSTEP_COPY_USER_DATA_WRITE}) < RINGSTEP_COPY_SLOTS;
+                if (own && !completion.more() && --left == 0) return true;
             }
-            if (ring_->in_flight() == 0) return true;
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         } while (clock::now() < deadline);
         return false;

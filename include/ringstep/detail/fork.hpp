@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+// What fork(2) must not share: a child gets copies of its parent's rings, and nothing of them may be used there.
+#pragma once
+
+#include <ringstep/error.hpp>
+#include <ringstep/version.hpp>
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <utility>
+
+namespace ringstep::inline v0::detail {
+
+/// Holds a mutex with all signals blocked: a signal handler may want the same mutex, so none may come to the thread that holds
+/// it. (<mutex> would be a tenth of what including this library costs.)
+class SignalProofLock {
+public:
+    explicit SignalProofLock(pthread_mutex_t& mutex) noexcept : mutex_(mutex) {
+        sigset_t all;
+        sigfillset(&all);
+        ::pthread_sigmask(SIG_BLOCK, &all, &before_);
+        ::pthread_mutex_lock(&mutex_);
+    }
+    SignalProofLock(const SignalProofLock&) = delete;
+    SignalProofLock& operator=(const SignalProofLock&) = delete;
+    ~SignalProofLock() {
+        ::pthread_mutex_unlock(&mutex_);
+        ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+
+private:
+    pthread_mutex_t& mutex_;
+    sigset_t before_{};
+};
+
+/// An object with descriptors or mappings that a forked child gets copies of.
+class Forkable {
+public:
+    /// Before a fork, on the thread that forks: takes the locks that other threads may hold at that moment.
+    virtual void before_fork() noexcept {}
+    /// After it, in the parent: gives them back.
+    virtual void after_fork_in_parent() noexcept {}
+    /// After it, in the child, which has this thread only: lets go of the copies, without a word to the parent's ring.
+    virtual void after_fork_in_child() noexcept = 0;
+
+protected:
+    ~Forkable() = default;
+
+private:
+    friend class Forks;
+    Forkable* next_ = nullptr;
+    Forkable* previous_ = nullptr;
+    bool listed_ = false;
+};
+
+/// All such objects of the process. A fork waits while one is being opened or closed, so it finds each listed or not there.
+class Forks {
+public:
+    /// Held while an object in the list, or on its way into it, is opened or closed.
+    class Lock {
+    public:
+        Lock() noexcept : lock_(mutex_) {}
+
+    private:
+        SignalProofLock lock_;
+    };
+
+    /// Lists an object, once. Throws Error if the process cannot be told to look at the list when it forks.
+    static void add(Forkable& object, const Lock& /*held*/) {
+        if (!installed_) {
+            if (const int error = ::pthread_atfork(&before, &in_parent, &in_child); error != 0)
+                raise(error, "setting up of what happens at a fork (pthread_atfork)", "Out of memory.");
+            installed_ = true;
+        }
+        if (object.listed_) return;
+        object.next_ = first_;
+        object.previous_ = nullptr;
+        if (first_ != nullptr) first_->previous_ = &object;
+        first_ = &object;
+        object.listed_ = true;
+    }
+
+    /// Takes an object off the list.
+    static void remove(Forkable& object, const Lock& /*held*/) noexcept {
+        if (!object.listed_) return;
+        (object.previous_ != nullptr ? object.previous_->next_ : first_) = object.next_;
+        if (object.next_ != nullptr) object.next_->previous_ = object.previous_;
+        object.listed_ = false;
+    }
+
+    /// The calling thread's id, without a system call from the second time on.
+    [[nodiscard]] static pid_t thread_id() noexcept {
+        pid_t& id = cached_id();
+        if (id == 0) [[unlikely]]
+            id = ::gettid();
+        return id;
+    }
+
+private:
+    // 0 if it has not been asked for since the last fork.
+    [[nodiscard]] static pid_t& cached_id() noexcept {
+        thread_local constinit pid_t id = 0;
+        return id;
+    }
+
+    // No destructor ends them and no constructor begins them: threads may still run when a process exits.
+    inline static pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+    inline static Forkable* first_ = nullptr;
+    inline static bool installed_ = false;
+    inline static sigset_t signals_before_{};
+
+    static void before() noexcept {
+        sigset_t all;
+        sigset_t signals;
+        sigfillset(&all);
+        ::pthread_sigmask(SIG_BLOCK, &all, &signals);
+        ::pthread_mutex_lock(&mutex_);
+        signals_before_ = signals;
+        for (Forkable* object = first_; object != nullptr; object = object->next_) object->before_fork();
+    }
+
+    static void in_parent() noexcept {
+        for (Forkable* object = first_; object != nullptr; object = object->next_) object->after_fork_in_parent();
+        const sigset_t signals = signals_before_;
+        ::pthread_mutex_unlock(&mutex_);
+        ::pthread_sigmask(SIG_SETMASK, &signals, nullptr);
+    }
+
+    static void in_child() noexcept {
+        cached_id() = 0;
+        for (Forkable* object = std::exchange(first_, nullptr); object != nullptr;) {
+            Forkable* const next = object->next_;
+            object->listed_ = false;
+            object->after_fork_in_child();
+            object = next;
+        }
+        mutex_ = PTHREAD_MUTEX_INITIALIZER;
+        ::pthread_sigmask(SIG_SETMASK, &signals_before_, nullptr);
+    }
+};
+
+/// Puts empty memory in the place of a mapping that is shared with the parent: also a mapping keeps a ring open.
+inline void replace_mapping(void* start, std::size_t size) noexcept {
+    if (start == nullptr || size == 0) return;
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    (void)::mmap(start, (size + page - 1) / page * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                 0);
+}
+
+}  // namespace ringstep::inline v0::detail

@@ -92,7 +92,7 @@ public:
         }
         {
             const Sending sending(senders_);  // a run under way takes these wake-ups out of the CQ before it ends
-            std::atomic_ref<std::uint32_t>(user_.control->stop).store(RINGSTEP_STOP_DETACH, std::memory_order_release);
+            std::atomic_ref<std::uint32_t>(user_.control->stop).fetch_or(RINGSTEP_STOP_DETACH, std::memory_order_release);
             send_if_waiting();
         }
         running_.wait(true);

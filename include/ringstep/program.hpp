@@ -188,7 +188,7 @@ private:
             why = -EFAULT;
         } else if (!ring_->enabled()) {
             why = -EBADFD;
-        } else if (!ring_->perhaps_owned_by_this_thread()) {
+        } else if (!ring_->perhaps_owned_by_this_thread() && !ring_->owned_by_this_thread()) {
             why = -EEXIST;
         }
         if (why == 0) return false;

@@ -119,7 +119,8 @@ public:
         }
         if (!ring_->enabled()) return -EBADFD;
         if (!ring_->open()) return -EBADF;
-        return ring_->perhaps_owned_by_this_thread() ? 0 : -EEXIST;
+        // In a forked child, only the second knows better.
+        return ring_->perhaps_owned_by_this_thread() || ring_->owned_by_this_thread() ? 0 : -EEXIST;
     }
 
     /// Runs the loop on the calling thread, if refusal() is 0. Returns what io_uring_enter(2) returns on a ring with a loop in

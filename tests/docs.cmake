@@ -34,6 +34,9 @@ set_tests_properties(docs/order PROPERTIES FIXTURES_REQUIRED docs_first-loop)
 ringstep_add_document(blocks blocks/work --link "installed=${docs_dir}/first-loop/work/installed")
 set_tests_properties(docs/blocks PROPERTIES FIXTURES_REQUIRED docs_first-loop)
 
+ringstep_add_document(signals signals/work --link "installed=${docs_dir}/first-loop/work/installed")
+set_tests_properties(docs/signals PROPERTIES FIXTURES_REQUIRED docs_first-loop)
+
 # The reference: everything public is described.
 add_test(NAME host/doxygen COMMAND "${PROJECT_SOURCE_DIR}/docs/make_reference.sh" "${PROJECT_SOURCE_DIR}" "${docs_dir}/reference")
 set_tests_properties(host/doxygen PROPERTIES LABELS host TIMEOUT 120)

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -650,4 +651,35 @@ TEST_CASE("A ring that was made smaller under a loop is noticed") {
     const LoopExit exit = program.run();
     CHECK(exit.reason == ExitReason::rings_changed);
     CHECK(exit.error == ESTALE);
+}
+
+TEST_CASE("A write to a pipe without a reader comes with SIGPIPE, and with EPIPE alone where that is ignored") {
+    const bool ignored = GENERATE(false, true);
+    const bool socket = GENERATE(false, true);
+    INFO("ignored: " << ignored << ", a socket: " << socket);
+    const Outcome outcome = in_child([&]() -> std::string {
+        ::signal(SIGPIPE, ignored ? SIG_IGN : SIG_DFL);
+        std::array<int, 2> ends{};
+        ensure((socket ? ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) : ::pipe(ends.data())) == 0);
+        ::close(ends[0]);
+        Ring ring;
+        Scripted program(ring);
+        io_uring_prep_write(add_request(program.state()), ends[1], "x", 1, 0);
+        program.state()->wait = 1;
+        program.state()->stop_at = 1;
+        LoopExit exit;
+        do {
+            exit = program.run();
+        } while (exit.reason == ExitReason::interrupted);
+        return std::to_string(program.state()->records[0].result);
+    });
+    if (ignored) {
+        CHECK(outcome.status == 0);
+        CHECK(outcome.out == std::to_string(-EPIPE));
+    } else if (socket || outcome.status != 0) {
+        CHECK(outcome.status == 128 + SIGPIPE);
+    } else {
+        // Linux 6.1 has a thread of its own write to pipes, which gets the signal.
+        CHECK(outcome.out == std::to_string(-EPIPE));
+    }
 }

@@ -105,7 +105,7 @@ int main() try {
         }
         do {
             exit = chains.run();
-        } while (exit.resumable());
+        } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
     }
 
     std::uint64_t relayed = 0;

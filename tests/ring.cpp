@@ -3,20 +3,25 @@
 
 #include "ensure.hpp"
 #include "error_of.hpp"
+#include "loops/enter_help.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
 
+using namespace std::chrono_literals;
 using ringstep::Error;
 using ringstep::Ring;
 
@@ -214,4 +219,90 @@ TEST_CASE("A ring can be handed back to liburing") {
     io_uring native = ring.release();
     CHECK_FALSE(ring.is_open());
     io_uring_queue_exit(&native);
+}
+
+TEST_CASE("A signal ends a wait, which says so whatever was submitted and whatever has completed") {
+    const bool sq_rewind = GENERATE(true, false);
+    const unsigned there_before = GENERATE(0U, 1U);
+    const unsigned nops = GENERATE(0U, 1U, 2U);
+    const bool read_before = GENERATE(false, true);
+    const AlarmHandler handler;
+    const TestPipe pipe;
+    Ring ring{{.sq_rewind = sq_rewind}};
+    char byte = 0;
+    for (unsigned i = 0; i < there_before; i++) claim_nop(ring, 7);
+    REQUIRE(ring.submit_and_wait(there_before));
+    claim_read(ring, pipe, &byte, 8);
+    if (read_before) REQUIRE(ring.submit().count == 1);
+    for (unsigned i = 0; i < nops; i++) claim_nop(ring, 7);
+    const unsigned claimed = nops + (read_before ? 0 : 1);
+    AlarmHandler::after(20ms);
+    // The read does not complete.
+    const ringstep::Submitted submitted = ring.submit_and_wait(there_before + nops + 1);
+    CHECK(submitted.error == EINTR);
+    CHECK(submitted.count == claimed);
+    CHECK_FALSE(submitted);
+    CHECK(ring.sq().claimed() == 0);
+    CHECK(ring.cq().ready() == there_before + nops);
+    CHECK(ring.in_flight() == there_before + nops + 1);
+    AlarmHandler::after(0ms);
+    pipe.feed();
+    const ringstep::Submitted waited = ring.submit_and_wait(there_before + nops + 1);
+    CHECK(waited.error == 0);
+    CHECK(waited.count == 0);
+    CHECK(take_all(ring).size() == there_before + nops + 1);
+    CHECK(byte == 'x');
+}
+
+TEST_CASE("A wait that has what it asked for is a success, also while signals come") {
+    const AlarmHandler handler;
+    Ring ring{{.sq_entries = 8, .cq_entries = 16}};
+    AlarmHandler::after(200us);
+    unsigned interrupted = 0;
+    const auto until = std::chrono::steady_clock::now() + 200ms;
+    for (unsigned round = 0; std::chrono::steady_clock::now() < until; round++) {
+        const TestPipe pipe;
+        char byte = 0;
+        claim_nop(ring, 1);
+        claim_read(ring, pipe, &byte, 2);
+        if (round % 2 == 0) pipe.feed();
+        ringstep::Submitted submitted = ring.submit_and_wait(2);
+        REQUIRE(submitted.count == 2);
+        if (round % 2 != 0) pipe.feed();
+        while (submitted.error == EINTR) {
+            interrupted++;
+            submitted = ring.submit_and_wait(2);
+        }
+        REQUIRE(submitted.error == 0);
+        REQUIRE(ring.cq().ready() == 2);
+        REQUIRE(take_all(ring).size() == 2);
+    }
+    CHECK(interrupted > 0);
+    // More than the CQ holds is all that it holds.
+    AlarmHandler::after(0ms);
+    for (unsigned i = 0; i < 16; i++) {
+        claim_nop(ring, i);
+        if (i % 8 == 7) REQUIRE(ring.submit().count == 8);
+    }
+    CHECK(ring.submit_and_wait(1000).error == 0);
+}
+
+TEST_CASE("A timeout that expires ends a wait without an error") {
+    const TestPipe pipe;
+    Ring ring;
+    char byte = 0;
+    __kernel_timespec time{.tv_sec = 0, .tv_nsec = 10'000'000};
+    claim_nop(ring, 1);
+    claim_read(ring, pipe, &byte, 2);
+    io_uring_sqe* sqe = claim(ring);
+    io_uring_prep_timeout(sqe, &time, 0, 0);
+    sqe->user_data = 3;
+    const bool submit_first = GENERATE(false, true);
+    if (submit_first) REQUIRE(ring.submit().count == 3);
+    const ringstep::Submitted submitted = ring.submit_and_wait(3);
+    CHECK(submitted.error == 0);
+    CHECK(submitted.count == (submit_first ? 0 : 3));
+    const auto taken = take_all(ring);
+    CHECK(taken.size() == 2);
+    CHECK(std::ranges::count(taken, -ETIME, &ringstep::Completion::result) == 1);
 }

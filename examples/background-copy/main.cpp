@@ -33,7 +33,10 @@ void write_all(ringstep::Pace& pace, int output, std::vector<std::byte>& data, s
                             offset + at);
         pace.push(sqe);
     }
-    const ringstep::LoopExit exit = pace.run();
+    ringstep::LoopExit exit;
+    do {
+        exit = pace.run();
+    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
     if (!exit.ok()) throw std::system_error(exit.error, std::generic_category(), "running the loop");
     for (const ringstep::RequestCompletion& completion : pace.completions()) {
         if (completion.result < 0) throw std::system_error(-completion.result, std::generic_category(), "write");

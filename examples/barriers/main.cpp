@@ -63,7 +63,10 @@ int run() {
     io_uring_prep_write(&sqe, marker, text.data(), text.size(), 0);
     drain.barrier_of_all(sqe);  // when everything has
 
-    const ringstep::LoopExit exit = drain.run();
+    ringstep::LoopExit exit;
+    do {
+        exit = drain.run();
+    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
     std::uint64_t failed = 0;
     for (const ringstep::RequestCompletion& completion : drain.completions()) {
         if (completion.ok()) continue;

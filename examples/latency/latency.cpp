@@ -41,7 +41,10 @@ void work(ringstep::Ring& ring, ringstep::EnterLoop<ringstep::compiled::latency>
             }
             sqe->user_data = ++number;
         }
-        const ringstep::Entered entered = enter.submit_and_wait(depth);
+        ringstep::Entered entered;
+        do {
+            entered = enter.submit_and_wait(depth);
+        } while (entered.end == ringstep::EnterEnd::interrupted);  // by a debugger, say
         if (!entered) throw std::system_error(entered.error, std::generic_category(), "waiting for requests");
         for ([[maybe_unused]] const ringstep::Completion& completion : ring.cq()) {
         }

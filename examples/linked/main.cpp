@@ -53,7 +53,10 @@ int run() {
         link.push(chain, {.continue_short = true, .group = record});
     }
 
-    const ringstep::LoopExit exit = link.run();
+    ringstep::LoopExit exit;
+    do {
+        exit = link.run();
+    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
     std::uint64_t notified = 0;
     std::uint64_t cancelled = 0;
     for (const ringstep::RequestCompletion& completion : link.completions()) {

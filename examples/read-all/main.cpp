@@ -93,7 +93,10 @@ int run(int argc, char** argv) {
             }
         }
     }
-    const ringstep::LoopExit exit = gate.run();
+    ringstep::LoopExit exit;
+    do {
+        exit = gate.run();
+    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
     reads += collect(gate, files);
 
     bool good = exit.ok();

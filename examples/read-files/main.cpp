@@ -39,7 +39,10 @@ int run(int argc, char** argv) {
     for (int next = 1; next < argc;) {
         while (next < argc && chains.try_start(read_file, {path(argv[next])}, {.user_data = static_cast<std::uint64_t>(next)}))
             next++;
-        const ringstep::LoopExit exit = chains.run();
+        ringstep::LoopExit exit;
+        do {
+            exit = chains.run();
+        } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
         for (const ringstep::ChainResult& file : chains.results()) {
             const char* const name = argv[file.user_data()];
             if (file.ok()) {

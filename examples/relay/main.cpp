@@ -104,7 +104,7 @@ int run() {
         }
         do {
             exit = chains.run();
-        } while (exit.resumable());
+        } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
     }
 
     std::uint64_t relayed = 0;

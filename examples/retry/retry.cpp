@@ -43,7 +43,10 @@ int run() {
     io_uring_prep_send(send, sockets[1], text.data(), text.size(), 0);
     send->user_data = bytes.size();
 
-    const ringstep::Entered entered = enter.submit_and_wait(9);
+    ringstep::Entered entered;
+    do {
+        entered = enter.submit_and_wait(9);
+    } while (entered.end == ringstep::EnterEnd::interrupted);  // by a debugger, say
     if (!entered) {
         program::print_error("retry: {}\n", entered.exit);
         return 1;

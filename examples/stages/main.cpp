@@ -48,7 +48,13 @@ struct Files {
     [[nodiscard]] int fd(std::size_t index) const { return ::fileno(files[index]); }
 };
 
-void check(const ringstep::Entered& entered) {
+// Waits again if it was interrupted, by a debugger say.
+template <class Wait>
+void wait(const Wait& wait_once) {
+    ringstep::Entered entered;
+    do {
+        entered = wait_once();
+    } while (entered.end == ringstep::EnterEnd::interrupted);
     if (!entered) throw std::system_error(entered.error, std::generic_category(), std::string(to_string(entered.end)));
 }
 
@@ -68,9 +74,9 @@ int run() {
         io_uring_prep_fsync(sync, files.fd(i), IORING_FSYNC_DATASYNC);
         sync->user_data = copy_of_record | i;
     }
-    check(stages.submit_and_wait_for_all({copies.at_least(2)}, 10s));
+    wait([&] { return stages.submit_and_wait_for_all({copies.at_least(2)}, 10s); });
     fmt::print("The record is safe: 2 of 3 copies are on disk.\n");
-    check(stages.submit_and_wait_for_all({copies.all()}, 10s));
+    wait([&] { return stages.submit_and_wait_for_all({copies.all()}, 10s); });
     fmt::print("All {} are.\n", copies.completed());
     for (const ringstep::Completion& completion : ring.cq()) {
         if (!completion.ok()) throw std::system_error(completion.error(), std::generic_category(), "writing");
@@ -86,7 +92,7 @@ int run() {
     unsigned good = 0;
     unsigned batches = 0;
     for (unsigned taken = 0; taken < buffers.size(); batches++) {
-        check(stages.submit_and_wait());
+        wait([&] { return stages.submit_and_wait(); });
         for (const ringstep::Completion& completion : ring.cq()) {
             const auto& buffer = buffers[completion.user_data & ~kind_mask];
             if (std::string_view(buffer.data(), buffer.size()) == record) good++;

@@ -88,7 +88,7 @@ int run() {
     ringstep::LoopExit exit;
     do {
         exit = chains.run();
-    } while (exit.resumable());
+    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
     threads.clear();
     unsigned completed = 0;
     for (const ringstep::ChainResult& record : chains.results()) completed += record.ok() ? 1U : 0U;

@@ -25,11 +25,12 @@
 #define RINGSTEP_SQ_REWIND (1U << 0) /* the ring was opened with IORING_SETUP_SQ_REWIND */
 #define RINGSTEP_SHORT_ENTRIES (1U << 1) /* as is usual: SQ_REWIND, SQEs of 64 and CQEs of 16 bytes */
 
-/* struct ringstep_control.stop */
+/* struct ringstep_control.stop: bits. The loop stops for any of them. */
 enum ringstep_stop_kind {
 	RINGSTEP_STOP_NONE = 0,
-	RINGSTEP_STOP_REQUESTED = 1,
-	RINGSTEP_STOP_DETACH = 2, /* the loop is about to be taken off the ring */
+	RINGSTEP_STOP_REQUESTED = 1, /* one run is to end, this one or the next */
+	RINGSTEP_STOP_DETACH = 2,    /* the loop is about to be taken off the ring */
+	RINGSTEP_STOP_TOKEN = 4,     /* this run is to end: its stop token says so */
 };
 
 /* struct ringstep_control.fault: why the kit, rather than the loop's author, ended the loop */
@@ -58,7 +59,7 @@ struct ringstep_timer {
  */
 struct ringstep_control {
 	/* application -> loop */
-	__u32 stop; /* enum ringstep_stop_kind: not zero: stop before the next step */
+	__u32 stop; /* bits of enum ringstep_stop_kind: not zero: stop before the next step */
 	__u32 __reserved;
 	__u64 address; /* of this block in the process, for requests that point into the region */
 	__u64 __reserved_application[6];

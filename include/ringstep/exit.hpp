@@ -12,7 +12,7 @@ namespace ringstep::inline v0 {
 enum class ExitReason : std::uint8_t {
     stopped,         ///< the loop decided so: ringstep_stop(); its word is in LoopExit::code
     stop_requested,  ///< the application did: request_stop() or the stop token; run() goes on where it was
-    interrupted,     ///< a signal came (EINTR); run() goes on where it was
+    interrupted,     ///< a signal or a debugger came (EINTR), and nobody asked for a stop; run() goes on where it was
     detached,        ///< the program was taken off the ring while it ran (EFAULT), or was not on it any more
     bad_return,      ///< the step returned something that is neither continue nor stop (EINVAL); it is in LoopExit::code
     wrong_thread,    ///< called on another thread than the ring's owner (EEXIST)
@@ -51,7 +51,8 @@ struct LoopExit {
 
     /// The loop came to its own end, with code 0.
     [[nodiscard]] bool ok() const noexcept { return reason == ExitReason::stopped && code == 0; }
-    /// Nothing is wrong and nothing is over: calling run() again goes on.
+    /// Nothing is wrong and nothing is over: calling run() again goes on. What runs until it is asked to stop goes on after
+    /// ExitReason::interrupted alone; with this as its condition, a request to stop would not end it.
     [[nodiscard]] bool resumable() const noexcept {
         return reason == ExitReason::stop_requested || reason == ExitReason::interrupted;
     }

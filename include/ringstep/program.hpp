@@ -87,12 +87,7 @@ public:
 
     [[nodiscard]] LoopExit run() noexcept {
         LoopExit exit;
-        // Before anything is touched that a run on the right thread may be using.
-        if (const int refused = refusal(); refused != 0) {
-            ringstep_control untouched{};
-            classify(exit, refused, untouched);
-            return exit;
-        }
+        if (refused(exit)) return exit;
         ringstep_control& control = region_->control();
         const std::uint64_t turns = control.turns;
         const std::uint64_t submitted = control.submitted;
@@ -118,8 +113,15 @@ public:
     }
 
     [[nodiscard]] LoopExit run(std::stop_token token) noexcept {
-        const std::stop_callback callback(std::move(token), [this] { request_stop(); });
-        return run();
+        LoopExit exit;
+        if (refused(exit)) return exit;
+        {
+            const std::stop_callback callback(std::move(token), [this] { set_stop(RINGSTEP_STOP_TOKEN); });
+            exit = run();
+        }
+        // A token asks for the end of this run alone. If it asked too late, it still says so; the next run knows nothing of it.
+        stop_word().fetch_and(~std::uint32_t{RINGSTEP_STOP_TOKEN}, std::memory_order_relaxed);
+        return exit;
     }
 
     void request_stop() noexcept { set_stop(RINGSTEP_STOP_REQUESTED); }
@@ -177,25 +179,46 @@ private:
         user_ = std::move(engine);
     }
 
+    // Whether a run would not even begin. Asked before anything is touched that a run on the right thread may be using.
+    [[nodiscard]] bool refused(LoopExit& exit) const noexcept {
+        int why = 0;
+        if (ring_->inherited()) {
+            why = -EFAULT;
+        } else if (user_) {
+            why = user_->refusal();
+        } else if (!kernel_->attached()) {
+            why = -EFAULT;
+        } else if (!ring_->enabled()) {
+            why = -EBADFD;
+        } else if (!ring_->perhaps_owned_by_this_thread() && !ring_->owned_by_this_thread()) {
+            why = -EEXIST;
+        }
+        if (why == 0) return false;
+        ringstep_control untouched{};
+        classify(exit, why, untouched);
+        return true;
+    }
+
     [[nodiscard]] int run_in_kernel() const noexcept {
         // Without a loop the same call would be a plain wait for a completion.
         return kernel_->attached() ? ring_->enter(0, 0, IORING_ENTER_GETEVENTS) : -EFAULT;
     }
 
-    // Why a run would not even begin, as io_uring_enter(2) says it; 0 if it would.
-    [[nodiscard]] int refusal() const noexcept {
-        if (ring_->inherited()) return -EFAULT;
-        return user_ ? user_->refusal() : 0;
+    [[nodiscard]] std::atomic_ref<std::uint32_t> stop_word() const noexcept {
+        return std::atomic_ref<std::uint32_t>(region_->control().stop);
     }
 
+    // A signal handler may call it: the code that the signal interrupted keeps its errno.
     void set_stop(ringstep_stop_kind kind) noexcept {
         if (ring_->inherited()) return;  // the parent may share the region
-        std::atomic_ref<std::uint32_t>(region_->control().stop).store(kind, std::memory_order_release);
+        const int before = errno;
+        stop_word().fetch_or(kind, std::memory_order_release);
         if (user_) {
             user_->wake_if_waiting();
-        } else {
+        } else if (kernel_->attached()) {
             waker_.wake(ring_->fd());
         }
+        errno = before;
     }
 
     // Kernels before 7.3 do not make a task known to io_uring when its first enter runs a loop. Registering the ring's
@@ -208,10 +231,22 @@ private:
             io_uring_sqe* nop = sq.claim();
             io_uring_prep_nop(nop);
             nop->flags = IOSQE_CQE_SKIP_SUCCESS;
-            if (ring_->submit(0) == 1) ++ring_->queues().finished;
+            if (ring_->submit(0).taken == 1) ++ring_->queues().finished;
         } else {
             (void)ring_->enter(1, 0, 0);
         }
+    }
+
+    // A request ends one run, so it goes with the run that it ended. One that comes later than this is for the next run.
+    static void stopped_by(LoopExit& exit, std::uint32_t stop, ringstep_control& control) noexcept {
+        if (stop == 0) return;
+        exit.error = 0;
+        exit.reason = ExitReason::stop_requested;
+        if ((stop & RINGSTEP_STOP_DETACH) != 0) {  // which lasts
+            exit.error = EFAULT;
+            exit.reason = ExitReason::detached;
+        }
+        std::atomic_ref<std::uint32_t>(control.stop).fetch_and(RINGSTEP_STOP_DETACH, std::memory_order_acquire);
     }
 
     static void classify(LoopExit& exit, int result, ringstep_control& control) noexcept {
@@ -225,15 +260,15 @@ private:
                 } else if (control.fault == RINGSTEP_FAULT_RINGS) {
                     exit.reason = ExitReason::rings_changed;
                     exit.error = ESTALE;
-                } else if (control.stopped == RINGSTEP_STOP_DETACH) {
-                    exit.reason = ExitReason::detached;
-                    exit.error = EFAULT;
                 } else if (control.stopped != 0) {
-                    exit.reason = ExitReason::stop_requested;
-                    std::atomic_ref<std::uint32_t>(control.stop).store(0, std::memory_order_relaxed);
+                    stopped_by(exit, control.stopped, control);
                 }
                 break;
-            case -EINTR: exit.reason = ExitReason::interrupted; break;
+            case -EINTR:
+                // The signal's handler has run by now. A stop that it asked for, or anybody else, has its end here.
+                exit.reason = ExitReason::interrupted;
+                stopped_by(exit, std::atomic_ref<std::uint32_t>(control.stop).load(std::memory_order_relaxed), control);
+                break;
             case -EFAULT: exit.reason = ExitReason::detached; break;
             case -EEXIST: exit.reason = ExitReason::wrong_thread; break;
             case -EBADFD: exit.reason = ExitReason::disabled; break;
@@ -277,8 +312,8 @@ template <LoopDefinition Loop>
  * The kernel runs it if it can (Linux 7.1 and, to construct, CAP_BPF with CAP_PERFMON or CAP_SYS_ADMIN): one io_uring_enter(2)
  * for as many requests as the loop makes. Otherwise the calling thread does, with one io_uring_enter(2) for each turn
  * (Linux 6.1). What comes out is the same; LoopOptions::engine decides, `engine()` tells. There is one difference: in the
- * kernel any signal that is handled ends the run, in user space only one that comes while the loop sleeps. A handler that calls
- * `request_stop()` ends it in any case, and unlike a look at errno that cannot miss the moment.
+ * kernel any signal that is handled interrupts the run, in user space only one that comes while the loop sleeps. A handler that
+ * calls `request_stop()` ends it in any case, with ExitReason::stop_requested, and cannot miss the moment.
  *
  * **Example**:
  *
@@ -317,11 +352,13 @@ public:
     LoopExit run() noexcept { return core_->run(); }
 
     /// The same, until another thread asks for a stop: the loop ends within one wake-up. Its requests stay in flight,
-    /// completions that it did not see are in Ring::cq() or, if run() is called again, the loop's.
+    /// completions that it did not see are in Ring::cq() or, if run() is called again, the loop's. The token ends runs that it
+    /// is given to, and no other: if the loop came to its own end first, only the token tells of the stop.
     LoopExit run(std::stop_token token) noexcept { return core_->run(std::move(token)); }
 
-    /// Ends the run under way with ExitReason::stop_requested; if none is, the next one. Any thread, while the program lives,
-    /// and signal handlers.
+    /// Ends the run under way with ExitReason::stop_requested. Ends the next one if none is under way, or if the one that is
+    /// ends for another reason first. A request ends one run; requests that come before that run has returned count as one. May
+    /// be called from any thread and from signal handlers, while the program lives.
     void request_stop() noexcept { core_->request_stop(); }
 
     /// Has the loop take another turn, also if it sleeps: after something in the state was changed that it should look at. Any

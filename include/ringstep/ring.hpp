@@ -34,9 +34,9 @@ struct RingOptions {
 
 /// What a submit did. Running is not setting up: it throws nothing.
 struct Submitted {
-    unsigned count = 0;  ///< SQEs that the kernel took
-    int error = 0;       ///< errno, or 0
-    /// Nothing went wrong; the kernel may have taken fewer SQEs than there were.
+    unsigned count = 0;  ///< SQEs that the kernel took, also if there is an error
+    int error = 0;       ///< errno, or 0; EINTR: a signal has ended the wait before the completions were there
+    /// Nothing went wrong; the kernel may have taken fewer SQEs than there were, and then it did not wait.
     [[nodiscard]] explicit operator bool() const noexcept { return error == 0; }
 };
 
@@ -155,16 +155,22 @@ public:
      */
     Submitted submit() { return submit_and_wait(0); }
 
-    /// Submits what is claimed and waits until `completions` are in the CQ, or a signal comes (EINTR). Throws like submit().
+    /**
+     * Submits what is claimed and waits until `completions` are in the CQ. Throws like submit().
+     *
+     * If a signal comes first, the error is EINTR, and the count tells what was submitted all the same: wait for the rest by
+     * another call. A wait that ends without an error may leave fewer completions in two cases: the kernel did not take all
+     * SQEs, so it did not wait; or a timeout (IORING_OP_TIMEOUT) expired, which ends every wait. A timeout that completes
+     * because so many other requests did ends waits, too, and looks like a signal.
+     */
     Submitted submit_and_wait(unsigned completions) {
         if (core_->attachment() != nullptr) {
             detail::raise(EBUSY, "plain submit on a ring with a loop attached",
                           "Every io_uring_enter on it runs the loop. Call run() of its LoopProgram, or destroy that first.");
         }
         (void)queues();
-        const int result = core_->submit(completions);
-        if (result < 0) return {.count = 0, .error = -result};
-        return {.count = static_cast<unsigned>(result), .error = 0};
+        const auto [taken, error] = core_->submit(completions);
+        return {.count = taken, .error = error};
     }
 
     /// Whether a LoopProgram is attached.

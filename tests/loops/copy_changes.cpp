@@ -349,6 +349,25 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
         char byte = 0;
         CHECK(::read(pipe.output(), &byte, 1) == 1);
     }
+    SECTION("with a stop requested, which is for the next copy") {
+        const Pipe pipe;
+        std::thread stopper([&] {
+            std::this_thread::sleep_for(100ms);
+            copy.request_stop();
+        });
+        CHECK(copy.run(pipe.output(), output.fd()).resumable());
+        stopper.join();
+        CHECK(ring.in_flight() == 1);
+        copy.request_stop();
+        copy.abandon();
+        CHECK(ring.in_flight() == 0);
+        const File input(folder / "next");
+        input.write(random_bytes(100000));
+        const CopyResult next = copy.run(input.fd(), output.fd());
+        CHECK(next.exit.reason == ExitReason::stop_requested);
+        REQUIRE(next.resumable());
+        CHECK(copy.resume().ok());
+    }
     SECTION("a file") {
         const File input(folder / "large");
         input.write(random_bytes(large));

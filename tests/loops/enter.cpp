@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -404,6 +405,41 @@ TEST_CASE("Nothing goes past the hook when a signal or a stop ends the wait") {
         CHECK(take_all(ring).empty());
     }
     CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("Each request to stop ends one wait, also when it comes while the rest is handed to the hook") {
+    constexpr unsigned rounds = 1000;
+    const AlarmHandler handler;
+    Ring ring{{.cq_entries = 128}};
+    Hooked hooked{ring};
+    hooked.state()->at_most = 1;
+    std::atomic<unsigned> ends{0};
+    std::thread stopper([&] {
+        const auto until = std::chrono::steady_clock::now() + 60s;
+        for (unsigned i = 0; i < rounds; i++) {
+            hooked.request_stop();
+            while (ends == i) {
+                ensure(std::chrono::steady_clock::now() < until);
+                std::this_thread::yield();
+            }
+            ensure(ends == i + 1);
+        }
+    });
+    // In the kernel, signals end waits early, so that there is a rest.
+    AlarmHandler::after(100us);
+    while (ends < rounds) {
+        for (unsigned i = 0; i < 40; i++) claim_nop(ring, i);
+        do {
+            const Entered entered = hooked.submit_and_wait(1);
+            ensure(entered.end == EnterEnd::complete || entered.end == EnterEnd::stop_requested ||
+                   entered.end == EnterEnd::interrupted);
+            if (entered.end == EnterEnd::stop_requested) ends++;
+            while (ring.cq().ready() != 0) (void)take_all(ring);
+        } while (ring.sq().claimed() != 0 && ends < rounds);
+    }
+    stopper.join();
+    AlarmHandler::after(0us);
+    CHECK(hooked.submit());
 }
 
 // --- Random work, checked against a model

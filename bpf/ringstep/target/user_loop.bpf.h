@@ -130,16 +130,33 @@ static __always_inline int ringstep__enter_and_wait(struct ringstep_turn *turn, 
 }
 
 /*
+ * Whether a signal has cut a wait short that io_uring_enter() calls a success: it does so if it has submitted something, or if there is
+ * any completion, that of an earlier turn included. Completions too few are no sign of it, timeouts wake up early, too. But none at all
+ * since the tail stood at `tail` are, unless something else has ended the wait. A timeout may even wake up before its completion is
+ * there, and so the kernel gets another chance to post it.
+ */
+static __always_inline bool ringstep__cut_short(struct ringstep_turn *turn, __u32 wait, __u32 tail)
+{
+	const struct ringstep_user *user = turn->engine.ring;
+
+	if (likely(ringstep_cq_ready(turn) >= wait || ringstep_cq_ready(turn) + *turn->head != tail))
+		return false;
+	return !ringstep_load(&turn->control->stop) &&
+	       (turn->engine.deadline == RINGSTEP_NO_DEADLINE || bpf_ktime_get_ns() < turn->engine.deadline) &&
+	       ringstep_load(&user->wanted) == turn->engine.wanted && ringstep_load(&user->wakes_sent) == user->wakes_seen &&
+	       ringstep__enter_and_wait(turn, 0, 0) != -EBADR && ringstep_cq_ready(turn) + *turn->head == tail;
+}
+
+/*
  * What happens between two turns: submits if the step left that to us, waits, and has the kernel do its deferred work: all of it one
  * io_uring_enter(), if the kernel takes all SQEs. Returns 0, or a negative errno that ends the run.
  */
 static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 {
-	const struct ringstep_user *user = turn->engine.ring;
 	const __u32 owed = turn->engine.owes ? ringstep_sq_claimed(turn) : 0;
 	const __s32 ahead = (__s32)(turn->engine.cq_wait_idx - *turn->head);
 	const __u32 wait = ahead > 0 ? (__u32)ahead : 0;
-	const __u32 tail = owed && wait ? ringstep_cq_ready(turn) + *turn->head : 0;
+	const __u32 tail = wait ? ringstep_cq_ready(turn) + *turn->head : 0;
 	int result;
 
 	if (!owed && turn->cut)
@@ -149,26 +166,15 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 		ringstep__sq_taken(turn, owed, (__u32)result);
 		if (turn->rewinds)
 			turn->control->claimed = turn->sq_at;
-		if (likely((__u32)result == owed)) {
-			/*
-			 * A submit hides that a signal has ended the waiting. Completions too few are no sign of it, timeouts
-			 * wake up early, too; but none at all are, unless it was the deadline. A timeout may even wake up
-			 * before its completion is there, and so the kernel gets another chance to post it.
-			 */
-			if (unlikely(ringstep_cq_ready(turn) < wait && ringstep_cq_ready(turn) + *turn->head == tail) &&
-			    !ringstep_load(&turn->control->stop) &&
-			    (turn->engine.deadline == RINGSTEP_NO_DEADLINE || bpf_ktime_get_ns() < turn->engine.deadline) &&
-			    ringstep_load(&user->wanted) == turn->engine.wanted &&
-			    ringstep_load(&user->wakes_sent) == user->wakes_seen &&
-			    ringstep__enter_and_wait(turn, 0, 0) != -EBADR && ringstep_cq_ready(turn) + *turn->head == tail)
-				return -EINTR;
-			return 0;
-		}
+		if (likely((__u32)result == owed))
+			return ringstep__cut_short(turn, wait, tail) ? -EINTR : 0;
 		/* Some are not in flight, so waiting for them could be for ever: the next turn follows, and submits them. */
 		result = ringstep__enter_and_wait(turn, 0, 0);
 	} else if (owed && (result == -EAGAIN || result == -EBUSY)) {
 		/* Out of memory for requests: those that are done give theirs back in here. */
 		result = ringstep__enter_and_wait(turn, 0, 0);
+	} else if (!owed && likely(result >= 0)) {
+		return ringstep__cut_short(turn, wait, tail) ? -EINTR : 0;
 	}
 	/* -EBADR: completions were dropped, which the CQ's overflow counter tells. -ETIME: the deadline, which the step sees. */
 	if (unlikely(result < 0) && result != -EBADR && result != -ETIME)

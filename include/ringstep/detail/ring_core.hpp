@@ -145,24 +145,33 @@ public:
         return result;
     }
 
-    /// Submits all that is claimed, on a ring without a loop. The count that the kernel took, or -errno.
-    [[nodiscard]] int submit(unsigned wait_for) noexcept {
-        if (inherited_) return -EEXIST;
+    /// What a plain submit did. Both may be there: a signal has ended the wait for what was submitted.
+    struct Submission {
+        unsigned taken = 0;  ///< SQEs that the kernel took
+        int error = 0;       ///< errno, or 0
+    };
+
+    /// Submits all that is claimed, on a ring without a loop, and waits if the kernel takes all of it.
+    [[nodiscard]] Submission submit(unsigned wait_for) noexcept {
+        if (inherited_) return {.taken = 0, .error = EEXIST};
         settle_timer();
         const std::uint32_t claimed = SubmissionQueue(queues_).claimed();
         // Wake-ups for a loop that is gone: those in the CQ or on their way to it are not what is waited for.
         if (wait_for != 0) wait_for += 0 - queues_.own_wakes_seen;
-        const int taken = enter(claimed, wait_for, IORING_ENTER_GETEVENTS);
-        if (taken < 0) return taken;
-        queues_.submitted += static_cast<unsigned>(taken);
+        if (wait_for > queues_.geometry.cq_entries) wait_for = queues_.geometry.cq_entries;  // as the kernel takes it
+        const std::uint32_t tail = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
+        const int result = enter(claimed, wait_for, IORING_ENTER_GETEVENTS);
+        if (result < 0) return {.taken = 0, .error = -result};
+        const auto taken = static_cast<unsigned>(result);
+        queues_.submitted += taken;
         if (queues_.geometry.rewinds()) {
-            const auto left = claimed - static_cast<unsigned>(taken);
+            const auto left = claimed - taken;
             const std::size_t size = queues_.geometry.sqe_size;
-            if (taken > 0 && left > 0)
-                std::memmove(queues_.sqes, queues_.sqes + static_cast<unsigned>(taken) * size, left * size);
+            if (taken > 0 && left > 0) std::memmove(queues_.sqes, queues_.sqes + taken * size, left * size);
             *queues_.claimed = left;
         }
-        return taken;
+        const bool waited = wait_for != 0 && taken == claimed;
+        return {.taken = taken, .error = waited && cut_short(wait_for, tail) ? EINTR : 0};
     }
 
     /// Makes `memory` the ring's MEM region. A ring has one, for good.
@@ -293,6 +302,27 @@ public:
     }
 
 private:
+    // Whether a signal has ended a wait for `wanted` completions that the kernel calls a success. It does so if it has
+    // submitted something, or if there is any completion. A timeout ends a wait early, too: one has come since the tail stood
+    // at `tail`, or comes when the kernel gets another chance to post it.
+    [[nodiscard]] bool cut_short(std::uint32_t wanted, std::uint32_t tail) const noexcept {
+        const CompletionQueue cq(const_cast<QueueMemory&>(queues_));
+        if (cq.ready() >= wanted) [[likely]]
+            return false;
+        if (enter(0, 0, IORING_ENTER_GETEVENTS) == -EBADR || cq.ready() >= wanted) return false;
+        const std::uint32_t end = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
+        for (; tail != end; tail++) {
+            if (cqe_at(tail)->res == -ETIME) return false;
+        }
+        return true;
+    }
+
+    [[nodiscard]] const io_uring_cqe* cqe_at(std::uint32_t index) const noexcept {
+        const Geometry& geometry = queues_.geometry;
+        const std::size_t slot = index & (geometry.cq_entries - 1);
+        return reinterpret_cast<const io_uring_cqe*>(queues_.rings + geometry.cqes_offset + slot * geometry.cqe_size);
+    }
+
     // Takes the completions that only the library knows of out of the CQ: the others move together towards its tail, where the
     // kernel does not write before the head has passed.
     void drop_hidden() noexcept {

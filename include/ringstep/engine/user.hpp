@@ -93,7 +93,7 @@ public:
         }
         {
             const Sending sending(senders_);  // a run under way takes these wake-ups out of the CQ before it ends
-            std::atomic_ref<std::uint32_t>(user_.control->stop).store(RINGSTEP_STOP_DETACH, std::memory_order_release);
+            std::atomic_ref<std::uint32_t>(user_.control->stop).fetch_or(RINGSTEP_STOP_DETACH, std::memory_order_release);
             send_if_waiting();
         }
         running_.wait(true);
@@ -121,7 +121,8 @@ public:
         }
         if (!ring_->enabled()) return -EBADFD;
         if (!ring_->open()) return -EBADF;
-        return ring_->perhaps_owned_by_this_thread() ? 0 : -EEXIST;
+        // In a forked child, only the second knows better.
+        return ring_->perhaps_owned_by_this_thread() || ring_->owned_by_this_thread() ? 0 : -EEXIST;
     }
 
     /// Runs the loop on the calling thread, if refusal() is 0. Returns what io_uring_enter(2) returns on a ring with a loop in

@@ -127,7 +127,7 @@ struct CopyProgress {
  *     ringstep::FileCopy copy{ring, {.queue_depth = 64, .block_size = 256 << 10}};
  *     for (auto [in, out] : files) {
  *         ringstep::CopyResult result = copy.run(in, out);
- *         while (result.resumable()) result = copy.resume();   // a signal came
+ *         while (result.exit.reason == ringstep::ExitReason::interrupted) result = copy.resume();
  *         if (!result.ok()) report(result.error, result.operation, result.offset);
  *     }
  */
@@ -215,11 +215,14 @@ public:
     void abandon() noexcept {
         if (!under_way_) return;
         state_->over |= RINGSTEP_COPY_ERRORED;  // nothing new is begun
+        bool stop = false;
         while (in_flight() != 0) {
             cancel();
             const LoopExit exit = program_.run();
+            stop |= exit.reason == ExitReason::stop_requested;
             if (exit.reason != ExitReason::stopped && !exit.resumable()) break;
         }
+        if (stop) program_.request_stop();  // it was meant for a run of the application's
         (void)over();
     }
 

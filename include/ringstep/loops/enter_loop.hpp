@@ -88,7 +88,8 @@ namespace detail {
  * What differs from a ring without a loop:
  * - A wait with a time-out is a request of the loop's own in the kernel, of which nothing is seen but that a request with
  *   IOSQE_IO_DRAIN waits for it, and that the CQ had better have room for two completions more. In user space it is not.
- * - A signal ends the wait in the kernel, in user space only if nothing has completed since the wait began.
+ * - A signal ends the wait in the kernel, in user space only if nothing has completed since the wait began. A handler that
+ * calls request_stop() ends it in any case, with EnterEnd::stop_requested.
  * - More completions than the CQ holds cannot be waited for: that is taken as all that it holds, as io_uring_enter(2) does.
  *
  * Belongs to the ring's thread, like the ring. request_stop() is for any thread, while the object lives.
@@ -144,7 +145,8 @@ public:
         return entered;
     }
 
-    /// Ends the wait under way with EnterEnd::stop_requested; if none is, the next one. Any thread, and signal handlers.
+    /// Ends the wait under way with EnterEnd::stop_requested; if none is, or if it ends for another reason first, the next one.
+    /// Any thread, and signal handlers.
     void request_stop() noexcept { program_.request_stop(); }
 
     /// The state that application and loop share. Its member `enter` is this class's business.
@@ -174,13 +176,20 @@ private:
 
     // Nothing goes past the hook for completions: what came after it was last called is handed to it now.
     void finish(Entered& entered) noexcept {
+        if (finish_stopped(entered) && entered.end != EnterEnd::stop_requested) program_.request_stop();  // it was for the next
+    }
+
+    // The same. Returns whether a stop was requested meanwhile.
+    bool finish_stopped(Entered& entered) noexcept {
         ringstep_enter& enter = program_.state()->enter;
+        bool stop = false;
         for (int tries = 0; tries < 100 && ring_->open() && program_.attached(); tries++) {
             const detail::QueueMemory& queues = ring_->queues();
-            if (queues.word(queues.geometry.cq_tail_offset).load(std::memory_order_acquire) == enter.seen) return;
+            if (queues.word(queues.geometry.cq_tail_offset).load(std::memory_order_acquire) == enter.seen) break;
             enter.phase = RINGSTEP_ENTER_FINISH;
             const LoopExit exit = program_.run();
-            if (exit.turns == 0 && !exit.resumable()) return;
+            stop |= exit.reason == ExitReason::stop_requested;
+            if (exit.turns == 0 && !exit.resumable()) break;
             const std::uint32_t left = claimed();
             enter.added = left - left_;
             enter.hooked = left;
@@ -189,6 +198,7 @@ private:
             entered.exit.completions += exit.completions;
             entered.exit.enters += exit.enters;
         }
+        return stop;
     }
 
     static void classify(Entered& entered) noexcept {

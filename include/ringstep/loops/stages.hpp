@@ -228,7 +228,8 @@ public:
         return group.completed >= wanted.completed;
     }
 
-    /// Ends the wait under way with EnterEnd::stop_requested; if none is, the next one. Any thread, and signal handlers.
+    /// Ends the wait under way with EnterEnd::stop_requested; if none is, or if it ends for another reason first, the next one.
+    /// Any thread, and signal handlers.
     void request_stop() noexcept { loop_.request_stop(); }
     /// The state that application and loop share.
     [[nodiscard]] const RegionView<ringstep_stages>& state() const noexcept { return loop_.state(); }

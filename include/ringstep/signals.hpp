@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+// Signals that ask a program to end, as requests to stop its loops.
+#pragma once
+
+#include <ringstep/error.hpp>
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <initializer_list>
+#include <string>
+
+namespace ringstep::inline v0 {
+
+class StopOnSignals;
+
+namespace detail {
+
+// Of all StopOnSignals in the process.
+struct SignalsState {
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    sigset_t blocked_before_fork{};
+    std::atomic<pid_t> process{0};  // whose loops these are
+    StopOnSignals* first = nullptr;
+    bool watches_forks = false;
+    std::array<unsigned, NSIG> users{};
+    std::array<bool, NSIG> installed{};
+    std::array<struct sigaction, NSIG> before{};
+};
+inline constinit SignalsState signals_state;
+
+}  // namespace detail
+
+/// Something with runs that request_stop() ends, from signal handlers too: LoopProgram, EnterLoop, Stages, FileCopy.
+template <class Loop>
+concept Stoppable = requires(Loop& loop) {
+    { loop.request_stop() } noexcept;
+};
+
+/**
+ * Has a loop stop when SIGTERM or SIGINT comes, for as long as this object lives: each signal calls `request_stop()`. The run
+ * under way, or else the next one, ends with ExitReason::stop_requested, whichever thread the signal came to.
+ *
+ * Any number of loops and threads may have such objects at a time; a signal stops all of their loops. The first object installs
+ * the handlers. The last one puts back those that were there before. A signal that the process ignores when the object is made
+ * stays ignored: SIGINT is, in programs that a script starts with `&`. In a forked child a signal does what it did before the
+ * first object, unless the child has made one of its own.
+ *
+ * Declare it after the loop, so that it goes first. May be made and destroyed on any thread.
+ *
+ * **Example**:
+ *
+ *     ringstep::StopOnSignals signals{program};
+ *     ringstep::LoopExit exit;
+ *     do exit = program.run(); while (exit.reason == ringstep::ExitReason::interrupted);
+ *     if (signals.received() != 0) fmt::print(stderr, "ended by {}\n", ::strsignal(signals.received()));
+ */
+class StopOnSignals {
+public:
+    /// Installs the handlers. Throws Error if one of the signals cannot be handled.
+    template <Stoppable Loop>
+    explicit StopOnSignals(Loop& loop, std::initializer_list<int> signals = {SIGTERM, SIGINT})
+        : loop_(&loop), stop_([](void* object) noexcept { static_cast<Loop*>(object)->request_stop(); }) {
+        enter(signals);
+    }
+
+    StopOnSignals(const StopOnSignals&) = delete;
+    StopOnSignals& operator=(const StopOnSignals&) = delete;
+
+    /// Afterwards no handler touches the loop any more.
+    ~StopOnSignals() { leave(); }
+
+    /// The last of the signals that has come, or 0. May be called from any thread.
+    [[nodiscard]] int received() const noexcept { return received_.load(std::memory_order_relaxed); }
+
+private:
+    static constexpr detail::SignalsState& shared_ = detail::signals_state;
+
+    // Handlers take the lock, too: no signal may come to a thread that holds it.
+    static void lock(sigset_t& before) noexcept {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_BLOCK, &all, &before);
+        ::pthread_mutex_lock(&shared_.mutex);
+    }
+    static void unlock(const sigset_t& before) noexcept {
+        ::pthread_mutex_unlock(&shared_.mutex);
+        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+    class Lock {
+    public:
+        Lock() noexcept { lock(before_); }
+        Lock(const Lock&) = delete;
+        Lock& operator=(const Lock&) = delete;
+        ~Lock() { unlock(before_); }
+
+    private:
+        sigset_t before_{};
+    };
+
+    static void handle(int signal) {
+        const int before = errno;
+        if (shared_.process.load(std::memory_order_relaxed) != ::getpid()) {
+            // Between vfork(2) and exec(2), in the parent's memory.
+            ::signal(signal, SIG_DFL);
+            ::raise(signal);
+        } else {
+            const Lock lock;
+            bool known = false;
+            for (StopOnSignals* each = shared_.first; each != nullptr; each = each->next_) {
+                if (::sigismember(&each->signals_, signal) != 1) continue;
+                known = true;
+                each->received_.store(signal, std::memory_order_relaxed);
+                each->stop_(each->loop_);
+            }
+            if (!known) {
+                // In a forked child, or the last object has just gone. The signal is blocked until the handler has returned.
+                put_back(signal);
+                ::raise(signal);
+            }
+        }
+        errno = before;
+    }
+
+    static void put_back(int signal) noexcept {
+        const auto index = static_cast<std::size_t>(signal);
+        if (!shared_.installed[index]) return;
+        (void)::sigaction(signal, &shared_.before[index], nullptr);
+        shared_.installed[index] = false;
+    }
+
+    // A child has the handlers, and none of the loops.
+    static void watch_forks() {
+        if (shared_.watches_forks) return;
+        const int result = ::pthread_atfork(
+            [] {
+                sigset_t before;
+                lock(before);
+                shared_.blocked_before_fork = before;
+            },
+            [] { unlock(sigset_t{shared_.blocked_before_fork}); },
+            [] {
+                shared_.first = nullptr;
+                shared_.users = {};
+                shared_.process.store(::getpid(), std::memory_order_relaxed);
+                unlock(sigset_t{shared_.blocked_before_fork});
+            });
+        if (result != 0) detail::raise(result, "handling of signals", "Out of memory.");
+        shared_.watches_forks = true;
+    }
+
+    void enter(std::initializer_list<int> signals) {
+        const Lock lock;
+        watch_forks();
+        ::sigemptyset(&signals_);
+        for (const int signal : signals) {
+            struct sigaction now{};
+            if (signal == SIGKILL || signal == SIGSTOP || ::sigaction(signal, nullptr, &now) != 0) {
+                detail::raise(EINVAL, "handling of signal " + std::to_string(signal),
+                              "Nobody can handle SIGKILL, SIGSTOP and the C library's own signals.");
+            }
+            if (now.sa_handler != SIG_IGN) ::sigaddset(&signals_, signal);
+        }
+        shared_.process.store(::getpid(), std::memory_order_relaxed);
+        next_ = shared_.first;
+        shared_.first = this;
+        struct sigaction action{};
+        action.sa_handler = handle;
+        action.sa_flags = SA_RESTART;  // what else the process waits for goes on
+        for (std::size_t index = 1; index < NSIG; index++) {
+            const int signal = static_cast<int>(index);
+            if (::sigismember(&signals_, signal) != 1) continue;
+            shared_.users[index]++;
+            if (!shared_.installed[index]) shared_.installed[index] = ::sigaction(signal, &action, &shared_.before[index]) == 0;
+        }
+    }
+
+    void leave() noexcept {
+        if (process_ != ::getpid()) return;  // a copy, in a child
+        const Lock lock;
+        StopOnSignals** link = &shared_.first;
+        while (*link != this) link = &(*link)->next_;
+        *link = next_;
+        for (std::size_t index = 1; index < NSIG; index++) {
+            const int signal = static_cast<int>(index);
+            if (::sigismember(&signals_, signal) == 1 && --shared_.users[index] == 0) put_back(signal);
+        }
+    }
+
+    void* loop_;
+    void (*stop_)(void*) noexcept;
+    StopOnSignals* next_ = nullptr;
+    sigset_t signals_{};
+    std::atomic<int> received_{0};
+    pid_t process_ = ::getpid();
+};
+
+}  // namespace ringstep::inline v0

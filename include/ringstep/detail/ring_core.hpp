@@ -305,8 +305,8 @@ private:
     // Whether a signal has ended a wait for `wanted` completions that the kernel calls a success. It does so if it has
     // submitted something, or if there is any completion. A timeout ends a wait early, too: one has come since the tail stood
     // at `tail`, or comes when the kernel gets another chance to post it.
-    [[nodiscard]] bool cut_short(std::uint32_t wanted, std::uint32_t tail) const noexcept {
-        const CompletionQueue cq(const_cast<QueueMemory&>(queues_));
+    [[nodiscard]] bool cut_short(std::uint32_t wanted, std::uint32_t tail) noexcept {
+        const CompletionQueue cq(queues_);
         if (cq.ready() >= wanted) [[likely]]
             return false;
         if (enter(0, 0, IORING_ENTER_GETEVENTS) == -EBADR || cq.ready() >= wanted) return false;

@@ -1,17 +1,17 @@
 # Part of `dev`, which reads this file: the command `kernel`, and kernels that are built here rather than fetched.
 #
-# In the cache, beside those of the archive:
-#   patched/SERIES-ringstep/HASH-SOURCE/   vmlinux, vmlinuz, config, version; -ringstep-debug, -plain and those with a fault
-#                                          (-ringstep-debug+FAULT) likewise. HASH is that of all that makes it but the source, SOURCE is
-#                                          the version of the source package
-#   patched/source/                        the newest source packages of each series
-#   patched/build/SERIES/                  where it is built; removed afterwards
+# The cache has these folders besides those of the archive's kernels:
+#   patched/NAME/HASH-SOURCE/   vmlinux, vmlinuz, config and version of a kernel. NAME is SERIES-ringstep, SERIES-ringstep-debug, SERIES-plain or
+#                               SERIES-ringstep-debug+FAULT. HASH is the hash of everything that the kernel is made of except the source.
+#                               SOURCE is the version of the source package
+#   patched/source/             the newest source packages of each series
+#   patched/build/SERIES/       the folder of a build, removed afterwards
 
 is_patched_kernel() {
 	[[ $1 =~ ^[^/-]+-(ringstep|plain|ringstep-debug(\+[^/+]+)?)$ ]]
 }
 
-# patched_parts NAME: sets $patched_series and $patched_kind, $patched_faults (the patch of none or one), and $patched_hash.
+# patched_parts NAME: sets $patched_series, $patched_kind, $patched_hash, and $patched_faults, an array with the patch of a fault or empty.
 patched_parts() {
 	local -a parts=("$repo/kernel/build" "$repo/kernel/tree.bash" "$repo/kernel/config/lean.config")
 	local name=${1%%+*}
@@ -30,7 +30,7 @@ patched_parts() {
 	patched_hash=$(cat "${parts[@]}" "${patched_faults[@]}" | sha256sum | cut -c 1-12)
 }
 
-# The source package of a series. `next` is for the newest kernel with the feature, whichever that is.
+# source_package SERIES: prints the name of the source package of a series. `next` stands for the newest kernel with the feature.
 source_package() {
 	local newest
 	if [[ $1 != next ]]; then
@@ -46,7 +46,7 @@ source_package() {
 	echo "$newest"
 }
 
-# The newest version of a source package ($1) that the archive has, or else the cache.
+# source_version PACKAGE: prints the newest version of a source package in the archive or in the cache.
 source_version() {
 	{
 		apt_kernels apt-cache show "$1" 2>/dev/null | sed -n 's/^Version: //p' || true
@@ -54,7 +54,7 @@ source_version() {
 	} | sort -Vu | tail -n 1
 }
 
-# fetch_package PACKAGE VERSION FILE, in place of older ones
+# fetch_package PACKAGE VERSION FILE: fetches a package into FILE and removes older versions.
 fetch_package() {
 	local package=$1 version=$2 file=$3 folder
 	folder=$(dirname "$file")
@@ -65,26 +65,27 @@ fetch_package() {
 	mv "$folder/tmp/${package}"_*.deb "$file"
 }
 
-# need_source PACKAGE VERSION [ARCHITECTURE]: fetches it where it is missing, and sets $source_file.
+# need_source PACKAGE VERSION [ARCHITECTURE]: fetches a package if it is missing, and sets $source_file to its path.
 need_source() {
 	source_file=$cache/patched/source/${1}_${2}_${3:-all}.deb
 	[[ -f $source_file ]] || step "Fetching $1 ($2)" fetch_package "$1" "$2" "$source_file"
 }
 
+# need_free_space MEGABYTES: fails if the cache has less free space.
 need_free_space() {
 	local free
 	free=$(df --output=avail --block-size=1M "$cache" | tail -n 1)
 	((free > $1)) || fail "$cache has $free MB free, and building this kernel takes $1 MB"
 }
 
-# lock_kernel_builds: one at a time, until this process ends or says exec {kernel_lock}>&-.
+# lock_kernel_builds: waits until nobody else builds a kernel, and keeps others from it until this process ends or runs exec {kernel_lock}>&-.
 lock_kernel_builds() {
 	mkdir -p "$cache/patched/build"
 	exec {kernel_lock}>"$cache/patched/lock"
 	flock --nonblock "$kernel_lock" || { say "waiting for another ./dev that builds a kernel"; flock "$kernel_lock"; }
 }
 
-# How long it takes on two processors; a few minutes where the compiler cache has seen the source.
+# build_minutes NAME: prints how long the build of a kernel takes on two processors. It takes a few minutes if the compiler cache has the source.
 build_minutes() {
 	case $1 in
 		*-debug*) echo "40 minutes" ;;
@@ -92,7 +93,7 @@ build_minutes() {
 	esac
 }
 
-# build_patched_kernel NAME PACKAGE VERSION OUT. Only called with the lock held.
+# build_patched_kernel NAME PACKAGE VERSION OUT: builds a kernel in OUT. The caller must hold the lock.
 build_patched_kernel() {
 	local name=$1 package=$2 version=$3 out=$4
 	need_free_space 6000
@@ -104,7 +105,7 @@ build_patched_kernel() {
 	rm -rf "$cache/patched/build/$patched_series"
 }
 
-# The series that there are patches for: older kernels, to which they bring the feature; and `next`.
+# Prints the series of older kernels that have a folder of patches here.
 patched_older_series() {
 	local folder
 	for folder in "$repo"/kernel/[0-9]*/; do
@@ -112,17 +113,18 @@ patched_older_series() {
 	done
 }
 
+# Prints all series that have a folder of patches here.
 patched_series_list() {
 	patched_older_series
 	echo next
 }
 
-# full_kernel_name NAME: the one under which others know it.
+# full_kernel_name NAME: prints the name that other commands and folders have for a kernel.
 full_kernel_name() {
 	[[ $1 == next ]] && echo next-ringstep || echo "$1"
 }
 
-# The newest of the kernels that a name stands for and that are in the cache, or nothing.
+# cached_patched_kernel NAME: prints the folder of the newest kernel of that name in the cache, or nothing. Needs $patched_hash.
 cached_patched_kernel() {
 	find "$cache/patched/$1" -mindepth 1 -maxdepth 1 -name "$patched_hash-*" ! -name '*.tmp' 2>/dev/null | sort -V | tail -n 1 || true
 }
@@ -132,8 +134,8 @@ have_patched_kernel() {
 	[[ -n $(cached_patched_kernel "$1") ]]
 }
 
-# Sets $kernel_version and $kernel_folder to a kernel with our patches, building it where it is missing. With "newest" as the second
-# argument it has to be of the newest source; otherwise of any.
+# find_patched_kernel NAME [newest]: builds a kernel if it is missing, and sets $kernel_version and $kernel_folder. With `newest`, the kernel
+# must be of the newest source.
 find_patched_kernel() {
 	local name=$1 which=${2:-any} package version
 	patched_parts "$name"
@@ -155,7 +157,8 @@ find_patched_kernel() {
 	kernel_version=$(cat "$kernel_folder/version")
 }
 
-# Removes kernels whose patches or configuration have changed, and where an interrupted build was. All of them, if $1 says anything.
+# clean_patched_kernels [all]: removes kernels whose patches or configuration have changed, and the remains of interrupted builds. With an
+# argument, removes all patched kernels.
 clean_patched_kernels() {
 	local everything=$1 folder name kernel
 	[[ -d $cache/patched ]] || return 0
@@ -176,12 +179,13 @@ clean_patched_kernels() {
 		remove_tree "$cache/patched/build"
 		[[ -z $everything ]] || remove_tree "$cache/patched"
 	else
-		say "leaving $cache/patched/build: somebody is building a kernel there"
+		say "leaving $cache/patched/build, because another ./dev is building a kernel there"
 	fi
 	exec {kernel_lock}>&-
 }
 
-# Makes Debian packages, or as much of them as $4 says, of $1 with the configuration of $2 in $3.
+# build_packages SERIES FLAVOUR OUT UNTIL: builds Debian packages of a series in OUT, with the configuration of a flavour. UNTIL is `packages`,
+# or `objects` to compile only what the patches change.
 build_packages() {
 	local series=$1 flavour=$2 out=$3 until=$4 package version source
 	refresh_index
@@ -200,19 +204,19 @@ build_packages() {
 	exec {kernel_lock}>&-
 }
 
-# What a patch with a fault says about itself: fault_line PATCH KEY.
+# fault_line PATCH KEY: prints a line of the description of a fault, such as Test or Caught-by.
 fault_line() {
 	sed -n "s/^$2: //p;/^---/q" "$1"
 }
 
-# try_fault SERIES NAME: whether the debugging kernel notices the fault, and does not complain without it.
+# try_fault SERIES NAME: fails unless the test of a fault passes without the fault and shows the expected complaint with it.
 try_fault() {
 	local series=$1 name=$2 expected test program log status complaint
 	local patch=$repo/kernel/faults/$series/$name.patch
 	[[ -f $patch ]] || fail "there is no $patch"
 	expected=$(fault_line "$patch" Caught-by)
 	test=$(fault_line "$patch" Test)
-	[[ -n $expected && -n $test ]] || fail "$patch does not say by what it is caught, and in which test"
+	[[ -n $expected && -n $test ]] || fail "$patch needs the lines 'Caught-by: REGEX' and 'Test: NAME'"
 	program=$build/kernel/selftests/kernel-selftests
 	grep -qx "$test" <<<"$("$program" "$(dirname "$program")" --list)" || program+=-next
 	log=$(mktemp)
@@ -223,7 +227,7 @@ try_fault() {
 		say "$name: $test fails without the fault"
 		return 1
 	fi
-	# However it ends: the fault may bring the machine down.
+	# The exit status does not matter, because the fault may crash the machine.
 	"$repo/dev" vm --kernel "$series-ringstep-debug+$name" --time 300 --verbose -- "$program" "$(dirname "$program")" "$test" >"$log" 2>&1 ||
 		true
 	if ! complaint=$(grep -Eam 1 "$expected" "$log"); then
@@ -246,7 +250,7 @@ command_kernel() {
 			echo "$liburing_tests"
 			return
 			;;
-		'') usage_error "kernel: what to do? build, deb, faults or tests" kernel ;;
+		'') usage_error "kernel: say what to do: build, deb, faults or tests" kernel ;;
 		*) usage_error "kernel: cannot $what. It can build, deb, faults or tests" kernel ;;
 	esac
 	shift
@@ -273,7 +277,7 @@ command_kernel() {
 		esac
 		shift
 	done
-	[[ -n $series ]] || usage_error "kernel: $what which series? $(patched_series_list | paste -sd' ')" kernel
+	[[ -n $series ]] || usage_error "kernel: say which series to $what: $(patched_series_list | paste -sd' ')" kernel
 	[[ -d $repo/kernel/$series && " $(patched_series_list | paste -sd' ') " == *" $series "* ]] ||
 		usage_error "kernel: there are no patches for $series. There are for $(patched_series_list | paste -sd' ')" kernel
 	case $what in
@@ -304,33 +308,33 @@ help_kernel() {
 		./dev kernel faults SERIES [NAME…]
 		./dev kernel tests
 
-		build: a kernel for tests, with the patches in kernel/SERIES/, from the newest source package of that series in the archive (for
-		`next`: of the newest series that there is). It goes into the cache. Nothing is done where it is there already: same patches,
-		same configuration, same source. RINGSTEP_JOBS says how many compilers at a time.
+		build: build a kernel for tests, with the patches in kernel/SERIES/, from the newest source package of that series in the archive
+		(for `next`: of the newest series). The kernel goes into the cache. A kernel with the same patches, the same configuration and
+		the same source is not built again. RINGSTEP_JOBS sets how many compilers run at a time.
 
-		  --debug        with KASAN, lock checking (PROVE_LOCKING), DEBUG_ATOMIC_SLEEP and UBSAN
-		  --plain        without the patches: the same configuration and compiler, to compare with
-		  --fault NAME   like --debug, and with kernel/faults/SERIES/NAME.patch
+		  --debug        add KASAN, lock checking (PROVE_LOCKING), DEBUG_ATOMIC_SLEEP and UBSAN
+		  --plain        leave out the patches and keep configuration and compiler, for comparisons
+		  --fault NAME   like --debug, and also apply kernel/faults/SERIES/NAME.patch
 
-		Other commands know it as SERIES-ringstep, SERIES-ringstep-debug, SERIES-plain and SERIES-ringstep-debug+NAME, and build it when
-		it is missing; next-ringstep is also just `next`:
+		Other commands call these kernels SERIES-ringstep, SERIES-ringstep-debug, SERIES-plain and SERIES-ringstep-debug+NAME, and build
+		them if they are missing. `next` is short for next-ringstep:
 
 		  ./dev vm --kernel 6.12-ringstep -- build/tests/test-exits
 		  ./dev test --kernel 6.12-ringstep
 		  ./dev test --kernel next
 
-		deb: packages for machines, with the configuration that Debian's own have, in build/kernel-packages. Hours on two processors, and
-		40 GB.
+		deb: build packages for machines in build/kernel-packages, with the configuration of Debian's own. This takes hours on two
+		processors, and 40 GB.
 
-		  --flavour FLAVOUR   amd64 (without this), cloud-amd64 or rt-amd64
-		  --objects           only configure, and compile what the patches change: minutes
+		  --flavour FLAVOUR   amd64 (default), cloud-amd64 or rt-amd64
+		  --objects           only make the configuration and compile what the patches change; takes minutes
 
-		faults: builds a debugging kernel for each of the patches in kernel/faults/SERIES/ (or those named), each of which breaks something,
-		and sees whether the selftest that it names makes the kernel complain as it says.
+		faults: build a debugging kernel for each patch in kernel/faults/SERIES/, or for those named. Each patch breaks something, and names
+		a selftest and a complaint. Fail if the selftest does not cause the complaint.
 
-		tests: fetches and builds the tests that come with the tool box's liburing, and prints the folder that they are in. The tests
-		liburing-tests of kernels with our patches run them.
+		tests: fetch and build the tests that come with the tool box's liburing, and print their folder. The ctest entries liburing-tests
+		of patched kernels run them.
 
-		kernel/README.md says what the patches are.
+		kernel/README.md describes the patches.
 	END
 }

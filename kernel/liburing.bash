@@ -1,8 +1,8 @@
 # Part of `dev`, which reads this file: liburing's own tests, for kernel/selftests/liburing_tests.sh.
 #
-# In the cache: liburing/VERSION/test/, the programs, built from the source of the tool box's liburing.
+# The cache has the programs in liburing/VERSION/test/. They are built from the source of the tool box's liburing.
 
-# Sets $liburing_tests to the folder, and sees to it that it is there.
+# Builds the programs if they are missing, and sets $liburing_tests to their folder.
 find_liburing_tests() {
 	local version lock
 	version=$(dpkg-query --show --showformat '${source:Version}' liburing-dev)
@@ -20,7 +20,8 @@ find_liburing_tests() {
 	exec {lock}>&-
 }
 
-# fetch_liburing VERSION FOLDER: as its authors released it. Lists of source packages are large, and nothing else needs them.
+# fetch_liburing VERSION FOLDER: fetches the source without Debian's changes. Its lists of source packages go into FOLDER and are removed
+# afterwards, because they are large and nothing else needs them.
 fetch_liburing() {
 	local version=$1 folder=$2
 	local -a apt=(apt_kernels apt-get -o Dir::Etc::SourceList="$folder/sources.list" -o Dir::State::Lists="$folder/lists")
@@ -33,13 +34,15 @@ fetch_liburing() {
 	rm -r "$folder"/lists "$folder"/sources.list "$folder"/liburing_*
 }
 
+# build_liburing_tests FOLDER
 build_liburing_tests() {
 	export CCACHE_DIR=$cache/ccache
 	cd "$1" && ./configure --cc='ccache gcc' --cxx='ccache g++' || return
 	make --jobs "${RINGSTEP_JOBS:-$(nproc)}" -C src && make --jobs "${RINGSTEP_JOBS:-$(nproc)}" -C test
 }
 
-# Removes the tests of older libraries than the newest ($1: of that as well), unless somebody is building them.
+# clean_liburing [all]: removes the tests of all versions but the newest, or of all versions with an argument. Removes nothing while another
+# ./dev builds tests.
 clean_liburing() {
 	local folder lock
 	local -a folders
@@ -52,7 +55,7 @@ clean_liburing() {
 			remove_tree "$folder"
 		done
 	else
-		say "leaving $cache/liburing: somebody is building there"
+		say "leaving $cache/liburing, because another ./dev is building there"
 	fi
 	exec {lock}>&-
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #define _GNU_SOURCE
 #include "check.h"
+#include "ring.h"
 
 #include <linux/capability.h>
 #include <sys/mman.h>
@@ -56,6 +57,7 @@ void *pages(size_t count)
 	return memory;
 }
 
+/* For libbpf: prints nothing, unless RINGSTEP_SELFTEST_VERBOSE is set. */
 static int silent(enum libbpf_print_level level, const char *format, va_list args)
 {
 	if (getenv("RINGSTEP_SELFTEST_VERBOSE"))
@@ -64,7 +66,7 @@ static int silent(enum libbpf_print_level level, const char *format, va_list arg
 	return 0;
 }
 
-/* Each in a process of its own, with a time limit. */
+/* Runs a test in a process of its own, with a time limit. Kills the processes that it leaves behind. Returns its result. */
 static int run(const struct test *test, unsigned seconds)
 {
 	const pid_t child = fork();
@@ -80,12 +82,13 @@ static int run(const struct test *test, unsigned seconds)
 	kill(-child, SIGKILL);
 	if (WIFSIGNALED(status)) {
 		fprintf(stderr, "%s: ended by signal %d%s\n", test->name, WTERMSIG(status),
-			WTERMSIG(status) == SIGALRM ? ", its time was up" : "");
+			WTERMSIG(status) == SIGALRM ? ", because it reached its time limit" : "");
 		return FAILED;
 	}
-	return WEXITSTATUS(status);
+	return WEXITSTATUS(status) == PASSED || WEXITSTATUS(status) == SKIPPED ? WEXITSTATUS(status) : FAILED;
 }
 
+/* Returns true if `names` has the name, or has no names at all. */
 static bool wanted(const char *name, int count, char **names)
 {
 	for (int i = 0; i < count; i++)
@@ -94,34 +97,41 @@ static bool wanted(const char *name, int count, char **names)
 	return count == 0;
 }
 
-int run_tests(const struct test *tests, size_t count, int argc, char **argv)
+static void list(const struct test *const *groups)
+{
+	for (; *groups; groups++)
+		for (const struct test *test = *groups; test->name; test++)
+			printf("%s\n", test->name);
+}
+
+int run_tests(const struct test *const *groups, int argc, char **argv)
 {
 	static const char *const words[] = {[PASSED] = "ok", [FAILED] = "FAILED", [SKIPPED] = "skipped"};
 	const char *time = getenv("RINGSTEP_SELFTEST_SECONDS");
 	int counts[5] = {};
 
 	if (argc < 2) {
-		fprintf(stderr, "usage: %s OBJECTS [TEST…]\n", argv[0]);
+		fprintf(stderr, "usage: %s OBJECTS [TEST…]\n       %s OBJECTS --list\n", argv[0], argv[0]);
 		return 2;
+	}
+	if (argc > 2 && strcmp(argv[2], "--list") == 0) {
+		list(groups);
+		return 0;
 	}
 	object_folder = argv[1];
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	libbpf_set_print(silent);
-	for (size_t i = 0; i < count; i++) {
-		int result;
+	for (; *groups; groups++) {
+		for (const struct test *test = *groups; test->name; test++) {
+			int result;
 
-		if (argc > 2 && strcmp(argv[2], "--list") == 0) {
-			printf("%s\n", tests[i].name);
-			continue;
+			if (!wanted(test->name, argc - 2, argv + 2))
+				continue;
+			result = run(test, time ? (unsigned)atoi(time) : 60);
+			counts[result]++;
+			printf("%-8s %s\n", words[result], test->name);
 		}
-		if (!wanted(tests[i].name, argc - 2, argv + 2))
-			continue;
-		result = run(&tests[i], time ? (unsigned)atoi(time) : 60);
-		counts[result == PASSED || result == SKIPPED ? result : FAILED]++;
-		printf("%-8s %s\n", words[result == PASSED || result == SKIPPED ? result : FAILED], tests[i].name);
 	}
-	if (argc > 2 && strcmp(argv[2], "--list") == 0)
-		return 0;
 	printf("%d passed, %d failed, %d skipped\n", counts[PASSED], counts[FAILED], counts[SKIPPED]);
 	return counts[FAILED] || counts[PASSED] == 0;
 }

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Tests, each in a process of its own: what they check with, and how they are run. */
+/* What tests check with, and how they are run: each in a process of its own. */
 #ifndef RINGSTEP_SELFTESTS_CHECK_H
 #define RINGSTEP_SELFTESTS_CHECK_H
 
-#include "ring.h"
+#include <linux/types.h>
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { PASSED = 0, FAILED = 1, SKIPPED = 4 };
 
-/* Checks of this test that have failed. */
+/* How many checks of this test have failed. */
 extern int failures;
 void report(const char *file, int line, const char *what, long got, long expected);
 
+/* Reports a failure if the two differ. The test continues. */
 #define CHECK_EQ(what, expected)                                                 \
 	do {                                                                     \
 		const long got__ = (long)(what), expected__ = (long)(expected);  \
@@ -23,7 +26,7 @@ void report(const char *file, int line, const char *what, long got, long expecte
 
 #define CHECK(what) CHECK_EQ(!!(what), 1)
 
-/* What the rest of a test stands on. */
+/* Ends the test with a failure if `what` is negative. For the preparations that the rest of the test depends on. */
 #define NEED(what)                                                                          \
 	do {                                                                                \
 		const long got__ = (long)(what);                                            \
@@ -39,16 +42,19 @@ void report(const char *file, int line, const char *what, long got, long expecte
 		exit(SKIPPED);                               \
 	} while (0)
 
-/* What the released kernels lack, and ours have: by the number of the release that came with it (703 is 7.3), or this. */
+/* For lacks(): no released kernel has it. */
 enum {
 	ONLY_IN_OURS = -1,
 };
-/* Whether the kernel lacks it. Never, if asked to see for oneself. */
+/*
+ * Returns true if the running kernel is a released one that lacks a behaviour. `number` is the first release that has the behaviour
+ * (703 is 7.3), or ONLY_IN_OURS. Our kernels lack nothing. Always returns false if RINGSTEP_SELFTEST_ALL is set.
+ */
 bool lacks(int number);
 
 void sleep_ms(long ms);
 
-/* Waits for something that happens in the kernel's own time, such as a ring being freed. */
+/* Waits up to 20 seconds for something that the kernel does in its own time, such as freeing a ring. Returns false if it does not happen. */
 #define EVENTUALLY(condition)                                         \
 	({                                                            \
 		int tries__ = 0;                                      \
@@ -57,9 +63,10 @@ void sleep_ms(long ms);
 		tries__ <= 1000;                                      \
 	})
 
+/* Takes capabilities (1 << CAP_…) away from this task. */
 void drop_capabilities(__u64 dropped);
 
-/* Whole pages of memory, zeroed. */
+/* Allocates whole pages of zeroed memory. */
 void *pages(size_t count);
 
 struct test {
@@ -68,8 +75,10 @@ struct test {
 };
 
 #define TEST(name) {#name, name}
+/* Each group of tests ends with this. */
+#define END_OF_TESTS {NULL, NULL}
 
-/* The main function: runs those that the arguments name, or all. */
-int run_tests(const struct test *tests, size_t count, int argc, char **argv);
+/* The main function: runs the tests that the arguments name, or all. `groups` ends with NULL. */
+int run_tests(const struct test *const *groups, int argc, char **argv);
 
 #endif

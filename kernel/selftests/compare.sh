@@ -1,10 +1,10 @@
 #!/bin/bash
-# Whether ordinary rings notice the patches: the same work in a patched kernel and in the same kernel unpatched gives the same results, and
-# takes as many instructions.
+# Checks that the patches do not affect rings without loops. The same jobs in a patched kernel and in the same kernel unpatched must give the
+# same results, and must take about as many instructions.
 #
-# Drained requests and writes to files go through worker threads. When they are woken up is a matter of chance: from one run of a kernel to
-# the next, such a job varies by 7 per cent. So these may take 10 per cent more, the others 1. And where a job takes more than it may, both
-# kernels run again, five times at most, and the least that a job took in each counts.
+# Worker threads carry out drained requests and writes to files. They wake up at random times, so such a job varies by 7 per cent from one run
+# to the next. It may take 10 per cent more instructions in the patched kernel; other jobs may take 1 per cent more. If a job takes more than
+# that, both kernels run again, up to five times, and the smallest number of each job in each kernel counts.
 # Usage: compare.sh REPO PATCHED PLAIN WORKLOAD
 set -euo pipefail
 repo=$1 patched=$2 plain=$3 workload=$4
@@ -13,7 +13,7 @@ rounds=5
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Lines of a job, its results and the instructions for a request, of all runs in a kernel: the least of each.
+# least KERNEL: prints a line for each job: its name, its results, and the fewest instructions for a request in all runs in that kernel.
 least() {
 	awk '
 		!($1 in least) { jobs[++count] = $1 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The interface that the kernel offers to loops, written down from what it says in BTF. */
+/* The interface that the kernel offers to loops, as its BTF describes it. */
 #ifndef RINGSTEP_SELFTESTS_INTERFACE_BPF_H
 #define RINGSTEP_SELFTESTS_INTERFACE_BPF_H
 

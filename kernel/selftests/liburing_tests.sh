@@ -1,44 +1,45 @@
 #!/bin/bash
-# Whether other people's programs notice the patches: liburing's own tests in a patched kernel and in the same kernel unpatched. Fails if a
-# program that passes without the patches does not pass with them.
+# Checks that the patches do not affect programs without loops. Runs liburing's own tests in a patched kernel and in the same kernel unpatched.
+# Fails if a program that passes without the patches does not pass with them.
 #
 # Usage: liburing_tests.sh REPO PATCHED PLAIN TESTS [PROGRAM…]
 #        liburing_tests.sh --here TESTS [PROGRAM…]
-#   PATCHED, PLAIN   kernels, by the names that ./dev vm has for them
-#   TESTS            liburing's test folder, built: what ./dev kernel tests prints
-#   PROGRAM          only these, as they are called without .t (nop, poll, read-write)
-#   --here           in the kernel that is running, without a comparison. Only in a machine of ./dev vm: it overwrites /dev/nvme0n1
+#   PATCHED, PLAIN   names of kernels, as for ./dev vm
+#   TESTS            the folder of liburing's tests, which ./dev kernel tests builds and prints
+#   PROGRAM          a program to run, without its .t (nop, poll, read-write). Without any, all run
+#   --here           run in this kernel and compare with nothing. Only for a machine of ./dev vm, because it overwrites /dev/nvme0n1
 #
-# An emulated machine is slow, and some of the programs are a matter of timing. So those that look worse with the patches run again alone,
-# three times in each kernel and with twice the time. A program counts as worse if it passes in none of these and without the patches in one.
-# What the kernel itself says is no matter of timing: a crash, a WARNING or a BUG that the unpatched one does not have fails, once is enough.
+# An emulated machine is slow, and some of the programs depend on timing. So the programs that look worse with the patches run again alone,
+# three times in each kernel, with twice the time. A program counts as worse if it then never passes with the patches and passes at least once
+# without them. Complaints of the kernel do not depend on timing: a single crash, WARNING or BUG that the unpatched kernel does not have is a
+# failure.
 set -euo pipefail
 
-# Seconds for each program; those that need many more, where each page and each message is copied by an emulation; and how many times that.
-# What takes longer has timed out, in either kernel.
+# The time limit of each program, in seconds. Some programs need more, because an emulated machine copies each page and each message.
+# LIBURING_TESTS_PATIENCE multiplies all limits.
 limit=60
 declare -A limits=([futex]=240 [send-zerocopy]=600)
 patience=${LIBURING_TESTS_PATIENCE:-1}
-# Programs for one virtual machine.
+# How many programs run in one virtual machine.
 chunk=50
-# No sign of life from a virtual machine for so long: it hangs. Starting one may take three tries of a minute each.
+# A virtual machine hangs if it prints nothing for this many seconds. Starting one may take three tries of a minute each.
 silence=240
-# More than these are not an accident, and running all of them again would take hours.
+# The largest number of programs that run again. More of them are no accident, and would take hours.
 again_at_most=20
 complaints='(WARNING|BUG|KASAN|UBSAN|INFO): '
 
 # --- In the virtual machine -----------------------------------------------------------------------------------------------------------------
 #
-# Prints, a line each:
+# Prints these lines:
 #   kernel RELEASE
 #   start NAME
-#   | …                   the end of its output, unless it passed
+#   | …                   the end of the output of a program that did not pass
 #   end NAME RESULT SECONDS
-#   alive                 now and then
-# RESULT: pass, skip, fail, timeout; stuck: it cannot be killed; complaint: the kernel had something to say, whatever the program thinks.
-# Beside the programs there are (boot) and (end): complaints from before the first program and after the last.
+#   alive                 every 20 seconds
+# RESULT is pass, skip, fail or timeout; stuck if the program cannot be killed; or complaint if the kernel complained, regardless of the
+# program's result. NAME is also (boot) or (end), for complaints before the first program and after the last.
 
-# The kernel's messages since the last call are what it says about $1.
+# judge NAME RESULT SECONDS: prints the end of a program. The kernel's messages since the last call belong to that program.
 judge() {
 	local name=$1 result=$2 seconds=$3 messages
 	messages=$(dmesg --read-clear)
@@ -69,9 +70,9 @@ limit_of() {
 run_program() {
 	local tests=$1 name=$2 status result=fail start=$SECONDS wanted=0 time
 	local -a device=()
-	# So liburing calls those that have to fail.
+	# liburing gives this name to programs that must fail.
 	[[ $name != xfail* ]] || wanted=1
-	# These want the whole disk.
+	# These use the whole disk.
 	case $name in
 		cmd-discard) device=(/dev/nvme0n1) ;;
 		io_uring_passthrough) device=(/dev/ng0n1) ;;
@@ -81,9 +82,9 @@ run_program() {
 	((${#device[@]} == 0)) || umount $disk
 	mkdir "$disk/$name"
 	cd "$disk/$name"
-	# Some start it, and some of those open it for writing before.
+	# Some programs run this one, and some of those open it for writing first.
 	cp "$tests/exec-target.t" .
-	# timeout makes a process group. What the program leaves running goes with it.
+	# timeout makes a process group, so that all processes that the program leaves behind can be killed.
 	{
 		status=0
 		timeout --kill-after 2 "$time" "$tests/$name.t" "${device[@]}" >"$disk/$name.output" 2>&1 </dev/null &
@@ -111,7 +112,7 @@ run_here() {
 	local tests=$1 name heart
 	shift
 	[[ -n ${RINGSTEP_VM_KERNEL:-} ]] || fail "--here is for a machine of ./dev vm: it overwrites /dev/nvme0n1"
-	# Debian's kernels have it as a module.
+	# In Debian's kernels, the driver is a module.
 	modprobe nvme 2>/dev/null || true
 	wait_for /dev/nvme0n1 || fail "there is no disk: ./dev vm --disk 1024"
 	(($#)) || mapfile -t all < <(programs "$tests")
@@ -130,7 +131,7 @@ run_here() {
 	for name in "$@"; do
 		run_program "$tests" "$name"
 	done
-	# Rings are taken down by work that outlives their process.
+	# The kernel frees rings after their process has ended.
 	sleep 1
 	judge '(end)' pass 0
 	kill $heart
@@ -147,8 +148,8 @@ programs() {
 	(cd "$1" && printf '%s\n' *.t | sed 's/\.t$//')
 }
 
-# run_machine KERNEL RESULTS PROGRAM…: one virtual machine. Adds to RESULTS, and to RESULTS.log what it said. A program that takes the
-# machine with it is the last one in RESULTS.
+# run_machine KERNEL RESULTS PROGRAM…: runs programs in one virtual machine. Adds their results to RESULTS and their output to RESULTS.log. If
+# a program crashes the machine, it is the last one in RESULTS.
 run_machine() {
 	local kernel=$1 results=$2 line name='' status=0 out machine complained='' time=60
 	shift 2
@@ -175,11 +176,11 @@ run_machine() {
 	wait $machine || status=$?
 	exec {out}<&-
 	[[ -z $name ]] || echo "$name crash 0" >>"$results"
-	# What the kernel says while it shuts down.
+	# The kernel complained while it shut down.
 	[[ $status != 126 || -n $complained ]] || echo "(end) complaint 0" >>"$results"
 }
 
-# run_kernel KERNEL RESULTS PROGRAM…: as many machines as it takes.
+# run_kernel KERNEL RESULTS PROGRAM…: runs programs in as many virtual machines as they need.
 run_kernel() {
 	local kernel=$1 results=$2 before
 	local -a left
@@ -196,31 +197,31 @@ run_kernel() {
 			return 1
 		fi
 	done
-	# (boot) and (end) come once for each machine. The worst counts.
+	# There is one (boot) and one (end) for each machine. The worst of them counts.
 	awk '!($1 in result) || $2 == "complaint" { result[$1] = $2; seconds[$1] = $3 }
 		END { for (name in result) print name, result[name], seconds[name] }' "$results" | sort >"$results.sorted"
 	mv "$results.sorted" "$results"
 }
 
-# worse PLAIN PATCHED: the programs that pass in one and not in the other.
+# worse PLAIN PATCHED: prints the programs that pass without the patches and not with them.
 worse() {
 	join "$1" "$2" | awk '$2 == "pass" && $4 != "pass" { print $1 }'
 }
 
-# passes NAME RESULTS…: in how many of them it passed
+# passes NAME RESULTS…: prints in how many of these results a program passed.
 passes() {
 	local name=$1
 	shift
 	awk -v name="$name" '$1 == name && $2 == "pass" { count++ } END { print count + 0 }' "$@"
 }
 
-# What kernels complained of, in the logs of their machines: a line for each kind. Without numbers, which differ from run to run.
+# said LOG…: prints the complaints of kernels in the logs of their machines, a line for each kind. Omits numbers, which differ from run to run.
 said() {
 	sed -n -E 's/^(\| kernel:|    ) +(\[[^]]*\] *)?(.*(WARNING|BUG|KASAN|UBSAN): .*)/\3/p; s/^dev: vm: the kernel \(.*\) crashed.*/it crashed/p' "$@" |
 		sed -E 's/, CPU#.*//; s/[0-9a-f]*[0-9][0-9a-f]*/N/g' | sort -u
 }
 
-# Whether the patched kernel complained of nothing else than the unpatched one.
+# Fails if the patched kernel has complaints that the unpatched one does not have.
 same_complaints() {
 	local more
 	more=$(comm -13 <(said "$work"/plain*.log) <(said "$work"/patched*.log))
@@ -258,7 +259,7 @@ compare() {
 	fi
 	((${#suspects[@]} <= again_at_most)) || fail "${#suspects[@]} programs are worse with the patches: ${suspects[*]}"
 	for name in "${suspects[@]}"; do
-		# (boot) and (end) are in each run.
+		# Each run has (boot) and (end) anyway.
 		[[ $name == '('* ]] || again+=("$name")
 	done
 	((${#again[@]})) || again=(nop)
@@ -298,7 +299,7 @@ for name in "$@"; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# A kernel that is not there is built now, which may take longer than a machine may be silent.
+# Builds missing kernels now, because that may take longer than a machine may be silent.
 for kernel in "$plain" "$patched"; do
 	"$repo/dev" vm --kernel "$kernel" --time 120 -- true || true
 done

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A loop that does as its plan says, with what kernel/next has. */
+/* A loop that follows its plan, for kernels with kernel/next. */
 #include "next_interface.bpf.h"
 #include "next_plan.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What kernel/next adds to the interface. */
+/* The interface for loops in kernels with kernel/next: interface.bpf.h, and what kernel/next adds. */
 #ifndef RINGSTEP_SELFTESTS_NEXT_INTERFACE_BPF_H
 #define RINGSTEP_SELFTESTS_NEXT_INTERFACE_BPF_H
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Programs that the verifier must refuse, about what kernel/next has. One of them is loaded at a time. */
+/* Programs that the verifier must refuse in kernels with kernel/next. A test loads one of them at a time. */
 #include "next_interface.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
 const volatile __u32 unknown = 0;
 
+/* The verifier must accept this one. */
 SEC("?struct_ops.s/loop_step")
 int write_all_params(unsigned long long *args)
 {
@@ -18,7 +19,7 @@ int write_all_params(unsigned long long *args)
 	return IOU_LOOP_STOP;
 }
 
-/* More than is there. */
+/* These three reach beyond the memory that they pass. */
 SEC("?struct_ops.s/loop_step")
 int read_too_much(unsigned long long *args)
 {
@@ -48,7 +49,7 @@ int read_past_region(unsigned long long *args)
 	return IOU_LOOP_STOP;
 }
 
-/* Its size is any number. */
+/* The size has no limit. */
 SEC("?struct_ops.s/loop_step")
 int size_not_bounded(unsigned long long *args)
 {
@@ -68,7 +69,7 @@ int not_memory(unsigned long long *args)
 	return IOU_LOOP_STOP;
 }
 
-/* Nor is the ring. */
+/* The ring is not memory either. */
 SEC("?struct_ops.s/loop_step")
 int into_the_ring(unsigned long long *args)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Programs that the verifier must refuse. One of them is loaded at a time. */
+/* Programs that the verifier must refuse. A test loads one of them at a time. */
 #include "interface.bpf.h"
 
 #ifdef PROPRIETARY
@@ -8,7 +8,7 @@ char _license[] SEC("license") = "Proprietary";
 char _license[] SEC("license") = "GPL";
 #endif
 
-/* Outside of what a program may write, also where it may write all that kernel/next has. */
+/* These two write outside the parameters, even those that kernel/next adds. */
 SEC("?struct_ops.s/loop_step")
 int write_far_past_params(unsigned long long *args)
 {
@@ -25,7 +25,7 @@ int write_across_far_end(unsigned long long *args)
 	return IOU_LOOP_STOP;
 }
 
-/* These two are outside of what releases have. */
+/* These two write outside the parameters of released kernels. */
 SEC("?struct_ops.s/loop_step")
 int write_past_params(unsigned long long *args)
 {
@@ -35,7 +35,7 @@ int write_past_params(unsigned long long *args)
 	return IOU_LOOP_STOP;
 }
 
-/* Half of it outside. */
+/* Half of this access is outside. */
 SEC("?struct_ops.s/loop_step")
 int write_across_end(unsigned long long *args)
 {
@@ -50,7 +50,7 @@ int write_before_params(unsigned long long *args)
 	return IOU_LOOP_STOP;
 }
 
-/* The ring is opaque. */
+/* A program may not look into the ring. */
 SEC("?struct_ops.s/loop_step")
 int read_ring(unsigned long long *args)
 {
@@ -78,7 +78,7 @@ int write_argument(unsigned long long *args)
 	return IOU_LOOP_STOP;
 }
 
-/* A region may be missing. */
+/* A region may be missing, so a program must check for NULL. */
 SEC("?struct_ops.s/loop_step")
 int region_not_checked(unsigned long long *args)
 {
@@ -93,7 +93,7 @@ int read_past_region(unsigned long long *args)
 	return region ? region[64] : IOU_LOOP_STOP;
 }
 
-/* The size has to be known when the program is loaded. */
+/* The size must be a constant. */
 SEC("?struct_ops.s/loop_step")
 int size_not_constant(unsigned long long *args)
 {
@@ -102,21 +102,21 @@ int size_not_constant(unsigned long long *args)
 	return region ? region[0] : IOU_LOOP_STOP;
 }
 
-/* Only a ring that the kernel has handed out will do. */
+/* The first argument must be the ring that the kernel passed to the step. */
 SEC("?struct_ops.s/loop_step")
 int not_a_ring(unsigned long long *args)
 {
 	return bpf_io_uring_submit_sqes((struct iou_ctx *)args[1], 1);
 }
 
-/* Submitting may sleep. */
+/* Submitting may sleep, but this program may not. */
 SEC("?struct_ops/loop_step")
 int submit_without_sleep(unsigned long long *args)
 {
 	return bpf_io_uring_submit_sqes((struct iou_ctx *)args[0], 1);
 }
 
-/* Nothing wrong with it, except for the licence where that is wrong. */
+/* The verifier must accept this one, unless the licence is wrong. */
 SEC("?struct_ops.s/loop_step")
 int harmless(unsigned long long *args)
 {

@@ -41,6 +41,21 @@ static size_t whole_pages(size_t size)
 	return (size + page - 1) / page * page;
 }
 
+static void find_queues(struct ring *ring)
+{
+	const struct io_uring_params *params = &ring->params;
+
+	ring->sq_head = (unsigned *)(ring->rings + params->sq_off.head);
+	ring->sq_tail = (unsigned *)(ring->rings + params->sq_off.tail);
+	ring->cq_head = (unsigned *)(ring->rings + params->cq_off.head);
+	ring->cq_tail = (unsigned *)(ring->rings + params->cq_off.tail);
+	ring->cq_overflow = (unsigned *)(ring->rings + params->cq_off.overflow);
+	ring->cqes = (struct io_uring_cqe *)(ring->rings + params->cq_off.cqes);
+	if (!(params->flags & IORING_SETUP_NO_SQARRAY))
+		for (unsigned i = 0; i < params->sq_entries; i++)
+			((unsigned *)(ring->rings + params->sq_off.array))[i] = i;
+}
+
 int open_ring(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsigned flags)
 {
 	struct io_uring_params *params = &ring->params;
@@ -61,15 +76,25 @@ int open_ring(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsig
 	ring->sqes = mmap(NULL, ring->sqes_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd, (off_t)IORING_OFF_SQES);
 	if (ring->rings == MAP_FAILED || ring->sqes == MAP_FAILED)
 		return -errno;
-	ring->sq_head = (unsigned *)(ring->rings + params->sq_off.head);
-	ring->sq_tail = (unsigned *)(ring->rings + params->sq_off.tail);
-	ring->cq_head = (unsigned *)(ring->rings + params->cq_off.head);
-	ring->cq_tail = (unsigned *)(ring->rings + params->cq_off.tail);
-	ring->cq_overflow = (unsigned *)(ring->rings + params->cq_off.overflow);
-	ring->cqes = (struct io_uring_cqe *)(ring->rings + params->cq_off.cqes);
-	if (!(flags & IORING_SETUP_NO_SQARRAY))
-		for (unsigned i = 0; i < params->sq_entries; i++)
-			((unsigned *)(ring->rings + params->sq_off.array))[i] = i;
+	find_queues(ring);
+	return ring->fd;
+}
+
+int open_ring_in(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsigned flags, void *rings, void *sqes, size_t size)
+{
+	struct io_uring_params *params = &ring->params;
+
+	memset(ring, 0, sizeof(*ring));
+	ring->rings = rings;
+	ring->sqes = sqes;
+	ring->rings_size = ring->sqes_size = size;
+	params->flags = flags | IORING_SETUP_NO_MMAP;
+	params->cq_entries = cq_entries;
+	params->cq_off.user_addr = (__u64)(uintptr_t)rings;
+	params->sq_off.user_addr = (__u64)(uintptr_t)sqes;
+	ring->fd = sys_setup(sq_entries, params);
+	if (ring->fd >= 0)
+		find_queues(ring);
 	return ring->fd;
 }
 
@@ -78,7 +103,6 @@ void close_ring(struct ring *ring)
 	munmap(ring->rings, ring->rings_size);
 	munmap(ring->sqes, ring->sqes_size);
 	close(ring->fd);
-	/* The plan stays where it is: the kernel has it pinned until the ring is gone. */
 }
 
 int register_region(int fd, struct region_desc *desc)
@@ -88,15 +112,20 @@ int register_region(int fd, struct region_desc *desc)
 	return sys_register(fd, REGISTER_MEM_REGION, &registration, 1);
 }
 
+int add_region(struct ring *ring, size_t size)
+{
+	struct region_desc desc = {.size = whole_pages(size), .flags = MEM_REGION_TYPE_USER};
+
+	ring->region = mmap(NULL, desc.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (ring->region == MAP_FAILED)
+		return -errno;
+	desc.user_addr = (__u64)(uintptr_t)ring->region;
+	return register_region(ring->fd, &desc);
+}
+
 int add_plan(struct ring *ring)
 {
-	struct region_desc desc = {.size = whole_pages(sizeof(struct plan)), .flags = MEM_REGION_TYPE_USER};
-
-	ring->plan = mmap(NULL, desc.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (ring->plan == MAP_FAILED)
-		return -errno;
-	desc.user_addr = (__u64)(uintptr_t)ring->plan;
-	return register_region(ring->fd, &desc);
+	return add_region(ring, sizeof(struct plan));
 }
 
 struct io_uring_sqe *next_sqe(struct ring *ring)
@@ -114,6 +143,17 @@ void fill_nops(struct ring *ring, unsigned count, __u64 first)
 		next_sqe(ring)->user_data = first + i; /* IORING_OP_NOP is 0 */
 }
 
+void fill_read(struct ring *ring, int fd, char *byte, __u64 user_data)
+{
+	struct io_uring_sqe *sqe = next_sqe(ring);
+
+	sqe->opcode = IORING_OP_READ;
+	sqe->fd = fd;
+	sqe->addr = (__u64)(uintptr_t)byte;
+	sqe->len = 1;
+	sqe->user_data = user_data;
+}
+
 bool take_cqe(struct ring *ring, struct io_uring_cqe *cqe)
 {
 	const unsigned head = *ring->cq_head;
@@ -125,7 +165,7 @@ bool take_cqe(struct ring *ring, struct io_uring_cqe *cqe)
 	return true;
 }
 
-/* The part of struct io_uring_bpf_ops that user space fills in, as interface.bpf.h has it. */
+/* The part of struct io_uring_bpf_ops that user space fills in. interface.bpf.h has all of it. */
 struct ops {
 	const struct bpf_program *loop_step;
 	__u32 ring_fd;
@@ -146,7 +186,10 @@ static struct bpf_object *open_object(const char *name)
 	return bpf_object__open_file(path, NULL);
 }
 
-/* One of a program's variables of 32 bits, or NULL. libbpf gives their memory; where in it each one lies is in BTF. */
+/*
+ * Returns a 32-bit variable of a program, or NULL if there is none of that name. libbpf has the memory of all variables in a section, and
+ * BTF has the offset of each one.
+ */
 static __u32 *variable_of(struct bpf_object *object, const char *section_name, const char *name)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(object, section_name);
@@ -171,6 +214,7 @@ static __u32 *variable_of(struct bpf_object *object, const char *section_name, c
 	return NULL;
 }
 
+/* Sets a constant of a program that is not loaded yet. */
 static int set_constant(struct bpf_object *object, const char *name, __u32 value)
 {
 	__u32 *constant = variable_of(object, ".rodata", name);
@@ -258,7 +302,7 @@ int load_refused(const char *object_name, const char *program_name, int ring_fd)
 	return status;
 }
 
-/* Runs the program once over all tasks. */
+/* Runs an iterator program once over all tasks. */
 static int run_iterator(struct bpf_program *program)
 {
 	struct bpf_link *link = bpf_program__attach_iter(program, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* A ring by nothing but system calls, and loops on it by libbpf: what the tests of the interface stand on. */
+/* Rings by system calls alone, and loops on them by libbpf. */
 #ifndef RINGSTEP_SELFTESTS_RING_H
 #define RINGSTEP_SELFTESTS_RING_H
 
@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Numbers that the installed headers may lack. Fixed for ever, as all that user space sees. */
+/* Numbers that the installed headers may lack. They are part of the interface to user space and never change. */
 #ifndef IORING_SETUP_SQ_REWIND
 #define IORING_SETUP_SQ_REWIND (1U << 20)
 #endif
@@ -37,6 +37,8 @@ struct region_registration {
 /* The flags of a ring that a loop can run on. */
 #define LOOP_RING (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQSIZE)
 
+struct next_plan;
+
 struct ring {
 	int fd;
 	struct io_uring_params params;
@@ -45,7 +47,11 @@ struct ring {
 	struct io_uring_sqe *sqes;
 	unsigned *sq_head, *sq_tail, *cq_head, *cq_tail, *cq_overflow;
 	struct io_uring_cqe *cqes;
-	struct plan *plan; /* the MEM region, by add_plan() */
+	union { /* the memory region, once add_plan() or add_region() has registered it */
+		void *region;
+		struct plan *plan;
+		struct next_plan *next_plan;
+	};
 };
 
 struct loop {
@@ -54,49 +60,61 @@ struct loop {
 	struct bpf_link *link;
 };
 
-/* All that follow give 0 or a file descriptor, or a negative errno. */
+/* Unless their comment says otherwise, functions of type int return 0, a file descriptor or a count, or else a negative errno. */
 int sys_setup(unsigned entries, struct io_uring_params *params);
 int sys_enter(int fd, unsigned to_submit, unsigned min_complete, unsigned flags);
 int sys_register(int fd, unsigned opcode, const void *arg, unsigned nr_args);
 
+/* Opens a ring and maps its queues. */
 int open_ring(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsigned flags);
+/* Opens a ring whose queues lie in memory of the caller: `size` bytes at `rings` and as many at `sqes`, each in one piece. */
+int open_ring_in(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsigned flags, void *rings, void *sqes, size_t size);
+/* Closes the ring and unmaps its queues. The memory region stays mapped. */
 void close_ring(struct ring *ring);
 
 int register_region(int fd, struct region_desc *desc);
-/* A region of one page of user memory with an empty plan. */
+/* Registers zeroed user memory as the ring's memory region: `size` bytes, rounded up to whole pages. */
+int add_region(struct ring *ring, size_t size);
+/* Registers a memory region with an empty plan. */
 int add_plan(struct ring *ring);
 
-/* The next SQE, zeroed; the tail moves. */
+/* Returns the next SQE, zeroed, and advances the tail. */
 struct io_uring_sqe *next_sqe(struct ring *ring);
-/* Fills in nops, their user_data counted from first. */
+/* Fills in `count` nops. Their user_data is `first`, `first` + 1, and so on. */
 void fill_nops(struct ring *ring, unsigned count, __u64 first);
-/* Takes a completion off the CQ, if there is one. */
+/* Fills in a read of one byte. */
+void fill_read(struct ring *ring, int fd, char *byte, __u64 user_data);
+/* Takes a completion from the CQ. Returns false if there is none. */
 bool take_cqe(struct ring *ring, struct io_uring_cqe *cqe);
 
-/* Loads an object for that ring; step.bpf.o is that of most tests. */
+/* Loads the loop in an object for this ring. */
 int load_loop_from(struct loop *loop, const struct ring *ring, const char *object_name);
+/* Loads the loop in step.bpf.o, which most tests use. */
 int load_loop(struct loop *loop, const struct ring *ring);
 int attach_loop(struct loop *loop);
+/* Loads the loop in step.bpf.o and attaches it. */
 int add_loop(struct loop *loop, const struct ring *ring);
 void detach_loop(struct loop *loop);
+/* Detaches the loop, if it is attached, and unloads it. */
 void free_loop(struct loop *loop);
 
-/* Loads one program of an object of refused.bpf.c. */
+/* Loads one program of an object that has many, such as refused.bpf.o, and unloads it again. */
 int load_refused(const char *object, const char *program, int ring_fd);
 
-/* The io-wq workers of this process, and how many of them are kept from migrating. */
+/* How many io-wq workers this process has, and how many of them may not migrate. */
 struct workers {
 	__u32 all, pinned;
 };
 int look_at_workers(struct workers *workers);
 
-/* Where the compiled programs are. */
+/* The folder of the compiled programs. */
 extern const char *object_folder;
 
-/* The running kernel: 7.1 is 701; ours have a name. */
+/* Returns the number of the running kernel: 701 is 7.1. */
 int kernel_number(void);
+/* Returns true if this repository's patches are in the running kernel, according to its name. */
 bool kernel_is_ours(void);
-/* Whether it has what kernel/next adds. */
+/* Returns true if the running kernel has what kernel/next adds, according to its BTF. */
 bool kernel_is_next(void);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A loop that does as its plan says. */
+/* A loop that follows its plan. */
 #include "interface.bpf.h"
 #include "plan.h"
 
@@ -7,10 +7,10 @@ char _license[] SEC("license") = "GPL";
 
 #define CACHE_LINE 64
 
-/* Where things lie in the regions, from io_uring_params. Filled in before the program is loaded. */
+/* Offsets and sizes of the regions, from io_uring_params. User space sets them before it loads the program. */
 const volatile __u32 cq_head, cq_tail, cqes, cq_mask, cq_size = CACHE_LINE, sq_size = CACHE_LINE;
 
-/* A cursor that lives in the region, so that to the verifier all iterations look alike. */
+/* Takes completions. Its cursor is the head in the region, so that all iterations look alike to the verifier. */
 static __always_inline void reap(struct plan *plan, __u8 *cq)
 {
 	for (__u32 i = 0; i < PLAN_MAX_REAPED; i++) {

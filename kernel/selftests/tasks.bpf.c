@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Looks at the io-wq workers of a process: how many there are, and how many of them believe to be in migrate_disable(). */
+/* Counts the io-wq workers of a process, and those of them for which migration is disabled. */
 #include <linux/bpf.h>
 #include <linux/types.h>
 

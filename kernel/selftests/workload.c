@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Ordinary work of ordinary rings, no loop anywhere: what came out of it, and how long it took. For comparing a patched kernel with
- * the same kernel unpatched; compare.sh does that, by a clock that counts instructions.
+ * Ordinary jobs on rings without loops. compare.sh runs this program in a patched kernel and in the same kernel unpatched, with a clock that
+ * counts instructions.
  *
- * Prints a line for each job: its name, a number made of all results, nanoseconds for each request. The shortest of several sections, as
- * interrupts and other tasks take their time from some of them.
+ * Prints a line for each job: its name, a number made of all results, and the nanoseconds for each request. The time is that of the fastest
+ * of several sections, because interrupts and other tasks slow some of them down.
  */
 #define _GNU_SOURCE
 #include "ring.h"
@@ -35,7 +35,7 @@ static uint64_t now(void)
 	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-/* What the jobs work on. */
+/* The files that the jobs use. */
 static int file, sockets[2], pipes[2];
 static char buffer[4096];
 
@@ -47,7 +47,7 @@ static void prepare(struct io_uring_sqe *sqe, __u8 opcode, int fd, __u32 len)
 	sqe->len = len;
 }
 
-/* Each fills in the requests of one round and says how many. */
+/* Each job fills in the requests of one round and returns their number. */
 static unsigned one_nop(struct ring *ring)
 {
 	next_sqe(ring);
@@ -91,7 +91,7 @@ static unsigned pipe_write_read(struct ring *ring)
 	return 2;
 }
 
-/* The receive goes first, so it has to wait for the send. */
+/* The receive comes first, so it waits for the send. */
 static unsigned receive_send(struct ring *ring)
 {
 	prepare(next_sqe(ring), IORING_OP_RECV, sockets[0], 64);
@@ -116,7 +116,7 @@ static uint64_t run_round(struct ring *ring, unsigned (*fill_in)(struct ring *ri
 		give_up("io_uring_enter");
 	for (unsigned i = 0; i < count; i++) {
 		if (!take_cqe(ring, &cqe))
-			give_up("a completion");
+			give_up("taking a completion");
 		results = results * 31 + (uint32_t)cqe.res + cqe.user_data + cqe.flags;
 	}
 	return results;
@@ -169,7 +169,7 @@ int main(void)
 
 	file = memfd_create("workload", 0);
 	if (file < 0 || pipe(pipes) || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets))
-		give_up("what to work on");
+		give_up("creating a file, a pipe and a socket pair");
 	for (size_t i = 0; i < sizeof(rings) / sizeof(rings[0]); i++)
 		for (size_t j = 0; j < sizeof(jobs) / sizeof(jobs[0]); j++)
 			run_job(rings[i].name, rings[i].flags, jobs[j].name, jobs[j].fill_in);

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Registered buffers that are the pages of a block device's request. This process is the driver of the device (ublk). The kernel owns the
+ * pages and registers them in a slot of the ring, and user space never sees them.
+ */
+#define _GNU_SOURCE
+#include "next.h"
+#include "next_setup.h"
+
+#include <linux/ublk_cmd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Numbers that the installed headers may lack. */
+#define UBLK_REGISTER_IO_BUF _IOWR('u', 0x23, struct ublksrv_io_cmd)
+#define UBLK_UNREGISTER_IO_BUF _IOWR('u', 0x24, struct ublksrv_io_cmd)
+#define UBLK_NO_AUTO_PART_SCAN (1ULL << 18)
+
+struct block_device {
+	struct ring control;
+	int id;
+	int commands; /* the file that commands go to: /dev/ublk-control at first, then the device's own */
+	const struct ublksrv_io_desc *request;
+};
+
+/* Carries out a command about the device. Returns its result. */
+static int control(struct block_device *device, __u32 operation, void *data, __u16 length, __u64 word)
+{
+	/* The ring has IORING_SETUP_SQE128: an SQE takes the space of two. */
+	struct io_uring_sqe *sqe = &device->control.sqes[2 * (*device->control.sq_tail & (device->control.params.sq_entries - 1))];
+	struct io_uring_cqe cqe;
+	const struct ublksrv_ctrl_cmd command = {
+		.dev_id = (__u32)device->id,
+		.queue_id = (__u16)-1,
+		.len = length,
+		.addr = (__u64)(uintptr_t)data,
+		.data = {word},
+	};
+
+	memset(sqe, 0, 2 * sizeof(*sqe));
+	__atomic_store_n(device->control.sq_tail, *device->control.sq_tail + 1, __ATOMIC_RELEASE);
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = device->commands;
+	sqe->cmd_op = operation;
+	memcpy(sqe->cmd, &command, sizeof(command));
+	NEED(sys_enter(device->control.fd, 1, 1, IORING_ENTER_GETEVENTS));
+	CHECK(take_cqe(&device->control, &cqe));
+	return cqe.res;
+}
+
+/* Submits a command about the device's only request. `slot` is that of the registered buffer. */
+static void io_command(struct setup *setup, int fd, __u32 operation, int result, __u64 slot)
+{
+	struct io_uring_sqe *sqe = next_sqe(&setup->ring);
+	const struct ublksrv_io_cmd command = {.result = result, .addr = slot};
+
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = fd;
+	sqe->cmd_op = operation;
+	sqe->user_data = operation;
+	memcpy(sqe->cmd, &command, sizeof(command));
+	NEED(sys_enter(setup->ring.fd, 1, 0, 0));
+}
+
+/* Waits for the end of such a command, and returns its result. */
+static int io_result(struct setup *setup)
+{
+	struct io_uring_cqe cqe;
+
+	NEED(sys_enter(setup->ring.fd, 0, 1, IORING_ENTER_GETEVENTS));
+	CHECK(take_cqe(&setup->ring, &cqe));
+	return cqe.res;
+}
+
+/* Writes to the device and reads from it, and checks what it reads. */
+static void *write_and_read(void *path)
+{
+	const int fd = open(path, O_RDWR | O_DIRECT);
+	__u8 *memory = pages(1);
+	size_t wrong = 0;
+
+	NEED(fd);
+	fill(memory, 4096);
+	CHECK_EQ(pwrite(fd, memory, 4096, 8192), 4096);
+	memset(memory, 0, 4096);
+	CHECK_EQ(pread(fd, memory, 4096, 0), 4096);
+	for (size_t at = 0; at < 4096; at++)
+		wrong += memory[at] != (at - 1000 < 2000 ? 0x11 : 0);
+	CHECK_EQ(wrong, 0);
+	close(fd);
+	return NULL;
+}
+
+/* Makes a block device with one queue and one request. Puts its path into `path`. */
+static void open_block_device(struct block_device *device, struct setup *setup, char *path, size_t path_size)
+{
+	struct ublksrv_ctrl_dev_info info = {
+		.nr_hw_queues = 1,
+		.queue_depth = 1,
+		.max_io_buf_bytes = 65536,
+		.dev_id = (__u32)-1,
+		.ublksrv_pid = getpid(),
+		.flags = UBLK_F_SUPPORT_ZERO_COPY | UBLK_F_CMD_IOCTL_ENCODE | UBLK_NO_AUTO_PART_SCAN,
+	};
+	struct ublk_params params = {
+		.len = sizeof(params),
+		.types = UBLK_PARAM_TYPE_BASIC,
+		.basic = {.logical_bs_shift = 12, .physical_bs_shift = 12, .io_opt_shift = 12, .io_min_shift = 12,
+			  .max_sectors = 8, .dev_sectors = 1024},
+	};
+	int fd;
+
+	NEED(open_ring(&device->control, 4, 8, IORING_SETUP_CQSIZE | IORING_SETUP_NO_SQARRAY | IORING_SETUP_SQE128));
+	device->commands = open("/dev/ublk-control", O_RDWR);
+	NEED(device->commands);
+	device->id = -1;
+	NEED(control(device, UBLK_U_CMD_ADD_DEV, &info, sizeof(info), 0));
+	device->id = (int)info.dev_id;
+	NEED(control(device, UBLK_U_CMD_SET_PARAMS, &params, sizeof(params), 0));
+	snprintf(path, path_size, "/dev/ublkc%d", device->id);
+	fd = open(path, O_RDWR);
+	NEED(fd);
+	device->request = mmap(NULL, 4096, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, UBLKSRV_CMD_BUF_OFFSET);
+	NEED(device->request == MAP_FAILED ? -1 : 0);
+	io_command(setup, fd, UBLK_U_IO_FETCH_REQ, -1, 0);
+	NEED(control(device, UBLK_U_CMD_START_DEV, NULL, 0, (__u64)getpid()));
+	snprintf(path, path_size, "/dev/ublkb%d", device->id);
+	close(device->commands);
+	device->commands = fd;
+}
+
+static void buffer_of_a_block_request(void)
+{
+	const struct iovec slots[2] = {};
+	struct block_device device;
+	struct setup setup;
+	pthread_t writer;
+	char path[64];
+	int fd;
+
+	make_next_setup(&setup, 0);
+	detach_loop(&setup.loop);
+	register_buffers(&setup, slots, 2);
+	open_block_device(&device, &setup, path, sizeof(path));
+	fd = device.commands;
+	pthread_create(&writer, NULL, write_and_read, path);
+
+	/* A step may read the buffer of a write request, but not write to it. */
+	CHECK_EQ(io_result(&setup), UBLK_IO_RES_OK);
+	CHECK_EQ(device.request->op_flags & 0xff, UBLK_IO_OP_WRITE);
+	io_command(&setup, fd, UBLK_REGISTER_IO_BUF, 0, 1);
+	CHECK_EQ(io_result(&setup), 0);
+	NEED(attach_loop(&setup.loop));
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 1, .offset = 100, .length = 3900}), 0);
+	CHECK_EQ(count_wrong(&setup, 100, 3900), 0);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 1, .length = 8, .write = 1}), -EACCES);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 1, .offset = 4090, .length = 8}), -ERANGE);
+	detach_loop(&setup.loop);
+	io_command(&setup, fd, UBLK_UNREGISTER_IO_BUF, 0, 1);
+	CHECK_EQ(io_result(&setup), 0);
+
+	/* A step may write to the buffer of a read request, but not read it. */
+	io_command(&setup, fd, UBLK_U_IO_COMMIT_AND_FETCH_REQ, 4096, 0);
+	CHECK_EQ(io_result(&setup), UBLK_IO_RES_OK);
+	CHECK_EQ(device.request->op_flags & 0xff, UBLK_IO_OP_READ);
+	io_command(&setup, fd, UBLK_REGISTER_IO_BUF, 0, 0);
+	CHECK_EQ(io_result(&setup), 0);
+	NEED(attach_loop(&setup.loop));
+	memset(setup.ring.next_plan->data, 0, NEXT_DATA);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 0, .length = 4096, .write = 1}), 0);
+	memset(setup.ring.next_plan->data, 0x11, NEXT_DATA);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 0, .offset = 1000, .length = 2000, .write = 1}), 0);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 0, .length = 8}), -EACCES);
+	CHECK_EQ(copy_once(&setup, (struct next_copy){.index = 1, .length = 8}), -ENOENT);
+	detach_loop(&setup.loop);
+	io_command(&setup, fd, UBLK_UNREGISTER_IO_BUF, 0, 0);
+	CHECK_EQ(io_result(&setup), 0);
+	io_command(&setup, fd, UBLK_U_IO_COMMIT_AND_FETCH_REQ, 4096, 0);
+	pthread_join(writer, NULL);
+	/* The kernel removes the device when this process ends. */
+}
+
+const struct test block_tests[] = {
+	TEST(buffer_of_a_block_request),
+	END_OF_TESTS,
+};

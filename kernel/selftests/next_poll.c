@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Busy polling of network devices. */
+#define _GNU_SOURCE
+#include "next.h"
+#include "next_setup.h"
+
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Numbers that the installed headers may lack. */
+enum {
+	REGISTER_NAPI = 27,
+	NAPI_DYNAMIC = 0,
+};
+
+/* As struct io_uring_napi. */
+struct napi_registration {
+	__u32 busy_poll_to;
+	__u8 prefer_busy_poll;
+	__u8 opcode;
+	__u8 pad[2];
+	__u32 op_param;
+	__u32 resv;
+};
+
+/* Without a device to poll, a wait with busy polling is an ordinary wait. */
+static void nothing_to_poll(void)
+{
+	struct setup setup;
+	const struct next_plan *plan;
+	const struct next_wait wait = {.flags = F_TIMEOUT, .count = 1, .timeout_ns = 10 * MS, .busy_poll_us = 5000};
+
+	make_next_setup(&setup, 0);
+	plan = setup.ring.next_plan;
+	for (int i = 0; i < 2; i++) {
+		struct napi_registration napi = {.busy_poll_to = 10000, .op_param = NAPI_DYNAMIC};
+
+		CHECK_EQ(run_wait(&setup, 2, wait), 0);
+		CHECK_EQ(plan->flags[1], F_TIMED_OUT);
+		CHECK_EQ(plan->busy_poll_us[1], 0);
+		NEED(sys_register(setup.ring.fd, REGISTER_NAPI, &napi, 1));
+	}
+	end_setup(&setup);
+}
+
+/* Returns a number of this network namespace's statistics, -1 if there is none of that name, or another negative errno. */
+static long statistic(const char *name)
+{
+	static char names[8192], values[8192];
+	FILE *file = fopen("/proc/thread-self/net/netstat", "r");
+	long result = -1;
+
+	if (!file)
+		return -errno;
+	while (fgets(names, sizeof(names), file) && fgets(values, sizeof(values), file)) {
+		char *name_rest, *value_rest, *value = strtok_r(values, " \n", &value_rest);
+
+		for (char *word = strtok_r(names, " \n", &name_rest); word && value; word = strtok_r(NULL, " \n", &name_rest)) {
+			if (strcmp(word, name) == 0)
+				result = atol(value);
+			value = strtok_r(NULL, " \n", &value_rest);
+		}
+	}
+	fclose(file);
+	return result;
+}
+
+/* Runs a command of the shell. Ends the test if the command fails. */
+static void run_command(const char *command)
+{
+	const int status = system(command);
+
+	if (status) {
+		fprintf(stderr, "%s: status %d\n", command, status);
+		exit(FAILED);
+	}
+}
+
+/* Turns an offload of a network device on or off. `what` is one of ETHTOOL_S…. */
+static void set_offload(const char *device, __u32 what, __u32 on)
+{
+	struct ethtool_value value = {.cmd = what, .data = on};
+	struct ifreq request = {};
+	const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	strcpy(request.ifr_name, device);
+	request.ifr_data = (char *)&value;
+	NEED(ioctl(fd, SIOCETHTOOL, &request));
+	close(fd);
+}
+
+#define PEER_NETWORK "ip addr add 10.9.0.2/24 dev v1 && ip link set v1 up"
+#define OWN_NETWORK "ip addr add 10.9.0.1/24 dev v0 && ip link set v0 up"
+
+/* The child process at the other end: waits for a byte from `ready`, and then sends packets until it is killed. */
+static void send_packets(int ready)
+{
+	const struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(7000), .sin_addr.s_addr = htonl(0x0a090001)};
+	int fd;
+	char byte;
+
+	NEED(read(ready, &byte, 1) == 1 ? 0 : -1);
+	/* A veth device passes packets to the NAPI of its peer if the peer has GRO on and the device has segmentation (TSO) off. */
+	set_offload("v1", ETHTOOL_STSO, 0);
+	run_command(PEER_NETWORK);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	for (;;) {
+		sendto(fd, "packet", 6, 0, (const struct sockaddr *)&to, sizeof(to));
+		usleep(500);
+	}
+}
+
+/* Opens the socket that receives the packets. */
+static int receiver(void)
+{
+	const struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(7000), .sin_addr.s_addr = htonl(INADDR_ANY)};
+	const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	NEED(bind(fd, (const struct sockaddr *)&address, sizeof(address)));
+	return fd;
+}
+
+/* Receives at least `count` packets in a loop. Returns how many of them busy polling received. */
+static long polled_packets(struct setup *setup, int fd, unsigned busy_poll_us, unsigned count)
+{
+	static char packet[64];
+	const long before = statistic("BusyPollRxPackets");
+	struct io_uring_sqe *sqe = &setup->ring.sqes[0];
+
+	clear_plan(setup);
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = IORING_OP_RECV;
+	sqe->fd = fd;
+	sqe->addr = (__u64)(uintptr_t)packet;
+	sqe->len = sizeof(packet);
+	setup->ring.next_plan->submit = 1;
+	setup->ring.next_plan->stop_after = count;
+	for (int turn = 0; turn < NEXT_TURNS; turn++)
+		setup->ring.next_plan->wait[turn] = (struct next_wait){.count = 1, .busy_poll_us = busy_poll_us};
+	CHECK_EQ(enter(setup), 0);
+	CHECK_EQ(setup->ring.next_plan->reaped >= count, true);
+	CHECK_EQ(setup->ring.next_plan->last_res, 6);
+	return statistic("BusyPollRxPackets") - before;
+}
+
+static void polls_devices(void)
+{
+	struct napi_registration napi = {.busy_poll_to = 10000, .op_param = NAPI_DYNAMIC};
+	struct setup setup;
+	char command[128];
+	int from_child[2], to_child[2], fd;
+	pid_t child;
+
+	need_next_kernel();
+	NEED(pipe(from_child));
+	NEED(pipe(to_child));
+	child = fork();
+	if (child == 0) {
+		NEED(unshare(CLONE_NEWNET));
+		NEED(write(from_child[1], "x", 1) == 1 ? 0 : -1);
+		send_packets(to_child[0]);
+	}
+	NEED(unshare(CLONE_NEWNET));
+	NEED(read(from_child[0], command, 1) == 1 ? 0 : -1);
+	snprintf(command, sizeof(command), "ip link add v0 type veth peer name v1 netns %d", child);
+	run_command(command);
+	set_offload("v0", ETHTOOL_SGRO, 1);
+	run_command(OWN_NETWORK);
+	NEED(write(to_child[1], "y", 1) == 1 ? 0 : -1);
+
+	make_next_setup(&setup, IORING_SETUP_SQ_REWIND);
+	fd = receiver();
+	NEED(sys_register(setup.ring.fd, REGISTER_NAPI, &napi, 1));
+	CHECK_EQ(polled_packets(&setup, fd, 0, 50), 0);
+	CHECK(EVENTUALLY(polled_packets(&setup, fd, 5000, 50) > 0));
+	CHECK_EQ(setup.ring.next_plan->busy_poll_us[1] | setup.ring.next_plan->busy_poll_us[NEXT_TURNS - 1], 0);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	end_setup(&setup);
+}
+
+const struct test poll_tests[] = {
+	TEST(nothing_to_poll),
+	TEST(polls_devices),
+	END_OF_TESTS,
+};

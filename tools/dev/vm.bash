@@ -3,6 +3,10 @@
 #
 # vm/init is the first process in a machine.
 
+# How long a machine may take to reach its init, and how often that is tried.
+boot_seconds=${RINGSTEP_VM_BOOT_SECONDS:-60}
+boot_tries=3
+
 parse_vm_options() {
 	vm_kernel=newest
 	vm_time=300

@@ -69,6 +69,7 @@ silent "another test's leftovers" '! pgrep -x sleep && ! mountpoint -q /mnt && [
 
 # The kernel complains.
 planted "WARNING" 126 'echo "<4>WARNING: planted by a test" >/dev/kmsg' "the kernel" "complained" "WARNING: planted by a test"
+silent "a complaint that kernels are known for" 'echo "<4>WARNING: kernel/sched/core.c:1 at set_task_cpu+0x0/0x0" >/dev/kmsg'
 silent "after a WARNING" 'echo "<4>something else" >/dev/kmsg'
 
 # A test that takes too long: where it was is said, and what the kernel has said.

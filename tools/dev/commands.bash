@@ -161,6 +161,7 @@ command_run() {
 	local status=0
 	[[ ${1:-} != -- ]] || shift
 	(($#)) || usage_error "run: no command" run
+	use_compiler_cache
 	"$@" || status=$?
 	exit $status
 }

@@ -220,11 +220,12 @@ test_series() {
 
 help_kernels() {
 	cat <<-'END'
-		./dev kernels [--fetch KERNEL]…
+		./dev kernels [--fetch KERNEL]… | --where KERNEL
 
 		Lists the kernels that ./dev vm can run: newest point release of each series, whether it has the feature, what is in the cache.
 
 		  --fetch KERNEL   download that one now
+		  --where KERNEL   print nothing but the folder that it is in
 	END
 }
 
@@ -237,6 +238,12 @@ command_kernels() {
 				(($# > 1)) || usage_error "kernels: --fetch needs a kernel" kernels
 				fetch+=("$2")
 				shift 2
+				;;
+			--where)
+				(($# == 2)) || usage_error "kernels: --where needs one kernel" kernels
+				find_kernel "$(full_kernel_name "$2")"
+				echo "$kernel_folder"
+				return
 				;;
 			*) usage_error "kernels: unknown argument $1" kernels ;;
 		esac

@@ -56,6 +56,7 @@ prepare_machine() {
 
 # run_keeper [options]: as this process.
 run_keeper() {
+	! is_patched_kernel "$vm_kernel" || set -- --patched "$@"
 	ulimit -n "$(ulimit -H -n)"
 	# What was only needed to prepare it.
 	clean_up

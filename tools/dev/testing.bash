@@ -10,9 +10,13 @@ help_build() {
 	END
 }
 
-configure() {
-	# Paths in the repository count as relative ones, so that another clone finds what this one has compiled.
+# Paths in the repository count as relative ones, so that another clone finds what this one has compiled.
+use_compiler_cache() {
 	export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$repo CCACHE_NOHASHDIR=1
+}
+
+configure() {
+	use_compiler_cache
 	cmake -S "$repo" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 		-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache "$@"
 }

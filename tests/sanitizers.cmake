@@ -107,6 +107,7 @@ ringstep_add_sanitized_tests(
 
 ringstep_add_sanitized_tests(
   tsan
+  OPTIMIZE -O0
   TESTS program exits threads blocks/requests loops/copy_changes loops/chain loops/drain loops/link loops/gate loops/pace loops/enter loops/stages
         kit/turns kit/timer
   LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked relay

@@ -375,14 +375,21 @@ run_own_machine() {
 help_vm() {
 	cat <<-'END'
 		./dev vm [options] [--] [COMMAND ARGUMENTS…]
+		./dev vm --keep KERNEL [options]
+		./dev vm --stop [KERNEL]
 
 		Runs a command in a virtual machine: in the kernel you name, with the tool box as its (read-only) root, and the same folders as
 		in ./dev run, writable. Hands back the command's output and exit status. Without a command: a shell.
 
+		--keep boots a machine that stays up. Later commands for the same kernel run in it, within a second or two: they see programs
+		that you have built meanwhile, each has an empty /tmp, and several may run at a time. The machine is started again after
+		the kernel has complained and after a command that was ended by its time limit. --stop ends it (all of them without KERNEL);
+		so does nobody using it for two hours.
+
 		  --kernel KERNEL    7.1, 7.3, 6.12 … (its newest point release), 7.3.4, newest or oldest (with the feature), 6.12-ringstep or
 		                     next (with our patches: ./dev kernel), or the path of a bzImage, with its modules in modules/ and
 		                     its configuration in config beside it, where there are any. Without this: newest
-		  --time SECONDS     end it after that time, start of the machine included (300; 0 for no limit)
+		  --time SECONDS     end it after that time (300; 0 for no limit), start of the machine included if it is started for this
 		  --memory MiB       memory (2048)
 		  --cpus N           processors (2)
 		  --icount           one processor, and a clock by which each instruction takes one nanosecond: repeatable figures
@@ -392,11 +399,21 @@ help_vm() {
 		  --disk MiB         an empty disk, /dev/nvme0n1
 		  --env NAME[=VALUE] pass this variable. PATH, HOME, TERM, LANG, RINGSTEP_*, CATCH_*, GTEST_* and *SAN_OPTIONS are passed anyway
 		  --append "ARGS"    more kernel arguments
+		  --own              start a machine for this command alone, even if one is kept up
 		  --verbose          the kernel's messages on stderr afterwards
 
+		For ctest, and for one of its tests by hand:
+
+		  --test NAME        run the command as that test, in the machine that tests with this kernel and these options share, which is
+		                     started if need be. Fails also if the kernel complains, or if the command leaves anything behind:
+		                     processes, mounts, files, BPF programs, settings of the kernel
+		  --test-start       start that machine
+		  --test-stop        end it; fails if its kernel has complained when no test ran
+
 		Exit status: the command's; 124 when the time was up; 125 when the kernel crashed or did not start; 126 when the command
-		succeeded, but the kernel is one with our patches and has complained (WARNING, BUG, KASAN, UBSAN …).
-		In the machine, RINGSTEP_VM_KERNEL and RINGSTEP_VM_ACCEL say where the command runs. Files that change here while it runs do
-		not change there.
+		succeeded, but the kernel is one with our patches and has complained (WARNING, BUG, KASAN, UBSAN …), or with --test for the
+		reasons above.
+		In the machine, RINGSTEP_VM_KERNEL and RINGSTEP_VM_ACCEL say where the command runs. Files that change here while the command
+		runs do not change there.
 	END
 }

@@ -67,6 +67,9 @@ planted "leaves things behind" 126 '
 planted "depends on another test's file" 1 'cat /tmp/left' "/tmp/left: No such file or directory"
 silent "another test's leftovers" '! pgrep -x sleep && ! mountpoint -q /mnt && [[ $(</proc/sys/vm/laptop_mode) == 0 ]]'
 
+silent "writes to the disk" '[[ ! -b /dev/nvme0n1 ]] || { echo data; head -c 10000000 /dev/urandom; } >/dev/nvme0n1'
+silent "finds the disk empty" '[[ ! -b /dev/nvme0n1 ]] || cmp -n 10000000 /dev/nvme0n1 /dev/zero'
+
 # The kernel complains.
 planted "WARNING" 126 'echo "<4>WARNING: planted by a test" >/dev/kmsg' "the kernel" "complained" "WARNING: planted by a test"
 silent "a complaint that kernels are known for" 'echo "<4>WARNING: kernel/sched/core.c:1 at set_task_cpu+0x0/0x0" >/dev/kmsg'

@@ -34,9 +34,11 @@ CLONE_NEWNS = 0x20000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 SYS_BPF = 321
+BLKZEROOUT, BLKFLSBUF = 0x127F, 0x1261
 
 # Folders that each job has for itself, and their modes.
 PRIVATE = {"/tmp": "mode=1777", "/var/tmp": "mode=1777", "/dev/shm": "mode=1777"}
+DISK = "/dev/nvme0n1"
 # Folders that jobs share, in which nothing may be left.
 WATCHED = ("/run",)
 # What mount and blkid remember there.
@@ -126,6 +128,20 @@ def listing(folder):
         # The host's files are not the machine's.
         folders[:] = [name for name in folders if not os.path.ismount(os.path.join(path, name))]
     return found
+
+
+def empty_disk():
+    """Makes the disk, if there is one, as empty as it was. The host's file gets holes, which takes milliseconds."""
+    try:
+        disk = os.open(DISK, os.O_RDWR)
+    except OSError:
+        return
+    try:
+        size = os.lseek(disk, 0, os.SEEK_END)
+        fcntl.ioctl(disk, BLKZEROOUT, struct.pack("QQ", 0, size))
+        fcntl.ioctl(disk, BLKFLSBUF, 0)
+    finally:
+        os.close(disk)
 
 
 class Shared:
@@ -363,6 +379,8 @@ class Job:
                 file.write("3")
         except OSError:
             pass
+        if request.get("strict"):
+            empty_disk()
         self.before = Shared()
         self.pid = os.fork()
         if self.pid == 0:

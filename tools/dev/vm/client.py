@@ -79,7 +79,7 @@ def judge_stop(report):
 
 def request(options):
     with open(3) as script:
-        job = {"script": script.read(), "limit": options.time, "name": options.name}
+        job = {"script": script.read(), "limit": options.time, "name": options.name, "strict": options.strict}
     if options.terminal:
         job["terminal"] = window()
     return job

@@ -17,7 +17,7 @@ function(ringstep_add_document name folder)
   add_test(NAME "docs/${name}" COMMAND ${command} ${ARGN} ${what})
   set_tests_properties("docs/${name}" PROPERTIES LABELS host TIMEOUT 300 ENVIRONMENT "${environment}" FIXTURES_SETUP "docs_${name}")
   ringstep_add_vm_test(${newest} "docs/${name}" TIMEOUT 200 COMMAND ${command} --kernel ${what})
-  set_tests_properties("${newest}/docs/${name}" PROPERTIES FIXTURES_REQUIRED "docs_${name}")
+  set_property(TEST "${newest}/docs/${name}" APPEND PROPERTY FIXTURES_REQUIRED "docs_${name}")
 endfunction()
 
 ringstep_add_document(first-loop first-loop/work --link "ringstep=${PROJECT_SOURCE_DIR}")

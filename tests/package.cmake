@@ -42,4 +42,5 @@ add_test(NAME user/package/run COMMAND ${run})
 set_tests_properties(user/package/run PROPERTIES FIXTURES_REQUIRED package_programs LABELS "host;user" TIMEOUT 60
                                                  ENVIRONMENT RINGSTEP_ENGINE=user)
 ringstep_add_vm_test(${newest} package/run COMMAND ${run})
-set_tests_properties("${newest}/package/run" PROPERTIES FIXTURES_REQUIRED package_programs ENVIRONMENT RINGSTEP_ENGINE=kernel)
+set_tests_properties("${newest}/package/run" PROPERTIES ENVIRONMENT RINGSTEP_ENGINE=kernel)
+set_property(TEST "${newest}/package/run" APPEND PROPERTY FIXTURES_REQUIRED package_programs)

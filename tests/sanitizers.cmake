@@ -8,14 +8,18 @@ if(NOT RINGSTEP_CLANGXX)
 endif()
 
 # ringstep_add_sanitized_program(<name> FLAGS <flag>… SOURCES <source>… LOOPS <loop>… [DEFINITIONS <flag>…]
-#                                [LIBRARIES <target>…])
+#                                [LIBRARIES <target>…] [OPTIMIZE -O0])
 #
 # Builds a program from C++ sources and loops, everything with the same FLAGS; DEFINITIONS are further ones for the loops.
 function(ringstep_add_sanitized_program name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "FLAGS;SOURCES;LOOPS;DEFINITIONS;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "OPTIMIZE" "FLAGS;SOURCES;LOOPS;DEFINITIONS;LIBRARIES")
   set(dir "${CMAKE_CURRENT_BINARY_DIR}/sanitized/${name}.objects")
   set(program "${CMAKE_CURRENT_BINARY_DIR}/sanitized/${name}")
-  set(common -O1 -g1 -fno-omit-frame-pointer ${arg_FLAGS})
+  set(common -g1 -fno-omit-frame-pointer ${arg_FLAGS})
+  # Optimizing what the sanitizers put in takes clang most of the time; only where a program is run for long is that worth it.
+  if(NOT arg_OPTIMIZE)
+    set(arg_OPTIMIZE -O1)
+  endif()
   file(MAKE_DIRECTORY "${dir}")
   set(includes "-I${PROJECT_SOURCE_DIR}/include")
   foreach(loop IN LISTS arg_LOOPS)
@@ -30,7 +34,7 @@ function(ringstep_add_sanitized_program name)
     set(object "${dir}/${object}.o")
     add_custom_command(
       OUTPUT "${object}"
-      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} "${RINGSTEP_CLANGXX}" -std=c++20 ${common}
+      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} "${RINGSTEP_CLANGXX}" -std=c++20 ${arg_OPTIMIZE} ${common}
               -Wall -Wextra -Wconversion -Wshadow ${includes}
               "-I${PROJECT_SOURCE_DIR}/tests" -MD -MF "${object}.d" -MT "${object}" -c "${file}" -o "${object}"
       DEPENDS "${file}"
@@ -46,7 +50,7 @@ function(ringstep_add_sanitized_program name)
     # The flags of ringstep_add_loop().
     add_custom_command(
       OUTPUT "${object}"
-      COMMAND ${CMAKE_C_COMPILER_LAUNCHER} "${RINGSTEP_CLANG}" -std=gnu11 -fno-strict-aliasing ${common}
+      COMMAND ${CMAKE_C_COMPILER_LAUNCHER} "${RINGSTEP_CLANG}" -std=gnu11 -fno-strict-aliasing -O1 ${common}
               ${arg_DEFINITIONS} "-I${RINGSTEP_KIT_DIR}/ringstep/user"
               "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}" -MD -MF "${object}.d" -MT "${object}" -c "${file}" -o "${object}"
       DEPENDS "${file}"
@@ -68,15 +72,15 @@ function(ringstep_add_sanitized_program name)
   endforeach()
 endfunction()
 
-# ringstep_add_sanitized_tests(<prefix> TESTS <path>… FLAGS … LOOPS … ENVIRONMENT <name=value>…)
+# ringstep_add_sanitized_tests(<prefix> TESTS <path>… FLAGS … LOOPS … ENVIRONMENT <name=value>… [OPTIMIZE -O0])
 #
 # One program with the tests in it, and <prefix>/<path> for each: Catch2 picks out the cases of a file.
 function(ringstep_add_sanitized_tests prefix)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "TESTS;FLAGS;LOOPS;ENVIRONMENT")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "OPTIMIZE" "TESTS;FLAGS;LOOPS;ENVIRONMENT")
   list(TRANSFORM arg_TESTS APPEND ".cpp" OUTPUT_VARIABLE sources)
   list(APPEND sources one_thread.cpp)
   ringstep_add_sanitized_program(
-    ${prefix}-tests FLAGS ${arg_FLAGS} SOURCES ${sources} LOOPS ${arg_LOOPS}
+    ${prefix}-tests OPTIMIZE "${arg_OPTIMIZE}" FLAGS ${arg_FLAGS} SOURCES ${sources} LOOPS ${arg_LOOPS}
     LIBRARIES "$<TARGET_FILE:Catch2::Catch2WithMain>" "$<TARGET_FILE:Catch2::Catch2>"
               "$<TARGET_PROPERTY:PkgConfig::liburing,INTERFACE_LINK_LIBRARIES>"
               "$<TARGET_PROPERTY:PkgConfig::libbpf,INTERFACE_LINK_LIBRARIES>"
@@ -92,6 +96,7 @@ endfunction()
 
 ringstep_add_sanitized_tests(
   asan
+  OPTIMIZE -O0
   TESTS program exits signals closing threads blocks/requests loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/chain loops/chain_model
         loops/drain loops/link loops/gate loops/pace loops/enter loops/stages kit/turns kit/timer kit/buffers
   LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked relay sorter
@@ -102,6 +107,7 @@ ringstep_add_sanitized_tests(
 
 ringstep_add_sanitized_tests(
   tsan
+  OPTIMIZE -O0
   TESTS program exits signals threads blocks/requests loops/copy_changes loops/chain loops/drain loops/link loops/gate loops/pace loops/enter loops/stages
         kit/turns kit/timer
   LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked relay

@@ -22,6 +22,7 @@
 #include "ensure.hpp"
 #include "error_of.hpp"
 #include "loops/requests.hpp"
+#include "thorough.hpp"
 
 using requests::nop;
 using requests::Pipe;
@@ -153,7 +154,7 @@ TEST_CASE("The whole capacity goes through a small ring, class by class, each in
 }
 
 // In rounds, each pushed before its run, so that one order is right. Every combination of limits has its rounds.
-TEST_CASE("100,000 requests at random go as the model says") {
+TEST_CASE("Requests at random go as the model says") {
     constexpr std::array<std::uint32_t, 4> file_limits{0, 1, 2, 5};
     constexpr std::array<std::uint32_t, 5> patiences{0, 0, 1, 3, 10};
     constexpr std::array<std::uint32_t, 4> numbers_of_files{1, 5, 50, 700};
@@ -161,7 +162,7 @@ TEST_CASE("100,000 requests at random go as the model says") {
     Gate gate(ring);
     std::minstd_rand random(1);
     std::uint64_t next = 0;
-    while (next < 100'000) {
+    while (next < rounds(20'000, 100'000)) {
         const Limits limits{.depth = 1 + static_cast<std::uint32_t>(random() % 100),
                             .file_limit = file_limits.at(random() % file_limits.size()),
                             .patience = patiences.at(random() % patiences.size())};

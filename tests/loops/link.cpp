@@ -25,6 +25,7 @@
 #include "ensure.hpp"
 #include "error_of.hpp"
 #include "loops/requests.hpp"
+#include "thorough.hpp"
 
 using requests::nop;
 using requests::Pipe;
@@ -722,9 +723,9 @@ Chain random_chain(std::minstd_rand& random) {
 
 }  // namespace
 
-TEST_CASE("100,000 requests in chains at random, against a simple model") {
+TEST_CASE("Requests in chains at random, against a simple model") {
     nops::need_results();
-    constexpr std::uint64_t total = 100'000;
+    const std::uint64_t total = rounds(20'000, 100'000);
     Ring ring{{.sq_entries = 32, .cq_entries = 128}};
     Link link(ring);
     std::minstd_rand random(5);

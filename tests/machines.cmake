@@ -1,0 +1,4 @@
+# The virtual machines that tests share: faults are caught and named, and the tests after them run.
+list(GET RINGSTEP_TEST_KERNELS -1 newest)
+add_test(NAME host/machines COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/vm/machines.sh" "${PROJECT_SOURCE_DIR}/dev" ${newest})
+set_tests_properties(host/machines PROPERTIES LABELS host TIMEOUT 600)

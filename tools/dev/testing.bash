@@ -1,0 +1,142 @@
+# Part of `dev`, which reads this file: building and testing.
+
+ctest_tests_failed=8 # its exit status
+
+help_build() {
+	cat <<-'END'
+		./dev build [TARGET…]
+
+		Configures (CMake, Ninja, RelWithDebInfo, ccache) and builds all targets, or those named.
+	END
+}
+
+# Paths in the repository count as relative ones, so that another clone finds what this one has compiled.
+use_compiler_cache() {
+	export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$repo CCACHE_NOHASHDIR=1
+}
+
+configure() {
+	use_compiler_cache
+	cmake -S "$repo" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+		-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache "$@"
+}
+
+build_targets() {
+	local -a targets=()
+	(($# == 0)) || targets=(--target "$@")
+	cmake --build "$build" "${targets[@]}"
+}
+
+command_build() {
+	configure
+	build_targets "$@"
+}
+
+help_test() {
+	cat <<-'END'
+		./dev test [--kernel KERNEL]… [--thorough] [--] [ctest arguments…]
+
+		Builds, fetches the kernels, and runs all tests as one ctest run: on this machine, in the oldest kernel series that has the
+		feature, in the newest, in one between them, and what works without it in two that lack it.
+
+		  --kernel KERNEL   only the tests in that kernel (7.1, 7.3.4, newest, 6.12-ringstep, next …); may be given more than once
+		  --thorough        repeat and soak for as long as it takes to find what is rare: most of an hour more
+
+		Everything else goes to ctest: ./dev test -R copy --verbose
+
+		Tests that fail in a virtual machine, four at most, are run once more, one at a time, and named at the end if they pass then.
+		Afterwards there is a table of what took longest.
+	END
+}
+
+command_test() {
+	local kernel kernels without labels='' versions='' status=0 whole='' built tested results=$build/Testing/results.xml
+	local -a only=() fetch
+	while (($#)); do
+		case $1 in
+			--kernel)
+				(($# > 1)) || usage_error "test: --kernel needs a kernel" test
+				only+=("$(full_kernel_name "$2")")
+				shift 2
+				;;
+			--thorough)
+				# Tests read it, here and in virtual machines.
+				export RINGSTEP_THOROUGH=1
+				shift
+				;;
+			--) shift; break ;;
+			*) break ;;
+		esac
+	done
+	(($#)) || whole=yes
+	refresh_index
+	mapfile -t fetch < <(test_series)
+	kernels=$(IFS=';'; echo "${fetch[*]}")
+	without=$(IFS=';'; echo "${series_without[*]}")
+	fetch+=("${series_without[@]}")
+	if ((${#only[@]})); then
+		for kernel in "${only[@]}"; do
+			# In front: the last one is the newest, which some tests are for.
+			[[ " ${fetch[*]} " == *" $kernel "* ]] || kernels="$kernel;$kernels"
+			labels+="${labels:+|}^kernel-${kernel//./\\.}\$"
+		done
+		fetch=("${only[@]}")
+		set -- --label-regex "$labels" "$@"
+	fi
+	if [[ "$kernels;" == *-ringstep\;* ]]; then
+		# In a process of its own first, as it ends that if the archive does not have them.
+		if (find_liburing_tests); then find_liburing_tests; else say "leaving liburing's tests out"; fi
+	fi
+	configure -DRINGSTEP_TEST_KERNELS="$kernels" -DRINGSTEP_TEST_KERNELS_WITHOUT="$without" \
+		-DRINGSTEP_LIBURING_TESTS="${liburing_tests:-}"
+	built=$SECONDS
+	build_targets
+	built=$((SECONDS - built))
+	for kernel in "${fetch[@]}"; do
+		if [[ $kernel != */* ]]; then
+			find_kernel "$kernel"
+			versions+=" $kernel_version"
+			# What it is compared with. With only some of the tests that may not be needed, and otherwise the test gets it.
+			[[ -z $whole || $kernel != *-ringstep ]] || find_kernel "${kernel%-ringstep}-plain"
+		fi
+	done
+	say "kernels:$versions"
+	rm -f "$results"
+	tested=$SECONDS
+	ctest --test-dir "$build" --output-on-failure --output-junit "$results" -j2 "$@" || status=$?
+	show_slowest "$results" "$built" $((SECONDS - tested))
+	if ((status == ctest_tests_failed)) && run_again; then
+		status=0
+	fi
+	exit $status
+}
+
+# Emulated processors that share a busy machine may be slower than a test can wait. So what failed in a virtual machine gets a second
+# try, alone, and is named. Nothing else does, and neither do many at once: that is no accident.
+run_again() {
+	local failed=$build/Testing/Temporary/LastTestsFailed.log names
+	[[ -s $failed ]] || return 1
+	names=$(cut -d: -f2- "$failed")
+	(($(wc -l <<<"$names") <= 4)) || return 1
+	# What a kernel complains of when no test runs is no matter of time.
+	! grep -q '/machine-' <<<"$names" || return 1
+	! grep -vqE '^([0-9]+\.[0-9]+|next)[^/]*/' <<<"$names" || return 1
+	say "again, one at a time: $(paste -sd' ' <<<"$names")"
+	ctest --test-dir "$build" --output-on-failure --rerun-failed || return 1
+	say "passed only when run alone: $(paste -sd' ' <<<"$names")"
+}
+
+# show_slowest RESULTS BUILT TESTED: where the time has gone, of what ctest wrote down and of how many seconds it took to build and to test.
+show_slowest() {
+	local results=$1 times
+	[[ -s $results ]] || return 0
+	# SECONDS NAME
+	times=$(sed -n -E 's/.*<testcase name="([^"]*)".* time="([0-9.]+)".*/\2 \1/p' "$results")
+	say "building took $2 s, the tests $3 s. Seconds by place, and the slowest tests:"
+	{
+		awk '{ sub(/\/.*/, "", $2); sum[$2] += $1; count[$2]++ }
+			END { for (place in sum) printf "%8.1f  %s: %d tests\n", sum[place], place, count[place] }' <<<"$times" | sort -rn
+		echo
+		sort -rn <<<"$times" | head -n 15 | awk '{ printf "%8.1f  %s\n", $1, $2 }'
+	} >&2
+}

@@ -32,7 +32,9 @@ void* operator new(std::size_t size) {
     if (memory == nullptr) throw std::bad_alloc();
     return memory;
 }
-void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept { return memory_left ? std::malloc(size) : nullptr; }
+void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+    return memory_left ? std::malloc(size) : nullptr;
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t /*size*/) noexcept { std::free(memory); }
 

@@ -102,7 +102,6 @@ ringstep_add_sanitized_tests(
   LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked relay sorter
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
   ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
-              "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/suppressions/lsan.txt:print_suppressions=0"
               "UBSAN_OPTIONS=print_stacktrace=1")
 
 ringstep_add_sanitized_tests(

@@ -148,8 +148,9 @@ private:
 inline void replace_mapping(void* start, std::size_t size) noexcept {
     if (start == nullptr || size == 0) return;
     const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    (void)::mmap(start, (size + page - 1) / page * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-                 0);
+    const std::size_t whole = (size + page - 1) / page * page;
+    if (::mmap(start, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+        (void)::munmap(start, whole);
 }
 
 }  // namespace ringstep::inline v0::detail

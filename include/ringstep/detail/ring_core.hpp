@@ -380,7 +380,7 @@ private:
     // links of what is cancelled end while the application's files are still registered.
     void cancel_all(std::int64_t deadline) noexcept {
         const std::int64_t enough = monotonic_ms() + most_cancelling_ms;
-        if (enough < deadline) deadline = enough;
+        const std::int64_t end = enough < deadline ? enough : deadline;
         do {
             io_uring_sync_cancel_reg cancel{};
             cancel.fd = -1;
@@ -391,7 +391,7 @@ private:
             if (found == 0 || (found < 0 && found != -ETIME && found != -EINTR)) return;
             const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
             (void)::nanosleep(&millisecond, nullptr);
-        } while (monotonic_ms() < deadline);
+        } while (monotonic_ms() < end);
     }
 
     /**
@@ -453,10 +453,9 @@ private:
     [[nodiscard]] static bool sign_is_gone(int descriptor, std::int64_t deadline) noexcept {
         for (;;) {
             constexpr std::int64_t minute = 60'000;
-            std::int64_t left = deadline - monotonic_ms();
-            if (left < 0) left = 0;
+            const std::int64_t left = deadline - monotonic_ms();
             pollfd end{.fd = descriptor, .events = 0, .revents = 0};
-            const int result = ::poll(&end, 1, static_cast<int>(left < minute ? left : minute));
+            const int result = ::poll(&end, 1, left < 0 ? 0 : static_cast<int>(left < minute ? left : minute));
             if (result > 0) return (end.revents & POLLERR) != 0;
             if (result < 0 && errno != EINTR) return false;
             if (monotonic_ms() >= deadline) return false;

@@ -562,5 +562,6 @@ TEST_CASE("Random requests come back as they should") {
 
 TEST_CASE("Random requests come back as they should, with hooks") {
     RandomWork<Hooked>(3, {.sq_entries = 16, .cq_entries = 16}, true).run(rounds(10'000, 50'000));
-    RandomWork<Hooked>(4, {.sq_entries = 16, .cq_entries = 128, .cqe32 = true, .sqe128 = true}, true).run(rounds(10'000, 50'000));
+    RandomWork<Hooked>(4, {.sq_entries = 16, .cq_entries = 128, .cqe32 = true, .sqe128 = true}, true)
+        .run(rounds(10'000, 50'000));
 }

@@ -85,10 +85,18 @@ planted "crash" 125 'echo c >/proc/sysrq-trigger; sleep 20' "the machine is gone
 silent "after a crash" 'true'
 
 # A machine that does not answer any more: its agent stands still.
-limit=1 planted "a machine that hangs" 124 'kill -STOP $(pgrep -f agent.py | head -n 1); sleep 1234' "does not answer"
+limit=5 planted "a machine that hangs" 124 'kill -STOP $(pgrep -o -f agent.py); sleep 1234' "does not answer"
 silent "after a machine that hangs" 'true'
 
-"$dev" vm --test-stop "${machine[@]}" >"$work/out" 2>"$work/err" || complain "stopping the machine"
+# The kernel complains when no test runs, here by way of the file that its console goes to.
+console=(/tmp/ringstep-machines-"$(stat -L -c %i /proc/self/ns/pid)"/*memory-1023*/console)
+echo "[    1.0] WARNING: planted when nothing ran" >>"${console[0]}"
+sleep 2
+status=0
+"$dev" vm --test-stop "${machine[@]}" >"$work/out" 2>"$work/err" || status=$?
+((status == 126)) || complain "the end of the machine says $status instead of 126"
+grep -q 'after planted/after a machine that hangs, when nothing ran, the kernel complained' "$work/err" || complain "nothing says when"
+grep -q 'WARNING: planted when nothing ran' "$work/err" || complain "nothing says what"
 grep -q 'commands ran, in 6 machines$' "$work/err" || complain "not each of five faults has cost a machine"
 
 ((failures == 0)) && echo "all planted faults were caught"

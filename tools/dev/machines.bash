@@ -99,7 +99,9 @@ choose_kept_machine() {
 		say "vm: the machine that is kept up has not these options: starting another one"
 		return 1
 	fi
-	if [[ $PWD/ != / ]] && ! grep -qxF "$(nearest_shared_folder)" "$vm_kept/folders"; then
+	# A folder of the system is the same everywhere.
+	folder=$(nearest_shared_folder)
+	if [[ -n $folder ]] && ! grep -qxF -- "$folder" "$vm_kept/folders"; then
 		say "vm: the machine that is kept up does not see $PWD: starting another one"
 		return 1
 	fi

@@ -101,6 +101,7 @@ command_test() {
 		fi
 	done
 	say "kernels:$versions"
+	mkdir -p "$build/Testing"
 	rm -f "$results"
 	tested=$SECONDS
 	ctest --test-dir "$build" --output-on-failure --output-junit "$results" -j2 "$@" || status=$?
@@ -137,6 +138,6 @@ show_slowest() {
 		awk '{ sub(/\/.*/, "", $2); sum[$2] += $1; count[$2]++ }
 			END { for (place in sum) printf "%8.1f  %s: %d tests\n", sum[place], place, count[place] }' <<<"$times" | sort -rn
 		echo
-		sort -rn <<<"$times" | head -n 15 | awk '{ printf "%8.1f  %s\n", $1, $2 }'
+		sort -rn <<<"$times" | awk 'NR <= 15 { printf "%8.1f  %s\n", $1, $2 }'
 	} >&2
 }

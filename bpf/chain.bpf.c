@@ -25,7 +25,7 @@
 #define CHAIN_ENDLESS 0x7fffffffffffffffULL
 
 /* user_data: tag 8 bits, epoch 16, generation 16, what it is 2, node 6, instance 16. All but the two in the middle is the chain's. */
-#define CHAIN_DATA_TAG (0xc4ULL << 56)
+#define CHAIN_DATA_TAG ((__u64)RINGSTEP_TAG_CHAIN << 56)
 #define CHAIN_DATA_WHAT_AND_NODE (0xffULL << 16)
 enum chain_what {
 	CHAIN_OF_NODE = 0,

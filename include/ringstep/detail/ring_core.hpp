@@ -2,6 +2,7 @@
 // What a Ring and the program attached to it both hold on to: the io_uring itself, its memory, and how it comes to an end.
 #pragma once
 
+#include <ringstep/detail/epochs.hpp>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/queues.hpp>
@@ -67,6 +68,8 @@ public:
     [[nodiscard]] bool open() const noexcept { return open_; }
     [[nodiscard]] int fd() const noexcept { return native_.ring_fd; }
     [[nodiscard]] const std::shared_ptr<RegionMemory>& region() const noexcept { return region_; }
+    /// What tells the requests of one loop from those of others.
+    [[nodiscard]] LoopEpochs& epochs() noexcept { return epochs_; }
     [[nodiscard]] Attachment* attachment() const noexcept { return attachment_.load(std::memory_order_acquire); }
     void set_attachment(Attachment* attachment) noexcept { attachment_.store(attachment, std::memory_order_release); }
 
@@ -304,6 +307,7 @@ private:
 
     io_uring native_;
     QueueMemory queues_;
+    LoopEpochs epochs_;
     std::shared_ptr<RegionMemory> region_;
     std::vector<std::shared_ptr<const void>> kept_;
     unsigned close_wait_ms_;

@@ -163,14 +163,20 @@ public:
         : program_(ring, options),
           state_(program_.state()),
           free_(capacity),
-          mailbox_(state_->mailbox, state_->inbox, state_->outbox) {
-        static std::atomic<std::uint32_t> epochs{0};
-        state_->requests.epoch = epochs.fetch_add(1) & 0xffff;
+          mailbox_(state_->mailbox, state_->inbox, state_->outbox),
+          ring_(ring.core()),
+          epoch_(ring_->epochs().take()) {
+        state_->requests.epoch = epoch_;
         state_->address = state_.address();
         state_->depth = (ring.geometry().cq_entries + 1) / 2;
     }
     Chains(const Chains&) = delete;
     Chains& operator=(const Chains&) = delete;
+    ~Chains() {
+        // A loop that was taken off before may have left its state to another.
+        if (program_.attached() && state_->requests.in_flight == 0 && state_->requests.cancels == 0)
+            ring_->epochs().give_back(epoch_);
+    }
 
     /// The loop itself.
     [[nodiscard]] LoopProgram<loops::chain>& program() noexcept { return program_; }
@@ -241,7 +247,7 @@ public:
         entry.chains.fetch_add(1, std::memory_order_relaxed);
         chain.graph = id.slot;
         // The loop compares it when it hears that somebody wants the slot's earlier chain cancelled.
-        std::atomic_ref(chain.generation).store(ticket->generation, std::memory_order_relaxed);
+        std::atomic_ref(chain.generation).store(static_cast<std::uint32_t>(ticket->generation), std::memory_order_relaxed);
         chain.user_data = options.user_data;
         chain.timeout = options.timeout ? detail::chain_timespec(*options.timeout) : entry.timeout;
         for (const Argument& argument : arguments) chain.values[argument.index] = static_cast<std::int64_t>(argument.bits);
@@ -269,9 +275,11 @@ public:
     /// Asks for a chain to be cancelled: nothing new begins, what is in flight is cancelled, clean-up nodes run. False if it is
     /// over and taken, or asked for before. The result says what has become of it: it may have completed before. Any thread.
     bool cancel(const Ticket& ticket) noexcept {
-        if (free_.mark(ticket) == FreeSlots::Marked::no) return false;
-        send(RINGSTEP_REQUEST_CANCEL | (ticket.generation & RINGSTEP_REQUEST_GENERATION) << RINGSTEP_REQUEST_GENERATION_SHIFT |
+        if (free_.mark_and_pin(ticket) != FreeSlots::Marked::yes) return false;
+        send(RINGSTEP_REQUEST_CANCEL |
+             static_cast<std::uint32_t>(ticket.generation & RINGSTEP_REQUEST_GENERATION) << RINGSTEP_REQUEST_GENERATION_SHIFT |
              ticket.slot);
+        free_.unpin(ticket);
         return true;
     }
 
@@ -421,6 +429,8 @@ private:
     RegionView<ringstep_chain> state_;
     FreeSlots free_;
     Mailbox mailbox_;
+    std::shared_ptr<detail::RingCore> ring_;
+    std::uint32_t epoch_;
     std::array<GraphEntry, RINGSTEP_CHAIN_GRAPHS> graphs_{};
 };
 

@@ -347,6 +347,11 @@ TEST_CASE("Numbers that are out of range are refused while the graph is built") 
         CHECK_THAT(refused([&] { (void)graph.allocate(1, 0, alignment); }), ContainsSubstring("power of two"));
     CHECK_THAT(refused([&] { (void)graph.allocate(1, 16); }), ContainsSubstring("16 arenas"));
 
+    io_uring_sqe sqe{};
+    io_uring_prep_recv(&sqe, 0, nullptr, 64, 0);
+    sqe.flags = IOSQE_BUFFER_SELECT;
+    CHECK_THAT(refused([&] { (void)graph.request(sqe); }), ContainsSubstring("IOSQE_BUFFER_SELECT"));
+
     // What was refused is not part of the graph, but for the requests whose field was.
     const ringstep_chain_graph compiled = graph.compile();
     CHECK(compiled.node_count == 1 + 3);
@@ -409,6 +414,13 @@ TEST_CASE("A number that a chain comes to is a slot or a descriptor, or the node
         io_uring_sqe sqe{};
         io_uring_prep_read(&sqe, 0, bytes.data(), 64, 0);
         const auto node = graph.request(sqe).slot(number.as<Slot>());
+        sum.then(node);
+        CHECK(run_with(wrong).error() == EBADF);
+    }
+    SECTION("a request of any kind, on that descriptor") {
+        io_uring_sqe sqe{};
+        io_uring_prep_read(&sqe, 0, bytes.data(), 64, 0);
+        const auto node = graph.request(sqe).fd(number.as<Fd>());
         sum.then(node);
         CHECK(run_with(wrong).error() == EBADF);
     }

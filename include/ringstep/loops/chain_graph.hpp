@@ -587,11 +587,16 @@ public:
         return {draft_.get(), number};
     }
     /// Any request, as liburing's io_uring_prep_ functions fill it in. user_data is the loop's. Throws Error (EINVAL) for one
-    /// that completes more than once or belongs to others: multishot, linked, drained.
+    /// that completes more than once or belongs to others (multishot, linked, drained), and for one whose buffer the kernel
+    /// picks.
     RawNode request(const io_uring_sqe& prepared) {
         if (const char* const why = detail::unschedulable(prepared, 0, false); why != nullptr)
             detail::GraphDraft::refuse(EINVAL, "adding a request (opcode " + std::to_string(prepared.opcode) + ")",
                                        std::string("It has ") + why);
+        if ((prepared.flags & IOSQE_BUFFER_SELECT) != 0)
+            detail::GraphDraft::refuse(EINVAL, "adding a request (opcode " + std::to_string(prepared.opcode) + ")",
+                                       "It has IOSQE_BUFFER_SELECT, and a chain keeps no note of the buffer that the kernel "
+                                       "picks. Give it a buffer, or use a loop that delivers completions: gate, drain, link.");
         const std::uint8_t number = request("request", prepared.opcode);
         std::memcpy(static_cast<void*>(node(number).sqe), &prepared, sizeof node(number).sqe);
         sqe(number).user_data = 0;

@@ -43,9 +43,6 @@
 #include <ringstep/prep.bpf.h>
 #include <ringstep/sqe.bpf.h>
 
-/* Deadlines beyond that are as good as none: the clock of no kernel shows them. 292 years. */
-#define RINGSTEP__LAST_DEADLINE 0x7fffffffffffffffULL
-
 /*
  * The deadline that is so many nanoseconds later than a time. Where no clock will ever show it, RINGSTEP_NO_DEADLINE: a sum that is
  * too large must not become a deadline that has passed.
@@ -128,8 +125,6 @@ static __always_inline int ringstep_submit_and_wait_until(struct ringstep_turn *
 {
 	struct ringstep_control *control = turn->control;
 
-	if (deadline > RINGSTEP__LAST_DEADLINE)
-		deadline = RINGSTEP_NO_DEADLINE;
 	if (!RINGSTEP__TIMER_IS_A_REQUEST) {
 		ringstep__set_deadline(&turn->engine, deadline);
 		return ringstep_submit_and_wait(turn, count);
@@ -137,7 +132,7 @@ static __always_inline int ringstep_submit_and_wait_until(struct ringstep_turn *
 	ringstep_submit(turn);
 	if (ringstep_sq_claimed(turn))
 		return ringstep_wait(turn, 0);
-	if (deadline != RINGSTEP_NO_DEADLINE && (!control->timer.armed || deadline < control->timer.deadline) && !turn->cut &&
+	if (deadline <= RINGSTEP__LAST_DEADLINE && (!control->timer.armed || deadline < control->timer.deadline) && !turn->cut &&
 	    ringstep_cq_ready(turn) < count + control->timer.updates) {
 		int armed;
 

@@ -126,7 +126,7 @@ static __always_inline void copy_prep_read(const struct ringstep_copy *state, co
 	ringstep_prep_read(sqe, state->input_fd, copy_buffer(state, index) + slot->filled, slot->size - slot->filled,
 			   slot->offset + slot->filled);
 	copy_set_fixed(state, sqe, IORING_OP_READ_FIXED);
-	ringstep_sqe_set_data64(sqe, index);
+	ringstep_sqe_set_data64(sqe, state->tag | index);
 }
 
 static __always_inline void copy_prep_write(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot, __u32 index,
@@ -138,7 +138,7 @@ static __always_inline void copy_prep_write(const struct ringstep_copy *state, c
 	ringstep_prep_write(sqe, state->output_fd, copy_buffer(state, index) + slot->written, padded - slot->written,
 			    slot->offset + slot->written);
 	copy_set_fixed(state, sqe, IORING_OP_WRITE_FIXED);
-	ringstep_sqe_set_data64(sqe, index | RINGSTEP_COPY_USER_DATA_WRITE);
+	ringstep_sqe_set_data64(sqe, state->tag | index | RINGSTEP_COPY_USER_DATA_WRITE);
 }
 
 /* Whether there is a block to begin, and a slot for it. */
@@ -203,6 +203,8 @@ RINGSTEP_LOOP(copy, struct ringstep_copy)
 		enum copy_next next;
 		struct io_uring_sqe *sqe;
 
+		if (unlikely(cqe->user_data >> 32 != state->tag >> 32))
+			continue; /* of a request that another loop has left in flight */
 		if (cqe->user_data & RINGSTEP_COPY_USER_DATA_WRITE)
 			next = copy_after_write(state, slot, cqe->res);
 		else

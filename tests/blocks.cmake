@@ -1,3 +1,5 @@
 # Building blocks of the authoring kit, by a loop that is nothing but them.
 ringstep_add_loop(relay SOURCE loops/relay.bpf.c STATE loops/relay.h)
 ringstep_add_test(blocks/requests USER KERNELS LOOPS relay)
+# One loop after the other on one ring.
+ringstep_add_test(loops/pairs USER KERNELS LOOPS gate pace drain link chain stages enter copy TIMEOUT 500)

@@ -50,7 +50,7 @@ static __always_inline __u32 ringstep_requests_room(struct ringstep_turn *turn)
 }
 
 /* user_data of attempts to cancel: this | epoch */
-#define RINGSTEP__DATA_CANCEL (0x5243ULL << 48)
+#define RINGSTEP__DATA_CANCEL ((__u64)RINGSTEP_TAG_CANCEL << 48)
 
 /* What a message is about */
 enum ringstep_mail {

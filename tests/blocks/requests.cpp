@@ -289,6 +289,84 @@ TEST_CASE("A slot is marked once, and held once") {
     }
 }
 
+TEST_CASE("A slot that somebody is about to send a message of is not used again before") {
+    using Marked = ringstep::FreeSlots::Marked;
+    ringstep::FreeSlots slots(1);
+    const Ticket one = slots.take().value();
+    SECTION("marked") {
+        CHECK(slots.mark_and_pin(one) == Marked::yes);
+        CHECK(slots.mark_and_pin(one) == Marked::no);
+    }
+    SECTION("held, then marked") {
+        slots.open(one);
+        CHECK(slots.hold(one));
+        CHECK(slots.mark_and_pin(one) == Marked::held);
+        CHECK(slots.release_and_pin(one));
+    }
+    SECTION("not marked") {
+        slots.open(one);
+        CHECK(slots.hold(one));
+        CHECK_FALSE(slots.release_and_pin(one));
+        CHECK(slots.mark_and_pin(one) == Marked::yes);
+    }
+    slots.give_back(one.slot);
+    CHECK_FALSE(slots.take());
+    CHECK(slots.outstanding() == 1);
+    slots.unpin(one);
+    CHECK(slots.outstanding() == 0);
+    const Ticket next = slots.take().value();
+    CHECK(next.generation == one.generation + 1);
+    CHECK(slots.mark_and_pin(next) == Marked::yes);
+    slots.unpin(next);
+    slots.give_back(next.slot);
+    CHECK(slots.take());
+}
+
+TEST_CASE("A ticket is never good again") {
+    // Where numbers of 15, 29 and 32 bits begin anew.
+    for (const unsigned bits : {15U, 29U, 32U}) {
+        const std::uint64_t round = std::uint64_t{1} << bits;
+        ringstep::FreeSlots slots(1, round - 1);
+        CHECK(slots.take()->generation == round - 1);
+        slots.give_back(0);
+        CHECK(slots.take() == Ticket{.slot = 0, .generation = round});
+        CHECK(slots.mark({.slot = 0, .generation = 0}) == ringstep::FreeSlots::Marked::no);
+        CHECK(slots.mark({.slot = 0, .generation = round - 1}) == ringstep::FreeSlots::Marked::no);
+        CHECK(slots.mark({.slot = 0, .generation = round}) == ringstep::FreeSlots::Marked::yes);
+    }
+}
+
+TEST_CASE("An old ticket cancels nothing, also where its generation comes again to the loop") {
+    const Pipe pipe;
+    char byte = 0;
+    Ring ring;
+    Relay relay(ring);
+    relay.state()->depth = 1;
+    relay.set_batch(1);
+    RequestCompletion completion;
+    const Ticket old = relay.push(nop(1));
+    CHECK(relay.run().code == RINGSTEP_REQUESTS_BATCH);
+    CHECK(relay.pop(completion));
+    for (std::uint32_t i = 1; i <= RINGSTEP_REQUEST_GENERATION; i++) {
+        relay.push(nop(i));
+        if (relay.run().code != RINGSTEP_REQUESTS_BATCH || !relay.pop(completion) || completion.user_data != i) FAIL(i);
+    }
+    const Ticket now = relay.push(read_of(pipe.out(), &byte, 1, 99));
+    REQUIRE(now.slot == old.slot);
+    CHECK(now.generation == old.generation + RINGSTEP_REQUEST_GENERATION + 1);
+    std::thread other([&] {
+        while (relay.in_flight() != 1) std::this_thread::yield();
+        ensure(!relay.cancel(old));
+        pipe.write();
+    });
+    CHECK(relay.run().code == RINGSTEP_REQUESTS_BATCH);
+    other.join();
+    REQUIRE(relay.pop(completion));
+    CHECK(completion.user_data == 99);
+    CHECK(completion.result == 1);
+    CHECK(relay.state()->requests.foreign == 0);
+}
+
 TEST_CASE("Slots are taken and given back by several threads, several at once") {
     ringstep::FreeSlots slots(64);
     std::vector<std::atomic<int>> owners(64);

@@ -14,6 +14,7 @@
 #define RINGSTEP_BLOCKS_REQUESTS_H
 
 #include <ringstep/blocks/mailbox.h>
+#include <ringstep/blocks/tags.h>
 
 /* ringstep_request.phase: where a request is */
 enum ringstep_request_phase {
@@ -51,7 +52,7 @@ struct ringstep_request {
  * user_data of a request, which the application puts into its SQE and keeps its own elsewhere: this << 48 | epoch << 32 |
  * generation << 16 | slot
  */
-#define RINGSTEP_REQUEST_TAG 0x5251U
+#define RINGSTEP_REQUEST_TAG RINGSTEP_TAG_REQUEST
 
 /* Bits of a message to the loop */
 #define RINGSTEP_REQUEST_SLOT 0xffffU         /* which slot it is about */
@@ -64,7 +65,7 @@ struct ringstep_requests {
 	/* application -> loop */
 	__u32 stay;  /* do not end when there is nothing to do: wait for more */
 	__u32 batch; /* end when so many completions are there to be collected; 0: do not */
-	__u32 epoch; /* tells these requests from those of another loop that the ring had: 16 bits */
+	__u32 epoch; /* tells these requests from those of any other loop that the ring has had: 16 bits */
 	__u32 __reserved_application[13];
 
 	/* loop -> application */

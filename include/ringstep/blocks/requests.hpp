@@ -128,10 +128,18 @@ public:
           free_(capacity),
           user_data_(std::make_unique<std::uint64_t[]>(capacity)),
           mailbox_(state_->mailbox, state_->inbox, state_->outbox),
+          ring_(ring.core()),
+          epoch_(ring_->epochs().take()),
+          tag_(std::uint64_t{RINGSTEP_REQUEST_TAG} << 48 | std::uint64_t{epoch_} << 32),
           long_sqes_(ring.geometry().sqe_size != sizeof(io_uring_sqe)) {
-        static std::atomic<std::uint32_t> epochs{0};
-        state_->requests.epoch = epochs.fetch_add(1) & 0xffff;
-        tag_ = std::uint64_t{RINGSTEP_REQUEST_TAG} << 48 | std::uint64_t{state_->requests.epoch} << 32;
+        state_->requests.epoch = epoch_;
+    }
+    RequestLoop(const RequestLoop&) = delete;
+    RequestLoop& operator=(const RequestLoop&) = delete;
+    ~RequestLoop() {
+        // A loop that was taken off before may have left its state to another.
+        if (program_.attached() && state_->requests.in_flight == 0 && state_->requests.cancels == 0)
+            ring_->epochs().give_back(epoch_);
     }
 
     /// The loop itself.
@@ -177,8 +185,11 @@ public:
     /// Has a request cancelled: one that still waits completes with -ECANCELED at once, one in flight as the kernel can (it may
     /// also succeed). False if it is complete already, or being cancelled. Any thread.
     bool cancel(const Ticket& ticket) noexcept {
-        const FreeSlots::Marked marked = free_.mark(ticket);
-        if (marked == FreeSlots::Marked::yes) send_cancel(ticket);
+        const FreeSlots::Marked marked = free_.mark_and_pin(ticket);
+        if (marked == FreeSlots::Marked::yes) {
+            send_cancel(ticket);
+            free_.unpin(ticket);
+        }
         return marked != FreeSlots::Marked::no;
     }
 
@@ -311,13 +322,15 @@ protected:
     [[nodiscard]] bool hold(const Ticket& ticket) noexcept { return free_.hold(ticket); }
     /// Ends it, when it has been handed over.
     void release(const Ticket& ticket) noexcept {
-        if (free_.release(ticket)) send_cancel(ticket);
+        if (!free_.release_and_pin(ticket)) return;
+        send_cancel(ticket);
+        free_.unpin(ticket);
     }
     /// Writes a request into a slot that was taken.
     ringstep_request& fill_in(const Ticket& ticket, const io_uring_sqe& sqe, std::uint64_t group,
                               std::uint32_t options) noexcept {
         ringstep_request& slot = state_->slots[ticket.slot];
-        const std::uint32_t generation = ticket.generation & RINGSTEP_REQUEST_GENERATION;
+        const std::uint32_t generation = generation_of(ticket);
         std::memcpy(slot.sqe, &sqe, sizeof slot.sqe);
         reinterpret_cast<io_uring_sqe*>(slot.sqe)->user_data = tag_ | generation << 16 | ticket.slot;
         user_data_[ticket.slot] = sqe.user_data;
@@ -379,8 +392,13 @@ private:
     }
 
     void send_cancel(const Ticket& ticket) noexcept {
-        send(RINGSTEP_REQUEST_CANCEL | (ticket.generation & RINGSTEP_REQUEST_GENERATION) << RINGSTEP_REQUEST_GENERATION_SHIFT |
-             ticket.slot);
+        send(RINGSTEP_REQUEST_CANCEL | generation_of(ticket) << RINGSTEP_REQUEST_GENERATION_SHIFT | ticket.slot);
+    }
+
+    // As far as the loop sees it. It has to tell a request from the one before it in the same slot: a slot that somebody is
+    // about to send a message of is pinned, so no older message can be on its way.
+    static constexpr std::uint32_t generation_of(const Ticket& ticket) noexcept {
+        return static_cast<std::uint32_t>(ticket.generation & RINGSTEP_REQUEST_GENERATION);
     }
 
     void send(std::uint32_t message) noexcept {
@@ -392,7 +410,9 @@ private:
     FreeSlots free_;
     std::unique_ptr<std::uint64_t[]> user_data_;  // the application's, of each slot
     Mailbox mailbox_;
-    std::uint64_t tag_ = 0;  // of what these requests are known by to the kernel
+    std::shared_ptr<detail::RingCore> ring_;
+    std::uint32_t epoch_;
+    std::uint64_t tag_;  // of what these requests are known by to the kernel
     bool long_sqes_;
 };
 

@@ -14,7 +14,7 @@ namespace ringstep::inline v0 {
 /// One use of a slot.
 struct Ticket {
     std::uint32_t slot = 0;        ///< its number
-    std::uint32_t generation = 0;  ///< how often the slot was used before
+    std::uint64_t generation = 0;  ///< how often the slot was used before. Never the same again: it has 59 bits
 
     /// The same use of the same slot.
     friend bool operator==(const Ticket&, const Ticket&) = default;
@@ -33,12 +33,13 @@ public:
         held,  ///< it is now, and somebody holds it: release() tells them
     };
 
-    /// All are free; 65536 at most.
-    explicit FreeSlots(std::uint32_t capacity)
+    /// All are free; 65536 at most. Tickets begin with that generation, which tests choose.
+    explicit FreeSlots(std::uint32_t capacity, std::uint64_t generation = 0)
         : slots_(std::make_unique<Slot[]>(capacity)),
           capacity_(capacity),
           free_(std::uint64_t{capacity} << count_shift | (capacity != 0 ? 1U : 0U)) {
         for (std::uint32_t i = 0; i + 1 < capacity; i++) slots_[i].next.store(i + 2, std::memory_order_relaxed);
+        for (std::uint32_t i = 0; i < capacity; i++) slots_[i].use.store(use_of(generation), std::memory_order_relaxed);
     }
 
     /// Takes a free one; nothing if there is none.
@@ -64,15 +65,18 @@ public:
         return of(slots_[ticket.slot].next.load(std::memory_order_relaxed) - 1);
     }
 
-    /// Gives one back: its ticket is good no more.
+    /// Gives one back: its ticket is good no more. If it is pinned, it becomes free when it is unpinned.
     void give_back(std::uint32_t slot) noexcept {
-        // What is asked of it from now on comes too late.
-        const std::uint32_t use = slots_[slot].use.load(std::memory_order_relaxed);
-        slots_[slot].use.store(use_of(generation_of(use) + 1), std::memory_order_release);
-        std::uint64_t head = free_.load(std::memory_order_relaxed);
-        do slots_[slot].next.store(number_of(head), std::memory_order_relaxed);
-        while (!free_.compare_exchange_weak(head, changed(head, slot + 1, 1), std::memory_order_acq_rel,
-                                            std::memory_order_relaxed));
+        std::uint64_t use = slots_[slot].use.load(std::memory_order_acquire);
+        for (;;) {
+            // What is asked of it from now on comes too late.
+            const bool pinned = (use & pinned_bit) != 0;
+            const std::uint64_t next = pinned ? use | returned_bit : use_of(generation_of(use) + 1);
+            if (!slots_[slot].use.compare_exchange_weak(use, next, std::memory_order_acq_rel, std::memory_order_acquire))
+                continue;
+            if (!pinned) put(slot);
+            return;
+        }
     }
 
     /// The ticket of a slot that is taken.
@@ -81,14 +85,21 @@ public:
     }
 
     /// Marks a use of a slot, once.
-    [[nodiscard]] Marked mark(const Ticket& ticket) noexcept {
-        if (ticket.slot >= capacity_) return Marked::no;
-        std::uint32_t use = slots_[ticket.slot].use.load(std::memory_order_acquire);
-        while ((use & ~(open_bit | held_bit)) == use_of(ticket.generation)) {
-            if (slots_[ticket.slot].use.compare_exchange_weak(use, use | marked_bit))
-                return (use & held_bit) != 0 ? Marked::held : Marked::yes;
+    [[nodiscard]] Marked mark(const Ticket& ticket) noexcept { return mark(ticket, 0); }
+    /// Marks a use of a slot like `mark()`. If it returns Marked::yes, the slot is pinned: it does not become free before
+    /// unpin(), which the caller must call. Then a message about this use arrives before any message about the slot's next use.
+    [[nodiscard]] Marked mark_and_pin(const Ticket& ticket) noexcept { return mark(ticket, pinned_bit); }
+    /// Ends the pin of mark_and_pin(). If the slot was given back meanwhile, it becomes free now.
+    void unpin(const Ticket& ticket) noexcept {
+        std::uint64_t use = slots_[ticket.slot].use.load(std::memory_order_acquire);
+        for (;;) {
+            const bool returned = (use & returned_bit) != 0;
+            const std::uint64_t next = returned ? use_of(generation_of(use) + 1) : use & ~pinned_bit;
+            if (!slots_[ticket.slot].use.compare_exchange_weak(use, next, std::memory_order_acq_rel, std::memory_order_acquire))
+                continue;
+            if (returned) put(ticket.slot);
+            return;
         }
-        return Marked::no;
     }
 
     /// Of one that was just taken and nobody else knows of: it can be held, once.
@@ -98,18 +109,14 @@ public:
     /// Holds one that is open: true for one caller only, and not if it is marked or over. Who marks it from now on leaves it to
     /// the holder what to do about that.
     [[nodiscard]] bool hold(const Ticket& ticket) noexcept {
-        std::uint32_t use = use_of(ticket.generation) | open_bit;
+        std::uint64_t use = use_of(ticket.generation) | open_bit;
         return ticket.slot < capacity_ &&
                slots_[ticket.slot].use.compare_exchange_strong(use, use_of(ticket.generation) | held_bit);
     }
     /// The end of that: it is like any other. True if it was marked meanwhile. It may be over by now, and not the holder's.
-    [[nodiscard]] bool release(const Ticket& ticket) noexcept {
-        std::uint32_t use = use_of(ticket.generation) | held_bit;
-        while ((use & ~marked_bit) == (use_of(ticket.generation) | held_bit)) {
-            if (slots_[ticket.slot].use.compare_exchange_weak(use, use & ~held_bit)) return (use & marked_bit) != 0;
-        }
-        return false;
-    }
+    [[nodiscard]] bool release(const Ticket& ticket) noexcept { return release(ticket, 0); }
+    /// Ends a hold like `release()`. If it returns true, the slot is pinned, as by mark_and_pin().
+    [[nodiscard]] bool release_and_pin(const Ticket& ticket) noexcept { return release(ticket, pinned_bit); }
 
     /// How many there are.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
@@ -121,16 +128,45 @@ public:
 private:
     struct Slot {
         std::atomic<std::uint32_t> next{0};  // free slot: number of the next one, plus one
-        std::atomic<std::uint32_t> use{0};   // generation << generation_shift | bits
+        std::atomic<std::uint64_t> use{0};   // generation << generation_shift | bits
     };
 
-    static constexpr std::uint32_t marked_bit = 1;
-    static constexpr std::uint32_t open_bit = 2;
-    static constexpr std::uint32_t held_bit = 4;
-    static constexpr unsigned generation_shift = 3;
+    static constexpr std::uint64_t marked_bit = 1;
+    static constexpr std::uint64_t open_bit = 2;
+    static constexpr std::uint64_t held_bit = 4;
+    static constexpr std::uint64_t pinned_bit = 8;     // whoever marked it has not sent their message
+    static constexpr std::uint64_t returned_bit = 16;  // and it has been given back
+    static constexpr unsigned generation_shift = 5;
 
-    static constexpr std::uint32_t use_of(std::uint32_t generation) noexcept { return generation << generation_shift; }
-    static constexpr std::uint32_t generation_of(std::uint32_t use) noexcept { return use >> generation_shift; }
+    static constexpr std::uint64_t use_of(std::uint64_t generation) noexcept { return generation << generation_shift; }
+    static constexpr std::uint64_t generation_of(std::uint64_t use) noexcept { return use >> generation_shift; }
+
+    [[nodiscard]] Marked mark(const Ticket& ticket, std::uint64_t pin) noexcept {
+        if (ticket.slot >= capacity_) return Marked::no;
+        std::uint64_t use = slots_[ticket.slot].use.load(std::memory_order_acquire);
+        while ((use & ~(open_bit | held_bit)) == use_of(ticket.generation)) {
+            const bool held = (use & held_bit) != 0;
+            if (slots_[ticket.slot].use.compare_exchange_weak(use, use | marked_bit | (held ? 0 : pin)))
+                return held ? Marked::held : Marked::yes;
+        }
+        return Marked::no;
+    }
+
+    [[nodiscard]] bool release(const Ticket& ticket, std::uint64_t pin) noexcept {
+        std::uint64_t use = use_of(ticket.generation) | held_bit;
+        while ((use & ~marked_bit) == (use_of(ticket.generation) | held_bit)) {
+            const bool marked = (use & marked_bit) != 0;
+            if (slots_[ticket.slot].use.compare_exchange_weak(use, (use & ~held_bit) | (marked ? pin : 0))) return marked;
+        }
+        return false;
+    }
+
+    void put(std::uint32_t slot) noexcept {
+        std::uint64_t head = free_.load(std::memory_order_relaxed);
+        do slots_[slot].next.store(number_of(head), std::memory_order_relaxed);
+        while (!free_.compare_exchange_weak(head, changed(head, slot + 1, 1), std::memory_order_acq_rel,
+                                            std::memory_order_relaxed));
+    }
 
     // free_: number of changes, how many are free, number of the first, plus one; the latter two with 17 bits each.
     static constexpr unsigned count_shift = 17;

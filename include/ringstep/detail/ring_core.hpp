@@ -2,6 +2,7 @@
 // What a Ring and the program attached to it both hold on to: the io_uring itself, its memory, and how it comes to an end.
 #pragma once
 
+#include <ringstep/detail/epochs.hpp>
 #include <ringstep/detail/fork.hpp>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/error.hpp>
@@ -94,6 +95,8 @@ public:
     void note_submission() noexcept { submitted_to_.store(true, std::memory_order_relaxed); }
     [[nodiscard]] int fd() const noexcept { return native_.ring_fd; }
     [[nodiscard]] const std::shared_ptr<RegionMemory>& region() const noexcept { return region_; }
+    /// What tells the requests of one loop from those of others.
+    [[nodiscard]] LoopEpochs& epochs() noexcept { return epochs_; }
     [[nodiscard]] Attachment* attachment() const noexcept { return attachment_.load(std::memory_order_acquire); }
     void set_attachment(Attachment* attachment) noexcept { attachment_.store(attachment, std::memory_order_release); }
 
@@ -475,6 +478,7 @@ private:
 
     io_uring native_;
     QueueMemory queues_;
+    LoopEpochs epochs_;
     std::shared_ptr<RegionMemory> region_;
     std::unique_ptr<Kept> kept_ = std::make_unique<Kept>();  // null when the ring is closed
     unsigned close_wait_ms_;

@@ -4,6 +4,7 @@
 
 #include <ringstep/blocks/mailbox.hpp>
 #include <ringstep/blocks/slots.hpp>
+#include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/exit.hpp>
 #include <ringstep/loops/chain.hpp>
@@ -15,7 +16,6 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -62,8 +62,8 @@ struct GraphId {
 /// What Chains::start() takes beside the parameters.
 struct ChainOptions {
     std::uint64_t user_data = 0;  ///< comes back with the result
-    /// For the chain as a whole, instead of the graph's; 0: none.
-    std::optional<std::chrono::nanoseconds> timeout{};
+    /// For the chain as a whole, instead of the graph's; `for_ever`: none. See Duration.
+    std::optional<Duration> timeout{};
 };
 
 /// What has become of a chain. Look at it in place; its slot is free again when it goes. It must not outlive its Chains.
@@ -91,7 +91,7 @@ public:
     [[nodiscard]] ChainReason reason() const noexcept { return static_cast<ChainReason>(chain_->reason); }
     /// It completed.
     [[nodiscard]] bool ok() const noexcept { return reason() == ChainReason::completed; }
-    /// Where it failed, if it did: AnyNode::number().
+    /// Where it failed, if it did: AnyNode::number(); RINGSTEP_CHAIN_WHOLE_CHAIN if the chain's own timeout could not be set.
     [[nodiscard]] std::uint32_t failed_node() const noexcept { return chain_->node; }
     /// Why, as a positive errno: also ECANCELED and ETIME; 0 if it completed.
     [[nodiscard]] int error() const noexcept { return chain_->error; }
@@ -163,14 +163,20 @@ public:
         : program_(ring, options),
           state_(program_.state()),
           free_(capacity),
-          mailbox_(state_->mailbox, state_->inbox, state_->outbox) {
-        static std::atomic<std::uint32_t> epochs{0};
-        state_->requests.epoch = epochs.fetch_add(1) & 0xffff;
+          mailbox_(state_->mailbox, state_->inbox, state_->outbox),
+          ring_(ring.core()),
+          epoch_(ring_->epochs().take()) {
+        state_->requests.epoch = epoch_;
         state_->address = state_.address();
         state_->depth = (ring.geometry().cq_entries + 1) / 2;
     }
     Chains(const Chains&) = delete;
     Chains& operator=(const Chains&) = delete;
+    ~Chains() {
+        // A loop that was taken off before may have left its state to another.
+        if (program_.attached() && state_->requests.in_flight == 0 && state_->requests.cancels == 0)
+            ring_->epochs().give_back(epoch_);
+    }
 
     /// The loop itself.
     [[nodiscard]] LoopProgram<loops::chain>& program() noexcept { return program_; }
@@ -223,9 +229,9 @@ public:
         state_->arenas[arena] = {
             .address = reinterpret_cast<std::uintptr_t>(memory.data()), .size = memory.size(), .used = 0, .__reserved = 0};
     }
-    /// How much of it is taken. Any thread.
+    /// How many of its bytes are taken, those left out between pieces included; 0 for an arena that there is not. Any thread.
     [[nodiscard]] std::uint64_t arena_used(unsigned arena = 0) const noexcept {
-        return load(state_->arenas[arena & (RINGSTEP_CHAIN_ARENAS - 1)].used);
+        return arena < RINGSTEP_CHAIN_ARENAS ? load(state_->arenas[arena].used) : 0;
     }
 
     /// Starts a chain, with a number for each parameter of the graph, in any order. Any thread. Nothing if `capacity` of them
@@ -241,7 +247,7 @@ public:
         entry.chains.fetch_add(1, std::memory_order_relaxed);
         chain.graph = id.slot;
         // The loop compares it when it hears that somebody wants the slot's earlier chain cancelled.
-        std::atomic_ref(chain.generation).store(ticket->generation, std::memory_order_relaxed);
+        std::atomic_ref(chain.generation).store(static_cast<std::uint32_t>(ticket->generation), std::memory_order_relaxed);
         chain.user_data = options.user_data;
         chain.timeout = options.timeout ? detail::chain_timespec(*options.timeout) : entry.timeout;
         for (const Argument& argument : arguments) chain.values[argument.index] = static_cast<std::int64_t>(argument.bits);
@@ -269,9 +275,11 @@ public:
     /// Asks for a chain to be cancelled: nothing new begins, what is in flight is cancelled, clean-up nodes run. False if it is
     /// over and taken, or asked for before. The result says what has become of it: it may have completed before. Any thread.
     bool cancel(const Ticket& ticket) noexcept {
-        if (free_.mark(ticket) == FreeSlots::Marked::no) return false;
-        send(RINGSTEP_REQUEST_CANCEL | (ticket.generation & RINGSTEP_REQUEST_GENERATION) << RINGSTEP_REQUEST_GENERATION_SHIFT |
+        if (free_.mark_and_pin(ticket) != FreeSlots::Marked::yes) return false;
+        send(RINGSTEP_REQUEST_CANCEL |
+             static_cast<std::uint32_t>(ticket.generation & RINGSTEP_REQUEST_GENERATION) << RINGSTEP_REQUEST_GENERATION_SHIFT |
              ticket.slot);
+        free_.unpin(ticket);
         return true;
     }
 
@@ -391,6 +399,8 @@ private:
         chain.phase = RINGSTEP_CHAIN_OUTSIDE;
         chain.ready = chain.running = chain.continuing = chain.arriving = chain.cleanup = 0;
         chain.cancel = chain.arm = chain.armed = chain.disarm = chain.late = chain.listed = 0;
+        chain.unguarded = 0;
+        chain.guard_error = 0;
         chain.reason = RINGSTEP_CHAIN_COMPLETED;
         chain.node = 0;
         chain.error = 0;
@@ -421,6 +431,8 @@ private:
     RegionView<ringstep_chain> state_;
     FreeSlots free_;
     Mailbox mailbox_;
+    std::shared_ptr<detail::RingCore> ring_;
+    std::uint32_t epoch_;
     std::array<GraphEntry, RINGSTEP_CHAIN_GRAPHS> graphs_{};
 };
 

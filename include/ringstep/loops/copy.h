@@ -2,6 +2,8 @@
 #ifndef RINGSTEP_LOOPS_COPY_H
 #define RINGSTEP_LOOPS_COPY_H
 
+#include <ringstep/blocks/tags.h>
+
 #ifndef __VMLINUX_H__
 #include <linux/types.h>
 #endif
@@ -31,7 +33,10 @@ enum ringstep_copy_operation {
 #define RINGSTEP_COPY_ENDED (1U << 0)  /* a read found the end of the source: .end is good */
 #define RINGSTEP_COPY_ERRORED (1U << 1) /* a request failed: .error is good, and nothing new is begun */
 
-/* user_data of the loop's requests: the slot, and for a write also this. */
+/*
+ * user_data of the loop's requests: the slot, for a write also the bit below, and ringstep_copy.tag: RINGSTEP_TAG_COPY << 48 | epoch << 32.
+ * Completions with another tag are none of the loop's, and it takes no notice of them.
+ */
 #define RINGSTEP_COPY_USER_DATA_WRITE (1U << 16)
 
 /* A part of the source that is to be copied. */
@@ -62,6 +67,7 @@ struct ringstep_copy {
 	__u32 align_mask;   /* with O_DIRECT: the alignment of offsets and lengths, minus 1; otherwise 0 */
 	__u64 buffers;      /* user address of depth * block_size bytes */
 	__u64 size_hint;    /* beyond it, the end is suspected: one read at a time, until one finds something */
+	__u64 tag;          /* of its requests; 0 if no other loop has left requests in flight on the ring */
 	__u32 buffer_index; /* with RINGSTEP_COPY_FIXED_BUFFERS */
 	/* ------------------------------------------------------------------------------------------------------------ */
 

@@ -141,7 +141,9 @@ public:
           program_(ring, {.engine = options.engine}),
           state_(program_.state()),
           buffers_(RegionMemory::allocate(options.queue_depth * options.block_size, options.huge_pages)),
-          kept_(std::make_shared<Kept>(buffers_)) {
+          kept_(std::make_shared<Kept>(buffers_)),
+          epoch_(ring_->epochs().take()) {
+        state_->tag = std::uint64_t{RINGSTEP_TAG_COPY} << 48 | std::uint64_t{epoch_} << 32;
         ring.keep_alive(kept_);
         if (options.registered_buffers) {
             const iovec all{.iov_base = buffers_->data(), .iov_len = buffers_->size()};
@@ -157,7 +159,10 @@ public:
     /// thread, a request that does not end), the buffers stay with the ring.
     ~FileCopy() {
         program_.detach();
-        if (quiet()) kept_->buffers.reset();
+        if (quiet()) {
+            kept_->buffers.reset();
+            ring_->epochs().give_back(epoch_);
+        }
         if (under_way_) restore_files();
         if (!ring_->open() || !ring_->owned_by_this_thread()) return;
         if (registered_files_) (void)io_uring_unregister_files(&ring_->native());
@@ -591,6 +596,7 @@ private:
     RegionView<ringstep_copy> state_;
     std::shared_ptr<RegionMemory> buffers_;
     std::shared_ptr<Kept> kept_;
+    std::uint32_t epoch_;
     bool registered_files_ = false;
     bool registered_buffers_ = false;
 

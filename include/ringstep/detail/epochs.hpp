@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ringstep/error.hpp>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+
+namespace ringstep::inline v0::detail {
+
+/// Numbers the loops of one ring. Each loop puts its number, the epoch, into the user_data of its requests, so that it knows
+/// them from those that an earlier loop has left in flight.
+///
+/// An epoch has 16 bits. It is taken again only after its loop has given it back, and a loop gives it back only if it knows
+/// that none of its requests is left in flight. All others stay taken for as long as the ring is open.
+class LoopEpochs {
+public:
+    static constexpr std::uint32_t count = 65536;
+
+    /// Takes an epoch that no other loop has. Call it on the ring's owning thread. Throws Error (ENOSPC) if all are taken.
+    [[nodiscard]] std::uint32_t take() {
+        if (!taken_) taken_ = std::make_unique<Words>();
+        for (std::uint32_t tries = 0; tries < count; tries++) {
+            const std::uint32_t epoch = next_++ % count;
+            if ((word(epoch).fetch_or(bit(epoch), std::memory_order_acquire) & bit(epoch)) == 0) return epoch;
+        }
+        raise(
+            ENOSPC, "attaching another loop to a ring that has had 65536",
+            "Each of them exists still, or left requests in flight when it was destroyed. Let loops finish before you destroy "
+            "them, or open another ring.");
+    }
+
+    /// Gives an epoch back whose requests have all completed. May be called from any thread.
+    void give_back(std::uint32_t epoch) noexcept { word(epoch).fetch_and(~bit(epoch), std::memory_order_release); }
+
+private:
+    using Words = std::array<std::atomic<std::uint64_t>, count / 64>;
+
+    [[nodiscard]] std::atomic<std::uint64_t>& word(std::uint32_t epoch) noexcept {
+        return (*taken_)[epoch / 64 % (count / 64)];
+    }
+    [[nodiscard]] static constexpr std::uint64_t bit(std::uint32_t epoch) noexcept { return std::uint64_t{1} << epoch % 64; }
+
+    std::unique_ptr<Words> taken_;
+    std::uint32_t next_ = 0;
+};
+
+}  // namespace ringstep::inline v0::detail

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: MIT
+// Two loops on one ring, one after the other, with requests of the first still in flight when the second begins.
+#include <ringstep/loops/chains.hpp>
+#include <ringstep/loops/copy.hpp>
+#include <ringstep/loops/copy_file.hpp>
+#include <ringstep/loops/drain.hpp>
+#include <ringstep/loops/enter.hpp>
+#include <ringstep/loops/gate.hpp>
+#include <ringstep/loops/link.hpp>
+#include <ringstep/loops/pace.hpp>
+#include <ringstep/loops/stages.hpp>
+#include <ringstep/ringstep.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <liburing.h>
+
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "ensure.hpp"
+#include "error_of.hpp"
+
+using namespace std::chrono_literals;
+using ringstep::LoopExit;
+using ringstep::Ring;
+
+namespace {
+
+struct Sockets {
+    Sockets() { REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) == 0); }
+    ~Sockets() {
+        for (const int end : ends) ::close(end);
+    }
+    Sockets(const Sockets&) = delete;
+    Sockets& operator=(const Sockets&) = delete;
+    [[nodiscard]] int in() const { return ends[0]; }
+    void send(std::string_view text) const {
+        ensure(::send(ends[1], text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()));
+    }
+    /// What was sent has been received. The thread that runs the ring does that.
+    void wait_until_received() const {
+        for (int tries = 0; tries < 20'000; tries++) {
+            int left = 1;
+            ensure(::ioctl(in(), FIONREAD, &left) == 0);
+            if (left == 0) return;
+            std::this_thread::sleep_for(1ms);
+        }
+        ensure(false);
+    }
+    std::array<int, 2> ends{};
+};
+
+/// A loop, whatever it is, with one receive to do.
+class AnyLoop {
+public:
+    AnyLoop() = default;
+    AnyLoop(const AnyLoop&) = delete;
+    AnyLoop& operator=(const AnyLoop&) = delete;
+    virtual ~AnyLoop() = default;
+    virtual void receive(int fd, void* buffer, unsigned size) = 0;
+    /// Submits the receive, and comes back with it in flight.
+    virtual void leave_in_flight() = 0;
+    /// Runs until the receive is complete: its result.
+    virtual int complete() = 0;
+};
+
+io_uring_sqe recv_of(int fd, void* buffer, unsigned size) {
+    io_uring_sqe sqe{};
+    io_uring_prep_recv(&sqe, fd, buffer, size, 0);
+    sqe.user_data = 77;
+    return sqe;
+}
+
+/// Runs a loop until another thread finds that a request is in flight.
+template <class Face, class InFlight>
+void run_until_in_flight(Face& face, const InFlight& in_flight) {
+    std::jthread stopper([&] {
+        while (!in_flight()) std::this_thread::yield();
+        face.request_stop();
+    });
+    LoopExit exit = face.run();
+    while (exit.reason == ringstep::ExitReason::interrupted) exit = face.run();
+    CHECK(exit.reason == ringstep::ExitReason::stop_requested);
+}
+
+template <class Face>
+class RequestsLoop : public AnyLoop {
+public:
+    explicit RequestsLoop(Ring& ring) : face_(ring) {}
+    void receive(int fd, void* buffer, unsigned size) override { face_.push(recv_of(fd, buffer, size)); }
+    void leave_in_flight() override {
+        run_until_in_flight(face_.program(), [&] { return face_.in_flight() == 1; });
+        CHECK(face_.ready() == 0);
+    }
+    int complete() override {
+        LoopExit exit = face_.run();
+        while (exit.reason == ringstep::ExitReason::interrupted) exit = face_.run();
+        CHECK(exit.ok());
+        ringstep::RequestCompletion completion;
+        REQUIRE(face_.pop(completion));
+        CHECK(completion.user_data == 77);
+        CHECK(face_.in_flight() == 0);
+        CHECK(face_.outstanding() == 0);
+        return completion.result;
+    }
+
+private:
+    Face face_;
+};
+
+class ChainLoop : public AnyLoop {
+public:
+    explicit ChainLoop(Ring& ring) : chains_(ring) {}
+    void receive(int fd, void* buffer, unsigned size) override {
+        (void)graph_.recv(fd, buffer, size).timeout(1h);  // and a timeout: a request of the loop's own
+        chains_.start(chains_.add(graph_));
+    }
+    void leave_in_flight() override {
+        run_until_in_flight(chains_.program(), [&] { return chains_.in_flight() == 1; });
+        CHECK(chains_.ready() == 0);
+    }
+    int complete() override {
+        LoopExit exit = chains_.run();
+        while (exit.reason == ringstep::ExitReason::interrupted) exit = chains_.run();
+        CHECK(exit.ok());
+        const std::optional<ringstep::ChainResult> result = chains_.pop();
+        REQUIRE(result);
+        CHECK(result->ok());
+        CHECK(chains_.in_flight() == 0);
+        return static_cast<int>(chains_.state()->instances[result->ticket().slot].values[RINGSTEP_CHAIN_VALUE_RESULT]);
+    }
+
+private:
+    ringstep::Chains chains_;
+    ringstep::Graph graph_;
+};
+
+/// The application's own requests, by Ring::sq() and cq(). Their user_data is the application's, which tells them apart itself.
+template <class Face>
+class EnterLoop : public AnyLoop {
+public:
+    explicit EnterLoop(Ring& ring) : ring_(ring), face_(ring) {}
+    void receive(int fd, void* buffer, unsigned size) override {
+        static std::uint64_t last = 1000;
+        io_uring_sqe* const sqe = ring_.sq().claim();
+        *sqe = recv_of(fd, buffer, size);
+        sqe->user_data = user_data_ = ++last;
+    }
+    void leave_in_flight() override {
+        CHECK(face_.submit().submitted == 1);
+        CHECK(ring_.cq().ready() == 0);
+    }
+    int complete() override {
+        for (;;) {
+            const ringstep::Entered entered = wait(face_);
+            CHECK((entered || entered.end == ringstep::EnterEnd::interrupted));
+            for (const ringstep::Completion& completion : ring_.cq())
+                if (completion.user_data == user_data_) return completion.result;
+        }
+    }
+
+private:
+    static ringstep::Entered wait(ringstep::Enter& enter) { return enter.submit_and_wait(1); }
+    static ringstep::Entered wait(ringstep::Stages& stages) { return stages.submit_and_wait(); }
+    Ring& ring_;
+    Face face_;
+    std::uint64_t user_data_ = 0;
+};
+
+/// The bare loop, which FileCopy puts on rings only that have nothing in flight.
+class CopyLoop : public AnyLoop {
+public:
+    explicit CopyLoop(Ring& ring) : program_(ring), output_(::memfd_create("copy", MFD_CLOEXEC)) {
+        REQUIRE(output_ >= 0);
+        program_.state()->tag = std::uint64_t{RINGSTEP_TAG_COPY} << 48 | std::uint64_t{ring.core()->epochs().take()} << 32;
+    }
+    CopyLoop(const CopyLoop&) = delete;
+    CopyLoop& operator=(const CopyLoop&) = delete;
+    ~CopyLoop() override { ::close(output_); }
+    void receive(int fd, void* buffer, unsigned size) override {
+        ringstep_copy& state = *program_.state();
+        state.input_fd = fd;
+        state.output_fd = output_;
+        state.depth = 1;
+        state.block_size = size;
+        state.buffers = reinterpret_cast<std::uintptr_t>(buffer);
+        state.size_hint = RINGSTEP_COPY_ENDLESS;
+        state.extents[0] = {.offset = 0, .length = size};
+        state.extent_tail = 1;
+    }
+    void leave_in_flight() override {
+        run_until_in_flight(program_, [&] { return program_.state().load(&ringstep_copy::reading) == 1; });
+    }
+    int complete() override {
+        LoopExit exit = program_.run();
+        while (exit.reason == ringstep::ExitReason::interrupted) exit = program_.run();
+        CHECK(exit.reason == ringstep::ExitReason::stopped);
+        CHECK(exit.code == RINGSTEP_COPY_EXTENTS_USED);
+        return static_cast<int>(program_.state()->bytes_read);
+    }
+
+private:
+    ringstep::LoopProgram<ringstep::loops::copy> program_;
+    int output_;
+};
+
+struct Kind {
+    const char* name;
+    std::unique_ptr<AnyLoop> (*make)(Ring&);
+};
+
+template <class Loop>
+std::unique_ptr<AnyLoop> make(Ring& ring) {
+    return std::make_unique<Loop>(ring);
+}
+
+constexpr Kind kinds[] = {
+    {"gate", make<RequestsLoop<ringstep::Gate>>},
+    {"pace", make<RequestsLoop<ringstep::Pace>>},
+    {"drain", make<RequestsLoop<ringstep::Drain>>},
+    {"link", make<RequestsLoop<ringstep::Link>>},
+    {"chain", make<ChainLoop>},
+    {"stages", make<EnterLoop<ringstep::Stages>>},
+    {"enter", make<EnterLoop<ringstep::Enter>>},
+    {"copy", make<CopyLoop>},
+};
+
+constexpr std::string_view late = "thirteen more";
+constexpr std::string_view own = "its own";
+
+/// What the second loop does, while data comes for what the first one has left in flight.
+void check_second(AnyLoop& second, const Sockets& first_sockets) {
+    const Sockets sockets;
+    std::array<char, 64> buffer{};
+    second.receive(sockets.in(), buffer.data(), own.size());
+    std::atomic<bool> sent{false};
+    std::jthread peer([&] {
+        first_sockets.send(late);
+        first_sockets.wait_until_received();
+        std::this_thread::sleep_for(10ms);
+        sent = true;
+        sockets.send(own);
+    });
+    const int result = second.complete();
+    CHECK(sent);
+    CHECK(result == static_cast<int>(own.size()));
+    CHECK(std::string_view(buffer.data()) == own);
+}
+
+}  // namespace
+
+TEST_CASE("A loop does not take a completion of the loop before it for its own") {
+    for (const Kind& first : kinds) {
+        for (const Kind& second : kinds) {
+            INFO(first.name << ", then " << second.name);
+            const Sockets sockets;
+            std::array<char, 64> buffer{};
+            Ring ring;
+            ring.use_region(ringstep::RegionMemory::allocate(16 << 20));  // enough for the largest of them
+            std::unique_ptr<AnyLoop> loop = first.make(ring);
+            loop->receive(sockets.in(), buffer.data(), late.size());
+            loop->leave_in_flight();
+            loop.reset();
+            CHECK(ring.in_flight() >= 1);
+            loop = second.make(ring);
+            check_second(*loop, sockets);
+            CHECK(std::string_view(buffer.data()) == late);
+        }
+    }
+}
+
+TEST_CASE("A copy is not begun on a ring with requests in flight") {
+    const Sockets sockets;
+    std::array<char, 64> buffer{};
+    Ring ring;
+    {
+        RequestsLoop<ringstep::Gate> gate(ring);
+        gate.receive(sockets.in(), buffer.data(), late.size());
+        gate.leave_in_flight();
+    }
+    CHECK(error_of([&] { const ringstep::FileCopy copy(ring); }).error_number() == EBUSY);
+    CHECK(ring.close());
+}
+
+TEST_CASE("A loop's epoch is taken again only after nothing was in flight at its end") {
+    const Sockets sockets;
+    std::array<char, 64> buffer{};
+    Ring ring;
+    ring.use_region(ringstep::RegionMemory::allocate(16 << 20));
+    ringstep::detail::LoopEpochs& epochs = ring.core()->epochs();
+    std::optional<RequestsLoop<ringstep::Gate>> gate(std::in_place, ring);  // epoch 0
+    gate->receive(sockets.in(), buffer.data(), late.size());
+    gate->leave_in_flight();
+
+    SECTION("in flight when it is destroyed") {
+        gate.reset();
+        for (std::uint32_t i = 1; i < 65'536; i++) {
+            const std::uint32_t epoch = epochs.take();
+            if (epoch != i) FAIL(epoch << " instead of " << i);
+            epochs.give_back(epoch);
+        }
+        RequestsLoop<ringstep::Pace> pace(ring);  // the 65,537th
+        check_second(pace, sockets);
+        CHECK(std::string_view(buffer.data()) == late);
+    }
+    SECTION("complete") {
+        sockets.send(late);
+        CHECK(gate->complete() == static_cast<int>(late.size()));
+        gate.reset();
+        for (std::uint32_t i = 1; i < 65'536; i++) (void)epochs.take();
+        CHECK(epochs.take() == 0);
+        const ringstep::Error error = error_of([&] { const ringstep::Pace pace(ring); });
+        CHECK(error.error_number() == ENOSPC);
+        CHECK_THAT(error.what(), Catch::Matchers::ContainsSubstring("open another ring"));
+        CHECK_FALSE(ring.has_loop());
+        epochs.give_back(4711);
+        const ringstep::Pace pace(ring);
+        CHECK(pace.state()->requests.epoch == 4711);
+    }
+}
+
+TEST_CASE("A loop that was taken off the ring does not look into the state of the next to find its epoch free") {
+    const Sockets sockets;
+    std::array<char, 64> buffer{};
+    Ring ring;
+    std::optional<ringstep::Gate> gate(std::in_place, ring);
+    gate->push(recv_of(sockets.in(), buffer.data(), late.size()));
+    run_until_in_flight(gate->program(), [&] { return gate->in_flight() == 1; });
+    gate->program().detach();
+    {
+        RequestsLoop<ringstep::Pace> pace(ring);
+        gate.reset();
+    }
+    ringstep::detail::LoopEpochs& epochs = ring.core()->epochs();
+    for (std::uint32_t i = 0; i < 65'535; i++)
+        if (epochs.take() == 0) FAIL("taken twice");
+}

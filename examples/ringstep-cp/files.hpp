@@ -2,6 +2,8 @@
 // Files: opening source and destination, carrying attributes over.
 #pragma once
 
+#include <ringstep/loops/copy_result.hpp>
+
 #include <fmt/format.h>
 
 #include <fcntl.h>
@@ -100,6 +102,12 @@ public:
     [[nodiscard]] const Descriptor& file() const noexcept { return file_; }
     [[nodiscard]] bool created() const noexcept { return created_; }
     void keep() noexcept { kept_ = true; }
+
+    // After a copy that failed half-way: nothing of an old content is left behind what was copied in order. (What is copied in
+    // any order empties an old file first.)
+    void cut(const ringstep::CopyResult& result) const noexcept {
+        if (result.in_order && ::ftruncate(file_.get(), static_cast<off_t>(result.bytes)) < 0) return;
+    }
 
     // Waits until it is on the disk, its name included.
     void sync() const {

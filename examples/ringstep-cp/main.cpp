@@ -116,15 +116,14 @@ public:
             return;
         }
         Destination destination{to, from, status, options_.force};
-        empty(destination, to);
 
         const auto begin = std::chrono::steady_clock::now();
         const ringstep::CopyResult result = run(source, destination, from);
         const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         if (!result.ok()) {
+            if (!destination.created() && result.changed) destination.cut(result);
             throw CopyFailure(
-                fmt::format("'{}' to '{}': {}. {}", from, to, explain(result, options_),
-                            destination.created() ? "The destination is removed" : "The destination is incomplete"));
+                fmt::format("'{}' to '{}': {}. {}", from, to, explain(result, options_), fate(destination, result)));
         }
         if (options_.preserve) copy_attributes(source, status, destination.file(), to);
         if (options_.fsync) destination.sync();
@@ -136,11 +135,9 @@ public:
     void print_totals() const { totals_.print(copy_); }
 
 private:
-    // An old content's end must not survive a copy that fails half-way.
-    static void empty(const Destination& destination, const std::string& path) {
-        const struct stat status = status_of(destination.file(), path);
-        if (!S_ISREG(status.st_mode) || status.st_size == 0) return;
-        if (::ftruncate(destination.file().get(), 0) < 0) fail_with_errno(fmt::format("cannot truncate '{}'", path));
+    static const char* fate(const Destination& destination, const ringstep::CopyResult& result) {
+        if (destination.created()) return "The destination is removed";
+        return result.changed ? "The destination is incomplete" : "The destination is unchanged";
     }
 
     ringstep::CopyResult run(const Descriptor& source, const Destination& destination, const std::string& name) {

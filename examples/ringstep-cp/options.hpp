@@ -104,6 +104,7 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
     if (engine == "user") options.copy.engine = ringstep::Engine::user;
     options.copy.registered_files = registered;
     options.copy.registered_buffers = registered;
+    options.copy.empty_first = true;
     options.destination = paths.back();
     paths.pop_back();
     options.sources = std::move(paths);

@@ -162,8 +162,9 @@ static __always_inline void copy_set_fixed(const struct ringstep_copy *state, st
 static __always_inline void copy_prep_read(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot, __u32 index,
 					   struct io_uring_sqe *sqe)
 {
-	ringstep_prep_read(sqe, state->input_fd, copy_buffer(state, index) + slot->filled, slot->size - slot->filled,
-			   slot->offset + slot->filled);
+	const __u64 offset = state->flags & RINGSTEP_COPY_READ_NEXT ? ~0ULL : slot->offset + slot->filled;
+
+	ringstep_prep_read(sqe, state->input_fd, copy_buffer(state, index) + slot->filled, slot->size - slot->filled, offset);
 	copy_set_fixed(state, sqe, IORING_OP_READ_FIXED);
 	ringstep_sqe_set_data64(sqe, index);
 }
@@ -171,8 +172,9 @@ static __always_inline void copy_prep_read(const struct ringstep_copy *state, co
 static __always_inline void copy_prep_write(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot, __u32 index,
 					    struct io_uring_sqe *sqe)
 {
-	ringstep_prep_write(sqe, state->output_fd, copy_buffer(state, index) + slot->written, slot->filled - slot->written,
-			    slot->offset + slot->written);
+	const __u64 offset = state->flags & RINGSTEP_COPY_WRITE_NEXT ? ~0ULL : slot->offset + slot->written;
+
+	ringstep_prep_write(sqe, state->output_fd, copy_buffer(state, index) + slot->written, slot->filled - slot->written, offset);
 	copy_set_fixed(state, sqe, IORING_OP_WRITE_FIXED);
 	ringstep_sqe_set_data64(sqe, index | RINGSTEP_COPY_USER_DATA_WRITE);
 }

@@ -51,6 +51,11 @@ public:
     /// the one they have. Drivers of other character devices may ignore offsets, also where lseek(2) succeeds.
     [[nodiscard]] bool in_any_order() const noexcept { return regular() || block_device() || takes_anything(); }
 
+    /// Returns whether requests may name an offset: sockets fail with ESPIPE at any but 0.
+    [[nodiscard]] bool has_offsets() const noexcept {
+        return regular() || block_device() || (S_ISCHR(mode_) && seek(0, SEEK_CUR) >= 0);
+    }
+
     [[nodiscard]] bool same_as(const CopySide& other) const noexcept {
         if (block_device() && other.block_device()) return special_ == other.special_;
         return regular() && device_ == other.device_ && inode_ == other.inode_;

@@ -27,6 +27,8 @@ enum ringstep_copy_operation {
 #define RINGSTEP_COPY_FIXED_FILES (1U << 0)   /* the descriptors are slots of the ring's registered files */
 #define RINGSTEP_COPY_FIXED_BUFFERS (1U << 1) /* .buffers lies in the registered buffer number .buffer_index */
 #define RINGSTEP_COPY_AT_ONCE (1U << 2) /* with a .depth of 1: writes what a read has brought before it reads on */
+#define RINGSTEP_COPY_READ_NEXT (1U << 3)  /* with a .depth of 1: the input has no offsets, and is read at its position */
+#define RINGSTEP_COPY_WRITE_NEXT (1U << 4) /* the same of the output */
 
 /* .over */
 #define RINGSTEP_COPY_ENDED (1U << 0)  /* a read found the end of the source: .end is good */
@@ -57,7 +59,7 @@ struct ringstep_copy_slot {
 struct ringstep_copy {
 	__s32 input_fd;     /* a descriptor, or with RINGSTEP_COPY_FIXED_FILES a slot */
 	__s32 output_fd;    /* likewise */
-	__u32 flags;        /* RINGSTEP_COPY_FIXED_FILES, RINGSTEP_COPY_FIXED_BUFFERS, RINGSTEP_COPY_AT_ONCE */
+	__u32 flags;        /* RINGSTEP_COPY_FIXED_FILES and so on */
 	__u32 depth;        /* blocks under way at once, 1 to RINGSTEP_COPY_SLOTS */
 	__u32 block_size;   /* bytes */
 	__u32 read_align_mask; /* with O_DIRECT on the input: the alignment of offsets and lengths, minus 1; otherwise 0 */

@@ -272,6 +272,8 @@ private:
         if (in_order) state.depth = 1;
         // Where writes have to be whole sectors, blocks are filled before they are written.
         if (!input.in_any_order() && !output.direct()) state.flags |= RINGSTEP_COPY_AT_ONCE;
+        if (!input.has_offsets()) state.flags |= RINGSTEP_COPY_READ_NEXT;
+        if (!output.has_offsets()) state.flags |= RINGSTEP_COPY_WRITE_NEXT;
         if (registered_buffers_) state.flags |= RINGSTEP_COPY_FIXED_BUFFERS;
         set_descriptors();
 

@@ -90,6 +90,7 @@ public:
                 created_ = static_cast<bool>(file_);
             }
         }
+        if (!file_ && errno == EISDIR && path_.ends_with('/')) throw CopyFailure(fmt::format("'{}' is not a directory", path_));
         if (!file_) fail_with_errno(fmt::format("cannot open '{}' for writing", path_));
     }
 

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -34,12 +35,21 @@ public:
         sigemptyset(&set);
         for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
         pthread_sigmask(SIG_BLOCK, &set, nullptr);
-        std::thread([set, source = source_, received = received_]() mutable {
+        struct sigaction nothing{};
+        nothing.sa_handler = [](int) {};
+        sigaction(SIGRTMIN, &nothing, nullptr);
+        std::thread([set, source = source_, received = received_, copier = pthread_self()]() mutable {
             int signal = 0;
             if (sigwait(&set, &signal) != 0) return;
             received->store(signal);
             source.request_stop();
-            if (sigwait(&set, &signal) == 0) std::_Exit(exit_signal + signal);
+            // The other thread may be waiting in open(2) for the other end of a FIFO, or be about to.
+            do {
+                pthread_kill(copier, SIGRTMIN);
+                const timespec pause{.tv_sec = 0, .tv_nsec = 100'000'000};
+                signal = sigtimedwait(&set, nullptr, &pause);
+            } while (signal < 0);
+            std::_Exit(exit_signal + signal);
         }).detach();
     }
 
@@ -56,6 +66,7 @@ struct Totals {
     std::uint64_t bytes = 0;
     std::uint64_t holes = 0;
     std::uint64_t hole_bytes = 0;
+    std::uint64_t buffered = 0;
     std::uint64_t turns = 0;
     std::uint64_t requests = 0;
     std::uint64_t enters = 0;
@@ -67,6 +78,7 @@ struct Totals {
         bytes += result.bytes;
         holes += result.holes;
         hole_bytes += result.hole_bytes;
+        buffered += result.buffered ? 1 : 0;
         turns += result.exit.turns;
         requests += result.exit.submitted;
         enters += result.enters;
@@ -78,6 +90,7 @@ struct Totals {
         fmt::print("files           {}\n", files);
         fmt::print("bytes           {}\n", bytes);
         fmt::print("holes           {} ({} bytes)\n", holes, hole_bytes);
+        if (buffered != 0) fmt::print("not direct      {} (a file did not allow it)\n", buffered);
         fmt::print("seconds         {:.3f}\n", seconds);
         fmt::print("rate            {}/s\n", human_bytes(seconds > 0 ? static_cast<double>(bytes) / seconds : 0.0));
         fmt::print("engine          {}\n", to_string(copy.engine()));
@@ -92,9 +105,7 @@ struct Totals {
 std::string explain(const ringstep::CopyResult& result, const Options& options) {
     if (result.operation == ringstep::CopyOperation::set_up && result.error == EINVAL && options.copy.direct) {
         return fmt::format(
-            "no direct I/O: both file systems have to support it, and the block size, {} bytes, has to be a multiple of what "
-            "they "
-            "align to (512 or 4096)",
+            "no direct I/O: the block size, {} bytes, has to be a multiple of what the file systems align to (512 or 4096)",
             options.copy.block_size);
     }
     return fmt::format("{}", result);
@@ -115,6 +126,10 @@ public:
             if (options_.verbose) fmt::print("'{}' is there already\n", to);
             return;
         }
+        if (const auto before = copied_.find(to); before != copied_.end()) {
+            if (before->second == from) return;
+            throw CopyFailure(fmt::format("'{}' is the copy of '{}', and not overwritten with '{}'", to, before->second, from));
+        }
         Destination destination{to, from, status, options_.force};
 
         const auto begin = std::chrono::steady_clock::now();
@@ -128,8 +143,10 @@ public:
         if (options_.preserve) copy_attributes(source, status, destination.file(), to);
         if (options_.fsync) destination.sync();
         destination.keep();
+        copied_[to] = from;
         totals_.add(result, seconds);
-        if (options_.verbose) fmt::print("'{}' -> '{}' ({})\n", from, to, human_bytes(result.size));
+        if (options_.verbose)
+            fmt::print("'{}' -> '{}' ({}{})\n", from, to, human_bytes(result.size), result.buffered ? ", not direct" : "");
     }
 
     void print_totals() const { totals_.print(copy_); }
@@ -155,6 +172,7 @@ private:
     ringstep::Ring ring_;
     ringstep::FileCopy copy_;
     Totals totals_;
+    std::map<std::string, std::string> copied_;  // destinations, and what they are copies of
 };
 
 int report(const std::string& message) {

@@ -44,11 +44,10 @@ public:
             received->store(signal);
             source.request_stop();
             // The other thread may be waiting in open(2) for the other end of a FIFO, or be about to.
-            do {
-                pthread_kill(copier, SIGRTMIN);
+            for (signal = -1; signal < 0; pthread_kill(copier, SIGRTMIN)) {
                 const timespec pause{.tv_sec = 0, .tv_nsec = 100'000'000};
                 signal = sigtimedwait(&set, nullptr, &pause);
-            } while (signal < 0);
+            }
             std::_Exit(exit_signal + signal);
         }).detach();
     }
@@ -164,6 +163,8 @@ private:
         // Stopping and continuing (Ctrl-Z) interrupts the loop, too.
         while (result.resumable() && !signals_.token().stop_requested()) result = copy_.resume(signals_.token());
         copy_.abandon();  // if it was stopped
+        // The signal that wakes this thread up may have come first.
+        if (result.resumable()) result.exit.reason = ringstep::ExitReason::stop_requested;
         return result;
     }
 

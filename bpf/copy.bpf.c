@@ -6,6 +6,9 @@
  * What is to be copied comes as extents, from a window in the state. An endless one stands for all of a file: reading goes on until
  * a read finds nothing more. Where that happens in several places, because the source shrinks or because blocks beyond its end
  * were tried, the lowest counts.
+ *
+ * Only bytes of the source are ever written. With O_DIRECT on the output, the last few of them may be less than it can write: they
+ * stay in their buffer, and the application writes them in another way (.tail_size).
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/loops/copy.h>
@@ -35,6 +38,7 @@ static __always_inline void copy_ended(struct ringstep_copy *state, __u64 offset
 		return;
 	state->over |= RINGSTEP_COPY_ENDED;
 	state->end = offset;
+	state->tail_size = 0; /* it belonged to the end before */
 }
 
 /* Whether a request ended without having done anything, through no fault of its own. */
@@ -43,7 +47,42 @@ static __always_inline bool copy_try_again(__s32 result)
 	return result == -EINTR || result == -EAGAIN;
 }
 
-static __always_inline enum copy_next copy_after_read(struct ringstep_copy *state, struct ringstep_copy_slot *slot, __s32 result)
+static __always_inline __u64 copy_buffer(const struct ringstep_copy *state, __u32 index)
+{
+	return state->buffers + (__u64)index * state->block_size;
+}
+
+/* Gives the part of a block that is not read yet back to its extent. Returns false if the block is not the last one begun. */
+static __always_inline bool copy_give_back(struct ringstep_copy *state, struct ringstep_copy_slot *slot)
+{
+	struct ringstep_copy_extent *extent = &state->extents[state->extent_head & (RINGSTEP_COPY_EXTENTS - 1)];
+	const __u32 rest = slot->size - slot->filled;
+
+	if (state->extent_head == state->extent_tail || extent->offset != slot->offset + slot->size)
+		return false;
+	extent->offset -= rest;
+	extent->length += rest;
+	slot->size = slot->filled;
+	return true;
+}
+
+/* Cuts off what a block has from behind the end, and of what ends there the part that O_DIRECT cannot write. */
+static __always_inline void copy_cut(struct ringstep_copy *state, struct ringstep_copy_slot *slot, __u32 index)
+{
+	__u32 tail;
+
+	if (slot->offset + slot->filled > state->end)
+		slot->filled = (__u32)(state->end - slot->offset);
+	tail = slot->filled & state->write_align_mask;
+	if (!tail)
+		return;
+	slot->filled -= tail;
+	state->tail = copy_buffer(state, index) + slot->filled;
+	state->tail_size = tail;
+}
+
+static __always_inline enum copy_next copy_after_read(struct ringstep_copy *state, struct ringstep_copy_slot *slot, __u32 index,
+						      __s32 result)
 {
 	__u64 position;
 
@@ -55,9 +94,11 @@ static __always_inline enum copy_next copy_after_read(struct ringstep_copy *stat
 			state->size_hint = RINGSTEP_COPY_ENDLESS;
 		if (slot->filled < slot->size) {
 			/* With O_DIRECT there is no reading on from the middle of a sector: only the end of the source leaves one. */
-			if (!(slot->filled & state->align_mask) && !(state->over & RINGSTEP_COPY_ERRORED))
+			if (slot->filled & state->read_align_mask)
+				copy_ended(state, position);
+			else if (!(state->over & RINGSTEP_COPY_ERRORED) &&
+				 !((state->flags & RINGSTEP_COPY_AT_ONCE) && copy_give_back(state, slot)))
 				return COPY_NEXT_READ;
-			copy_ended(state, position);
 		}
 	} else {
 		position = slot->offset + slot->filled;
@@ -76,6 +117,9 @@ static __always_inline enum copy_next copy_after_read(struct ringstep_copy *stat
 		/* Found empty, or filled from behind the end of a source that has shrunk since. */
 		if (!slot->filled || slot->offset >= state->end)
 			return COPY_NEXT_NOTHING;
+		copy_cut(state, slot, index);
+		if (!slot->filled)
+			return COPY_NEXT_NOTHING;
 	}
 	return COPY_NEXT_WRITE;
 }
@@ -90,7 +134,7 @@ static __always_inline enum copy_next copy_after_write(struct ringstep_copy *sta
 		if (written >= slot->filled)
 			written = slot->filled;
 		else
-			written &= ~state->align_mask;
+			written &= ~state->write_align_mask;
 		ringstep_store(&state->bytes_written, state->bytes_written + (written - before));
 		slot->written = written;
 		if (written == slot->filled)
@@ -115,16 +159,12 @@ static __always_inline void copy_set_fixed(const struct ringstep_copy *state, st
 		ringstep_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
 }
 
-static __always_inline __u64 copy_buffer(const struct ringstep_copy *state, __u32 index)
-{
-	return state->buffers + (__u64)index * state->block_size;
-}
-
 static __always_inline void copy_prep_read(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot, __u32 index,
 					   struct io_uring_sqe *sqe)
 {
-	ringstep_prep_read(sqe, state->input_fd, copy_buffer(state, index) + slot->filled, slot->size - slot->filled,
-			   slot->offset + slot->filled);
+	const __u64 offset = state->flags & RINGSTEP_COPY_READ_NEXT ? ~0ULL : slot->offset + slot->filled;
+
+	ringstep_prep_read(sqe, state->input_fd, copy_buffer(state, index) + slot->filled, slot->size - slot->filled, offset);
 	copy_set_fixed(state, sqe, IORING_OP_READ_FIXED);
 	ringstep_sqe_set_data64(sqe, state->tag | index);
 }
@@ -132,11 +172,9 @@ static __always_inline void copy_prep_read(const struct ringstep_copy *state, co
 static __always_inline void copy_prep_write(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot, __u32 index,
 					    struct io_uring_sqe *sqe)
 {
-	/* With O_DIRECT the last block is written beyond its end, up to the alignment; the application cuts that off. */
-	const __u32 padded = (slot->filled + state->align_mask) & ~state->align_mask;
+	const __u64 offset = state->flags & RINGSTEP_COPY_WRITE_NEXT ? ~0ULL : slot->offset + slot->written;
 
-	ringstep_prep_write(sqe, state->output_fd, copy_buffer(state, index) + slot->written, padded - slot->written,
-			    slot->offset + slot->written);
+	ringstep_prep_write(sqe, state->output_fd, copy_buffer(state, index) + slot->written, slot->filled - slot->written, offset);
 	copy_set_fixed(state, sqe, IORING_OP_WRITE_FIXED);
 	ringstep_sqe_set_data64(sqe, state->tag | index | RINGSTEP_COPY_USER_DATA_WRITE);
 }
@@ -208,7 +246,7 @@ RINGSTEP_LOOP(copy, struct ringstep_copy)
 		if (cqe->user_data & RINGSTEP_COPY_USER_DATA_WRITE)
 			next = copy_after_write(state, slot, cqe->res);
 		else
-			next = copy_after_read(state, slot, cqe->res);
+			next = copy_after_read(state, slot, index, cqe->res);
 		if (next == COPY_NEXT_NOTHING) {
 			copy_free_slot(state, index);
 			continue;

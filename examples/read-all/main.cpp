@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Reads all of the files that it is given, in blocks, many more of them than the ring has entries: the loop `gate` keeps as
 // many under way as it is told, and of each file only a few, so that a slow one does not take all the places. The last block of
-// each file comes first (where many formats have their index), the others follow in order.
+// each file comes first (where many formats have their index), the others follow in order. Files that have no size to begin
+// with (pipes, devices, what is generated as it is read) are read in order before that, without the loop.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/gate.hpp>
 #include <ringstep/ringstep.hpp>
@@ -34,12 +35,18 @@ struct File {
         struct stat status{};
         if (fd < 0 || ::fstat(fd, &status) != 0) {
             error = errno;
-        } else {
+        } else if (S_ISREG(status.st_mode) && status.st_size != 0 && status.st_blocks != 0) {
             bytes.resize(static_cast<std::size_t>(status.st_size));
+        } else {
+            read_in_order();
         }
     }
     File(File&& other) noexcept
-        : name(std::move(other.name)), fd(std::exchange(other.fd, -1)), bytes(std::move(other.bytes)), error(other.error) {}
+        : name(std::move(other.name)),
+          fd(std::exchange(other.fd, -1)),
+          bytes(std::move(other.bytes)),
+          error(other.error),
+          is_read(other.is_read) {}
     File& operator=(File&&) = delete;
     ~File() {
         if (fd >= 0) ::close(fd);
@@ -49,7 +56,26 @@ struct File {
     int fd;
     std::vector<unsigned char> bytes;
     int error = 0;
+    bool is_read = false;
     std::size_t missing = 0;  // of the bytes: the file was shorter than it had said
+
+private:
+    // Until a read finds nothing more. A device may go on for ever.
+    void read_in_order() {
+        constexpr std::size_t most = std::size_t{1} << 30;
+        for (is_read = true; bytes.size() < most;) {
+            const std::size_t before = bytes.size();
+            bytes.resize(before + 16 * block_size);
+            const ssize_t got = ::read(fd, &bytes[before], 16 * block_size);
+            bytes.resize(before + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+            if (got == 0) return;
+            if (got < 0 && errno != EINTR) {
+                error = errno;
+                return;
+            }
+        }
+        error = EFBIG;
+    }
 };
 
 // Takes what has been read so far.
@@ -78,7 +104,7 @@ int run(int argc, char** argv) {
     std::size_t reads = 0;
     for (std::size_t number = 0; number < files.size(); number++) {
         File& file = files[number];
-        const std::size_t blocks = (file.bytes.size() + block_size - 1) / block_size;
+        const std::size_t blocks = file.is_read ? 0 : (file.bytes.size() + block_size - 1) / block_size;
         for (std::size_t i = 0; i < blocks; i++) {
             io_uring_sqe sqe{};
             io_uring_prep_read(&sqe, file.fd, &file.bytes[i * block_size],

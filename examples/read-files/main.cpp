@@ -6,10 +6,13 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <deque>
+#include <filesystem>
 #include <string_view>
 #include <vector>
 
@@ -17,41 +20,82 @@
 
 namespace {
 
+struct Job {
+    const char* name;
+    std::uint64_t room;  // bytes of memory for it, at least
+};
+
 int run(int argc, char** argv) {
     // What is done with each file. Values go from node to node: the descriptor, the size, the memory.
     ringstep::Graph graph;
     const auto path = graph.parameter<ringstep::Address>();
+    const auto least = graph.parameter<ringstep::Length>();
+    const auto size = graph.variable<ringstep::Length>();
+    const auto room = graph.variable<ringstep::Length>();
     const auto open = graph.open(path, O_RDONLY | O_CLOEXEC);
     const auto stat = graph.statx(open);
-    const auto memory = graph.allocate(stat.size());
-    const auto read = graph.read(open, memory.result(), stat.size(), 0).all();
+    // Only a read that finds nothing tells where a file ends: it may grow, and in /proc its size is 0. So one byte more.
+    const auto known = graph.set(size, stat.size());
+    const auto one_more = graph.set(size, size + 1);
+    const auto enough = graph.set(room, max(size, least));
+    const auto memory = graph.allocate(room);
+    const auto read = graph.read(open, memory.result(), room, ~0ULL).all();  // no offset, which pipes do not have
+    const auto whole = graph.finish(0);
+    const auto full = graph.finish(1);
     const auto close = graph.close(open);
-    open.then(stat).then(memory).then(read);
+    open.then(stat).then(known).then(one_more).then(enough).then(memory).then(read);
+    read.on_short(whole);
+    read.on_end(whole);
+    read.then(full);
     open.finally(close);  // however it ends, once it is open
 
     ringstep::Ring ring;
     ringstep::Chains chains(ring);
     const ringstep::GraphId read_file = chains.add(graph);
     std::vector<std::byte> arena(std::size_t{256} << 20);
-    chains.set_arena(arena);
 
     int failed = 0;
-    for (int next = 1; next < argc;) {
-        while (next < argc && chains.try_start(read_file, {path(argv[next])}, {.user_data = static_cast<std::uint64_t>(next)}))
-            next++;
+    const auto failure = [&failed](const char* name, std::string_view what, int error) {
+        program::print_error("{}: {} failed: {}\n", name, what, std::strerror(error));
+        failed = 1;
+    };
+    std::deque<Job> jobs;
+    for (int i = 1; i < argc; i++) jobs.push_back({argv[i], 16 << 10});
+    while (!jobs.empty()) {
+        chains.set_arena(arena);  // all of it is free
+        std::vector<Job> started;
+        while (!jobs.empty() && chains.try_start(read_file, {path(jobs.front().name), least(jobs.front().room)},
+                                                 {.user_data = started.size()})) {
+            started.push_back(jobs.front());
+            jobs.pop_front();
+        }
+        std::vector<Job> crowded;  // the others have taken the memory
         ringstep::LoopExit exit;
         do {
             exit = chains.run();
         } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
         for (const ringstep::ChainResult& file : chains.results()) {
-            const char* const name = argv[file.user_data()];
-            if (file.ok()) {
+            const Job& job = started[file.user_data()];
+            std::error_code ignored;
+            if (!file.ok() && file.error() == ENOMEM) {
+                crowded.push_back(job);
+            } else if (!file.ok()) {
+                failure(job.name, graph.name(file.failed_node()), file.error());
+            } else if (file.code() == 0) {
                 const std::string_view text(reinterpret_cast<const char*>(file.address(memory)),
                                             static_cast<std::size_t>(file.result(read)));
-                fmt::print("{}: {} bytes, the first line: {}\n", name, text.size(), text.substr(0, text.find('\n')));
+                fmt::print("{}: {} bytes, the first line: {}\n", job.name, text.size(), text.substr(0, text.find('\n')));
+            } else if (std::filesystem::is_regular_file(job.name, ignored)) {
+                jobs.push_back({job.name, 4 * static_cast<std::uint64_t>(file.result(read))});  // it is longer: again
             } else {
-                program::print_error("{}: {} failed: {}\n", name, graph.name(file.failed_node()), std::strerror(file.error()));
-                failed = 1;
+                failure(job.name, "reading a second time, which pipes and devices do not allow,", EFBIG);
+            }
+        }
+        for (const Job& job : crowded) {
+            if (crowded.size() < started.size()) {
+                jobs.push_back(job);
+            } else {
+                failure(job.name, "allocate", ENOMEM);
             }
         }
         if (!exit.ok()) {

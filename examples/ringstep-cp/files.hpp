@@ -2,6 +2,8 @@
 // Files: opening source and destination, carrying attributes over.
 #pragma once
 
+#include <ringstep/loops/copy_result.hpp>
+
 #include <fmt/format.h>
 
 #include <fcntl.h>
@@ -88,6 +90,7 @@ public:
                 created_ = static_cast<bool>(file_);
             }
         }
+        if (!file_ && errno == EISDIR && path_.ends_with('/')) throw CopyFailure(fmt::format("'{}' is not a directory", path_));
         if (!file_) fail_with_errno(fmt::format("cannot open '{}' for writing", path_));
     }
 
@@ -100,6 +103,12 @@ public:
     [[nodiscard]] const Descriptor& file() const noexcept { return file_; }
     [[nodiscard]] bool created() const noexcept { return created_; }
     void keep() noexcept { kept_ = true; }
+
+    // After a copy that failed half-way: nothing of an old content is left behind what was copied in order. (What is copied in
+    // any order empties an old file first.)
+    void cut(const ringstep::CopyResult& result) const noexcept {
+        if (result.in_order && ::ftruncate(file_.get(), static_cast<off_t>(result.bytes)) < 0) return;
+    }
 
     // Waits until it is on the disk, its name included.
     void sync() const {

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -35,12 +36,20 @@ public:
         sigemptyset(&set);
         for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
         pthread_sigmask(SIG_BLOCK, &set, nullptr);
-        std::thread([set, source = source_, received = received_]() mutable {
+        struct sigaction nothing{};
+        nothing.sa_handler = [](int) {};
+        sigaction(SIGRTMIN, &nothing, nullptr);
+        std::thread([set, source = source_, received = received_, copier = pthread_self()]() mutable {
             int signal = 0;
             if (sigwait(&set, &signal) != 0) return;
             received->store(signal);
             source.request_stop();
-            if (sigwait(&set, &signal) == 0) std::_Exit(exit_signal + signal);
+            // The other thread may be waiting in open(2) for the other end of a FIFO, or be about to.
+            for (signal = -1; signal < 0; pthread_kill(copier, SIGRTMIN)) {
+                const timespec pause{.tv_sec = 0, .tv_nsec = 100'000'000};
+                signal = sigtimedwait(&set, nullptr, &pause);
+            }
+            std::_Exit(exit_signal + signal);
         }).detach();
     }
 
@@ -57,6 +66,7 @@ struct Totals {
     std::uint64_t bytes = 0;
     std::uint64_t holes = 0;
     std::uint64_t hole_bytes = 0;
+    std::uint64_t buffered = 0;
     std::uint64_t turns = 0;
     std::uint64_t requests = 0;
     std::uint64_t enters = 0;
@@ -68,6 +78,7 @@ struct Totals {
         bytes += result.bytes;
         holes += result.holes;
         hole_bytes += result.hole_bytes;
+        buffered += result.buffered ? 1 : 0;
         turns += result.exit.turns;
         requests += result.exit.submitted;
         enters += result.enters;
@@ -79,6 +90,7 @@ struct Totals {
         program::print("files           {}\n", files);
         program::print("bytes           {}\n", bytes);
         program::print("holes           {} ({} bytes)\n", holes, hole_bytes);
+        if (buffered != 0) program::print("not direct      {} (a file did not allow it)\n", buffered);
         program::print("seconds         {:.3f}\n", seconds);
         program::print("rate            {}/s\n", human_bytes(seconds > 0 ? static_cast<double>(bytes) / seconds : 0.0));
         program::print("engine          {}\n", to_string(copy.engine()));
@@ -93,9 +105,7 @@ struct Totals {
 std::string explain(const ringstep::CopyResult& result, const Options& options) {
     if (result.operation == ringstep::CopyOperation::set_up && result.error == EINVAL && options.copy.direct) {
         return fmt::format(
-            "no direct I/O: both file systems have to support it, and the block size, {} bytes, has to be a multiple of what "
-            "they "
-            "align to (512 or 4096)",
+            "no direct I/O: the block size, {} bytes, has to be a multiple of what the file systems align to (512 or 4096)",
             options.copy.block_size);
     }
     return fmt::format("{}", result);
@@ -116,32 +126,35 @@ public:
             if (options_.verbose) program::print("'{}' is there already\n", to);
             return;
         }
+        if (const auto before = copied_.find(to); before != copied_.end()) {
+            if (before->second == from) return;
+            throw CopyFailure(fmt::format("'{}' is the copy of '{}', and not overwritten with '{}'", to, before->second, from));
+        }
         Destination destination{to, from, status, options_.force};
-        empty(destination, to);
 
         const auto begin = std::chrono::steady_clock::now();
         const ringstep::CopyResult result = run(source, destination, from);
         const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         if (!result.ok()) {
+            if (!destination.created() && result.changed) destination.cut(result);
             throw CopyFailure(
-                fmt::format("'{}' to '{}': {}. {}", from, to, explain(result, options_),
-                            destination.created() ? "The destination is removed" : "The destination is incomplete"));
+                fmt::format("'{}' to '{}': {}. {}", from, to, explain(result, options_), fate(destination, result)));
         }
         if (options_.preserve) copy_attributes(source, status, destination.file(), to);
         if (options_.fsync) destination.sync();
         destination.keep();
+        copied_[to] = from;
         totals_.add(result, seconds);
-        if (options_.verbose) program::print("'{}' -> '{}' ({})\n", from, to, human_bytes(result.size));
+        if (options_.verbose)
+            program::print("'{}' -> '{}' ({}{})\n", from, to, human_bytes(result.size), result.buffered ? ", not direct" : "");
     }
 
     void print_totals() const { totals_.print(copy_); }
 
 private:
-    // An old content's end must not survive a copy that fails half-way.
-    static void empty(const Destination& destination, const std::string& path) {
-        const struct stat status = status_of(destination.file(), path);
-        if (!S_ISREG(status.st_mode) || status.st_size == 0) return;
-        if (::ftruncate(destination.file().get(), 0) < 0) fail_with_errno(fmt::format("cannot truncate '{}'", path));
+    static const char* fate(const Destination& destination, const ringstep::CopyResult& result) {
+        if (destination.created()) return "The destination is removed";
+        return result.changed ? "The destination is incomplete" : "The destination is unchanged";
     }
 
     ringstep::CopyResult run(const Descriptor& source, const Destination& destination, const std::string& name) {
@@ -151,6 +164,8 @@ private:
         // Stopping and continuing (Ctrl-Z) interrupts the loop, too.
         while (result.resumable() && !signals_.token().stop_requested()) result = copy_.resume(signals_.token());
         copy_.abandon();  // if it was stopped
+        // The signal that wakes this thread up may have come first.
+        if (result.resumable()) result.exit.reason = ringstep::ExitReason::stop_requested;
         return result;
     }
 
@@ -159,6 +174,7 @@ private:
     ringstep::Ring ring_;
     ringstep::FileCopy copy_;
     Totals totals_;
+    std::map<std::string, std::string> copied_;  // destinations, and what they are copies of
 };
 
 int report(const std::string& message) {

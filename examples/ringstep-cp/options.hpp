@@ -52,7 +52,8 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
     app.footer(
         "Sizes take the suffixes K, M and G (powers of 1024).\n"
         "\n"
-        "An existing DEST is overwritten. If a copy fails, a DEST that was created by it is removed again.\n"
+        "An existing DEST is overwritten, once SOURCE could be read. If a copy fails, a DEST that was created by it is removed "
+        "again.\n"
         "\n"
         "Exit status:\n"
         "  0        all is copied\n"
@@ -62,7 +63,7 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
         "  4        the output could not be written; messages tell if something was not copied, too\n"
         "  128 + n  ended by signal n (130: Ctrl-C)");
 
-    app.add_option("PATH", paths, "Files to copy, and where to")->required()->expected(2, -1)->option_text("SOURCE... DEST");
+    app.add_option("PATH", paths, "Files to copy, and where to")->option_text("SOURCE... DEST");
     auto* force =
         app.add_flag("-f,--force", options.force, "If DEST cannot be opened for writing, remove it and make a new one");
     app.add_flag("-n,--no-clobber", options.no_clobber, "Leave an existing DEST alone")->excludes(force)->option_text(" ");
@@ -76,7 +77,7 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
         ->transform(CLI::AsSizeValue(false))
         ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 30))
         ->option_text("SIZE");
-    app.add_flag("--direct", options.copy.direct, "Go past the page cache (O_DIRECT)");
+    app.add_flag("--direct", options.copy.direct, "Go past the page cache (O_DIRECT), where files allow it");
     app.add_option(
            "--sparse", options.copy.sparse,
            "Holes stay holes: auto (where SOURCE takes up less than its size), always (look for holes in any case), never")
@@ -98,16 +99,31 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
     force->option_text(" ");
     verbose->option_text(" ");
 
+    // An option that is given twice counts as it was given last.
+    for (CLI::Option* option : app.get_options()) {
+        if (!option->get_lnames().empty() && option->get_items_expected() == 1) option->take_last();
+    }
+
     try {
         app.parse(argc, argv);
+        if (paths.empty()) throw CLI::RequiredError("SOURCE and DEST are missing", CLI::ExitCodes::RequiredError);
+        if (paths.size() == 1)
+            throw CLI::RequiredError(fmt::format("DEST is missing after '{}'", paths[0]), CLI::ExitCodes::RequiredError);
     } catch (const CLI::ParseError& error) {
-        status = app.exit(error) == 0 ? exit_ok : exit_usage;
+        if (error.get_exit_code() == 0) {
+            (void)app.exit(error);
+            status = exit_ok;
+        } else {
+            fmt::print(stderr, "ringstep-cp: {}\nTry 'ringstep-cp --help'.\n", error.what());
+            status = exit_usage;
+        }
         return std::nullopt;
     }
     if (engine == "kernel") options.copy.engine = ringstep::Engine::kernel;
     if (engine == "user") options.copy.engine = ringstep::Engine::user;
     options.copy.registered_files = registered;
     options.copy.registered_buffers = registered;
+    options.copy.empty_first = true;
     options.destination = paths.back();
     paths.pop_back();
     options.sources = std::move(paths);

@@ -34,6 +34,18 @@ if [[ ${RINGSTEP_ENGINE:-} != kernel ]]; then
 	}
 fi
 
+# Files that do not tell their size are read until a read finds nothing.
+mkfifo "$folder/fifo"
+(printf AAA && sleep 0.2 && printf AA) >"$folder/fifo" &
+output=$("$program" /proc/cmdline "$folder/4097" /proc/devices "$folder/fifo" /dev/null)
+for line in "/proc/cmdline: $(wc -c </proc/cmdline) bytes" "/proc/devices: $(wc -c </proc/devices) bytes" "$folder/fifo: 5 bytes, sum 325" \
+	"/dev/null: 0 bytes, sum 0" "$folder/4097: 4097 bytes, sum 266305"; do
+	[[ $output == *"$line"* ]] || {
+		printf 'read-all printed:\n%s\nwithout:\n%s\n' "$output" "$line" >&2
+		exit 1
+	}
+done
+
 if output=$("$program" "$folder/4096" "$folder/missing"); then
 	echo "read-all did not notice a missing file" >&2
 	exit 1

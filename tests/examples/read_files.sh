@@ -42,6 +42,38 @@ fi
 sort output errors >found
 diff expected found >&2
 
+# Files whose size says nothing: those that are generated, pipes, devices. What is longer than the first piece of memory is read again.
+head -c 16383 /dev/zero >just-below
+head -c 16384 /dev/zero >just-full
+head -c 3000000 /dev/zero >long
+: >empty
+mkfifo fifo
+(echo one && sleep 0.3 && echo two) >fifo &
+status=0
+"$program" /proc/cmdline /proc/meminfo /proc/kallsyms /sys/kernel/notes just-below just-full long empty fifo /dev/null >output 2>errors || status=$?
+if [[ $status != 0 || -s errors ]]; then
+	echo "read-files ended with $status on files of other kinds" >&2
+	cat errors >&2
+	exit 1
+fi
+for file in /proc/cmdline /proc/meminfo /proc/kallsyms /sys/kernel/notes just-below just-full long empty /dev/null; do
+	size=$(wc -c <$file)
+	# Figures change, and with them now and then their width; in kallsyms are the loops that are loaded.
+	[[ $file != /proc/meminfo ]] || size='[0-9]{3,}'
+	[[ $file != /proc/kallsyms ]] || size='[0-9]{7,}'
+	grep -qaE "^$file: $size bytes" output || { echo "$file is not read whole: $(grep -a "^$file" output | head -c 200)" >&2; exit 1; }
+done
+grep -q '^fifo: 8 bytes, the first line: one$' output || { echo "the pipe is not read whole" >&2; exit 1; }
+
+# What cannot be read whole is not called read.
+truncate -s 300M one-large other-large
+status=0
+"$program" /dev/zero one-large other-large >output 2>errors || status=$?
+if [[ $status != 1 || $(wc -l <errors) != 3 || -s output ]]; then
+	echo "read-files ended with $status where nothing could be read whole: $(cat errors)" >&2
+	exit 1
+fi
+
 # How often that asked the kernel for anything. (That each byte is right is for the test loops/chain_files.)
 if [[ ${RINGSTEP_ENGINE:-} == kernel ]]; then
 	strace -f -e trace=io_uring_enter -o trace "$program" {0..9999} >output 2>errors || true

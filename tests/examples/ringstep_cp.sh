@@ -97,7 +97,7 @@ says out "bytes           5070001"
 says out "engine          $engine"
 if [ "$engine" = kernel ]; then
 	says out "io_uring_enter  2"
-	says out "system calls    12"
+	says out "system calls    16"
 fi
 
 # System calls, counted from outside.
@@ -171,7 +171,25 @@ says err "'d/m3' is a directory"
 run 1 a nothing b d
 check "the others are copied" cmp b d/b
 
+# Two sources of one name: the first one's copy is not overwritten. One source twice is copied once.
+mkdir one two
+echo 1 >one/same
+echo 2 >two/same
+run 1 one/same two/same d
+says err "'d/same' is the copy of 'one/same', and not overwritten with 'two/same'"
+check "the first one" test "$(cat d/same)" = 1
+run 0 b b d
+run 1 b missing-folder/
+says err "'missing-folder/' is not a directory"
+
 # Usage.
+run 2
+says err "ringstep-cp: SOURCE and DEST are missing"
+run 2 a
+says err "ringstep-cp: DEST is missing after 'a'"
+run 0 --block-size 4K --block-size 8K -v -v b x1
+check "an option given twice" cmp b x1
+rm x1
 for arguments in "" "a" "a b x1" "--queue-depth 0 a x1" "--queue-depth 257 a x1" "--queue-depth x a x1" "--block-size 0 a x1" "--block-size 12Q a x1" \
 	"--sparse maybe a x1" "--engine steam a x1" "-n -f a x1" "-q -v a x1" "--nonsense a x1"; do
 	# shellcheck disable=SC2086
@@ -199,9 +217,33 @@ run 1 --direct --block-size 1000 a x1
 says err "no direct I/O"
 missing x1
 
-# Sources and destinations of other kinds.
-run 0 /proc/filesystems f
-check "/proc" cmp /proc/filesystems f
+# A source that cannot be read costs an old destination nothing.
+for options in "" "--sparse always" "--direct"; do
+	cat b >old
+	# shellcheck disable=SC2086 # a list of options
+	run 1 $options /proc/self/mem old
+	says err "'/proc/self/mem' to 'old': reading at offset 0 failed: Input/output error (errno 5). The destination is unchanged"
+	check "unchanged" cmp b old
+done
+
+# Sources and destinations of other kinds. Those that are generated as they are read come out as by cp.
+for source in /proc/filesystems /proc/cmdline /proc/kallsyms /proc/devices /sys/kernel/notes /sys/power/state; do
+	[ -r $source ] || continue
+	for options in "" "--queue-depth 1" "--block-size 512" "--sparse always" "--direct" "--registered"; do
+		cat a >f
+		# shellcheck disable=SC2086 # a list of options
+		run 0 $options $source f
+		cp $source f1
+		# Programs of BPF are listed there for as long as they are loaded: the loop, too.
+		[ $source != /proc/kallsyms ] || sed -i '/\[bpf\]/d' f f1
+		check "$source $options" cmp f1 f
+	done
+done
+run 0 --direct -v --stats /proc/cmdline f
+says out "'/proc/cmdline' -> 'f' ($(wc -c <f) B, not direct)"
+says out "not direct      1 (a file did not allow it)"
+(echo first && sleep 0.3 && echo second && sleep 0.3 && echo third) | "$cp" --direct /dev/stdin f || fail "a slow pipe"
+check "from a slow pipe with O_DIRECT" test "$(cat f)" = "$(printf 'first\nsecond\nthird')"
 mkfifo fifo
 cat a >fifo &
 run 0 fifo f
@@ -252,6 +294,36 @@ for signal in INT TERM HUP; do
 	says err "The destination is removed"
 	missing x1
 done
+
+# Also while it waits for the other end of a FIFO to be opened.
+for arguments in "slow x1" "a slow"; do
+	# shellcheck disable=SC2086 # two arguments
+	env --default-signal=INT "$cp" $arguments >out 2>err &
+	copier=$!
+	sleep 0.5
+	kill -INT $copier
+	wait $copier
+	status=$?
+	check "status after SIGINT while opening a FIFO: $status" test $status = 130
+	missing x1
+done
+
+# What is copied in order, and stopped: nothing of the old content is left behind what came.
+cat a >old
+(echo part && exec sleep 100) >slow &
+writer=$!
+env --default-signal=INT "$cp" slow old >out 2>err &
+copier=$!
+for _ in $(seq 200); do
+	[ "$(head -c 4 old)" != part ] || break
+	sleep 0.05
+done
+kill -INT $copier
+wait $copier
+kill $writer
+wait $writer 2>/dev/null
+says err "The destination is incomplete"
+check "what came before the signal" test "$(cat old)" = part
 
 # A progress bar on a terminal, and only there.
 terminal() {

@@ -9,9 +9,11 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "loops/files.hpp"
@@ -379,7 +381,7 @@ TEST_CASE("A short write is continued where it ended") {
         CHECK(copy.program.run().code == RINGSTEP_COPY_EXTENTS_USED);
     }
     SECTION("with O_DIRECT, at the sector") {
-        copy.state().align_mask = 511;
+        copy.state().write_align_mask = 511;
         copy.output.write(copy.input.read(0, 512));  // the rest is written again
         copy.write_done(0, 1000);
         CHECK(copy.program.run().code == RINGSTEP_COPY_EXTENTS_USED);
@@ -396,7 +398,7 @@ TEST_CASE("A write that gets nowhere is an error, not a loop for ever") {
     copy.writing(1);
     SECTION("0 bytes") { copy.write_done(0, 0); }
     SECTION("with O_DIRECT, less than a sector") {
-        copy.state().align_mask = 511;
+        copy.state().write_align_mask = 511;
         copy.write_done(0, 300);
     }
     CHECK(copy.program.run().code == RINGSTEP_COPY_FAILED);
@@ -406,22 +408,94 @@ TEST_CASE("A write that gets nowhere is an error, not a loop for ever") {
     CHECK(copy.in_flight() == 0);
 }
 
-TEST_CASE("With O_DIRECT, a read that ends inside a sector is the end, and the write is rounded up") {
+TEST_CASE("With O_DIRECT, a read that ends inside a sector is the end, and only whole sectors are written") {
+    const std::uint32_t size = GENERATE(as<std::uint32_t>{}, 1, 511, 513, 1000);
+    CAPTURE(size);
     const Folder folder;
     Ring ring;
     MadeUp copy(ring, folder);
-    copy.state().align_mask = 511;
+    copy.state().read_align_mask = copy.state().write_align_mask = 511;
     copy.slot(0, 8192, 1000);
     copy.state().slots[0].filled = 0;
     copy.reading(1);
     copy.add(12288, RINGSTEP_COPY_ENDLESS);
     copy.state().size_hint = 0;  // so that nothing else is begun before
-    copy.read_done(0, 1000);
+    copy.read_done(0, static_cast<std::int32_t>(size));
     const LoopExit exit = copy.program.run();
+    const std::uint32_t whole = size & ~511U;
     CHECK(exit.code == RINGSTEP_COPY_DONE);
-    CHECK(copy.state().end == 9192);
-    CHECK(copy.state().bytes_written == 1000);
-    CHECK(copy.output.size() == 8192 + 1024);
+    CHECK(copy.state().end == 8192 + size);
+    CHECK(copy.state().bytes_written == whole);
+    CHECK(copy.output.size() == (whole != 0 ? 8192 + whole : 0));
+    // The rest is left to the application.
+    CHECK(copy.state().tail_size == size - whole);
+    if (size != whole) CHECK(copy.state().tail == copy.state().buffers + whole);
+}
+
+TEST_CASE("With O_DIRECT, the tail is the one of the lowest end") {
+    const Folder folder;
+    Ring ring;
+    MadeUp copy(ring, folder);
+    copy.state().read_align_mask = copy.state().write_align_mask = 511;
+    for (unsigned i = 0; i < 3; i++) copy.slot(i, i * 4096, 4096).filled = 0;
+    copy.reading(3);
+    const bool at_a_sector = GENERATE(false, true);
+    copy.read_done(2, 700);
+    copy.read_done(1, at_a_sector ? 0 : 600);
+    copy.read_done(0, 4096);
+    CHECK(copy.program.run().code == RINGSTEP_COPY_DONE);
+    CHECK(copy.state().end == (at_a_sector ? 4096 : 4096 + 600));
+    CHECK(copy.state().tail_size == (at_a_sector ? 0 : 600 - 512));
+    if (!at_a_sector) CHECK(copy.state().tail == copy.state().buffers + 4096 + 512);
+}
+
+TEST_CASE("Only the side that has O_DIRECT is aligned") {
+    const Folder folder;
+    Ring ring;
+    MadeUp copy(ring, folder);
+    copy.slot(0, 4096, 4096).filled = 0;
+    copy.reading(1);
+    SECTION("the output: a short read goes on at its byte") {
+        copy.state().write_align_mask = 511;
+        copy.read_done(0, 1000);
+        CHECK(copy.program.run().code == RINGSTEP_COPY_EXTENTS_USED);
+        CHECK((copy.output.read(4096, 4096) == copy.input.read(4096, 4096)));
+    }
+    SECTION("the input: the end is written as it is") {
+        copy.state().read_align_mask = 511;
+        copy.read_done(0, 1000);
+        CHECK(copy.program.run().code == RINGSTEP_COPY_DONE);
+        CHECK(copy.state().tail_size == 0);
+        CHECK(copy.output.size() == 4096 + 1000);
+    }
+}
+
+TEST_CASE("At once: what a read has brought is written before the next one") {
+    const Folder folder;
+    const File output(folder / "out");
+    Pipe pipe;
+    const Bytes bytes = random_bytes(9000);
+    REQUIRE(::write(pipe.input(), bytes.data(), 5000) == 5000);
+    Ring ring;
+    Bare copy(ring, 1, 4096);
+    copy.state().flags = RINGSTEP_COPY_AT_ONCE;
+    SECTION("an endless extent") { copy.add(0, RINGSTEP_COPY_ENDLESS); }
+    SECTION("several extents that follow each other") {
+        for (std::uint64_t i = 0; i < 9; i++) copy.add(i * 1000, 1000);
+    }
+    // Waits until the first part is written, and then gives the second.
+    std::thread writer([&] {
+        while (output.size() != 5000) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        ensure(::write(pipe.input(), bytes.data() + 5000, 4000) == 4000);
+        pipe.close_input();
+    });
+    copy.state().input_fd = pipe.output();
+    copy.state().output_fd = output.fd();
+    const LoopExit exit = copy.program.run();
+    writer.join();
+    CHECK(exit.reason == ExitReason::stopped);
+    CHECK(copy.state().bytes_written == 9000);
+    CHECK((output.read() == bytes));
 }
 
 TEST_CASE("Of several ends the lowest counts, and what lies behind it is not written") {

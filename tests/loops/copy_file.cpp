@@ -158,7 +158,7 @@ TEST_CASE("Past the page cache") {
         CHECK((::fcntl(output.fd(), F_GETFL) & O_DIRECT) == 0);
         REQUIRE((output.read() == bytes));
     }
-    CHECK((copy.state()->align_mask & 511) == 511);
+    CHECK((copy.state()->write_align_mask & 511) == 511);
 }
 
 TEST_CASE("Descriptors that have O_DIRECT already need not be told") {

@@ -359,7 +359,8 @@ class StatxNode : public Node<Number> {
 public:
     /// For Graph.
     StatxNode(detail::GraphDraft* draft, std::uint8_t number, Scratch buffer) noexcept : Node(draft, number), buffer_(buffer) {}
-    /// The file's size.
+    /// The file's size as it was just then: a hint. Files may grow, and generated ones (/proc, /sys), pipes and devices say 0
+    /// or nothing that means anything. Only a read that finds nothing more tells where a file ends.
     [[nodiscard]] Expression<Length> size() const { return buffer_.load<Length>(offsetof(struct statx, stx_size), 8); }
     /// Mode and type.
     [[nodiscard]] Expression<Number> mode() const { return buffer_.load<Number>(offsetof(struct statx, stx_mode), 2); }

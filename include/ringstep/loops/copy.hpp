@@ -12,7 +12,8 @@ namespace ringstep::inline v0::loops {
  *
  * LoopExit::code is an `enum ringstep_copy_code`. The loop stops only when nothing is in flight any more; after a signal or a
  * stop request, run() goes on where it was. Afterwards truncate the destination to `state()->end`: it may hold more than the
- * source, if that has shrunk, if the destination was longer before, or with O_DIRECT.
+ * source, if that has shrunk, or if the destination was longer before. With O_DIRECT on the output, first write the
+ * `state()->tail_size` bytes at `state()->tail` in another way: they are the last ones before the end, and no whole sector.
  *
  * **Example**:
  *

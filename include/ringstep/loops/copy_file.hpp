@@ -2,16 +2,15 @@
 // Copying files by the loop copy: all that a storage engineer wants around the bare loop.
 #pragma once
 
+#include <ringstep/detail/copy_side.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/loops/copy.hpp>
+#include <ringstep/loops/copy_result.hpp>
 #include <ringstep/program.hpp>
 #include <ringstep/region.hpp>
 #include <ringstep/ring.hpp>
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -23,85 +22,10 @@
 #include <memory>
 #include <stop_token>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 
 namespace ringstep::inline v0 {
-
-/// Whether holes of the source become holes of the destination.
-enum class SparseCopy : std::uint8_t {
-    automatic,  ///< look for holes if the source has fewer blocks than its size needs
-    always,     ///< look for holes
-    never,      ///< read holes, and write their zeros
-};
-
-/// How to copy.
-struct CopyOptions {
-    unsigned queue_depth = 32;                  ///< blocks under way at once, 1 to RINGSTEP_COPY_SLOTS
-    std::size_t block_size = 128 << 10;         ///< bytes, up to 1 GiB
-    bool direct = false;                        ///< go past the page cache: sets O_DIRECT on both descriptors while it copies
-    SparseCopy sparse = SparseCopy::automatic;  ///< what to do with holes
-    bool registered_files = false;              ///< two system calls more for each file, a little less work for each block
-    bool registered_buffers = false;            ///< pages are pinned once, instead of for each block: of use with `direct`
-    Engine engine = Engine::automatic;          ///< what runs the loop: see LoopOptions
-    bool huge_pages = false;                    ///< ask for huge pages for the buffers: see RegionMemory
-};
-
-/// What a copy was doing when it failed.
-enum class CopyOperation : std::uint8_t {
-    none,
-    set_up,     ///< looking at the files, preparing, running at all
-    find_data,  ///< looking for data between holes (SEEK_DATA, SEEK_HOLE)
-    read,
-    write,
-    truncate,  ///< giving the destination its size
-};
-
-/// A word for it, as in "finding data".
-[[nodiscard]] constexpr std::string_view to_string(CopyOperation operation) noexcept {
-    switch (operation) {
-        case CopyOperation::none: return "nothing";
-        case CopyOperation::set_up: return "setting up";
-        case CopyOperation::find_data: return "finding data";
-        case CopyOperation::read: return "reading";
-        case CopyOperation::write: return "writing";
-        case CopyOperation::truncate: return "truncating";
-    }
-    return "unknown";
-}
-
-/// How a copy went so far.
-struct CopyResult {
-    bool complete = false;                          ///< the destination is what the source was
-    int error = 0;                                  ///< errno of what failed, or 0
-    CopyOperation operation = CopyOperation::none;  ///< what failed
-    /// Where, in the file: the lowest offset at which something failed. Blocks before it may be missing, too, and later ones
-    /// may be there.
-    std::uint64_t offset = 0;
-
-    std::uint64_t bytes = 0;       ///< written to the destination
-    std::uint64_t size = 0;        ///< of the destination, if complete: where the source ended
-    std::uint64_t holes = 0;       ///< holes skipped
-    std::uint64_t hole_bytes = 0;  ///< bytes in them
-
-    LoopExit exit{};                 ///< how the last run of the loop ended; its counts are sums over all runs
-    std::uint64_t enters = 0;        ///< calls of io_uring_enter(2): one for each run, or in user space one for each turn
-    std::uint64_t system_calls = 0;  ///< those and all others of this copy
-
-    /// The destination is what the source was.
-    [[nodiscard]] bool ok() const noexcept { return complete; }
-    /// Stopped on request, or by a signal, with nothing lost: FileCopy::resume() goes on.
-    [[nodiscard]] bool resumable() const noexcept { return !complete && error == 0 && exit.resumable(); }
-};
-
-/// A copy as it is just now.
-struct CopyProgress {
-    std::uint64_t bytes_read = 0;     ///< from the source
-    std::uint64_t bytes_written = 0;  ///< to the destination
-    std::uint64_t size = 0;   ///< of the source, as it was at the start; 0 for one that does not say (a pipe, a file in /proc)
-    std::uint64_t turns = 0;  ///< of the loop
-};
 
 /**
  * Copies files, one after the other, each in one io_uring_enter(2). Owns the buffers, and what it registers.
@@ -111,15 +35,26 @@ struct CopyProgress {
  *
  * The source may change while it is copied. If it grows, copying goes on until a read finds nothing more; if it shrinks, the
  * copy ends where a read found nothing, or at its new size if that is less. Both descriptors keep their file positions unless
- * holes are looked for, which moves the source's. An existing destination is overwritten, and truncated at the end (if holes
- * are kept: at the start).
+ * holes are looked for, or the source has no blocks, which moves the source's. An existing destination is overwritten, and
+ * truncated at the end (if holes are kept: at the start, once the source can be read; see also CopyOptions::empty_first).
  *
- * Sources and destinations that have no offsets (pipes, sockets, terminals) are copied one block at a time.
+ * Only bytes of the source are ever written, so behind the end of the copy a block device keeps what it had. A source that is
+ * larger than the device is refused (ENOSPC) before anything is written.
+ *
+ * Some sources are read in order, one read at a time, until a read finds nothing more: pipes, sockets, terminals and other
+ * character devices, regular files of size 0, and files without blocks that do not begin with a hole, as in /proc and /sys. The
+ * kernel makes the content of such files while they are read, and would begin anew for each read out of order. What a pipe,
+ * socket or character device gives is written at once, without waiting for a whole block. Destinations that are pipes, sockets
+ * or character devices are written in order, one write at a time.
+ *
+ * What is only a short cut is done without where a file does not offer it: SEEK_DATA and truncating at the start (then zeros
+ * are written for holes), O_DIRECT (CopyResult::buffered), statx(2).
  *
  * System calls for a file: 1 io_uring_enter, 2 statx, 2 fcntl, 1 ftruncate. To these come, with O_DIRECT set by this class, 4
- * fcntl; with registered files, 2 io_uring_register. Kept sparse: 2 lseek for each extent of data, 1 io_uring_enter for each
- * RINGSTEP_COPY_EXTENTS of them (at which the copy runs dry for a moment), and 3 lseek at the end. A destination that has
- * data already is truncated first. CopyResult::system_calls has the count.
+ * fcntl, and for a last part that is no whole sector 1 fcntl, 1 pwrite and 1 sync_file_range; with registered files, 2
+ * io_uring_register; for each block device 2 ioctl. Kept sparse: 1 lseek to begin with, 2 lseek for each extent of data, 1
+ * io_uring_enter for each RINGSTEP_COPY_EXTENTS of them (at which the copy runs dry for a moment), and 3 lseek at the end. A
+ * destination that has data already is truncated first, after 1 pread of the source. CopyResult::system_calls has the count.
  *
  * **Example**:
  *
@@ -175,9 +110,7 @@ public:
         if (ring_->inherited()) return {.error = EBADF, .operation = CopyOperation::set_up};  // it is the parent's
         if (under_way_ || in_flight() != 0) return {.error = EBUSY, .operation = CopyOperation::set_up};
         result_ = {};
-        files_ = {};
-        files_.input.fd = input_fd;
-        files_.output.fd = output_fd;
+        files_ = {.input = {input_fd, result_.system_calls}, .output = {output_fd, result_.system_calls}};
         position_ = 0;
         reset_state();
         under_way_ = true;
@@ -200,7 +133,7 @@ public:
                 return over();
             }
             if (exit.code == RINGSTEP_COPY_EXTENTS_USED && files_.sparse) {
-                if (!find_extents()) return over();
+                find_extents();
                 if (state_->extent_tail != 0) continue;
                 return completed(position_);
             }
@@ -267,24 +200,9 @@ private:
         std::shared_ptr<RegionMemory> buffers;
     };
 
-    struct File {
-        int fd = -1;
-        int flags = 0;          // status flags for the time of the copy
-        int changed_from = -1;  // what they were before, if they had to be changed
-        mode_t mode = 0;
-        std::uint64_t size = 0;
-        std::uint64_t blocks = 0;  // of 512 bytes
-        dev_t device = 0;
-        ino_t inode = 0;
-        std::uint32_t alignment = 1;  // what O_DIRECT asks for
-
-        [[nodiscard]] bool regular() const noexcept { return S_ISREG(mode); }
-        [[nodiscard]] bool direct() const noexcept { return (flags & O_DIRECT) != 0; }
-    };
-
     struct Files {
-        File input;
-        File output;
+        detail::CopySide input;
+        detail::CopySide output;
         bool sparse = false;      // extents are looked for
         bool registered = false;  // both are in the ring's table
     };
@@ -313,7 +231,8 @@ private:
         state.flags = 0;
         state.depth = options_.queue_depth;
         state.block_size = static_cast<std::uint32_t>(options_.block_size);
-        state.align_mask = 0;
+        state.read_align_mask = 0;
+        state.write_align_mask = 0;
         state.buffers = reinterpret_cast<std::uintptr_t>(buffers_->data());
         state.size_hint = RINGSTEP_COPY_ENDLESS;
         state.buffer_index = 0;
@@ -321,6 +240,7 @@ private:
         state.extent_tail = 0;
         state.over = 0;
         state.end = 0;
+        state.tail_size = 0;
         state.error = 0;
         state.error_operation = 0;
         state.error_offset = 0;
@@ -334,90 +254,101 @@ private:
         first_turn_.store(turns(), std::memory_order_relaxed);
     }
 
-    // Looks at both files and fills in the state. False: failed() has been told why.
+    // Finds out all that can be found out before anything of the destination is touched, and fills in the state. Returns false
+    // if that failed; failed() has been told why.
     bool prepare() noexcept {
-        File& input = files_.input;
-        File& output = files_.output;
-        if (!look_at(input)) return failed(CopyOperation::read, errno, 0);
-        if (!look_at(output)) return failed(CopyOperation::write, errno, 0);
-        if (input.regular() && input.device == output.device && input.inode == output.inode)
-            return failed(CopyOperation::set_up, EINVAL, 0);
-        // All writes would go to the end, in the order in which they happen to run.
-        if ((output.flags & O_APPEND) != 0) return failed(CopyOperation::set_up, EINVAL, 0);
-        const bool stream = !has_offsets(input) || !has_offsets(output);
-        if (!adjust_flags(input) || !adjust_flags(output)) return failed(CopyOperation::set_up, errno, 0);
-        size_.store(input.size, std::memory_order_relaxed);
+        detail::CopySide& input = files_.input;
+        detail::CopySide& output = files_.output;
+        if (!look_at_both()) return false;
+        const bool generated = input.generated();
+        result_.in_order = generated || !input.in_any_order();
+        const bool in_order = result_.in_order || !output.in_any_order();
+        if (!generated && output.block_device() && input.size() > output.size())
+            return failed(CopyOperation::write, ENOSPC, output.size());
+        size_.store(generated ? 0 : input.size(), std::memory_order_relaxed);
+        files_.sparse = !generated && wants_holes() && offers_holes();
+        if (!input.wait_for_data() || !output.wait_for_data()) return failed(CopyOperation::set_up, errno, 0);
+        if (options_.direct && !go_direct(input, !result_.in_order)) result_.buffered = true;
+        if (options_.direct && !go_direct(output, true)) result_.buffered = true;
+        if (options_.block_size % alignment() != 0) return failed(CopyOperation::set_up, EINVAL, 0);
+        const bool emptied =
+            output.regular() && output.size() != 0 && (files_.sparse || (options_.empty_first && !result_.in_order));
+        if (emptied && !can_read_data()) return false;
 
         ringstep_copy& state = *state_;
-        const std::uint32_t alignment = std::max(input.direct() ? input.alignment : 1, output.direct() ? output.alignment : 1);
-        if (options_.block_size % alignment != 0) return failed(CopyOperation::set_up, EINVAL, 0);
-        state.align_mask = alignment - 1;
-        if (stream) state.depth = 1;
+        state.read_align_mask = input.alignment() - 1;
+        state.write_align_mask = output.alignment() - 1;
+        if (in_order) state.depth = 1;
+        // Where writes have to be whole sectors, blocks are filled before they are written.
+        if (!input.in_any_order() && !output.direct()) state.flags |= RINGSTEP_COPY_AT_ONCE;
+        if (!input.has_offsets()) state.flags |= RINGSTEP_COPY_READ_NEXT;
+        if (!output.has_offsets()) state.flags |= RINGSTEP_COPY_WRITE_NEXT;
         if (registered_buffers_) state.flags |= RINGSTEP_COPY_FIXED_BUFFERS;
         set_descriptors();
 
-        files_.sparse = input.regular() && output.regular() &&
-                        (options_.sparse == SparseCopy::always ||
-                         (options_.sparse == SparseCopy::automatic && input.blocks * 512 < input.size));
+        // What is skipped has to be a hole already. If the file cannot be truncated, zeros are written instead.
+        if (emptied) {
+            result_.changed = output.truncate(0);
+            files_.sparse = files_.sparse && result_.changed;
+        }
         if (files_.sparse) {
-            // What is skipped has to be a hole already.
-            if (output.size != 0 && !truncate(0)) return false;
-            return find_extents();
+            find_extents();
+        } else {
+            add_the_rest(0);
         }
-        state.size_hint = input.size;
-        state.extents[0] = {.offset = 0, .length = RINGSTEP_COPY_ENDLESS};
-        state.extent_tail = 1;
         return true;
     }
 
-    bool look_at(File& file) noexcept {
-        struct statx status{};
-        unsigned mask = STATX_BASIC_STATS;
-#ifdef STATX_DIOALIGN
-        mask |= STATX_DIOALIGN;
-#endif
-        result_.system_calls += 2;
-        if (::statx(file.fd, "", AT_EMPTY_PATH, mask, &status) < 0) return false;
-        file.flags = ::fcntl(file.fd, F_GETFL);
-        if (file.flags < 0) return false;
-        file.mode = status.stx_mode;
-        file.size = status.stx_size;
-        file.blocks = status.stx_blocks;
-        file.device = (static_cast<dev_t>(status.stx_dev_major) << 32) | status.stx_dev_minor;
-        file.inode = status.stx_ino;
-        file.alignment = 4096;
-#ifdef STATX_DIOALIGN
-        if ((status.stx_mask & STATX_DIOALIGN) != 0 && status.stx_dio_offset_align != 0) {
-            file.alignment = std::max(status.stx_dio_offset_align, status.stx_dio_mem_align);
-        }
-#endif
+    bool look_at_both() noexcept {
+        detail::CopySide& input = files_.input;
+        detail::CopySide& output = files_.output;
+        if (!input.look()) return failed(CopyOperation::read, errno, 0);
+        if (!output.look()) return failed(CopyOperation::write, errno, 0);
+        if (!input.readable()) return failed(CopyOperation::read, EBADF, 0);
+        if (!output.writable()) return failed(CopyOperation::write, EBADF, 0);
+        if (input.directory()) return failed(CopyOperation::read, EISDIR, 0);
+        if (input.same_as(output)) return failed(CopyOperation::set_up, EINVAL, 0);
+        // All writes would go to the end, in the order in which they happen to run.
+        if (output.appends()) return failed(CopyOperation::set_up, EINVAL, 0);
         return true;
     }
 
-    [[nodiscard]] bool has_offsets(const File& file) noexcept {
-        if (file.regular() || S_ISDIR(file.mode) || S_ISBLK(file.mode)) return true;
-        if (S_ISFIFO(file.mode) || S_ISSOCK(file.mode)) return false;
-        ++result_.system_calls;
-        return ::lseek(file.fd, 0, SEEK_CUR) >= 0;
+    [[nodiscard]] bool wants_holes() const noexcept {
+        if (!files_.input.regular() || !files_.output.regular() || options_.sparse == SparseCopy::never) return false;
+        return options_.sparse == SparseCopy::always || files_.input.has_holes();
     }
 
-    // O_DIRECT as asked for, and no O_NONBLOCK: a read that has nothing to give has to wait, not to fail.
-    bool adjust_flags(File& file) noexcept {
-        int wanted = file.flags & ~O_NONBLOCK;
-        if (options_.direct && (file.regular() || S_ISBLK(file.mode))) wanted |= O_DIRECT;
-        if (wanted == file.flags) return true;
-        ++result_.system_calls;
-        if (::fcntl(file.fd, F_SETFL, wanted) < 0) return false;
-        file.changed_from = std::exchange(file.flags, wanted);
-        return true;
+    // Whether the file system of the source tells where the data is.
+    [[nodiscard]] bool offers_holes() noexcept { return first_data() >= 0 || errno == ENXIO; }
+
+    [[nodiscard]] off_t first_data() noexcept { return files_.input.seek(0, SEEK_DATA); }
+
+    // A source that cannot be read must not cost the destination its content.
+    bool can_read_data() noexcept {
+        const off_t data = files_.sparse ? first_data() : 0;
+        if (data < 0) return true;  // nothing but a hole
+        const std::uint64_t offset = static_cast<std::uint64_t>(data) & ~(std::uint64_t{alignment()} - 1);
+        if (files_.input.can_read(buffers_->data(), alignment(), offset)) return true;
+        return failed(CopyOperation::read, errno, offset);
+    }
+
+    // Returns false if O_DIRECT is refused. Pipes, sockets and character devices have no page cache to go past.
+    static bool go_direct(detail::CopySide& side, bool sensible) noexcept {
+        if (!side.regular() && !side.block_device()) return true;
+        return sensible && side.go_direct();
+    }
+
+    // What both files ask for, as O_DIRECT needs it.
+    [[nodiscard]] std::uint32_t alignment() const noexcept {
+        return std::max(files_.input.alignment(), files_.output.alignment());
     }
 
     void set_descriptors() noexcept {
         ringstep_copy& state = *state_;
-        state.input_fd = files_.input.fd;
-        state.output_fd = files_.output.fd;
+        state.input_fd = files_.input.fd();
+        state.output_fd = files_.output.fd();
         if (!registered_files_) return;
-        files_.registered = update_registered_files(files_.input.fd, files_.output.fd);
+        files_.registered = update_registered_files(files_.input.fd(), files_.output.fd());
         if (!files_.registered) return;
         state.input_fd = 0;
         state.output_fd = 1;
@@ -430,20 +361,28 @@ private:
         return io_uring_register_files_update(&ring_->native(), 0, descriptors, 2) == 2;
     }
 
-    // Fills the window with the next extents of data, none if there are no more: then position_ is the source's size.
-    bool find_extents() noexcept {
+    // Everything from `offset` on, up to the end of the source, wherever that is.
+    void add_the_rest(std::uint64_t offset) noexcept {
         ringstep_copy& state = *state_;
-        const std::uint64_t mask = state.align_mask;
+        state.size_hint = files_.input.size();
+        state.extents[state.extent_tail++] = {.offset = offset, .length = RINGSTEP_COPY_ENDLESS - offset};
+    }
+
+    // Fills the window with the next extents of data, none if there are no more: then position_ is the source's size. Should
+    // the source no longer tell where they are, the rest is one extent.
+    void find_extents() noexcept {
+        ringstep_copy& state = *state_;
+        const std::uint64_t mask = alignment() - 1;
         std::uint64_t confirmed_size = 0;
         state.extent_head = 0;
         state.extent_tail = 0;
         while (state.extent_tail < RINGSTEP_COPY_EXTENTS) {
-            const off_t data = seek(position_, SEEK_DATA);
-            if (data < 0 && errno != ENXIO) return failed(CopyOperation::find_data, errno, position_);
+            const off_t data = files_.input.seek(position_, SEEK_DATA);
+            if (data < 0 && errno != ENXIO) return stop_looking(mask);
             if (data < 0 && state.extent_tail != 0) break;  // the source may still grow: look again when these are copied
             if (data < 0) {
-                const off_t size = seek(0, SEEK_END);
-                if (size < 0) return failed(CopyOperation::find_data, errno, position_);
+                const off_t size = files_.input.seek(0, SEEK_END);
+                if (size < 0) return stop_looking(mask);
                 const auto end = static_cast<std::uint64_t>(size);
                 if (end <= position_) break;
                 // What lies behind is a hole, unless it was written since. It was not if there still is no data.
@@ -454,8 +393,8 @@ private:
                 skip_hole(end);
                 break;
             }
-            const off_t hole = seek(static_cast<std::uint64_t>(data), SEEK_HOLE);
-            if (hole < 0 && errno != ENXIO) return failed(CopyOperation::find_data, errno, static_cast<std::uint64_t>(data));
+            const off_t hole = files_.input.seek(static_cast<std::uint64_t>(data), SEEK_HOLE);
+            if (hole < 0 && errno != ENXIO) return stop_looking(mask);
             if (hole < 0) continue;  // it has shrunk in between
             skip_hole(static_cast<std::uint64_t>(data));
             // With O_DIRECT, whole sectors; what the sector before has covered already need not be copied again.
@@ -464,7 +403,11 @@ private:
             const std::uint64_t end = (position_ + mask) & ~mask;
             if (begin < end) state.extents[state.extent_tail++] = {.offset = begin, .length = end - begin};
         }
-        return true;
+    }
+
+    void stop_looking(std::uint64_t mask) noexcept {
+        files_.sparse = false;
+        add_the_rest(std::max(position_ & ~mask, covered()));
     }
 
     // Up to where the extents in the window reach.
@@ -481,17 +424,6 @@ private:
         position_ = to;
     }
 
-    off_t seek(std::uint64_t offset, int whence) noexcept {
-        ++result_.system_calls;
-        return ::lseek(files_.input.fd, static_cast<off_t>(offset), whence);
-    }
-
-    bool truncate(std::uint64_t size) noexcept {
-        ++result_.system_calls;
-        if (::ftruncate(files_.output.fd, static_cast<off_t>(size)) == 0) return true;
-        return failed(CopyOperation::truncate, errno, size);
-    }
-
     void note(const LoopExit& exit) noexcept {
         result_.system_calls += exit.enters;
         result_.enters += exit.enters;
@@ -502,6 +434,7 @@ private:
         result_.exit.submitted += exit.submitted;
         result_.exit.completions += exit.completions;
         result_.bytes = state_->bytes_written;
+        if (state_->bytes_read != 0) result_.changed = true;
     }
 
     // Always false, so that a caller can return it.
@@ -518,21 +451,34 @@ private:
         return result;
     }
 
-    // The source has shrunk while it was copied. What was read behind its end just then may be zeros, because the kernel clears
-    // the rest of a page that it cuts: its size now is the safe one.
-    [[nodiscard]] std::uint64_t shrunk_size(std::uint64_t otherwise) noexcept {
-        struct stat status{};
-        ++result_.system_calls;
-        return ::fstat(files_.input.fd, &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : otherwise;
+    // If the source has shrunk while it was copied, its size now is the safe one: what was read behind its end just then may be
+    // zeros, because the kernel clears the rest of a page that it cuts.
+    [[nodiscard]] std::uint64_t size_at_the_end(std::uint64_t end) noexcept {
+        if (!files_.input.regular() || result_.in_order || end >= files_.input.size()) return end;
+        return std::min(end, files_.input.size_now(end));
     }
 
-    CopyResult completed(std::uint64_t size) noexcept {
-        if (files_.input.regular() && size < files_.input.size) size = std::min(size, shrunk_size(size));
-        if (!files_.output.regular() || truncate(size)) {
-            result_.complete = true;
-            result_.size = size;
+    CopyResult completed(std::uint64_t end) noexcept {
+        const std::uint64_t size = size_at_the_end(end);
+        if (!write_tail(end, size)) return over();
+        if (files_.output.regular() && !files_.output.truncate(size)) {
+            failed(CopyOperation::truncate, errno, size);
+            return over();
         }
+        result_.complete = true;
+        result_.size = size;
         return over();
+    }
+
+    // Writes what O_DIRECT left over before `end`, as far as it belongs to the first `size` bytes.
+    bool write_tail(std::uint64_t end, std::uint64_t size) noexcept {
+        const std::uint64_t begin = end - state_->tail_size;
+        if (state_->tail_size == 0 || begin >= size) return true;
+        const auto* bytes = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(state_->tail));
+        if (!files_.output.write_tail(bytes, size - begin, begin)) return failed(CopyOperation::write, errno, begin);
+        state_.store(&ringstep_copy::bytes_written, state_->bytes_written + (size - begin));
+        result_.bytes = state_->bytes_written;
+        return true;
     }
 
     CopyResult over() noexcept {
@@ -543,12 +489,8 @@ private:
 
     void restore_files() noexcept {
         if (ring_->inherited()) return;  // a forked child shares the flags with its parent, whose copy goes on
-        for (File* file : {&files_.input, &files_.output}) {
-            if (file->changed_from < 0) continue;
-            ++result_.system_calls;
-            (void)::fcntl(file->fd, F_SETFL, file->changed_from);
-            file->changed_from = -1;
-        }
+        files_.input.restore_flags();
+        files_.output.restore_flags();
         if (files_.registered) (void)update_registered_files(-1, -1);
         files_.registered = false;
     }

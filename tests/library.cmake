@@ -28,6 +28,9 @@ ringstep_add_test(differential KERNELS LOOPS scripted nop_chain copy)
 ringstep_add_test(without_loops KERNEL_WITHOUT LOOPS nop_chain)
 ringstep_add_test(loops/nop_chain USER KERNELS LOOPS nop_chain)
 ringstep_add_test(kit/turns USER KERNELS LOOPS scripted together)
+ringstep_add_loop(helpers SOURCE kit/helpers.bpf.c STATE kit/helpers.h)
+ringstep_add_test(kit/helpers USER KERNELS LOOPS helpers)
+ringstep_add_test(kit/other_side USER KERNELS LOOPS scripted gate)
 ringstep_add_test(threads USER KERNELS LOOPS scripted nop_chain)
 
 # The kit's prep helpers, compiled for the host and compared with liburing's.

@@ -56,5 +56,5 @@ target_compile_definitions(test-verifier-doc PRIVATE "RINGSTEP_SOURCE_DIR=\"${PR
                            "RINGSTEP_VERIFIER_OBJECTS=\"${dir}\"")
 add_dependencies(test-verifier-doc verifier-loops)
 foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
-  ringstep_add_vm_test(${kernel} verifier-doc TIMEOUT 120 COMMAND "$<TARGET_FILE:test-verifier-doc>")
+  ringstep_add_vm_test(${kernel} verifier-doc TIMEOUT 300 COMMAND "$<TARGET_FILE:test-verifier-doc>")
 endforeach()

@@ -8,7 +8,12 @@
 #include <ringstep/target.bpf.h>
 #include <ringstep/types.bpf.h>
 
-/* One turn. Authors hand it on and look at nothing inside; it is good until the step returns. */
+/*
+ * One turn. Authors hand it on and look at nothing inside; it is good until the step returns.
+ *
+ * The compiler may leave a function that takes the turn out of line, and then the turn is on the stack, where the verifier keeps what it
+ * knows of a number only if the number has eight bytes for itself. So those that it has to know are that wide.
+ */
 struct ringstep_turn {
 	struct ringstep__engine engine;
 	struct ringstep_control *control;
@@ -18,10 +23,10 @@ struct ringstep_turn {
 	__u32 cq_head; /* it, when the turn began */
 	__u32 sq_at;   /* where the next SQE is claimed */
 	__u32 sq_end;  /* where the SQ is full */
-	bool rewinds;    /* IORING_SETUP_SQ_REWIND */
-	__u32 sqe_shift; /* log2 of an SQE's size */
-	__u32 cqe_shift; /* log2 of a CQE's size */
-	bool cut;      /* the walk over completions ended at the batch, with more of them there */
+	__u64 rewinds;   /* IORING_SETUP_SQ_REWIND */
+	__u64 sqe_shift; /* log2 of an SQE's size */
+	__u64 cqe_shift; /* log2 of a CQE's size */
+	__u64 cut;       /* the walk over completions ended at the batch, with more of them there */
 };
 
 static __always_inline __u32 *ringstep__cq_word(const struct ringstep_turn *turn, __u32 offset)

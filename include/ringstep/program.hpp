@@ -60,7 +60,7 @@ public:
         region_->control().address = reinterpret_cast<std::uintptr_t>(region_->data());
 
         const Engine wanted = options.engine == Engine::automatic ? engine_of_environment() : options.engine;
-        if (wanted != Engine::user) try_kernel(object, user == nullptr ? Engine::kernel : wanted);
+        if (wanted != Engine::user) try_kernel(object, user == nullptr ? Engine::kernel : wanted, options.load_seconds);
         if (!kernel_) use_user(object, user);
         if (trace_wanted()) trace_engine(object.name, to_string(engine()), reason_);
     }
@@ -143,7 +143,7 @@ private:
         return Engine::automatic;
     }
 
-    void try_kernel(const engine::Object& object, Engine wanted) {
+    void try_kernel(const engine::Object& object, Engine wanted, std::uint32_t load_seconds) {
         // A kernel does not learn it while it runs.
         static std::atomic<bool> kernel_cannot{false};
         if (wanted == Engine::automatic && kernel_cannot.load(std::memory_order_relaxed)) {
@@ -153,7 +153,7 @@ private:
         try {
             // Loading comes before the registration: on a kernel without loops, that is the error to report.
             auto kernel = std::make_unique<engine::Kernel>(object, ring_->fd(), ring_->geometry(),
-                                                           static_cast<std::uint32_t>(region_->size()));
+                                                           static_cast<std::uint32_t>(region_->size()), load_seconds);
             ring_->register_region(*region_);
             ring_->share_region(region_);
             region_->control().stop = 0;

@@ -131,6 +131,23 @@ bool kernel_has_reports() {
     return major > 7 || (major == 7 && minor >= 3);
 }
 
+// What the library says of a loop that is in the way of its own kernel engine for so long.
+std::string refusal_in_time(const std::string& loop, const std::vector<char>& elf, const ringstep::Ring& ring) {
+    const verifier::Opened opened(elf);
+    const ringstep::engine::Object object{loop, std::as_bytes(std::span(elf)), opened.geometry->state_size};
+    const auto bytes = ringstep::RegionMemory::allocate(sizeof(ringstep_control) + opened.geometry->state_size)->size();
+    timespec begin{}, end{};
+    ::clock_gettime(CLOCK_MONOTONIC, &begin);
+    const ringstep::Error error = error_of([&] {
+        const ringstep::engine::Kernel kernel(object, ring.fd(), ring.geometry(), static_cast<std::uint32_t>(bytes), 2);
+    });
+    ::clock_gettime(CLOCK_MONOTONIC, &end);
+    CHECK(error.error_number() == ETIME);
+    CHECK(end.tv_sec - begin.tv_sec >= 1);
+    CHECK(end.tv_sec - begin.tv_sec < 20);
+    return error.what();
+}
+
 struct array_index {
     std::uint64_t received[256];
 };
@@ -156,7 +173,7 @@ TEST_CASE("Every loop of the document is a file, and every file is in the docume
         if (file.ends_with(".bpf.c")) files.insert(file.substr(0, file.size() - 6));
     }
     CHECK(shown == files);
-    CHECK(shown.size() == 10);
+    CHECK(shown.size() == 14);
 }
 
 TEST_CASE("What the document shows is refused as it says, and what it offers loads") {
@@ -178,7 +195,9 @@ TEST_CASE("What the document shows is refused as it says, and what it offers loa
             const std::string wrong_object = objects + "/" + section.loop + ".wrong.bpf.o";
             const std::string cured_object = objects + "/" + section.loop + ".cured.bpf.o";
             std::string log = text_of(wrong_object + ".log");
-            if (std::filesystem::file_size(wrong_object) != 0) {
+            if (section.loop == "second_counter") {
+                log = refusal_in_time(section.loop, verifier::read_file(wrong_object), ring);
+            } else if (std::filesystem::file_size(wrong_object) != 0) {
                 CHECK(log.empty());  // clang has nothing to say of it
                 const verifier::Verdict verdict = verifier::load(verifier::read_file(wrong_object), ring);
                 CHECK(verdict.error != 0);

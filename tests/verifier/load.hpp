@@ -8,6 +8,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <fstream>
@@ -82,15 +83,26 @@ inline unsigned long stack_depth(std::string_view log) {
     return sum;
 }
 
+struct Opened {
+    std::unique_ptr<bpf_object, void (*)(bpf_object*)> object;
+    ringstep_geometry* geometry = nullptr;
+
+    explicit Opened(const std::vector<char>& elf)
+        : object(bpf_object__open_mem(elf.data(), elf.size(), nullptr), bpf_object__close) {
+        if (!object) return;
+        geometry = frozen_geometry(object.get());
+        if (geometry == nullptr) throw std::runtime_error("the object was not built with ringstep's kit");
+    }
+};
+
 // Made out for this ring, with a region as large as the loop needs. Nothing is attached.
 inline Verdict load(const std::vector<char>& elf, const ringstep::Ring& ring) {
     constexpr __u32 stats_only = 4;  // BPF_LOG_STATS: every instruction on the way there (level 1) takes ten times as long
     const ringstep::detail::LibbpfDiagnostics diagnostics;  // or they would be printed
-    const std::unique_ptr<bpf_object, void (*)(bpf_object*)> object(bpf_object__open_mem(elf.data(), elf.size(), nullptr),
-                                                                    bpf_object__close);
-    if (!object) throw std::runtime_error("libbpf cannot open the object");
-    ringstep_geometry* const geometry = frozen_geometry(object.get());
-    if (geometry == nullptr) throw std::runtime_error("the object was not built with ringstep's kit");
+    const Opened opened(elf);
+    if (!opened.object) return {.error = errno, .log = diagnostics.text()};
+    const auto& object = opened.object;
+    ringstep_geometry* const geometry = opened.geometry;
     const auto region = ringstep::RegionMemory::allocate(sizeof(ringstep_control) + geometry->state_size);
     *geometry = ring.geometry().for_program(static_cast<__u32>(region->size()), geometry->state_size);
 

@@ -86,6 +86,21 @@ static __always_inline void ringstep__set_wait(struct ringstep__engine *engine, 
 	engine->params->cq_wait_idx = cq_index;
 }
 
+struct task_struct___ringstep {
+	void *task_works;
+} __attribute__((preserve_access_index));
+
+/*
+ * Whether the task has work to do that it puts off until it leaves the kernel: the last of closing a file, whoever closed it. That is
+ * a request of the loop's, or a request that was the last user of a file that somebody had closed before. Linux 7.1 to 7.3 let a loop
+ * fall asleep without doing it; between two turns that do not sleep, they do it.
+ */
+static __always_inline bool ringstep__work_pending(const struct ringstep__engine *engine)
+{
+	(void)engine;
+	return ((struct task_struct___ringstep *)bpf_get_current_task_btf())->task_works;
+}
+
 /* Loops in the kernel are woken up without a completion. */
 static __always_inline bool ringstep__is_wake(const struct ringstep__engine *engine, const __u8 *cqe)
 {

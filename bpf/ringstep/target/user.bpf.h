@@ -246,6 +246,13 @@ static __always_inline void ringstep__set_wait(struct ringstep__engine *engine, 
 	engine->cq_wait_idx = cq_index;
 }
 
+/* io_uring_enter() does what the task has put off before it sleeps. */
+static __always_inline bool ringstep__work_pending(const struct ringstep__engine *engine)
+{
+	(void)engine;
+	return false;
+}
+
 /* Whether the completion at hand was to wake the loop up; then it is counted, to be dropped. */
 static __always_inline bool ringstep__is_wake(struct ringstep__engine *engine, const __u8 *cqe)
 {

@@ -6,11 +6,12 @@
 
 namespace ringstep::inline v0::detail {
 
-inline constexpr unsigned setup_sq_rewind = 1U << 20;  // IORING_SETUP_SQ_REWIND, Linux 7.0
-inline constexpr unsigned setup_cqe_mixed = 1U << 18;  // IORING_SETUP_CQE_MIXED, Linux 6.18
-inline constexpr unsigned setup_sqe_mixed = 1U << 19;  // IORING_SETUP_SQE_MIXED, Linux 7.0
-inline constexpr unsigned register_mem_region = 34;    // IORING_REGISTER_MEM_REGION, Linux 6.13
-inline constexpr unsigned mem_region_type_user = 1;    // IORING_MEM_REGION_TYPE_USER
+inline constexpr unsigned setup_sq_rewind = 1U << 20;   // IORING_SETUP_SQ_REWIND, Linux 7.0
+inline constexpr unsigned setup_cqe_mixed = 1U << 18;   // IORING_SETUP_CQE_MIXED, Linux 6.18
+inline constexpr unsigned setup_sqe_mixed = 1U << 19;   // IORING_SETUP_SQE_MIXED, Linux 7.0
+inline constexpr unsigned register_mem_region = 34;     // IORING_REGISTER_MEM_REGION, Linux 6.13
+inline constexpr unsigned timeout_multishot = 1U << 6;  // IORING_TIMEOUT_MULTISHOT, Linux 6.4
+inline constexpr unsigned mem_region_type_user = 1;     // IORING_MEM_REGION_TYPE_USER
 
 // struct io_uring_region_desc and struct io_uring_mem_region_reg
 struct region_descriptor {

@@ -4,6 +4,7 @@
 
 #include <ringstep/abi.h>
 #include <ringstep/detail/libbpf.hpp>
+#include <ringstep/detail/limited_load.hpp>
 #include <ringstep/detail/ring_core.hpp>
 #include <ringstep/error.hpp>
 
@@ -41,13 +42,18 @@ public:
         "This kernel knows no loops: it has no io_uring_bpf_ops. They need Linux 7.1 or later with CONFIG_IO_URING_BPF_OPS. "
         "ringstep-check tells more.";
 
-    /// Opens the object and loads it, made out for `geometry`. Nothing touches the ring yet. Throws Error.
-    Kernel(const Object& object, int ring_fd, const Geometry& geometry, std::uint32_t mem_bytes) : name_(object.name) {
+    /// Opens the object and loads it, made out for `geometry`, in `load_seconds` at most (0: in any time). Nothing touches the
+    /// ring yet. Throws Error.
+    Kernel(const Object& object, int ring_fd, const Geometry& geometry, std::uint32_t mem_bytes,
+           std::uint32_t load_seconds = 30)
+        : name_(object.name) {
         const detail::LibbpfDiagnostics diagnostics;
         std::vector<char> log(std::size_t{256} << 10);
         open(object, log, diagnostics);
         configure(object, ring_fd, geometry, mem_bytes);
-        if (const int result = bpf_object__load(object_.get()); result < 0) not_loaded(result, log.data(), diagnostics.text());
+        const detail::LimitedLoad load(object_.get(), load_seconds);
+        if (load.result() == -ETIME) not_in_time(load_seconds);
+        if (load.result() < 0) not_loaded(load.result(), log.data(), load.diagnostics());
     }
 
     Kernel(const Kernel&) = delete;
@@ -179,6 +185,15 @@ private:
         const bool has = btf__find_by_name_kind(types, "io_uring_bpf_ops", BTF_KIND_STRUCT) > 0;
         btf__free(types);
         return has;
+    }
+
+    [[noreturn, gnu::cold, gnu::noinline]] void not_in_time(std::uint32_t seconds) const {
+        detail::raise(
+            ETIME, "loading of loop '" + name_ + "' into the kernel",
+            "The verifier was not done after " + std::to_string(seconds) +
+                " s. It follows each iteration of some loop by itself, as it does where a local variable counts: keep "
+                "the count in the state (docs/verifier.md). On a slow machine, give it more time "
+                "(LoopOptions::load_seconds).");
     }
 
     [[noreturn, gnu::cold, gnu::noinline]] void not_loaded(int result, const char* verifier_log,

@@ -196,6 +196,7 @@ int run(const Options& options) {
     try {
         copier.emplace(options, signals);
     } catch (const ringstep::Error& error) {
+        if (signals.received() != 0) return exit_signal + signals.received();  // it has interrupted the loading
         report(fmt::format("the loop cannot run here: {}", error));
         return exit_unavailable;
     }

@@ -72,7 +72,7 @@ public:
         return data == 0 || (data < 0 && errno != ENXIO);
     }
 
-    off_t seek(std::uint64_t offset, int whence) const noexcept {
+    [[nodiscard]] off_t seek(std::uint64_t offset, int whence) const noexcept {
         return call(::lseek(fd_, static_cast<off_t>(offset), whence));
     }
 
@@ -131,7 +131,7 @@ public:
 
 private:
     template <class Result>
-    Result call(Result result) const noexcept {
+    [[nodiscard]] Result call(Result result) const noexcept {
         ++*calls_;
         return result;
     }

@@ -321,7 +321,7 @@ private:
     // Whether the file system of the source tells where the data is.
     [[nodiscard]] bool offers_holes() noexcept { return first_data() >= 0 || errno == ENXIO; }
 
-    [[nodiscard]] off_t first_data() noexcept { return files_.input.seek(0, SEEK_DATA); }
+    [[nodiscard]] off_t first_data() const noexcept { return files_.input.seek(0, SEEK_DATA); }
 
     // A source that cannot be read must not cost the destination its content.
     bool can_read_data() noexcept {
@@ -453,7 +453,7 @@ private:
 
     // If the source has shrunk while it was copied, its size now is the safe one: what was read behind its end just then may be
     // zeros, because the kernel clears the rest of a page that it cuts.
-    [[nodiscard]] std::uint64_t size_at_the_end(std::uint64_t end) noexcept {
+    [[nodiscard]] std::uint64_t size_at_the_end(std::uint64_t end) const noexcept {
         if (!files_.input.regular() || result_.in_order || end >= files_.input.size()) return end;
         return std::min(end, files_.input.size_now(end));
     }

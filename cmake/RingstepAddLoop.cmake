@@ -69,7 +69,8 @@ function(ringstep_add_loop name)
     VERBATIM)
   add_custom_command(
     OUTPUT "${skeleton}"
-    COMMAND "${CMAKE_COMMAND}" "-DBPFTOOL=${RINGSTEP_BPFTOOL}" "-DOBJECT=${object}" "-DNAME=${name}_bpf" "-DOUTPUT=${skeleton}" -P
+    COMMAND "${CMAKE_COMMAND}" "-DBPFTOOL=${RINGSTEP_BPFTOOL}" "-DOBJECT=${object}" "-DNAME=${name}_bpf" "-DLOOP=${name}"
+            "-DOUTPUT=${skeleton}" -P
             "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/RingstepSkeleton.cmake"
     DEPENDS "${object}" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/RingstepSkeleton.cmake"
     COMMENT "Generating skeleton of loop ${name}"

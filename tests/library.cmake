@@ -46,6 +46,10 @@ ringstep_add_test(kit/kernel_only KERNELS LOOPS kernel_only)
 add_test(NAME host/kernel-only COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/kit/kernel_only.sh" "${PROJECT_SOURCE_DIR}")
 set_tests_properties(host/kernel-only PROPERTIES LABELS host TIMEOUT 120)
 
+# What cannot be a loop is refused when it is compiled, in words that say what to write.
+add_test(NAME host/refused-builds COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/kit/refused_builds.sh" "${PROJECT_SOURCE_DIR}" "${CMAKE_CXX_COMPILER}")
+set_tests_properties(host/refused-builds PROPERTIES LABELS host TIMEOUT 200)
+
 # Loops compiled with the running kernel's own vmlinux.h in front, then run.
 add_executable(run_object kit/run_object.cpp)
 target_include_directories(run_object PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")

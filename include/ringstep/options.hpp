@@ -30,9 +30,10 @@ enum class Engine : std::uint8_t {
 /// How to put a loop on a ring.
 struct LoopOptions {
     Engine engine = Engine::automatic;  ///< what runs the loop
-    std::size_t extra_bytes = 0;        ///< bytes behind the state: tables, buffers, whatever the loop reaches beyond its state
-    bool huge_pages = false;            ///< for the memory region: see RegionMemory::allocate()
-    std::uint32_t load_seconds = 30;    ///< how long the kernel's verifier may take (ETIME); 0: as long as it likes
+    std::size_t extra_bytes = 0;      ///< bytes behind the state: tables, buffers, whatever the loop reaches beyond its state.
+                                      ///< With the state less than 4 GiB
+    bool huge_pages = false;          ///< for the memory region: see RegionMemory::allocate()
+    std::uint32_t load_seconds = 30;  ///< how long the kernel's verifier may take (ETIME); 0: as long as it likes
 };
 
 }  // namespace ringstep::inline v0

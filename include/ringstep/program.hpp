@@ -56,6 +56,14 @@ public:
                   "The loop needs " + std::to_string(needed) +
                       ". A ring has one region for good: use one that is large enough for every loop that will run on it.");
         }
+        // Programs know the size as a number of 32 bits, and it is rounded up to whole pages.
+        constexpr std::uint64_t most = (std::uint64_t{1} << 32) - (std::uint64_t{2} << 20);
+        if (const std::uint64_t size = region_ ? region_->size() : needed; size > most || needed < options.extra_bytes) {
+            raise(EFBIG, "use of a memory region of " + std::to_string(size) + " bytes by " + loop,
+                  "It has to be smaller than 4 GiB, by 2 MiB. Buffers that the loop itself does not look into may lie anywhere "
+                  "in the "
+                  "process.");
+        }
         if (!region_) region_ = RegionMemory::allocate(needed, options.huge_pages);
         region_->control().address = reinterpret_cast<std::uintptr_t>(region_->data());
 

@@ -226,6 +226,9 @@ static __noinline void ringstep__settle(struct ringstep_user *user)
 }
 
 #define RINGSTEP_LOOP(loop, state_type)                                                                                        \
+	_Static_assert(sizeof(state_type) < (1ULL << 29),                                                                      \
+		       "the state has 512 MiB or more, and no loop in the kernel reaches that far: keep what the loop itself "  \
+		       "does not look at elsewhere in the process");                                                           \
 	static __always_inline int loop##_step(struct ringstep_turn *turn, state_type *state);                                 \
 	static __always_inline int loop##_run_on(struct ringstep_user *user, bool special, bool rewinds, __u32 sqe_shift,      \
 						 __u32 cqe_shift)                                                              \

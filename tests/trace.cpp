@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -146,6 +147,25 @@ TEST_CASE("Multishot requests, buffer groups and registered buffers are named") 
               sqe->personality = 2;
               sqe->flags = 0x80;
           }) == "WRITE fd 4 |, personality 2, flags 0x80");
+}
+
+TEST_CASE("docs/debugging.md has the words of the trace") {
+    std::ifstream file(RINGSTEP_SOURCE_DIR "/docs/debugging.md");
+    const std::string document{std::istreambuf_iterator<char>(file), {}};
+    std::string lines = line_of([](auto* sqe) { io_uring_prep_close_direct(sqe, 7); });
+    lines += line_of([](auto* sqe) { io_uring_prep_openat_direct(sqe, 4, "x", O_RDONLY, 0, 3); });
+    lines += line_of([](auto* sqe) {
+        io_uring_prep_multishot_accept_direct(sqe, 4, nullptr, nullptr, 0);
+        io_uring_sqe_set_flags(sqe, IOSQE_BUFFER_SELECT);
+        sqe->buf_group = 12;
+    });
+    lines += line_of([](auto* sqe) { io_uring_prep_read_fixed(sqe, 4, nullptr, 10, 0, 6); });
+    for (const std::string words : {"CLOSE file slot 7", "into file slot 3", "into a free file slot", "multishot",
+                                    "buffer group 12", "registered buffer 6"}) {
+        INFO(words);
+        CHECK(document.find("`" + words + "`") != std::string::npos);
+        CHECK(lines.find(words) != std::string::npos);
+    }
 }
 
 TEST_CASE("A completion reads as a line") {

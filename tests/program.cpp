@@ -367,7 +367,7 @@ TEST_CASE("A region that programs cannot know the size of is refused") {
     Ring ring;
     for (const std::size_t extra :
          {std::size_t{1} << 32, (std::size_t{1} << 32) - 4096, std::size_t{5} << 30, ~std::size_t{0}}) {
-        const Error error = error_of([&] { const Scripted program(ring, {.extra_bytes = extra}); });
+        const ringstep::Error error = error_of([&] { const Scripted program(ring, {.extra_bytes = extra}); });
         CHECK(error.error_number() == EFBIG);
         CHECK(error.advice().find("smaller than 4 GiB") != std::string::npos);
     }

@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -58,18 +59,131 @@ namespace ringstep::inline v0::detail {
     return "0x" + std::string(digits, std::to_chars(std::begin(digits), std::end(digits), value, 16).ptr);
 }
 
-// "READ fd 3, len 4096, off 0, addr 0x7f…, user_data 0x1", then the flags that are set.
+// A flag of a request's, by its name.
+struct NamedFlag {
+    std::uint32_t bit;
+    std::string_view name;
+};
+
+template <std::size_t N>
+void append_flags(std::string& said, std::uint32_t flags, const std::array<NamedFlag, N>& names, std::string_view rest) {
+    for (const NamedFlag& flag : names) {
+        if ((flags & flag.bit) != 0) said.append(", ").append(flag.name);
+        flags &= ~flag.bit;
+    }
+    if (flags != 0) said.append(", ").append(rest).append(" ").append(hex(flags));
+}
+
+// A file of the process, or of the ring's table; nothing for what is no file.
+[[nodiscard]] inline std::string describe_file(std::int32_t number, bool registered) {
+    if (number == -100) return " AT_FDCWD";
+    if (number < 0) return {};
+    return (registered ? " file slot " : " fd ") + std::to_string(number);
+}
+
+// Where the opcode has it, the slot that a new file goes to or that a close empties.
+inline void append_slot(std::string& said, const io_uring_sqe& sqe) {
+    switch (sqe.opcode) {
+        case IORING_OP_OPENAT:
+        case IORING_OP_OPENAT2:
+        case IORING_OP_ACCEPT:
+        case IORING_OP_SOCKET:
+        case 62:  // IORING_OP_PIPE, Linux 6.17
+            if (sqe.file_index == 0) return;
+            said += sqe.file_index == IORING_FILE_INDEX_ALLOC ? ", into a free file slot"
+                                                              : ", into file slot " + std::to_string(sqe.file_index - 1);
+            return;
+        case IORING_OP_SPLICE:
+        case IORING_OP_TEE: said += ", from" + describe_file(sqe.splice_fd_in, (sqe.splice_flags & (1U << 31)) != 0); return;
+        default: return;
+    }
+}
+
+// What it does beyond its name: multishot, which buffer, and the flags that only this opcode has.
+inline void append_variant(std::string& said, const io_uring_sqe& sqe) {
+    static constexpr std::array<NamedFlag, 1> accept{{{1U << 0, "multishot"}}};
+    static constexpr std::array<NamedFlag, 5> receive{{{1U << 0, "POLL_FIRST"},
+                                                       {1U << 1, "multishot"},
+                                                       {1U << 2, "FIXED_BUF"},
+                                                       {1U << 3, "REPORT_USAGE"},
+                                                       {1U << 4, "BUNDLE"}}};
+    static constexpr std::array<NamedFlag, 4> poll{
+        {{1U << 0, "multishot"}, {1U << 1, "UPDATE_EVENTS"}, {1U << 2, "UPDATE_USER_DATA"}, {1U << 3, "LEVEL"}}};
+    static constexpr std::array<NamedFlag, 7> timeout{{{1U << 0, "ABS"},
+                                                       {1U << 1, "UPDATE"},
+                                                       {1U << 2, "BOOTTIME"},
+                                                       {1U << 3, "REALTIME"},
+                                                       {1U << 4, "LINK_UPDATE"},
+                                                       {1U << 5, "ETIME_SUCCESS"},
+                                                       {1U << 6, "multishot"}}};
+    static constexpr std::array<NamedFlag, 6> cancel{
+        {{1U << 0, "ALL"}, {1U << 1, "FD"}, {1U << 2, "ANY"}, {1U << 3, "FD_FIXED"}, {1U << 4, "USERDATA"}, {1U << 5, "OP"}}};
+    static constexpr std::array<NamedFlag, 0> none{};
+    bool fixed_buffer = false;
+    switch (sqe.opcode) {
+        case IORING_OP_ACCEPT: append_flags(said, sqe.ioprio, accept, "ioprio"); break;
+        case IORING_OP_RECV:
+        case IORING_OP_RECVMSG:
+        case IORING_OP_SEND:
+        case IORING_OP_SENDMSG:
+        case IORING_OP_SEND_ZC:
+        case IORING_OP_SENDMSG_ZC:
+        case 58:  // IORING_OP_RECV_ZC, Linux 6.15
+            append_flags(said, sqe.ioprio, receive, "ioprio");
+            fixed_buffer = (sqe.ioprio & (1U << 2)) != 0;
+            break;
+        default: append_flags(said, sqe.ioprio, none, "ioprio"); break;
+    }
+    switch (sqe.opcode) {
+        case IORING_OP_POLL_ADD:
+            said += ", events " + hex(sqe.poll32_events);
+            append_flags(said, sqe.len, poll, "poll flags");
+            break;
+        case IORING_OP_TIMEOUT:
+        case IORING_OP_TIMEOUT_REMOVE:
+        case IORING_OP_LINK_TIMEOUT: append_flags(said, sqe.timeout_flags, timeout, "timeout flags"); break;
+        case IORING_OP_ASYNC_CANCEL: append_flags(said, sqe.cancel_flags, cancel, "cancel flags"); break;
+        case IORING_OP_SPLICE:
+        case IORING_OP_TEE: append_flags(said, sqe.splice_flags & ~(1U << 31), none, "splice flags"); break;
+        default: append_flags(said, static_cast<std::uint32_t>(sqe.rw_flags), none, "op flags"); break;
+    }
+    switch (sqe.opcode) {
+        case IORING_OP_READ_FIXED:
+        case IORING_OP_WRITE_FIXED:
+        case 60:  // IORING_OP_READV_FIXED and IORING_OP_WRITEV_FIXED, Linux 6.15
+        case 61: fixed_buffer = true; break;
+        case IORING_OP_PROVIDE_BUFFERS:
+        case IORING_OP_REMOVE_BUFFERS: said += ", buffer group " + std::to_string(sqe.buf_group); break;
+        default: break;
+    }
+    if (fixed_buffer) said += ", registered buffer " + std::to_string(sqe.buf_index);
+    if ((sqe.flags & IOSQE_BUFFER_SELECT) != 0) said += ", buffer group " + std::to_string(sqe.buf_group);
+}
+
+// "READ fd 3, len 4096, off 0, addr 0x7f…, user_data 0x1", then what kind of a read it is, then the flags that are set.
 [[nodiscard]] inline std::string describe(const io_uring_sqe& sqe) {
     std::string said(opcode_name(sqe.opcode));
     if (said.empty()) said = "opcode " + std::to_string(sqe.opcode);
-    if (sqe.fd >= 0) said += ((sqe.flags & IOSQE_FIXED_FILE) != 0 ? " file slot " : " fd ") + std::to_string(sqe.fd);
-    said += ", len " + std::to_string(sqe.len) + ", off " + std::to_string(sqe.off) + ", addr " + hex(sqe.addr) +
-            ", user_data " + hex(sqe.user_data);
-    static constexpr auto flags = std::to_array<std::string_view>(
-        {"FIXED_FILE", "IO_DRAIN", "IO_LINK", "IO_HARDLINK", "ASYNC", "BUFFER_SELECT", "CQE_SKIP_SUCCESS"});
-    for (std::size_t bit = 0; bit < flags.size(); bit++) {
-        if ((sqe.flags & (1U << bit)) != 0) said.append(", ").append(flags[bit]);
+    if (sqe.opcode == IORING_OP_CLOSE && sqe.file_index != 0) {
+        said += " file slot " + std::to_string(sqe.file_index - 1);
+    } else {
+        const bool cancels_slot =
+            sqe.opcode == IORING_OP_ASYNC_CANCEL && (sqe.cancel_flags & IORING_ASYNC_CANCEL_FD_FIXED) != 0;
+        said += describe_file(sqe.fd, (sqe.flags & IOSQE_FIXED_FILE) != 0 || cancels_slot);
     }
+    said += ", len " + std::to_string(sqe.len) + ", off " + (sqe.off == ~0ULL ? "-1" : std::to_string(sqe.off)) + ", addr " +
+            hex(sqe.addr) + ", user_data " + hex(sqe.user_data);
+    append_slot(said, sqe);
+    append_variant(said, sqe);
+    if (sqe.personality != 0) said += ", personality " + std::to_string(sqe.personality);
+    static constexpr std::array<NamedFlag, 7> flags{{{1U << 0, "FIXED_FILE"},
+                                                     {1U << 1, "IO_DRAIN"},
+                                                     {1U << 2, "IO_LINK"},
+                                                     {1U << 3, "IO_HARDLINK"},
+                                                     {1U << 4, "ASYNC"},
+                                                     {1U << 5, "BUFFER_SELECT"},
+                                                     {1U << 6, "CQE_SKIP_SUCCESS"}}};
+    append_flags(said, sqe.flags, flags, "flags");
     return said;
 }
 
@@ -79,7 +193,9 @@ namespace ringstep::inline v0::detail {
     said += cqe.res < 0 ? describe_error(-cqe.res) : std::to_string(cqe.res);
     if ((cqe.flags & IORING_CQE_F_BUFFER) != 0) said += ", buffer " + std::to_string(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
     if ((cqe.flags & IORING_CQE_F_MORE) != 0) said += ", more to come";
+    if ((cqe.flags & IORING_CQE_F_SOCK_NONEMPTY) != 0) said += ", more in the socket";
     if ((cqe.flags & IORING_CQE_F_NOTIF) != 0) said += ", notification";
+    if ((cqe.flags & (1U << 4)) != 0) said += ", the buffer goes on";  // IORING_CQE_F_BUF_MORE, Linux 6.12
     return said;
 }
 

@@ -535,7 +535,7 @@ TEST_CASE("Memory is allocated on the boundary that was asked for, wherever the 
         const ChainResult result = result_of(chains);
         REQUIRE(result.ok());
         std::size_t index = 0;
-        for (const std::size_t size : {100, 1, 0, 5000, 4096}) {
+        for (const std::size_t size : {100U, 1U, 0U, 5000U, 4096U}) {
             const std::byte* const address = result.address(nodes.at(index++));
             CHECK(reinterpret_cast<std::uintptr_t>(address) % alignment == 0);
             CHECK(address >= end);
@@ -547,7 +547,7 @@ TEST_CASE("Memory is allocated on the boundary that was asked for, wherever the 
     CHECK(chains.arena_used(16) == 0);
 
     // As much as there is, to the byte.
-    const std::size_t exactly = static_cast<std::size_t>(end - arena.data());
+    const auto exactly = static_cast<std::size_t>(end - arena.data());
     chains.set_arena(arena.first(exactly));
     chains.start(id);
     CHECK(result_of(chains).ok());
@@ -597,7 +597,7 @@ TEST_CASE("A file is read past the page cache into an arena that begins anywhere
     open.then(buffer).then(read);
     open.finally(graph.close(open));
     const GraphId id = chains.add(graph);
-    for (const std::size_t skip : {0, 1, 16, 100, 4095}) {
+    for (const std::size_t skip : {0U, 1U, 16U, 100U, 4095U}) {
         chains.set_arena(std::span(memory).subspan(skip));
         chains.start(id);
         const ChainResult result = result_of(chains);

@@ -71,12 +71,6 @@ static __noinline int stages_all_missing(struct ringstep_stages *state)
 	return 0;
 }
 
-/* The deadline that is so much later than another. */
-static __always_inline __u64 stages_later(__u64 deadline, __u64 nanoseconds)
-{
-	return nanoseconds >= RINGSTEP_NO_DEADLINE - deadline ? RINGSTEP_NO_DEADLINE : deadline + nanoseconds;
-}
-
 static __always_inline struct ringstep_stage *stages_at(struct ringstep_stages *state)
 {
 	return &state->stages[state->stage & (RINGSTEP_STAGES_STAGES - 1)];
@@ -89,13 +83,13 @@ static __always_inline void stages_go_on(struct ringstep_stages *state)
 
 	if (enter->phase == RINGSTEP_ENTER_BEGIN) {
 		ringstep_store(&state->stage, 0);
-		state->stage_end = stages_later(bpf_ktime_get_ns(), stages_at(state)->nanoseconds);
+		state->stage_end = ringstep_later(bpf_ktime_get_ns(), stages_at(state)->nanoseconds);
 	} else if (ringstep_expired(state->stage_end)) {
 		const __u64 now = bpf_ktime_get_ns();
 
 		ringstep_while (state->stage + 1 < state->stage_count && state->stage_end <= now) {
 			ringstep_store(&state->stage, state->stage + 1);
-			state->stage_end = stages_later(state->stage_end, stages_at(state)->nanoseconds);
+			state->stage_end = ringstep_later(state->stage_end, stages_at(state)->nanoseconds);
 		}
 	}
 	enter->min_complete = stages_at(state)->completions;

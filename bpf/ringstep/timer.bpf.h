@@ -33,6 +33,8 @@
  *   neither LoopExit nor Ring::in_flight() counts them. A program that is destroyed takes its request back.
  * - A request with IOSQE_IO_DRAIN waits for it as for every request before it: until it fires.
  * - A request that cancels everything (IORING_ASYNC_CANCEL_ANY) cancels it, too. The next wait makes another.
+ * - Where the kernel refuses the request, for want of memory, the wait ends at once, and the next turn tries again. No wait is
+ *   without the timer that it needs.
  */
 #ifndef RINGSTEP_TIMER_BPF_H
 #define RINGSTEP_TIMER_BPF_H
@@ -40,6 +42,19 @@
 #include <ringstep/own.bpf.h>
 #include <ringstep/prep.bpf.h>
 #include <ringstep/sqe.bpf.h>
+
+/*
+ * The deadline that is so many nanoseconds later than a time. Where no clock will ever show it, RINGSTEP_NO_DEADLINE: a sum that is
+ * too large must not become a deadline that has passed.
+ *
+ * Example: state->deadline = ringstep_later(bpf_ktime_get_ns(), state->patience);
+ */
+static __always_inline __u64 ringstep_later(__u64 time, __u64 nanoseconds)
+{
+	if (time > RINGSTEP__LAST_DEADLINE || nanoseconds > RINGSTEP__LAST_DEADLINE - time)
+		return RINGSTEP_NO_DEADLINE;
+	return time + nanoseconds;
+}
 
 /*
  * Whether the deadline has come. RINGSTEP_NO_DEADLINE never does.
@@ -51,14 +66,17 @@ static __always_inline bool ringstep_expired(__u64 deadline)
 	return deadline != RINGSTEP_NO_DEADLINE && bpf_ktime_get_ns() >= deadline;
 }
 
-/* Has the timer fire at the deadline. 1, or 0 if the kernel did not take the request. Out of line: it is rare. */
+/*
+ * Has the timer fire at the deadline. 1, or 0 if there is no such timer: the kernel did not take the request, or refused it. Out of
+ * line: it is rare.
+ */
 static __noinline int ringstep__arm(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq, __u8 *sq, __u64 deadline)
 {
 	struct ringstep_turn turn = {.control = control, .cq = cq, .sq = sq};
 	struct ringstep_timer *timer = &control->timer;
 	const __u64 time = control->address + offsetof(struct ringstep_control, timer.seconds);
 	struct io_uring_sqe *sqe;
-	__u32 before;
+	__u32 before, ready;
 	int taken;
 
 	ringstep__engine_of(&turn.engine, ring);
@@ -69,6 +87,7 @@ static __noinline int ringstep__arm(ringstep__ring *ring, struct ringstep_contro
 	timer->seconds = (__s64)(deadline / 1000000000);
 	timer->nanoseconds = (__s64)(deadline % 1000000000);
 	sqe = ringstep_get_sqe(&turn); /* nothing is claimed, so there is room */
+	ready = ringstep_cq_ready(&turn) + timer->armed; /* an update completes at once */
 	if (timer->armed) {
 		ringstep_prep_timeout_remove(sqe, ringstep__own_tag(control, armed), IORING_TIMEOUT_UPDATE | IORING_TIMEOUT_ABS);
 		sqe->addr2 = time;
@@ -90,7 +109,8 @@ static __noinline int ringstep__arm(ringstep__ring *ring, struct ringstep_contro
 	timer->armed = 1;
 	/* An update that comes too late fails, and then the timeout's completion is on its way. */
 	timer->deadline = deadline;
-	return 1;
+	/* A timeout that has completed already was refused. Its completion must not count as one of those that the step waits for. */
+	return ringstep_cq_ready(&turn) <= ready;
 }
 
 /*
@@ -112,7 +132,7 @@ static __always_inline int ringstep_submit_and_wait_until(struct ringstep_turn *
 	ringstep_submit(turn);
 	if (ringstep_sq_claimed(turn))
 		return ringstep_wait(turn, 0);
-	if (deadline != RINGSTEP_NO_DEADLINE && (!control->timer.armed || deadline < control->timer.deadline) && !turn->cut &&
+	if (deadline <= RINGSTEP__LAST_DEADLINE && (!control->timer.armed || deadline < control->timer.deadline) && !turn->cut &&
 	    ringstep_cq_ready(turn) < count + control->timer.updates) {
 		int armed;
 

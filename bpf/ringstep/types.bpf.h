@@ -96,6 +96,8 @@
 
 /* For waits with a deadline: none. */
 #define RINGSTEP_NO_DEADLINE (~0ULL)
+/* One that is later is as good as none: the clock does not get there. 292 years. */
+#define RINGSTEP__LAST_DEADLINE 0x7fffffffffffffffULL
 
 /* What a step returns. */
 enum {

@@ -22,6 +22,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 
 using namespace std::chrono_literals;
 using ringstep::ExitReason;
@@ -320,6 +321,49 @@ TEST_CASE("The timer gets through a CQ that is too small") {
     CHECK(program.run().code == 1);
     CHECK(program.state()->completed == 4 + 40);
     CHECK(program.state()->strange == 0);
+    expect_nothing_left(ring);
+}
+
+TEST_CASE("A timer that the kernel refuses does not leave a wait without its deadline") {
+    Ring ring;
+    Timed program(ring);
+    if (program.engine() != ringstep::Engine::kernel) SKIP("the user engine needs no request for it");
+    ringstep_control& control = program.state().memory()->control();
+    const std::uint64_t address = std::exchange(control.address, 4096);  // nothing is there: the request fails with EFAULT
+    program.state()->wait = GENERATE(1U, 8U);
+    program.state()->beats = 1;
+    const std::uint64_t deadline = in(20ms);
+    program.state()->deadline = deadline;
+    const LoopExit exit = program.run();
+    CHECK(exit.code == 1);
+    CHECK(now() >= deadline);
+    CHECK(exit.completions == 0);
+    control.address = address;
+    expect_nothing_left(ring);
+    program.state()->beaten = 0;
+    program.state()->deadline = in(2ms);
+    CHECK(program.run().code == 1);
+    expect_nothing_left(ring);
+}
+
+TEST_CASE("A deadline that no clock will show is none") {
+    Ring ring;
+    Timed program(ring);
+    const std::uint64_t deadline = GENERATE(never / 2, never / 2 + 1, never / 2 + 2, never - 1);
+    run_with_pending_deadline(program, deadline);
+    // And the loop sleeps until something comes.
+    Pipe pipe;
+    pipe.add_read(ring, 1);
+    std::thread feeder([&] {
+        std::this_thread::sleep_for(50ms);
+        pipe.feed();
+    });
+    program.state()->completed = 0;
+    program.state()->total = 1;
+    const LoopExit exit = program.run();
+    feeder.join();
+    CHECK(exit.ok());
+    CHECK(exit.turns < 10);
     expect_nothing_left(ring);
 }
 

@@ -308,6 +308,12 @@ TEST_CASE("The same chains have the same results, by the kernel's links and by t
              pipe.write();
              return runner(linked({nop(0), read_of(pipe.out(), data, 1, 0), link_timeout_of(long_time), nop(0, -5), nop(0)}));
          }},
+        {"a linked timeout that the kernel refuses",
+         [&](const Runner& runner) {
+             const Pipe pipe;
+             __kernel_timespec no_time{.tv_sec = 1, .tv_nsec = -5};
+             return runner(linked({read_of(pipe.out(), data, 1, 0), link_timeout_of(no_time), nop(0)}));
+         }},
         {"linked timeouts that are severed",
          [&](const Runner& runner) { return runner(linked({nop(0, -5), nop(0), link_timeout_of(long_time), nop(0)})); }},
     };
@@ -317,6 +323,25 @@ TEST_CASE("The same chains have the same results, by the kernel's links and by t
         INFO(test.name);
         CHECK(test.run([&](const Chain& chain) { return emulated(ring, link, chain); }) == test.run(native));
     }
+}
+
+TEST_CASE("A linked timeout whose time is negative is over at once") {
+    const Pipe pipe;
+    char byte = 0;
+    Ring ring;
+    Link link(ring);
+    for (__kernel_timespec time :
+         {__kernel_timespec{.tv_sec = -1, .tv_nsec = 0}, __kernel_timespec{.tv_sec = 0, .tv_nsec = -1},
+          __kernel_timespec{.tv_sec = -1, .tv_nsec = 999'999'999}, __kernel_timespec{.tv_sec = INT64_MIN, .tv_nsec = 0},
+          __kernel_timespec{.tv_sec = 0, .tv_nsec = 0}}) {
+        const Chain chain = linked({read_of(pipe.out(), &byte, 1, 0), link_timeout_of(time), nop(0)});
+        CHECK(emulated(ring, link, chain) == Results{-ECANCELED, -ETIME, -ECANCELED});
+    }
+    __kernel_timespec past{.tv_sec = -5, .tv_nsec = 0};
+    io_uring_sqe absolute = link_timeout_of(past);
+    absolute.timeout_flags = IORING_TIMEOUT_ABS;
+    const Chain chain = linked({read_of(pipe.out(), &byte, 1, 0), absolute, nop(0)});
+    CHECK(emulated(ring, link, chain) == Results{-ECANCELED, -ETIME, -ECANCELED});
 }
 
 TEST_CASE("A chain runs in its order, and chains beside each other") {

@@ -374,6 +374,12 @@ TEST_CASE("What requests count as") {
     message.msg_iovlen = 2;
     io_uring_prep_sendmsg(&sqe, 0, &message, 0);
     CHECK(Pace::bytes_of(sqe) == 35);
+    // Lengths that no sum holds do not come out as a small one.
+    const std::array<iovec, 2> much{{{memory.data(), std::size_t{1} << 63}, {memory.data(), (std::size_t{1} << 63) + 5}}};
+    io_uring_prep_writev(&sqe, 0, much.data(), 2, 0);
+    CHECK(Pace::bytes_of(sqe) == ~std::uint64_t{0});
+    io_uring_prep_writev(&sqe, 0, nullptr, 2, 0);
+    CHECK(Pace::bytes_of(sqe) == 0);
     io_uring_prep_splice(&sqe, 0, -1, 1, -1, 4096, 0);
     CHECK(Pace::bytes_of(sqe) == 4096);
     io_uring_prep_fsync(&sqe, 0, 0);

@@ -294,7 +294,7 @@ TEST_CASE("A copy is not begun on a ring with requests in flight") {
         gate.receive(sockets.in(), buffer.data(), late.size());
         gate.leave_in_flight();
     }
-    CHECK(error_of([&] { const ringstep::FileCopy copy(ring); }).error_number() == EBUSY);
+    CHECK(error_of([&] { (void)ringstep::copy_file(ring, sockets.in(), sockets.in()); }).error_number() == EBUSY);
     CHECK(ring.close());
 }
 

@@ -265,7 +265,8 @@ static __always_inline bool ringstep__wakes_pending(const struct ringstep__engin
 #define RINGSTEP__TIMER_IS_A_REQUEST false
 static __always_inline void ringstep__set_deadline(struct ringstep__engine *engine, __u64 deadline)
 {
-	engine->deadline = deadline;
+	/* Later than any clock gets: what is left is not added to anything. */
+	engine->deadline = deadline > RINGSTEP__LAST_DEADLINE ? RINGSTEP_NO_DEADLINE : deadline;
 }
 
 /* io_uring_enter() polls by itself, before each wait. */

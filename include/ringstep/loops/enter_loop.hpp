@@ -2,14 +2,12 @@
 // The face of loops that do what io_uring_enter(2) does and have hooks: of those written with bpf/ringstep/enter.bpf.h.
 #pragma once
 
+#include <ringstep/duration.hpp>
 #include <ringstep/loops/enter.h>
 #include <ringstep/program.hpp>
 #include <ringstep/ring.hpp>
 
-#include <time.h>
-
 #include <cerrno>
-#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <memory>
@@ -63,23 +61,6 @@ struct Entered {
     [[nodiscard]] explicit operator bool() const noexcept { return end == EnterEnd::complete; }
 };
 
-/// For time-outs: none.
-inline constexpr std::chrono::nanoseconds for_ever = std::chrono::nanoseconds::max();
-
-namespace detail {
-
-// What CLOCK_MONOTONIC will show after that time.
-[[nodiscard]] inline std::uint64_t deadline_after(std::chrono::nanoseconds time) noexcept {
-    constexpr std::uint64_t none = ~std::uint64_t{0};
-    if (time == for_ever) return none;
-    timespec now{};
-    (void)::clock_gettime(CLOCK_MONOTONIC, &now);
-    const auto nanoseconds = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-    return time.count() > 0 ? nanoseconds + static_cast<std::uint64_t>(time.count()) : nanoseconds;
-}
-
-}  // namespace detail
-
 /**
  * The face of loops that do what io_uring_enter(2) does and have hooks: with `Enter` (loops/enter.hpp) there are none. The
  * application uses the ring as it would without a loop: requests go into Ring::sq(), completions come out of Ring::cq(),
@@ -121,9 +102,8 @@ public:
     Entered submit() noexcept { return submit_and_wait(0); }
 
     /// Submits what is in the SQ and waits until so many completions are in the CQ, those there before included. Never throws;
-    /// on the ring's thread only. `timeout` is from now; zero or less: do not wait, only look.
-    Entered submit_and_wait(std::uint32_t completions, std::chrono::nanoseconds timeout = for_ever,
-                            std::stop_token token = {}) noexcept {
+    /// on the ring's thread only. `timeout` is from now; if it is over at once (see Duration), it does not wait, only looks.
+    Entered submit_and_wait(std::uint32_t completions, Duration timeout = for_ever, std::stop_token token = {}) noexcept {
         ringstep_enter& enter = program_.state()->enter;
         enter.min_complete = completions;
         enter.deadline = completions != 0 ? detail::deadline_after(timeout) : ~std::uint64_t{0};

@@ -186,7 +186,8 @@ inline constexpr auto has_link_rule = [] {
  * - it is pushed as a unit from any thread, also while the loop runs.
  *
  * An IORING_OP_LINK_TIMEOUT behind a request limits the time that one may take, as it does in the kernel, which does it; the
- * chain goes on from the request. The timespec has to stay until the LINK_TIMEOUT completes.
+ * chain goes on from the request. The timespec has to stay until the LINK_TIMEOUT completes. A time that is negative when the
+ * chain is pushed is over at once: the request is cancelled unless it completes right away.
  *
  * Where it differs from the kernel's links:
  * - a request that the kernel refuses as soon as it reads the SQE (-EINVAL, -EFAULT) fails when its turn comes; of the
@@ -197,7 +198,8 @@ inline constexpr auto has_link_rule = [] {
  * - a read into a buffer that the kernel selects is short if it is less than the request's length; in the kernel, if it is
  *   less than the buffer's, should that be smaller;
  * - what follows a zero-copy send starts when the kernel no longer uses its buffer;
- * - vectors and message headers are read, for their lengths, when the chain is pushed.
+ * - vectors and message headers are read, for their lengths, when the chain is pushed;
+ * - the kernel refuses a LINK_TIMEOUT with a negative time (-EINVAL), and cancels the chain.
  *
  * Threads, buffers, and all the rest: RequestLoop.
  *
@@ -276,6 +278,12 @@ private:
 
     static bool is_timeout(const io_uring_sqe& sqe) noexcept { return sqe.opcode == IORING_OP_LINK_TIMEOUT; }
 
+    // Its time is negative. The kernel would refuse that.
+    static bool is_over(const io_uring_sqe& sqe) noexcept {
+        const auto* const time = reinterpret_cast<const __kernel_timespec*>(static_cast<std::uintptr_t>(sqe.addr));
+        return time != nullptr && (time->tv_sec < 0 || (time->tv_sec == 0 && time->tv_nsec < 0));
+    }
+
     void check_chain(std::span<const io_uring_sqe> chain, std::span<Ticket> tickets, bool open) const {
         if (chain.empty()) [[unlikely]]
             detail::raise(EINVAL, "push of a chain to loop 'link'", "It is empty. Push one request at least.");
@@ -338,6 +346,9 @@ private:
         filled.options |= hard;
         if (is_timeout(sqe)) {
             ringstep_request& slot = write(ticket, sqe, options, filled, 0);
+            // What is over is over at once: two zeroes stand there for a timespec.
+            if (is_over(sqe))
+                reinterpret_cast<io_uring_sqe*>(slot.sqe)->addr = reinterpret_cast<std::uintptr_t>(&slot.extra[0]);
             taken.timeout = ticket.slot + 1;
             return slot;
         }

@@ -98,7 +98,11 @@ public:
     [[nodiscard]] static std::uint64_t bytes_of(const io_uring_sqe& sqe) noexcept {
         const auto sum = [](const iovec* vector, std::size_t count) {
             std::uint64_t bytes = 0;
-            for (std::size_t i = 0; i < count; i++) bytes += vector[i].iov_len;
+            for (std::size_t i = 0; vector != nullptr && i < count; i++) {
+                const std::uint64_t length = vector[i].iov_len;
+                bytes = length > std::numeric_limits<std::uint64_t>::max() - bytes ? std::numeric_limits<std::uint64_t>::max()
+                                                                                   : bytes + length;
+            }
             return bytes;
         };
         switch (sqe.opcode) {
@@ -117,7 +121,7 @@ public:
             case IORING_OP_SENDMSG_ZC:
             case IORING_OP_RECVMSG: {
                 const auto* message = reinterpret_cast<const msghdr*>(sqe.addr);
-                return sum(message->msg_iov, message->msg_iovlen);
+                return message == nullptr ? 0 : sum(message->msg_iov, message->msg_iovlen);
             }
             default: return 0;
         }

@@ -3,13 +3,13 @@
 #pragma once
 
 #include <ringstep/compiled/stages.hpp>
+#include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/loops/enter_loop.hpp>
 #include <ringstep/loops/stages.h>
 #include <ringstep/region.hpp>
 
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -30,8 +30,8 @@ struct stages : compiled::stages {};
 
 /// A stage of a wait: so many completions in the CQ end it, for so long. Then comes the next.
 struct Stage {
-    std::uint32_t completions = 1;             ///< in the CQ, those there before included
-    std::chrono::nanoseconds time = for_ever;  ///< how long this stage lasts; for_ever in the last one only
+    std::uint32_t completions = 1;  ///< in the CQ, those there before included
+    Duration time = for_ever;       ///< how long this stage lasts; for_ever in the last one only. See Duration
 };
 
 /**
@@ -138,23 +138,24 @@ public:
     explicit Stages(Ring& ring, std::initializer_list<Stage> stages = {Stage{}}, const LoopOptions& options = {})
         : Stages(ring, std::span(stages.begin(), stages.size()), options) {}
 
-    /// Has further waits go by these stages, 1 to RINGSTEP_STAGES_STAGES. Throws Error: if there are none or too many, if a
-    /// time is negative, or if one that is not the last has no end.
+    /// Has further waits go by these stages, 1 to RINGSTEP_STAGES_STAGES. Throws Error: if there are none or too many, or if
+    /// one that is not the last has no end.
     void set(std::span<const Stage> stages) {
         const std::string tried = "set-up of a wait in " + std::to_string(stages.size()) + " stages";
         if (stages.empty() || stages.size() > RINGSTEP_STAGES_STAGES) {
             detail::raise(EINVAL, tried, "There can be 1 to " + std::to_string(RINGSTEP_STAGES_STAGES) + ".");
         }
         for (const Stage& stage : stages) {
-            if (stage.time.count() < 0) detail::raise(EINVAL, tried, "The time of one is negative.");
-            if (stage.time == for_ever && &stage != &stages.back())
+            if (stage.time.unlimited() && &stage != &stages.back())
                 detail::raise(EINVAL, tried, "Only the last may last for ever: none behind such a one would be reached.");
         }
         ringstep_stages& state = *loop_.state();
         for (std::size_t i = 0; i < stages.size(); i++) {
-            const bool endless = stages[i].time == for_ever;
+            const Duration time = stages[i].time;
             state.stages[i] = {
-                .nanoseconds = endless ? RINGSTEP_STAGES_FOR_EVER : static_cast<std::uint64_t>(stages[i].time.count()),
+                .nanoseconds = time.unlimited() ? RINGSTEP_STAGES_FOR_EVER
+                               : time.over()    ? 0
+                                                : static_cast<std::uint64_t>(time.count()),
                 .completions = stages[i].completions,
                 .__reserved = 0,
             };
@@ -200,24 +201,24 @@ public:
     }
 
     /// Submits what is in the SQ and waits until all of these groups have what is wanted of them. Never throws.
-    Entered submit_and_wait_for_all(std::span<const RequestGroup::Wanted> wanted, std::chrono::nanoseconds timeout = for_ever,
+    Entered submit_and_wait_for_all(std::span<const RequestGroup::Wanted> wanted, Duration timeout = for_ever,
                                     std::stop_token token = {}) noexcept {
         return wait_for(RINGSTEP_STAGES_ALL_GROUPS, wanted, timeout, std::move(token));
     }
     /// Likewise.
-    Entered submit_and_wait_for_all(std::initializer_list<RequestGroup::Wanted> wanted,
-                                    std::chrono::nanoseconds timeout = for_ever, std::stop_token token = {}) noexcept {
+    Entered submit_and_wait_for_all(std::initializer_list<RequestGroup::Wanted> wanted, Duration timeout = for_ever,
+                                    std::stop_token token = {}) noexcept {
         return submit_and_wait_for_all(std::span(wanted.begin(), wanted.size()), timeout, std::move(token));
     }
 
     /// The same, until one of them has.
-    Entered submit_and_wait_for_any(std::span<const RequestGroup::Wanted> wanted, std::chrono::nanoseconds timeout = for_ever,
+    Entered submit_and_wait_for_any(std::span<const RequestGroup::Wanted> wanted, Duration timeout = for_ever,
                                     std::stop_token token = {}) noexcept {
         return wait_for(RINGSTEP_STAGES_ANY_GROUP, wanted, timeout, std::move(token));
     }
     /// Likewise.
-    Entered submit_and_wait_for_any(std::initializer_list<RequestGroup::Wanted> wanted,
-                                    std::chrono::nanoseconds timeout = for_ever, std::stop_token token = {}) noexcept {
+    Entered submit_and_wait_for_any(std::initializer_list<RequestGroup::Wanted> wanted, Duration timeout = for_ever,
+                                    std::stop_token token = {}) noexcept {
         return submit_and_wait_for_any(std::span(wanted.begin(), wanted.size()), timeout, std::move(token));
     }
 
@@ -240,7 +241,7 @@ public:
     [[nodiscard]] LoopProgram<loops::stages>& program() noexcept { return loop_.program(); }
 
 private:
-    Entered wait_for(std::uint32_t kind, std::span<const RequestGroup::Wanted> wanted, std::chrono::nanoseconds timeout,
+    Entered wait_for(std::uint32_t kind, std::span<const RequestGroup::Wanted> wanted, Duration timeout,
                      std::stop_token token) noexcept {
         ringstep_stages& state = *loop_.state();
         for (ringstep_stages_group& group : state.groups) group.wanted = 0;

@@ -186,7 +186,7 @@ static __always_inline void chain_node_completed(struct ringstep_chain *state, _
 		result = 0;
 	if (result < 0) {
 		if ((chain->late & bit) && (result == -ECANCELED || result == -EINTR)) {
-			result = -ETIME;
+			result = chain->unguarded & bit ? -chain->guard_error : -ETIME;
 		} else if ((result == -EAGAIN || result == -EINTR) && goes_on && progress->tries < of->tries) {
 			progress->tries++;
 			chain->continuing |= bit;
@@ -218,8 +218,13 @@ static __always_inline void chain_node_completed(struct ringstep_chain *state, _
 	chain_enlist(state, slot);
 }
 
-static __always_inline void chain_timed_out(struct ringstep_chain *state, __u32 slot, __u32 node)
+/*
+ * A timeout has completed: its time is over, or it could not be set or is gone, by somebody's cancelling everything. What it guarded
+ * must not go on without it.
+ */
+static __always_inline void chain_timed_out(struct ringstep_chain *state, __u32 slot, __u32 node, __s32 result)
 {
+	const bool lost = result < 0 && result != -ETIME;
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const __u32 bit = 1U << node;
 
@@ -227,9 +232,16 @@ static __always_inline void chain_timed_out(struct ringstep_chain *state, __u32 
 		return; /* it was being taken back */
 	chain->armed &= ~bit;
 	if (node == RINGSTEP_CHAIN_WHOLE_CHAIN) {
-		chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
+		if (lost)
+			chain_end(chain, RINGSTEP_CHAIN_FAILED, RINGSTEP_CHAIN_WHOLE_CHAIN, -result);
+		else
+			chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
 	} else {
 		chain->late |= bit;
+		if (lost) {
+			chain->unguarded |= bit;
+			chain->guard_error = -result;
+		}
 		chain->cancel |= chain->running & bit;
 	}
 	chain_enlist(state, slot);
@@ -247,8 +259,8 @@ ringstep_apart int chain_completed(struct ringstep_chain *state ringstep_arg_non
 		chain_node_completed(state, slot, node, result, flags);
 	} else if (what != CHAIN_OF_NODE && user_data >> 40 == chain_data_of_loop(state) >> 40) {
 		state->requests.cancels--;
-		if (what == CHAIN_OF_TIMEOUT && current && result == -ETIME)
-			chain_timed_out(state, slot, node);
+		if (what == CHAIN_OF_TIMEOUT && current)
+			chain_timed_out(state, slot, node, result);
 	} else {
 		state->requests.foreign++;
 	}
@@ -271,7 +283,9 @@ ringstep_apart int chain_received(struct ringstep_chain *state ringstep_arg_nonn
 		chain->phase = RINGSTEP_CHAIN_RUNNING;
 		chain->data = chain_data_of_loop(state) | (__u64)(chain->generation & 0xffff) << 24 | slot;
 		chain->ready = state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].roots;
-		if (chain->timeout.seconds | chain->timeout.nanoseconds)
+		if (chain->timeout.seconds < 0)
+			chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
+		else if (chain->timeout.seconds | chain->timeout.nanoseconds)
 			chain->arm = 1U << RINGSTEP_CHAIN_WHOLE_CHAIN;
 		ringstep_store(&state->requests.waiting, state->requests.waiting + 1);
 	}
@@ -312,6 +326,27 @@ static __always_inline __u64 chain_operate(const struct ringstep_chain_instance 
 	}
 }
 
+/* What is written for a file, of which the chain has come to that number. What is none becomes one that the kernel refuses. */
+static __always_inline __u32 chain_file(__u32 target, __s64 value)
+{
+	const bool fits = value >= 0 && value <= 0x7fffffff;
+
+	switch (target) {
+	case RINGSTEP_CHAIN_TO_FILE:
+		return fits ? (__u32)value : ~0U;
+	case RINGSTEP_CHAIN_TO_DIRECTORY:
+		return value == (__s32)value ? (__u32)value : ~0U;
+	case RINGSTEP_CHAIN_TO_NEW_FILE_INDEX:
+		if (value == ~0U)
+			return ~0U; /* IORING_FILE_INDEX_ALLOC */
+		__attribute__((fallthrough));
+	case RINGSTEP_CHAIN_TO_FILE_INDEX:
+		return fits && value <= RINGSTEP_CHAIN_LAST_SLOT ? (__u32)value + 1 : RINGSTEP_CHAIN_LAST_SLOT + 1;
+	default:
+		return (__u32)value;
+	}
+}
+
 /* Fills values and an SQE in; what the last operation came to. */
 ringstep_apart __u64 chain_apply(struct ringstep_chain *state ringstep_arg_nonnull, __u32 slot, __u32 node,
 				 struct io_uring_sqe *sqe ringstep_arg_nonnull)
@@ -330,26 +365,29 @@ ringstep_apart __u64 chain_apply(struct ringstep_chain *state ringstep_arg_nonnu
 		value = chain_operate(chain, op);
 		if (op->target == RINGSTEP_CHAIN_TO_VALUE)
 			chain->values[to & (RINGSTEP_CHAIN_VALUES - 1)] = (__s64)value;
-		else if (op->target == RINGSTEP_CHAIN_TO_FIELD4)
-			((__u32 *)sqe)[to >> 2 & 15] = (__u32)value;
 		else if (op->target == RINGSTEP_CHAIN_TO_FIELD8)
 			((__u64 *)sqe)[to >> 3 & 7] = value;
-		else
+		else if (op->target == RINGSTEP_CHAIN_TO_LENGTH)
 			state->wanted = value;
+		else if (op->target == RINGSTEP_CHAIN_TO_OFFSET)
+			((__u64 *)sqe)[to >> 3 & 7] = value == ~0ULL ? ~1ULL : value;
+		else
+			((__u32 *)sqe)[to >> 2 & 15] = chain_file(op->target, (__s64)value);
 	}
 	return value;
 }
 
-/* Bytes from an arena, or -ENOMEM. Each piece begins on a cache line of its own. */
-static __always_inline __s64 chain_allocate(struct ringstep_chain *state, __u32 which, __u64 size)
+/* Bytes from an arena, at an address that is a multiple of 1 << alignment; or -ENOMEM. */
+static __always_inline __s64 chain_allocate(struct ringstep_chain *state, __u32 which, __u64 size, __u32 alignment)
 {
 	struct ringstep_chain_arena *arena = &state->arenas[which & (RINGSTEP_CHAIN_ARENAS - 1)];
 	const __u64 used = arena->used;
+	const __u64 left_out = -(arena->address + used) & ((1ULL << (alignment & 63)) - 1);
 
-	if (size > arena->size || used > arena->size - size)
+	if (used > arena->size || left_out > arena->size - used || size > arena->size - used - left_out)
 		return -ENOMEM;
-	arena->used = (used + size + 63) & ~63ULL;
-	return (__s64)(arena->address + used);
+	arena->used = used + left_out + size;
+	return (__s64)(arena->address + used + left_out);
 }
 
 /* A node that is not a request: it ends at once. */
@@ -362,7 +400,7 @@ static __always_inline void chain_compute(struct ringstep_chain *state, __u32 sl
 
 	chain->values[node] = (__s64)value;
 	if (of->kind == RINGSTEP_CHAIN_ALLOCATE) {
-		chain->values[node] = chain_allocate(state, of->arena, value);
+		chain->values[node] = chain_allocate(state, of->arena, value, of->alignment);
 		if (chain->values[node] == -ENOMEM)
 			error = ENOMEM;
 	} else if (of->kind == RINGSTEP_CHAIN_FINISH) {
@@ -483,6 +521,12 @@ static __always_inline enum chain_submission chain_begin(struct ringstep_chain *
 			chain->values[node] = 0;
 	}
 	chain->late &= ~bit;
+	chain->unguarded &= ~bit;
+	if (of->timeout.seconds < 0) {
+		chain->values[node] = -ETIME;
+		chain_node_ended(state, slot, node, RINGSTEP_CHAIN_FAILURE, ETIME);
+		return CHAIN_NOTHING;
+	}
 	if (of->kind != RINGSTEP_CHAIN_REQUEST) {
 		chain_compute(state, slot, node, of);
 		return CHAIN_NOTHING;

@@ -4,6 +4,7 @@
 ringstep_add_test(loops/chain USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_model USER KERNELS LOOPS chain TIMEOUT 500)
 ringstep_add_test(loops/chain_files USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
+ringstep_add_test(loops/chain_numbers USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1 --disk 512)
 target_include_directories(test-loops-chain_files PRIVATE "${PROJECT_SOURCE_DIR}/bench")
 
 ringstep_add_example(relay relay VM_OPTIONS --cpus 1

@@ -81,7 +81,20 @@ enum ringstep_chain_target {
     RINGSTEP_CHAIN_TO_FIELD4 = 1, /* four bytes of the SQE */
     RINGSTEP_CHAIN_TO_FIELD8 = 2, /* eight */
     RINGSTEP_CHAIN_TO_LENGTH = 3, /* the SQE's len: the number to compare the result with */
+
+    /*
+     * Four bytes of the SQE that stand for a file, and eight for an offset. A number that is out of range is replaced by one that the
+     * kernel refuses: cut off to 32 bits, it could be another file's.
+     */
+    RINGSTEP_CHAIN_TO_FILE = 4,      /* a descriptor or slot, not negative; otherwise -EBADF */
+    RINGSTEP_CHAIN_TO_DIRECTORY = 5, /* a descriptor or AT_FDCWD, any number of 32 bits with sign; otherwise -EBADF */
+    RINGSTEP_CHAIN_TO_FILE_INDEX = 6, /* a slot, written as one more; otherwise -EINVAL, or -ENXIO if there are no slots at all */
+    RINGSTEP_CHAIN_TO_NEW_FILE_INDEX = 7, /* likewise, or IORING_FILE_INDEX_ALLOC: any free slot */
+    RINGSTEP_CHAIN_TO_OFFSET = 8, /* in a file; -1, which the kernel takes for the file's own position, becomes -2: -EINVAL */
 };
+
+/* The largest number of a slot. */
+#define RINGSTEP_CHAIN_LAST_SLOT 0x7ffffffe
 
 /* One of the operations of a node: it computes a number, and puts it somewhere. */
 struct ringstep_chain_op {
@@ -96,7 +109,7 @@ struct ringstep_chain_op {
     __u64 constant; /* with LOAD: where among the scratch bytes */
 };
 
-/* A struct __kernel_timespec */
+/* A struct __kernel_timespec. Zeroes: there is none. Seconds below zero: it is over already, and the kernel does not get to see it. */
 struct ringstep_chain_timespec {
     __s64 seconds;     /* from when the kernel takes it */
     __s64 nanoseconds; /* less than a second */
@@ -115,8 +128,9 @@ struct ringstep_chain_node {
     __u16 tries; /* times that it is submitted again after EAGAIN or EINTR */
     __u8 arena; /* that it allocates from */
     __u8 next; /* RINGSTEP_CHAIN_NEXT with the only node that success leads to, if that is ready-made and does not join; else 0 */
-    __u8 __reserved[2];
-    struct ringstep_chain_timespec timeout; /* for the request; zeroes: none */
+    __u8 alignment; /* of what it allocates: log2 */
+    __u8 __reserved;
+    struct ringstep_chain_timespec timeout; /* for the request */
     struct ringstep_chain_timespec pause;   /* what a request that is a timeout points to */
     struct ringstep_chain_op ops[RINGSTEP_CHAIN_OPS]; /* in this order, when it begins */
 };
@@ -166,7 +180,7 @@ struct ringstep_chain_instance {
     /* application -> loop; at start() */
     __u32 graph;                            /* which one */
     __u32 generation;                       /* tells the chain from the slot's earlier ones */
-    struct ringstep_chain_timespec timeout; /* zeroes: none */
+    struct ringstep_chain_timespec timeout; /* for the chain */
     __u64 user_data;                        /* the application's own */
 
     /* loop; nodes as bits. Zeroes at start() but for data, phase and ready */
@@ -185,10 +199,12 @@ struct ringstep_chain_instance {
     __u32 listed;     /* enum ringstep_chain_list */
     __u32 next;       /* of a ringstep_list */
     __u32 previous;   /* likewise */
+    __u32 unguarded;  /* of those late: nodes whose timeout could not be set */
+    __s32 guard_error; /* why, as a positive errno: the last one's */
 
     /* loop -> application */
     __u32 reason; /* enum ringstep_chain_reason */
-    __u32 node;   /* where it failed */
+    __u32 node;   /* where it failed; RINGSTEP_CHAIN_WHOLE_CHAIN: its timeout could not be set */
     __s32 error;  /* 0, or a positive errno */
     __u32 ended;  /* nodes that have a result */
     __s64 code;   /* of a FINISH node */

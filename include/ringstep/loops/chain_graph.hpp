@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ringstep/blocks/requests.hpp>
+#include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/loops/chain.h>
 #include <ringstep/loops/chain_values.hpp>
@@ -14,10 +15,10 @@
 #include <array>
 #include <bit>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
@@ -28,20 +29,33 @@ class Graph;
 
 namespace detail {
 
-inline ringstep_chain_timespec chain_timespec(std::chrono::nanoseconds duration) noexcept {
+// What is over at once is told from what has no limit.
+inline ringstep_chain_timespec chain_timespec(Duration duration) noexcept {
+    if (duration.unlimited()) return {.seconds = 0, .nanoseconds = 0};
+    if (duration.over()) return {.seconds = -1, .nanoseconds = 0};
     return {.seconds = duration.count() / 1'000'000'000, .nanoseconds = duration.count() % 1'000'000'000};
+}
+
+// A value as the application has given it to the chain, not one that the chain has come to.
+template <ChainType T>
+[[nodiscard]] bool chain_is_parameter(const Expression<T>& expression) noexcept {
+    const ringstep_chain_op& op = expression.op();
+    return !expression.constant() && op.operation == RINGSTEP_CHAIN_ADD && op.constant_y != 0 && op.constant == 0 &&
+           op.x >= RINGSTEP_CHAIN_VALUE_PARAMETER && op.x < RINGSTEP_CHAIN_VALUE_PARAMETER + RINGSTEP_CHAIN_PARAMETERS;
 }
 
 // A graph as it is being built: what the loop gets, and what only matters until then.
 struct GraphDraft {
     ringstep_chain_graph graph{};
-    std::array<std::string, RINGSTEP_CHAIN_NODES> names;
+    std::array<std::string, RINGSTEP_CHAIN_NODES + 1> names;
     std::array<std::uint64_t, RINGSTEP_CHAIN_NODES> uses{};  // values that a node's operations read
     std::uint32_t count = 0;
     std::uint8_t parameters = 0;
     std::uint8_t variables = 0;
     std::uint32_t scratch = 0;
-    std::chrono::nanoseconds timeout{0};
+    Duration timeout = for_ever;
+
+    GraphDraft() { names.at(RINGSTEP_CHAIN_WHOLE_CHAIN) = "the chain's timeout"; }
 
     [[noreturn]] static void refuse(int error, const std::string& tried, const std::string& advice) {
         raise(error, tried + " of a graph", advice);
@@ -58,6 +72,7 @@ struct GraphDraft {
         graph.nodes[count].kind = static_cast<std::uint8_t>(kind);
         graph.nodes[count].join = 1;
         graph.nodes[count].limit = 0;
+        uses.at(count) = 0;
         names.at(count) = std::move(name);
         return static_cast<std::uint8_t>(count++);
     }
@@ -77,8 +92,12 @@ struct GraphDraft {
     void fill(std::uint8_t number, ringstep_chain_target target, std::size_t offset, const Expression<T>& expression) {
         ringstep_chain_op op = expression.op();
         if (expression.constant()) {
+            check_constant(number, target, op.constant, std::same_as<T, Slot>);
             auto* const bytes = reinterpret_cast<std::byte*>(graph.nodes[number].sqe);
-            const std::size_t size = target == RINGSTEP_CHAIN_TO_FIELD8 ? 8 : 4;
+            const std::size_t size = target == RINGSTEP_CHAIN_TO_FIELD8 || target == RINGSTEP_CHAIN_TO_OFFSET ? 8 : 4;
+            if (target == RINGSTEP_CHAIN_TO_FILE_INDEX || target == RINGSTEP_CHAIN_TO_NEW_FILE_INDEX) {
+                if (op.constant != IORING_FILE_INDEX_ALLOC) op.constant++;
+            }
             if (target == RINGSTEP_CHAIN_TO_LENGTH && op.constant > UINT32_MAX) {
                 op.target = target;
                 operate(number, op, nullptr);
@@ -91,6 +110,61 @@ struct GraphDraft {
         op.to = static_cast<std::uint8_t>(offset);
         operate(number, op, expression.graph());
     }
+
+    // Of what is known already, the loop need not find out that it is wrong.
+    void check_constant(std::uint8_t number, ringstep_chain_target target, std::uint64_t constant, bool slot) const {
+        constexpr std::uint64_t largest = INT64_MAX;
+        const auto value = static_cast<std::int64_t>(constant);
+        switch (target) {
+            case RINGSTEP_CHAIN_TO_FILE:
+            case RINGSTEP_CHAIN_TO_FILE_INDEX:
+                if (slot && constant == IORING_FILE_INDEX_ALLOC)
+                    refuse(EINVAL, describe(number),
+                           "IORING_FILE_INDEX_ALLOC is no slot: only open_direct() takes it. Use the result of the node that "
+                           "opened: the slot that it was given.");
+                [[fallthrough]];
+            case RINGSTEP_CHAIN_TO_NEW_FILE_INDEX:
+                if (slot && constant == IORING_FILE_INDEX_ALLOC) return;
+                if (slot && constant > RINGSTEP_CHAIN_LAST_SLOT)
+                    refuse(EINVAL, describe(number),
+                           "There is no slot " + std::to_string(constant) + ": they are 0 to " +
+                               std::to_string(RINGSTEP_CHAIN_LAST_SLOT) + ".");
+                if (!slot && value < 0)
+                    refuse(EINVAL, describe(number), "There is no descriptor " + std::to_string(value) + ".");
+                return;
+            case RINGSTEP_CHAIN_TO_LENGTH:
+                if (constant > largest)
+                    refuse(EINVAL, describe(number),
+                           "A length of " + std::to_string(constant) + " bytes is too large, or was negative.");
+                return;
+            case RINGSTEP_CHAIN_TO_OFFSET:
+                if (constant > largest && constant != UINT64_MAX)
+                    refuse(EINVAL, describe(number),
+                           "There is no offset " + std::to_string(value) +
+                               " in a file. ~0ULL means none: pipes, sockets, and the file's own position.");
+                return;
+            default: return;
+        }
+    }
+};
+
+// Takes the node back that a function adds, if that function throws.
+class GraphUndo {
+public:
+    explicit GraphUndo(GraphDraft& draft) noexcept : draft_(&draft), count_(draft.count), scratch_(draft.scratch) {}
+    GraphUndo(const GraphUndo&) = delete;
+    GraphUndo& operator=(const GraphUndo&) = delete;
+    ~GraphUndo() {
+        if (std::uncaught_exceptions() <= exceptions_) return;
+        draft_->count = count_;
+        draft_->scratch = scratch_;
+    }
+
+private:
+    GraphDraft* draft_;
+    std::uint32_t count_;
+    std::uint32_t scratch_;
+    int exceptions_ = std::uncaught_exceptions();
 };
 
 // Whether submitting it takes no decision while the chain runs.
@@ -100,6 +174,11 @@ inline bool chain_ready_made(const ringstep_chain_node& node) noexcept {
         if (node.ops[i].target == RINGSTEP_CHAIN_TO_LENGTH) return false;
     return (node.flags & RINGSTEP_CHAIN_TRANSFER) == 0 ||
            reinterpret_cast<const io_uring_sqe*>(node.sqe)->len <= RINGSTEP_CHAIN_LARGEST;
+}
+
+// -1 stands for no offset where the application says so, not where a chain comes to it.
+[[nodiscard]] inline ringstep_chain_target chain_offset_target(const Expression<Offset>& offset) noexcept {
+    return chain_is_parameter(offset) ? RINGSTEP_CHAIN_TO_FIELD8 : RINGSTEP_CHAIN_TO_OFFSET;
 }
 
 constexpr std::size_t chain_fd = offsetof(io_uring_sqe, fd);
@@ -176,23 +255,27 @@ public:
     [[nodiscard]] Value<T> result() const noexcept {
         return {draft(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_RESULT + number())};
     }
-    /// Begins only when so many edges have led to it: where parallel branches meet. 255 at most; without it, one.
-    const Node& join(std::uint8_t arrivals) const {
-        node().join = arrivals;
+    /// Begins only when so many edges have led to it: where parallel branches meet. 1 to 255; without it, one. Throws Error
+    /// (EINVAL) for another number.
+    const Node& join(std::uint64_t arrivals) const {
+        node().join = static_cast<__u8>(in_range("join()", arrivals, 1, UINT8_MAX));
         return *this;
     }
-    /// May begin so often: every node of a cycle has to say. One more, and the chain fails with ELOOP.
-    const Node& repeat(std::uint16_t times) const {
-        node().limit = times;
+    /// May begin so often, 1 to 65,535 times: every node of a cycle has to say. One more, and the chain fails with ELOOP.
+    /// Throws Error (EINVAL) for another number.
+    const Node& repeat(std::uint64_t times) const {
+        node().limit = static_cast<__u16>(in_range("repeat()", times, 1, UINT16_MAX));
         return *this;
     }
-    /// Is submitted again so often after EAGAIN or EINTR.
-    const Node& retry(std::uint16_t times) const {
-        node().tries = times;
+    /// Is submitted again so often, 65,535 times at most, after EAGAIN or EINTR. Throws Error (EINVAL) for a larger number.
+    const Node& retry(std::uint64_t times) const {
+        node().tries = static_cast<__u16>(in_range("retry()", times, 0, UINT16_MAX));
         return *this;
     }
-    /// Is cancelled if it takes longer, and fails with ETIME. The time runs from each submission.
-    const Node& timeout(std::chrono::nanoseconds limit) const {
+    /// Is cancelled if it takes longer, and fails with ETIME. The time runs from each submission. If it is over at once (see
+    /// Duration), the node fails with ETIME without having been submitted. If the kernel cannot set the timer, the request is
+    /// cancelled, too, and fails with that error.
+    const Node& timeout(Duration limit) const {
         node().timeout = detail::chain_timespec(limit);
         return *this;
     }
@@ -200,6 +283,15 @@ public:
     const Node& may_fail() const {
         node().flags |= RINGSTEP_CHAIN_MAY_FAIL;
         return *this;
+    }
+
+private:
+    [[nodiscard]] std::uint64_t in_range(const char* what, std::uint64_t value, std::uint64_t least, std::uint64_t most) const {
+        if (value < least || value > most)
+            detail::GraphDraft::refuse(
+                EINVAL, std::string(what) + " with " + std::to_string(value) + " for " + draft()->describe(number()),
+                "It takes " + std::to_string(least) + " to " + std::to_string(most) + ".");
+        return value;
     }
 };
 
@@ -283,11 +375,11 @@ class RawNode : public Node<Number> {
 public:
     using Node::Node;
     /// `fd`
-    const RawNode& fd(const Expression<Fd>& value) const { return fill(RINGSTEP_CHAIN_TO_FIELD4, detail::chain_fd, value); }
+    const RawNode& fd(const Expression<Fd>& value) const { return fill(RINGSTEP_CHAIN_TO_DIRECTORY, detail::chain_fd, value); }
     /// `fd`, a registered file
     const RawNode& slot(const Expression<Slot>& value) const {
         reinterpret_cast<io_uring_sqe*>(node().sqe)->flags |= IOSQE_FIXED_FILE;
-        return fill(RINGSTEP_CHAIN_TO_FIELD4, detail::chain_fd, value);
+        return fill(RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, value);
     }
     /// `addr`
     const RawNode& address(const Expression<Address>& value) const {
@@ -299,7 +391,7 @@ public:
     }
     /// `off`
     const RawNode& offset(const Expression<Offset>& value) const {
-        return fill(RINGSTEP_CHAIN_TO_FIELD8, detail::chain_off, value);
+        return fill(detail::chain_offset_target(value), detail::chain_off, value);
     }
     /// `off`, where it is an address: `addr2`
     const RawNode& address2(const Expression<Address>& value) const {
@@ -332,6 +424,8 @@ public:
     /// A slot that is known while the chain runs.
     File(const Value<Slot>& slot) noexcept  // NOLINT(*-explicit-*)
         : value_(Expression(slot).as<Fd>()), registered_(true) {}
+    /// The slot that a node opens into: open_direct() without one.
+    File(const Node<Slot>& node) noexcept : File(node.result()) {}  // NOLINT(*-explicit-*)
 
     /// Its number.
     [[nodiscard]] const Expression<Fd>& value() const noexcept { return value_; }
@@ -400,8 +494,10 @@ public:
             detail::GraphDraft::refuse(EINVAL, "choosing where to begin", "It is a node of another graph.");
         draft_->graph.roots |= 1U << node.number();
     }
-    /// A time for each chain as a whole, from when the loop takes it. Chains::start() may give another one.
-    void timeout(std::chrono::nanoseconds limit) noexcept { draft_->timeout = limit; }
+    /// A time for each chain as a whole, from when the loop takes it. Chains::start() may give another one. If it is over at
+    /// once (see Duration), the chain ends as timed out, and no node begins. If the kernel cannot set the timer, the chain
+    /// fails with that error.
+    void timeout(Duration limit) noexcept { draft_->timeout = limit; }
 
     /// open(2): relative paths are from the working directory.
     Node<Fd> open(const Expression<Address>& path, int flags, mode_t mode = 0) { return open_at(AT_FDCWD, path, flags, mode); }
@@ -412,16 +508,18 @@ public:
     /// The same into a slot of the ring's registered files. Its result is 0.
     Node<Number> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode,
                              const Value<Slot>& slot) {
-        const std::uint8_t number = prepare_open("open_direct", directory, path, flags, mode);
-        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD4, detail::chain_file_index, slot + 1);
-        return {draft_.get(), number};
+        return {draft_.get(), prepare_open_direct(directory, path, flags, mode, slot)};
     }
-    /// Likewise.
+    /// Likewise. With `Slot{IORING_FILE_INDEX_ALLOC}`, also as the argument of a parameter, the kernel takes any free slot, and
+    /// its number is the result.
     Node<Number> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode,
                              Slot slot) {
-        const std::uint8_t number = prepare_open("open_direct", directory, path, flags, mode);
-        sqe(number).file_index = slot.number + 1;
-        return {draft_.get(), number};
+        return {draft_.get(), prepare_open_direct(directory, path, flags, mode, slot)};
+    }
+    /// The same into any free slot (Linux 5.19). Its result is the slot, for the nodes that read from it, write to it, and
+    /// close it.
+    Node<Slot> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode = 0) {
+        return {draft_.get(), prepare_open_direct(directory, path, flags, mode, Slot{IORING_FILE_INDEX_ALLOC})};
     }
     /// statx(2) of an open file.
     StatxNode statx(const Expression<Fd>& fd, unsigned mask = STATX_BASIC_STATS) {
@@ -460,6 +558,7 @@ public:
     }
     /// fsync(2), or fdatasync(2) with IORING_FSYNC_DATASYNC.
     Node<Number> fsync(const File& file, unsigned flags = 0) {
+        const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = request("fsync", IORING_OP_FSYNC);
         sqe(number).fsync_flags = flags;
         set_file(number, file);
@@ -467,35 +566,37 @@ public:
     }
     /// close(2); of a slot, it is free again.
     Node<Number> close(const File& file) {
+        const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = request("close", IORING_OP_CLOSE);
-        if (!file.registered()) {
+        if (file.registered())
+            draft_->fill(number, RINGSTEP_CHAIN_TO_FILE_INDEX, detail::chain_file_index, file.value().as<Slot>());
+        else
             set_file(number, file);
-        } else if (file.value().constant()) {
-            sqe(number).file_index = static_cast<unsigned>(file.value().op().constant) + 1;
-        } else {
-            ringstep_chain_op op = file.value().op();
-            op.constant = 1;  // a plain value, plus one
-            draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD4, detail::chain_file_index, Expression<Fd>(file.value().graph(), op));
-        }
         return {draft_.get(), number};
     }
     /// A request that does nothing.
     Node<Number> nop() { return {draft_.get(), request("nop", IORING_OP_NOP)}; }
-    /// Waits. It succeeds when the time is over.
-    Node<Number> pause(std::chrono::nanoseconds duration) {
+    /// Waits. It succeeds when the time is over; for zero or less, at once.
+    Node<Number> pause(Duration duration) {
         const std::uint8_t number = request("pause", IORING_OP_TIMEOUT);
         sqe(number).fd = -1;
         sqe(number).len = 1;
         node(number).flags |= RINGSTEP_CHAIN_TIME_IS_SUCCESS;
-        node(number).pause = detail::chain_timespec(duration);
+        if (!duration.over())
+            node(number).pause = {.seconds = duration.count() / 1'000'000'000, .nanoseconds = duration.count() % 1'000'000'000};
         return {draft_.get(), number};
     }
     /// Any request, as liburing's io_uring_prep_ functions fill it in. user_data is the loop's. Throws Error (EINVAL) for one
-    /// that completes more than once or belongs to others: multishot, linked, drained.
+    /// that completes more than once or belongs to others (multishot, linked, drained), and for one whose buffer the kernel
+    /// picks.
     RawNode request(const io_uring_sqe& prepared) {
         if (const char* const why = detail::unschedulable(prepared, 0, false); why != nullptr)
             detail::GraphDraft::refuse(EINVAL, "adding a request (opcode " + std::to_string(prepared.opcode) + ")",
                                        std::string("It has ") + why);
+        if ((prepared.flags & IOSQE_BUFFER_SELECT) != 0)
+            detail::GraphDraft::refuse(EINVAL, "adding a request (opcode " + std::to_string(prepared.opcode) + ")",
+                                       "It has IOSQE_BUFFER_SELECT, and a chain keeps no note of the buffer that the kernel "
+                                       "picks. Give it a buffer, or use a loop that delivers completions: gate, drain, link.");
         const std::uint8_t number = request("request", prepared.opcode);
         std::memcpy(static_cast<void*>(node(number).sqe), &prepared, sizeof node(number).sqe);
         sqe(number).user_data = 0;
@@ -505,6 +606,7 @@ public:
     /// Sets a variable.
     template <ChainType T>
     Node<T> set(const Variable<T>& variable, const Expression<T>& expression) {
+        const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = compute(RINGSTEP_CHAIN_COMPUTE, "set");
         value(number, expression, variable.index());
         return {draft_.get(), number};
@@ -517,23 +619,31 @@ public:
     /// Goes on at then() if the condition holds, and at on_failure() if not. If that has no edge, the chain just does not go on
     /// here.
     Node<Number> branch(const Condition& condition) {
+        const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = compute(RINGSTEP_CHAIN_BRANCH, "branch");
         value(number, condition.expression(), number);
         return {draft_.get(), number};
     }
-    /// Memory from one of the arenas (Chains::set_arena()), on a boundary of 64 bytes. Fails with ENOMEM if there is not so
-    /// much.
-    Node<Address> allocate(const Expression<Length>& size, unsigned arena = 0) {
+    /// Memory from one of the arenas (Chains::set_arena()), at an address that is a multiple of `alignment`: a power of two.
+    /// O_DIRECT asks for that of the device, 512 or 4,096 most often. What is left out for it counts as taken. Fails with
+    /// ENOMEM if there is not so much. Throws Error (EINVAL) if there is no such arena, or if the alignment is no power of two.
+    Node<Address> allocate(const Expression<Length>& size, unsigned arena = 0, std::uint64_t alignment = 64) {
         if (arena >= RINGSTEP_CHAIN_ARENAS)
             detail::GraphDraft::refuse(EINVAL, "adding an allocation",
                                        "There are " + std::to_string(RINGSTEP_CHAIN_ARENAS) + " arenas.");
+        if (!std::has_single_bit(alignment))
+            detail::GraphDraft::refuse(EINVAL, "adding an allocation on a boundary of " + std::to_string(alignment) + " bytes",
+                                       "It has to be a power of two.");
+        const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = compute(RINGSTEP_CHAIN_ALLOCATE, "allocate");
         node(number).arena = static_cast<__u8>(arena);
+        node(number).alignment = static_cast<__u8>(std::countr_zero(alignment));
         value(number, size, number);
         return {draft_.get(), number};
     }
     /// The chain is over, as completed, with ChainResult::code(); what is in flight is cancelled.
     Node<Number> finish(const Expression<Number>& code) {
+        const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = compute(RINGSTEP_CHAIN_FINISH, "finish");
         value(number, code, number);
         return {draft_.get(), number};
@@ -541,7 +651,7 @@ public:
 
     /// A name for a node, for messages; without one, it has that of the function that made it.
     void name(const AnyNode& node, std::string name) { draft_->names.at(node.number()) = std::move(name); }
-    /// A node's name, by its number: ChainResult::failed_node().
+    /// A node's name, by its number: ChainResult::failed_node(). RINGSTEP_CHAIN_WHOLE_CHAIN has one, too.
     [[nodiscard]] const std::string& name(std::uint32_t node) const { return draft_->names.at(node); }
 
     /**
@@ -574,26 +684,48 @@ private:
     }
 
     void set_file(std::uint8_t number, const File& file) {
-        if (file.registered()) sqe(number).flags |= IOSQE_FIXED_FILE;
-        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD4, detail::chain_fd, file.value());
+        if (file.registered()) {
+            sqe(number).flags |= IOSQE_FIXED_FILE;
+            draft_->fill(number, RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, file.value().as<Slot>());
+        } else {
+            draft_->fill(number, RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, file.value());
+        }
+    }
+
+    // A result that is negative is no directory: it could happen to be AT_FDCWD.
+    void set_directory(std::uint8_t number, const Expression<Fd>& directory) {
+        const bool given = directory.constant() || detail::chain_is_parameter(directory);
+        draft_->fill(number, given ? RINGSTEP_CHAIN_TO_DIRECTORY : RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, directory);
     }
 
     std::uint8_t prepare_open(const char* name, const Expression<Fd>& directory, const Expression<Address>& path, int flags,
                               mode_t mode) {
+        const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = request(name, IORING_OP_OPENAT);
         sqe(number).open_flags = static_cast<unsigned>(flags);
         sqe(number).len = mode;
-        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD4, detail::chain_fd, directory);
+        set_directory(number, directory);
         draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_addr, path);
         return number;
     }
 
+    std::uint8_t prepare_open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode,
+                                     const Expression<Slot>& slot) {
+        const detail::GraphUndo undo(*draft_);
+        const std::uint8_t number = prepare_open("open_direct", directory, path, flags, mode);
+        const bool given = slot.constant() || detail::chain_is_parameter(slot);
+        draft_->fill(number, given ? RINGSTEP_CHAIN_TO_NEW_FILE_INDEX : RINGSTEP_CHAIN_TO_FILE_INDEX, detail::chain_file_index,
+                     slot);
+        return number;
+    }
+
     StatxNode prepare_statx(const Expression<Fd>& directory, const Expression<Address>& path, int flags, unsigned mask) {
+        const detail::GraphUndo undo(*draft_);
         const Scratch buffer = scratch(sizeof(struct statx));
         const std::uint8_t number = request("statx", IORING_OP_STATX);
         sqe(number).statx_flags = static_cast<unsigned>(flags);
         sqe(number).len = mask;
-        draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD4, detail::chain_fd, directory);
+        set_directory(number, directory);
         draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_addr, path);
         draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_off, buffer.address());
         return {draft_.get(), number, buffer};
@@ -601,6 +733,7 @@ private:
 
     TransferNode transfer(const char* name, unsigned opcode, const File& file, const Expression<Address>& buffer,
                           const Expression<Length>& length, const Expression<Offset>* offset, unsigned flags) {
+        const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = request(name, opcode);
         node(number).flags = static_cast<__u8>(RINGSTEP_CHAIN_TRANSFER | flags);
         set_file(number, file);
@@ -608,7 +741,7 @@ private:
         draft_->fill(number, RINGSTEP_CHAIN_TO_LENGTH, detail::chain_len, length);
         if (offset != nullptr) {
             node(number).flags |= RINGSTEP_CHAIN_HAS_OFFSET;
-            draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_off, *offset);
+            draft_->fill(number, detail::chain_offset_target(*offset), detail::chain_off, *offset);
         }
         return {draft_.get(), number};
     }

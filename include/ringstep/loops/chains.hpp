@@ -4,6 +4,7 @@
 
 #include <ringstep/blocks/mailbox.hpp>
 #include <ringstep/blocks/slots.hpp>
+#include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/exit.hpp>
 #include <ringstep/loops/chain.hpp>
@@ -15,7 +16,6 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -62,8 +62,8 @@ struct GraphId {
 /// What Chains::start() takes beside the parameters.
 struct ChainOptions {
     std::uint64_t user_data = 0;  ///< comes back with the result
-    /// For the chain as a whole, instead of the graph's; 0: none.
-    std::optional<std::chrono::nanoseconds> timeout{};
+    /// For the chain as a whole, instead of the graph's; `for_ever`: none. See Duration.
+    std::optional<Duration> timeout{};
 };
 
 /// What has become of a chain. Look at it in place; its slot is free again when it goes. It must not outlive its Chains.
@@ -91,7 +91,7 @@ public:
     [[nodiscard]] ChainReason reason() const noexcept { return static_cast<ChainReason>(chain_->reason); }
     /// It completed.
     [[nodiscard]] bool ok() const noexcept { return reason() == ChainReason::completed; }
-    /// Where it failed, if it did: AnyNode::number().
+    /// Where it failed, if it did: AnyNode::number(); RINGSTEP_CHAIN_WHOLE_CHAIN if the chain's own timeout could not be set.
     [[nodiscard]] std::uint32_t failed_node() const noexcept { return chain_->node; }
     /// Why, as a positive errno: also ECANCELED and ETIME; 0 if it completed.
     [[nodiscard]] int error() const noexcept { return chain_->error; }
@@ -229,9 +229,9 @@ public:
         state_->arenas[arena] = {
             .address = reinterpret_cast<std::uintptr_t>(memory.data()), .size = memory.size(), .used = 0, .__reserved = 0};
     }
-    /// How much of it is taken. Any thread.
+    /// How many of its bytes are taken, those left out between pieces included; 0 for an arena that there is not. Any thread.
     [[nodiscard]] std::uint64_t arena_used(unsigned arena = 0) const noexcept {
-        return load(state_->arenas[arena & (RINGSTEP_CHAIN_ARENAS - 1)].used);
+        return arena < RINGSTEP_CHAIN_ARENAS ? load(state_->arenas[arena].used) : 0;
     }
 
     /// Starts a chain, with a number for each parameter of the graph, in any order. Any thread. Nothing if `capacity` of them
@@ -399,6 +399,8 @@ private:
         chain.phase = RINGSTEP_CHAIN_OUTSIDE;
         chain.ready = chain.running = chain.continuing = chain.arriving = chain.cleanup = 0;
         chain.cancel = chain.arm = chain.armed = chain.disarm = chain.late = chain.listed = 0;
+        chain.unguarded = 0;
+        chain.guard_error = 0;
         chain.reason = RINGSTEP_CHAIN_COMPLETED;
         chain.node = 0;
         chain.error = 0;

@@ -240,7 +240,7 @@ TEST_CASE("A child that was forked does not stop its parent's loops, and can hav
 
 TEST_CASE("A server ends on SIGTERM, once, and what comes before its loop is not lost") {
     const Defaults defaults;
-    for (unsigned round = 0; round < 50; round++) {
+    for (unsigned round = 0; round < 20; round++) {
         std::array<int, 2> told{};
         REQUIRE(::pipe(told.data()) == 0);
         const pid_t child = ::fork();
@@ -254,7 +254,7 @@ TEST_CASE("A server ends on SIGTERM, once, and what comes before its loop is not
         }
         char ready = 0;
         REQUIRE(::read(told[0], &ready, 1) == 1);
-        std::this_thread::sleep_for(std::chrono::microseconds(round * 40));
+        std::this_thread::sleep_for(std::chrono::microseconds(round * 100));
         REQUIRE(::kill(child, SIGTERM) == 0);
         const int status = status_of(child);
         REQUIRE(WIFEXITED(status));

@@ -9,7 +9,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,7 +37,8 @@ namespace {
 // A loop that waits for a byte that only the test sends.
 struct Server {
     Server() : program(ring) {
-        ensure(::pipe(fds.data()) == 0);
+        // Reads of pipes keep a thread of the kernel busy in Linux 6.1.
+        ensure(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) == 0);
         io_uring_sqe* sqe = add_request(program.state());
         io_uring_prep_read(sqe, fds[0], &byte, 1, 0);
         program.state()->wait = 1;
@@ -99,7 +102,7 @@ TEST_CASE("Each signal ends one run, whichever thread it comes to") {
     Server server;
     const StopOnSignals signals{server.program};
     CHECK(signals.received() == 0);
-    constexpr unsigned rounds = 1000;
+    constexpr unsigned rounds = 500;
     std::atomic<unsigned> ends{0};
     std::thread sender([&, target = ::pthread_self()] {
         const auto until = std::chrono::steady_clock::now() + 60s;
@@ -191,7 +194,8 @@ TEST_CASE("Signals that come as loops come and go stop those that are there, or 
     Server server;
     std::atomic<bool> over{false};
     std::thread sender([&] {
-        while (!over) ::kill(::getpid(), SIGTERM);
+        // Faster, and a slow machine does nothing but to handle signals.
+        for (; !over; std::this_thread::sleep_for(200us)) ::kill(::getpid(), SIGTERM);
     });
     unsigned stopped = 0;
     for (unsigned i = 0; i < 300; i++) {
@@ -236,7 +240,7 @@ TEST_CASE("A child that was forked does not stop its parent's loops, and can hav
 
 TEST_CASE("A server ends on SIGTERM, once, and what comes before its loop is not lost") {
     const Defaults defaults;
-    for (unsigned round = 0; round < 50; round++) {
+    for (unsigned round = 0; round < 20; round++) {
         std::array<int, 2> told{};
         REQUIRE(::pipe(told.data()) == 0);
         const pid_t child = ::fork();
@@ -250,7 +254,7 @@ TEST_CASE("A server ends on SIGTERM, once, and what comes before its loop is not
         }
         char ready = 0;
         REQUIRE(::read(told[0], &ready, 1) == 1);
-        std::this_thread::sleep_for(std::chrono::microseconds(round * 40));
+        std::this_thread::sleep_for(std::chrono::microseconds(round * 100));
         REQUIRE(::kill(child, SIGTERM) == 0);
         const int status = status_of(child);
         REQUIRE(WIFEXITED(status));

@@ -409,7 +409,7 @@ TEST_CASE("Nothing goes past the hook when a signal or a stop ends the wait") {
 }
 
 TEST_CASE("Each request to stop ends one wait, also when it comes while the rest is handed to the hook") {
-    constexpr unsigned rounds = 1000;
+    constexpr unsigned rounds = 300;
     const AlarmHandler handler;
     Ring ring{{.cq_entries = 128}};
     Hooked hooked{ring};
@@ -427,7 +427,7 @@ TEST_CASE("Each request to stop ends one wait, also when it comes while the rest
         }
     });
     // In the kernel, signals end waits early, so that there is a rest.
-    AlarmHandler::after(100us);
+    AlarmHandler::after(300us);
     while (ends < rounds) {
         for (unsigned i = 0; i < 40; i++) claim_nop(ring, i);
         do {

@@ -6,7 +6,7 @@
 
 struct second_counter {
 	__u32 length; /* of the answer */
-	char message[MESSAGE];
+	__u8 message[MESSAGE];
 	char answer[MESSAGE];
 };
 
@@ -20,16 +20,16 @@ RINGSTEP_LOOP(second_counter, struct second_counter)
 		__u32 length = 0;
 
 		bpf_for(i, 0, cqe->res) {
-			if (state->message[i & (MESSAGE - 1)] != '\r')
-				state->answer[length++ & (MESSAGE - 1)] = state->message[i & (MESSAGE - 1)];
+			state->answer[length++ & (MESSAGE - 1)] = 'a' + (state->message[i & (MESSAGE - 1)] >> 4);
+			state->answer[length++ & (MESSAGE - 1)] = 'a' + (state->message[i & (MESSAGE - 1)] & 15);
 		}
 		state->length = length;
 #else
 
 		state->length = 0;
 		bpf_for(i, 0, cqe->res) {
-			if (state->message[i & (MESSAGE - 1)] != '\r')
-				state->answer[state->length++ & (MESSAGE - 1)] = state->message[i & (MESSAGE - 1)];
+			state->answer[state->length++ & (MESSAGE - 1)] = 'a' + (state->message[i & (MESSAGE - 1)] >> 4);
+			state->answer[state->length++ & (MESSAGE - 1)] = 'a' + (state->message[i & (MESSAGE - 1)] & 15);
 		}
 #endif
 	}

@@ -2,6 +2,8 @@
 /* A function with more arguments than there are registers for them. */
 #include <ringstep/loop.bpf.h>
 
+#define MORE 0x8000 /* MSG_MORE */
+
 struct six_arguments {
 	__u64 buffer;
 	__s32 fd;
@@ -29,7 +31,7 @@ RINGSTEP_LOOP(six_arguments, struct six_arguments)
 		if (cqe->res < 0)
 			return ringstep_stop(turn, cqe->res);
 		send_answer(turn, state->fd, state->buffer, state->length, 0, cqe->user_data + 1);
-		send_answer(turn, state->fd, state->buffer, 1, 0, cqe->user_data + 2);
+		send_answer(turn, state->fd, state->buffer + 1, 1, MORE, cqe->user_data + 2);
 	}
 	return ringstep_submit_and_wait(turn, 1);
 }

@@ -9,7 +9,17 @@ for folder; do
 done
 export PATH
 work=$(mktemp -d)
-trap 'rm -rf "$work" "$work.output"' EXIT
+mounts() { cut -d ' ' -f 2 /proc/self/mounts | sort; }
+mounts >"$work.mounts"
+touch "$work.begin"
+
+# The commands may leave what their reader is to keep, mounts and files in /tmp: here, that goes with the test.
+clean_up() {
+	mounts | comm -13 "$work.mounts" - | sort -r | xargs -r umount
+	find /tmp -mindepth 1 -maxdepth 1 -newer "$work.begin" -exec rm -rf {} +
+	rm -rf "$work" "$work.output" "$work.mounts" "$work.begin"
+}
+trap clean_up EXIT
 
 # The name of a block is the line that it begins on.
 awk -v work="$work" '

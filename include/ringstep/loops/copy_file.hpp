@@ -78,7 +78,7 @@ public:
           buffers_(RegionMemory::allocate(options.queue_depth * options.block_size, options.huge_pages)),
           kept_(std::make_shared<Kept>(buffers_)),
           epoch_(ring_->epochs().take()) {
-        state_->tag = std::uint64_t{RINGSTEP_TAG_COPY} << 48 | std::uint64_t{epoch_} << 32;
+        state_->tag = tag();
         ring.keep_alive(kept_);
         if (options.registered_buffers) {
             const iovec all{.iov_base = buffers_->data(), .iov_len = buffers_->size()};
@@ -507,6 +507,11 @@ private:
         (void)io_uring_register_sync_cancel(&ring_->native(), &all);
     }
 
+    // What user_data of this copy's requests begins with.
+    [[nodiscard]] std::uint64_t tag() const noexcept {
+        return std::uint64_t{RINGSTEP_TAG_COPY} << 48 | std::uint64_t{epoch_} << 32;
+    }
+
     // Waits until no request can use the buffers any more. The loop is off the ring already.
     [[nodiscard]] bool quiet() noexcept {
         using clock = std::chrono::steady_clock;
@@ -520,7 +525,7 @@ private:
             (void)ring_->enter(0, 0, IORING_ENTER_GETEVENTS);
             Completion completion;
             while (CompletionQueue(ring_->queues()).pop(completion)) {
-                const bool own = (completion.user_data & ~std::uint64_t{RINGSTEP_COPY_USER_DATA_WRITE}) < RINGSTEP_COPY_SLOTS;
+                const bool own = completion.user_data >> 32 == tag() >> 32;
                 if (own && !completion.more() && --left == 0) return true;
             }
             std::this_thread::sleep_for(std::chrono::milliseconds(1));

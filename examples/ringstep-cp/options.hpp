@@ -114,7 +114,7 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
             (void)app.exit(error);
             status = exit_ok;
         } else {
-            fmt::print(stderr, "ringstep-cp: {}\nTry 'ringstep-cp --help'.\n", error.what());
+            program::print_error("ringstep-cp: {}\nTry 'ringstep-cp --help'.\n", error.what());
             status = exit_usage;
         }
         return std::nullopt;

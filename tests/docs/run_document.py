@@ -101,6 +101,11 @@ def run(document, block, folder):
     return ends_in
 
 
+def mounts():
+    with open("/proc/self/mounts", encoding="utf-8") as table:
+        return [line.split()[1] for line in table]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernel", action="store_true")
@@ -120,11 +125,16 @@ def main():
 
     count = 0
     if arguments.kernel:
+        before = mounts()
         for block in commands:
             if block.kernel:
                 with open(f"{folder}.kernel/{block.line}.folder", encoding="utf-8") as file:
                     run(document, block, file.read())
                 count += 1
+        # The reader may keep what the commands have mounted, the test may not.
+        for place in reversed(mounts()):
+            if place not in before:
+                subprocess.run(["umount", place], check=True)
     else:
         for old in folder, folder + ".kernel":
             shutil.rmtree(old, ignore_errors=True)

@@ -190,12 +190,10 @@ private:
     // Whether a run would not even begin. Asked before anything is touched that a run on the right thread may be using.
     [[nodiscard]] bool refused(LoopExit& exit) const noexcept {
         int why = 0;
-        if (ring_->inherited()) {
+        if (ring_->inherited() || (kernel_ && !kernel_->attached())) {
             why = -EFAULT;
         } else if (user_) {
             why = user_->refusal();
-        } else if (!kernel_->attached()) {
-            why = -EFAULT;
         } else if (!ring_->enabled()) {
             why = -EBADFD;
         } else if (!ring_->perhaps_owned_by_this_thread() && !ring_->owned_by_this_thread()) {

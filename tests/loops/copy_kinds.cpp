@@ -53,19 +53,26 @@ Bytes read_in_order(const std::string& path) {
 }
 
 /// A system call that fails, if one of its arguments is at least so large.
+constexpr std::uint32_t any_command = ~0U;
 struct Refusal {
     long number;
     std::uint32_t error;
     std::uint32_t argument = 0;
     std::uint32_t least = 0;
+    std::uint32_t command =
+        any_command;  // only if this is the second argument: of fcntl(2), whose third may be anything otherwise
 };
 
 /// Makes it fail for the calling thread, for good.
 void refuse(const Refusal& refusal) {
     const auto argument = static_cast<__u32>(offsetof(seccomp_data, args) + sizeof(__u64) * refusal.argument);
+    const auto second = static_cast<__u32>(offsetof(seccomp_data, args) + sizeof(__u64));
+    const bool commands = refusal.command != any_command;
     sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<__u32>(refusal.number), 0, 3),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<__u32>(refusal.number), 0, 5),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, second),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refusal.command, 0, static_cast<__u8>(commands ? 3 : 0)),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument),
         BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, refusal.least, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | refusal.error),
@@ -263,8 +270,9 @@ TEST_CASE("Without what a system call offers, it is copied the plain way") {
         CHECK(result.bytes == 200000);
     }
     SECTION("O_DIRECT") {
-        const CopyResult result = copy_refused({.number = SYS_fcntl, .error = EINVAL, .argument = 2, .least = O_DIRECT}, input,
-                                               output, {.direct = true});
+        const CopyResult result =
+            copy_refused({.number = SYS_fcntl, .error = EINVAL, .argument = 2, .least = O_DIRECT, .command = F_SETFL}, input,
+                         output, {.direct = true});
         CHECK(result.ok());
         CHECK(result.buffered);
     }

@@ -139,8 +139,9 @@ private:
             object->after_fork_in_child();
             object = next;
         }
-        mutex_ = PTHREAD_MUTEX_INITIALIZER;
-        ::pthread_sigmask(SIG_SETMASK, &signals_before_, nullptr);
+        const sigset_t signals = signals_before_;
+        ::pthread_mutex_unlock(&mutex_);  // this thread took it before the fork
+        ::pthread_sigmask(SIG_SETMASK, &signals, nullptr);
     }
 };
 

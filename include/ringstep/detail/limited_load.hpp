@@ -12,6 +12,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <new>
 #include <string>
 
 namespace ringstep::inline v0::detail {
@@ -69,7 +70,8 @@ private:
         result_ = bpf_object__load(object_);
         try {
             said_ = diagnostics.text();
-        } catch (...) {  // out of memory: the errno has to do
+        } catch (const std::bad_alloc&) {
+            said_.clear();  // the errno has to do
         }
     }
 

@@ -161,7 +161,7 @@ public:
         const std::uint32_t claimed = SubmissionQueue(queues_).claimed();
         // Wake-ups for a loop that is gone: those in the CQ or on their way to it are not what is waited for.
         if (wait_for != 0) wait_for += 0 - queues_.own_wakes_seen;
-        if (wait_for > queues_.geometry.cq_entries) wait_for = queues_.geometry.cq_entries;  // as the kernel takes it
+        wait_for = wait_for < queues_.geometry.cq_entries ? wait_for : queues_.geometry.cq_entries;  // as the kernel takes it
         const std::uint32_t tail = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
         const int result = enter(claimed, wait_for, IORING_ENTER_GETEVENTS);
         if (result < 0) return {.taken = 0, .error = -result};

@@ -96,7 +96,7 @@ private:
     void after_fork_in_parent() noexcept override { ::pthread_mutex_unlock(&mutex_); }
     // Both processes would write to the memory of one ring.
     void after_fork_in_child() noexcept override {
-        mutex_ = PTHREAD_MUTEX_INITIALIZER;
+        ::pthread_mutex_unlock(&mutex_);  // this thread took it before the fork
         if (is_open_) io_uring_queue_exit(&ring_);
         is_open_ = false;
     }

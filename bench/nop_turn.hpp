@@ -36,12 +36,15 @@ public:
             if (name == "__bpf_call_base") base_ = address;
             if (name == "bpf_io_uring_get_region") get_region_ = address;
             if (name == "bpf_io_uring_submit_sqes") submit_ = address;
+            if (name == "bpf_get_current_task_btf") current_task_ = address;
         }
         if (base_ == 0 || get_region_ == 0 || submit_ == 0)
             throw std::runtime_error("no addresses in /proc/kallsyms: not root?");
     }
     [[nodiscard]] bool is_get_region(std::int32_t imm) const { return called(imm) == get_region_; }
     [[nodiscard]] bool is_submit(std::int32_t imm) const { return called(imm) == submit_; }
+    /// Kernels before 7.3 call it; later ones have what it does in the program.
+    [[nodiscard]] bool is_current_task(std::int32_t imm) const { return called(imm) == current_task_; }
 
 private:
     [[nodiscard]] std::uint64_t called(std::int32_t imm) const { return base_ + static_cast<std::uint64_t>(std::int64_t{imm}); }
@@ -49,6 +52,7 @@ private:
     std::uint64_t base_ = 0;
     std::uint64_t get_region_ = 0;
     std::uint64_t submit_ = 0;
+    std::uint64_t current_task_ = 0;
 };
 
 /// `memory` is the MEM region as the program is to find it, with `depth` nops at a time set; turns in the middle of the run
@@ -73,8 +77,10 @@ private:
         std::memcpy(&cq[geometry.cq_tail_offset], &tail, sizeof tail);
         return count;
     };
+    const std::vector<std::uint8_t> task(64 << 10);  // without deferred work
     const auto call = [&](std::int32_t imm, const std::uint64_t* arguments) -> std::uint64_t {
         if (symbols.is_submit(imm)) return submit(arguments[1]);
+        if (symbols.is_current_task(imm)) return reinterpret_cast<std::uintptr_t>(task.data());
         if (!symbols.is_get_region(imm)) throw std::runtime_error("BPF program calls a function that is not one of io_uring's");
         std::vector<std::uint8_t>* const regions[] = {&memory, &cq, &sq};
         auto& region = *regions[arguments[1] % 3];

@@ -2,7 +2,7 @@
 /*
  * nops.bpf.c with what a loop for more than a benchmark needs, still written by hand: another thread can stop it, it can say
  * how many requests are in flight (multishot ones included), it keeps and retries what a submit left over, its depth is not bounded
- * by the SQ, and its loops may be of any length.
+ * by the SQ, its loops may be of any length, and it does not sleep while its task has put off work, as closing a file is.
  */
 #include "interface.bpf.h"
 #include "nops.h"
@@ -26,6 +26,10 @@
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 const volatile struct nops_geometry geometry;
+
+struct task_struct___full {
+	void *task_works;
+} __attribute__((preserve_access_index));
 
 /* The kernel starts at entry 0: what it has not taken moves there. */
 static __noinline int keep_rest(struct nops_state *state, __u8 *sq, __u32 taken)
@@ -129,6 +133,8 @@ int full_step(unsigned long long *args)
 		else
 			keep_rest(state, sq, (__u32)taken);
 	}
+	if (((struct task_struct___full *)bpf_get_current_task_btf())->task_works)
+		params->cq_wait_idx = head;
 	return IOU_LOOP_CONTINUE;
 }
 

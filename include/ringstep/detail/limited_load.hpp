@@ -69,7 +69,8 @@ private:
         result_ = bpf_object__load(object_);
         try {
             said_ = diagnostics.text();
-        } catch (...) {  // out of memory: the errno has to do
+        } catch (...) {
+            said_.clear();  // out of memory: the errno has to do
         }
     }
 

@@ -54,7 +54,7 @@ static __always_inline __u32 chain_lowest(__u32 bits)
 /* Requests that are not a node's. */
 static __always_inline __u32 chain_helpers(const struct ringstep_chain_instance *chain)
 {
-	return chain->cancel | chain->arm | chain->disarm;
+	return chain->cancel | (chain->arm & ~chain->taken_back) | chain->disarm;
 }
 
 /* What is done whatever the depth: it does not add to what is in flight for long. */
@@ -177,6 +177,7 @@ static __always_inline void chain_node_completed(struct ringstep_chain *state, _
 	chain->cancel &= ~bit;
 	chain->arm &= ~bit;
 	chain->disarm |= chain->armed & bit;
+	chain->taken_back |= chain->armed & bit;
 	chain->armed &= ~bit;
 	ringstep_store(&state->requests.in_flight, state->requests.in_flight - 1);
 
@@ -228,8 +229,15 @@ static __always_inline void chain_timed_out(struct ringstep_chain *state, __u32 
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const __u32 bit = 1U << node;
 
+	/* A timeout that was taken back has gone. If its node has been submitted again, it may have another one now. */
+	if (chain->taken_back & bit) {
+		chain->taken_back &= ~bit;
+		if (chain->arm & bit)
+			chain_enlist(state, slot);
+		return;
+	}
 	if (!(chain->armed & bit))
-		return; /* it was being taken back */
+		return;
 	chain->armed &= ~bit;
 	if (node == RINGSTEP_CHAIN_WHOLE_CHAIN) {
 		if (lost)
@@ -565,15 +573,16 @@ static __always_inline void chain_do_urgent(struct ringstep_chain *state, __u32 
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	struct io_uring_sqe *sqe = (struct io_uring_sqe *)state->sqe;
+	const __u32 arm = chain->arm & ~chain->taken_back;
 	__u32 node;
 
-	if (chain->arm) {
+	if (arm) {
 		/* As numbers: the verifier does not subtract one pointer from the other after the compiler has turned that round. */
 		__u64 timeout = offsetof(struct ringstep_chain, instances) + slot * sizeof(*chain) +
 				offsetof(struct ringstep_chain_instance, timeout);
 
-		node = chain_lowest(chain->arm);
-		chain->arm &= chain->arm - 1;
+		node = chain_lowest(arm);
+		chain->arm &= ~(1U << node);
 		chain->armed |= 1U << node;
 		if (node != RINGSTEP_CHAIN_WHOLE_CHAIN)
 			timeout = offsetof(struct ringstep_chain, graphs) +
@@ -614,6 +623,7 @@ static __always_inline void chain_settle(struct ringstep_chain *state, __u32 slo
 		chain_enlist(state, slot);
 	} else if (chain->armed) {
 		chain->disarm |= chain->armed;
+		chain->taken_back |= chain->armed;
 		chain->armed = 0;
 		chain_enlist(state, slot);
 	} else {
@@ -639,6 +649,9 @@ ringstep_apart int chain_work(struct ringstep_chain *state ringstep_arg_nonnull,
 
 		chain->ready &= chain->ready - 1;
 		submits = chain_begin(state, slot, node);
+		/* Its timeout goes next, whatever the depth. */
+		if (chain_helpers(chain))
+			chain_enlist(state, slot);
 	}
 	if (!chain_helpers(chain) && !chain->ready)
 		chain_settle(state, slot);

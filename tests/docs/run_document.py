@@ -132,9 +132,8 @@ def main():
                     run(document, block, file.read())
                 count += 1
         # The reader may keep what the commands have mounted, the test may not.
-        for place in reversed(mounts()):
-            if place not in before:
-                subprocess.run(["umount", place], check=True)
+        for place in reversed(mounts()[len(before):]):
+            subprocess.run(["umount", place], check=True)
     else:
         for old in folder, folder + ".kernel":
             shutil.rmtree(old, ignore_errors=True)

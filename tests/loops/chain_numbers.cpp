@@ -21,9 +21,12 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "ensure.hpp"
 #include "error_of.hpp"
 #include "loops/files.hpp"
 #include "nops.hpp"
@@ -208,6 +211,50 @@ TEST_CASE("A read of an empty pipe whose time is over does not hold the run up")
         count++;
     }
     CHECK(count == 3);
+}
+
+TEST_CASE("A request that is continued keeps its guard, and is not ended by the one before") {
+    const Pipe pipe;
+    std::array<char, 9> bytes{};
+    Ring ring;
+    Chains chains(ring);
+    Graph graph;
+    const auto read = graph.read(pipe.output(), bytes.data(), 8, ~0ULL).all().timeout(1h);
+    const GraphId id = chains.add(graph);
+    std::thread writer([&] {
+        for (const std::string_view part : {"12", "34", "5", "678"}) {
+            std::this_thread::sleep_for(30ms);
+            ensure(::write(pipe.input(), part.data(), part.size()) == static_cast<ssize_t>(part.size()));
+        }
+    });
+    chains.start(id);
+    {
+        const ChainResult result = result_of(chains);
+        CHECK(result.ok());
+        CHECK(result.result(read) == 8);
+    }
+    writer.join();
+    CHECK(std::string_view(bytes.data()) == "12345678");
+
+    Graph guarded;
+    (void)guarded.read(pipe.output(), bytes.data(), 8, ~0ULL).all().timeout(100ms);
+    const GraphId limited = chains.add(guarded);
+    REQUIRE(::write(pipe.input(), "1234", 4) == 4);
+    chains.start(limited);
+    CHECK(result_of(chains).error() == ETIME);  // the second part never comes
+}
+
+TEST_CASE("A request that fills the depth has its guard all the same") {
+    const Pipe pipe;
+    char byte = 0;
+    Ring ring;
+    Chains chains(ring);
+    chains.set_depth(1);
+    Graph graph;
+    (void)graph.read(pipe.output(), &byte, 1, ~0ULL).timeout(20ms);
+    const GraphId id = chains.add(graph);
+    chains.start(id);
+    CHECK(result_of(chains).error() == ETIME);
 }
 
 TEST_CASE("No limit is no limit, however it is said") {

@@ -195,6 +195,7 @@ struct ringstep_chain_instance {
     __u32 arm;        /* timeouts to be submitted; bit RINGSTEP_CHAIN_WHOLE_CHAIN is the chain's */
     __u32 armed;      /* submitted */
     __u32 disarm;     /* to be taken back */
+    __u32 taken_back; /* of those being taken back: nodes whose timeout has not completed yet. Another one waits for that */
     __u32 late;       /* nodes whose timeout has expired */
     __u32 listed;     /* enum ringstep_chain_list */
     __u32 next;       /* of a ringstep_list */

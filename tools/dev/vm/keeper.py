@@ -408,7 +408,15 @@ def main():
     # Names of sockets may have 107 characters: none of them is said in full.
     os.chdir(options.folder)
     lock = open("lock", "w")
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Whoever waits for this keeper tries the lock, too, and holds it for a moment.
+    for tries in range(100):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if tries == 99:
+                raise
+            time.sleep(0.05)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     keeper = Keeper(options)
     try:

@@ -304,7 +304,10 @@ TEST_CASE("A loop's epoch is taken again only after nothing was in flight at its
     Ring ring;
     ring.use_region(ringstep::RegionMemory::allocate(16 << 20));
     ringstep::detail::LoopEpochs& epochs = ring.core()->epochs();
-    std::optional<RequestsLoop<ringstep::Gate>> gate(std::in_place, ring);  // epoch 0
+    const std::uint32_t before = epochs.take();
+    epochs.give_back(before);
+    std::optional<RequestsLoop<ringstep::Gate>> gate(std::in_place, ring);
+    const std::uint32_t first = (before + 1) % 65'536;  // the gate's
     gate->receive(sockets.in(), buffer.data(), late.size());
     gate->leave_in_flight();
 
@@ -312,7 +315,7 @@ TEST_CASE("A loop's epoch is taken again only after nothing was in flight at its
         gate.reset();
         for (std::uint32_t i = 1; i < 65'536; i++) {
             const std::uint32_t epoch = epochs.take();
-            if (epoch != i) FAIL(epoch << " instead of " << i);
+            if (epoch != (first + i) % 65'536) FAIL(epoch << " instead of the one " << i << " behind " << first);
             epochs.give_back(epoch);
         }
         RequestsLoop<ringstep::Pace> pace(ring);  // the 65,537th
@@ -324,7 +327,7 @@ TEST_CASE("A loop's epoch is taken again only after nothing was in flight at its
         CHECK(gate->complete() == static_cast<int>(late.size()));
         gate.reset();
         for (std::uint32_t i = 1; i < 65'536; i++) (void)epochs.take();
-        CHECK(epochs.take() == 0);
+        CHECK(epochs.take() == first);
         const ringstep::Error error = error_of([&] { const ringstep::Pace pace(ring); });
         CHECK(error.error_number() == ENOSPC);
         CHECK_THAT(error.what(), Catch::Matchers::ContainsSubstring("open another ring"));
@@ -340,6 +343,7 @@ TEST_CASE("A loop that was taken off the ring does not look into the state of th
     std::array<char, 64> buffer{};
     Ring ring;
     std::optional<ringstep::Gate> gate(std::in_place, ring);
+    const std::uint32_t first = gate->state()->requests.epoch;
     gate->push(recv_of(sockets.in(), buffer.data(), late.size()));
     run_until_in_flight(gate->program(), [&] { return gate->in_flight() == 1; });
     gate->program().detach();
@@ -349,5 +353,35 @@ TEST_CASE("A loop that was taken off the ring does not look into the state of th
     }
     ringstep::detail::LoopEpochs& epochs = ring.core()->epochs();
     for (std::uint32_t i = 0; i < 65'535; i++)
-        if (epochs.take() == 0) FAIL("taken twice");
+        if (epochs.take() == first) FAIL("taken twice");
+}
+
+TEST_CASE("A ring that is released and adopted again still knows the requests of the loops before") {
+    const Sockets sockets;
+    const Sockets others;
+    std::array<char, 64> buffer{};
+    std::array<char, 64> other{};
+    io_uring_params params{};
+    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+    io_uring native{};
+    REQUIRE(io_uring_queue_init_params(16, &native, &params) == 0);
+    // By the user engine: a ring shows its region to the kernel once, and an adopted one has another.
+    Ring first = Ring::adopt(native, params);
+    {
+        ringstep::Gate gate{first, {.loop = {.engine = ringstep::Engine::user}}};
+        gate.push(recv_of(sockets.in(), buffer.data(), late.size()));
+        run_until_in_flight(gate.program(), [&] { return gate.in_flight() == 1; });
+    }
+    Ring second = Ring::adopt(first.release(), params, 1);
+    ringstep::Pace pace{second, {.engine = ringstep::Engine::user}};
+    pace.push(recv_of(others.in(), other.data(), 5));
+    run_until_in_flight(pace.program(), [&] { return pace.in_flight() == 1; });
+    sockets.send(late);
+    others.send("pace!");
+    REQUIRE(pace.run().ok());
+    ringstep::RequestCompletion completion;
+    REQUIRE(pace.pop(completion));
+    CHECK(completion.result == 5);
+    CHECK(std::string_view(other.data(), 5) == "pace!");
+    CHECK_FALSE(pace.pop(completion));
 }

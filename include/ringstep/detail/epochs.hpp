@@ -24,7 +24,7 @@ public:
     [[nodiscard]] std::uint32_t take() {
         if (!taken_) taken_ = std::make_unique<Words>();
         for (std::uint32_t tries = 0; tries < count; tries++) {
-            const std::uint32_t epoch = next_++ % count;
+            const std::uint32_t epoch = next_.fetch_add(1, std::memory_order_relaxed) % count;
             if ((word(epoch).fetch_or(bit(epoch), std::memory_order_acquire) & bit(epoch)) == 0) return epoch;
         }
         raise(
@@ -45,7 +45,8 @@ private:
     [[nodiscard]] static constexpr std::uint64_t bit(std::uint32_t epoch) noexcept { return std::uint64_t{1} << epoch % 64; }
 
     std::unique_ptr<Words> taken_;
-    std::uint32_t next_ = 0;
+    // One for the process: a ring that is released and adopted again has new words, and may still have requests in flight.
+    inline static std::atomic<std::uint32_t> next_{0};
 };
 
 }  // namespace ringstep::inline v0::detail

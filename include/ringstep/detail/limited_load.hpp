@@ -86,11 +86,13 @@ private:
         if (::io_uring_queue_init(interruptions, &ring, 0) != 0) return false;
         __kernel_timespec times[interruptions];
         for (unsigned i = 0; i < interruptions; i++) {
-            times[i].tv_sec = seconds + i * pause_ms / 1000;
+            times[i].tv_sec = std::int64_t{seconds} + i * pause_ms / 1000;
             times[i].tv_nsec = static_cast<long long>(i * pause_ms % 1000) * 1'000'000;
             io_uring_prep_timeout(::io_uring_get_sqe(&ring), &times[i], 0, i == 0 ? timeout_multishot : 0);
         }
-        return ::io_uring_submit(&ring) >= 0;
+        if (::io_uring_submit(&ring) >= 0) return true;
+        ::io_uring_queue_exit(&ring);
+        return false;
     }
 
     bpf_object* object_;

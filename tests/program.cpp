@@ -373,3 +373,16 @@ TEST_CASE("A region that programs cannot know the size of is refused") {
     }
     const Scripted program(ring, {.extra_bytes = 4096});  // the ring is as it was
 }
+
+TEST_CASE("A ring that was opened disabled and enabled by liburing runs loops once it is adopted") {
+    io_uring_params params{};
+    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED;
+    io_uring native{};
+    REQUIRE(io_uring_queue_init_params(8, &native, &params) == 0);
+    REQUIRE(io_uring_enable_rings(&native) == 0);
+    Ring ring = Ring::adopt(native, params);
+    LoopProgram<ringstep::loops::nop_chain> program(ring);
+    program.state()->total = 3;
+    program.state()->depth = 1;
+    CHECK(program.run().ok());
+}

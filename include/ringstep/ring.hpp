@@ -102,6 +102,8 @@ public:
         ring.core_ = std::make_shared<detail::RingCore>(native, params, RingOptions{}.close_wait_ms, lock);
         ring.core_->queues().submitted = in_flight;
         ring.core_->note_submission();
+        // Opened disabled, it may have been enabled since. Only the kernel knows.
+        if (!ring.core_->enabled() && ring.core_->enter(0, 0, IORING_ENTER_GETEVENTS) != -EBADFD) ring.core_->set_enabled();
         return ring;
     }
 

@@ -13,7 +13,8 @@
 
 namespace ringstep::inline v0::detail {
 
-// "No such file or directory (ENOENT...)" is more than libc gives without GNU extensions: name the number.
+// Returns for example "No such file or directory (errno 2)". libc cannot return the symbol ENOENT without GNU extensions, so
+// the text has the number.
 inline std::string describe_errno(int error) {
     return fmt::format("{} (errno {})", std::generic_category().message(error), error);
 }

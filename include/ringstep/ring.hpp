@@ -32,7 +32,7 @@ struct RingOptions {
     unsigned close_wait_ms = 5000;  ///< maximum time in milliseconds for close() to end all requests
 };
 
-/// The result of a submit. Submits report errors here and do not throw them.
+/// The result of a submit. The kernel's errors are reported here and not thrown.
 struct Submitted {
     unsigned count = 0;  ///< SQEs that the kernel took, also after an error
     int error = 0;       ///< errno, or 0; EINTR: a signal ended the wait before the completions were in the CQ

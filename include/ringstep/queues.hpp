@@ -123,7 +123,7 @@ struct QueueMemory {
  * The CQ as a range. Iterating takes completions out of the queue one at a time. Each completion is consumed when it is
  * returned, so leaving the loop early loses none and repeats none.
  *
- * Use the CQ from one thread at a time, and not while a loop runs on the ring, because the CQ then belongs to the loop.
+ * Use the CQ from one thread at a time. Do not use it while a loop runs on the ring, because the CQ then belongs to the loop.
  *
  * **Example**:
  *
@@ -219,8 +219,8 @@ private:
 /**
  * The SQ, which holds requests until they are submitted.
  *
- * Use the SQ from one thread at a time, and not while a loop runs on the ring. SQEs claimed while a loop is attached but not
- * running are submitted by the loop's next submit, together with its own requests.
+ * Use the SQ from one thread at a time. Do not use it while a loop runs on the ring. SQEs claimed while a loop is attached but
+ * not running are submitted by the loop's next submit, together with its own requests.
  *
  * **Example**:
  *

@@ -50,8 +50,8 @@ struct Submitted {
  * not affect programs on it.
  *
  * Closing, also by the destructor, cancels the requests in flight and waits up to `close_wait_ms` until the kernel reports
- * their end. If that fails, or if another thread closes the ring, the memory region and everything passed to keep_alive() stay
- * allocated forever, because requests may still write to them.
+ * their end. That can fail, and fails on any thread but the owning one. The memory region and everything passed to keep_alive()
+ * then stay allocated forever, because requests may still write to them.
  *
  * A forked child cannot use its parent's ring: see docs/fork.md.
  *

@@ -95,7 +95,7 @@ public:
         object.listed_ = false;
     }
 
-    /// Returns the calling thread's id. Only the first call on a thread makes a system call.
+    /// Returns the calling thread's id. Only a thread's first call, or its first one after a fork, makes a system call.
     [[nodiscard]] static pid_t thread_id() noexcept {
         pid_t& id = cached_id();
         if (id == 0) [[unlikely]]

@@ -126,9 +126,9 @@ public:
         return {.number = registered_index_, .flag = IORING_ENTER_REGISTERED_RING};
     }
 
-    /// Registers the ring's descriptor, and returns true if it is registered. The kernel then need not look up the ring's file
-    /// on each enter. It also registers the task with io_uring, which kernels before 7.3 do not do when the task's first enter
-    /// runs a loop.
+    /// Registers the ring's descriptor, and returns true if it is registered. The kernel then skips the look-up of the ring's
+    /// file on each enter. It also registers the task with io_uring, which kernels before 7.3 do not do when the task's first
+    /// enter runs a loop.
     [[nodiscard]] bool register_ring_fd() noexcept {
         if (registered_index_ >= 0) return true;
         io_uring_rsrc_update update{};
@@ -164,8 +164,7 @@ public:
         const std::uint32_t claimed = SubmissionQueue(queues_).claimed();
         // The wait must not count wake-ups for a detached loop, whether they are in the CQ or still come.
         if (wait_for != 0) wait_for += 0 - queues_.own_wakes_seen;
-        if (wait_for > queues_.geometry.cq_entries)
-            wait_for = queues_.geometry.cq_entries;  // the kernel has this limit as well
+        if (wait_for > queues_.geometry.cq_entries) wait_for = queues_.geometry.cq_entries;  // the kernel's own limit
         const std::uint32_t tail = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
         const int result = enter(claimed, wait_for, IORING_ENTER_GETEVENTS);
         if (result < 0) return {.taken = 0, .error = -result};
@@ -412,8 +411,7 @@ private:
      * takes none.
      */
     [[nodiscard]] int leave_sign() noexcept {
-        if (registered_index_ >= 0 && !owned_by_this_thread())
-            return -1;  // the owning thread's registered descriptor keeps the ring open
+        if (registered_index_ >= 0 && !owned_by_this_thread()) return -1;  // the registered descriptor keeps the ring open
         int ends[2] = {-1, -1};
         if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return -1;
         const auto ring = static_cast<unsigned>(fd());

@@ -137,7 +137,7 @@ public:
         }
         running_.store(false);
         running_.notify_all();
-        state_.wait(State::detaching);  // a detaching thread must be done with the ring before this one goes on
+        state_.wait(State::detaching);  // a detaching thread must be done with the ring before this one continues
         return result;
     }
 

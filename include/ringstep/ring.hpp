@@ -61,7 +61,8 @@ struct Submitted {
  */
 class Ring {
 public:
-    /// Opens a ring. Throws Error if the kernel refuses.
+    /// Opens a ring. The calling thread becomes the owning thread, unless `start_disabled` is set. Throws Error: EINVAL if
+    /// `sq_entries` is 0, or the kernel's errno if it refuses. Needs Linux 6.1.
     explicit Ring(const RingOptions& options = {}) {
         if (options.sq_entries == 0)
             detail::raise(EINVAL, "opening of a ring with no SQ entries", "Ask for one entry or more.");

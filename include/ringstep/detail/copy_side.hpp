@@ -179,7 +179,7 @@ private:
             alignment_ = std::max(alignment_, static_cast<std::uint32_t>(sector));
     }
 
-    // /dev/null, /dev/zero and /dev/full.
+    // Returns true for /dev/null, /dev/zero and /dev/full, which ignore offsets.
     [[nodiscard]] bool takes_anything() const noexcept {
         const unsigned number = minor(special_);
         return S_ISCHR(mode_) && major(special_) == 1 && (number == 3 || number == 5 || number == 7);

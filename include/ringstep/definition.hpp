@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a loop is to C++.
+// The description of a loop for C++.
 #pragma once
 
 #include <ringstep/region.hpp>
@@ -14,8 +14,8 @@
 namespace ringstep::inline v0 {
 
 /**
- * What defines a loop for C++: its name (that given to RINGSTEP_LOOP()), its state, and the program compiled for the kernel.
- * ringstep_add_loop() generates such a type, ringstep::compiled::NAME, in ringstep/compiled/NAME.hpp.
+ * A type that describes a loop for C++. It has the name given to RINGSTEP_LOOP(), the type of the state, and the program
+ * compiled for the kernel. ringstep_add_loop() generates a type ringstep::compiled::NAME in ringstep/compiled/NAME.hpp.
  *
  * **Example**:
  *
@@ -32,13 +32,13 @@ concept LoopDefinition = Shareable<typename Loop::state> && requires {
     { Loop::object() } -> std::convertible_to<std::span<const std::byte>>;
 };
 
-/// A loop that is compiled for user space, too.
+/// A loop that is also compiled for the user engine.
 template <class Loop>
 concept HasUserEngine = LoopDefinition<Loop> && requires {
     { Loop::user() } -> std::convertible_to<const ringstep_user_loop&>;
 };
 
-/// The compiled program inside a skeleton that bpftool generated.
+/// Returns the compiled BPF program inside a skeleton that bpftool generated.
 template <class Skeleton>
 [[nodiscard]] std::span<const std::byte> object_of() {
     std::size_t size = 0;

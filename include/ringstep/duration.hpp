@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How long something may last.
+// Durations that limit waits, requests and chains.
 #pragma once
 
 #include <ringstep/version.hpp>
@@ -13,36 +13,37 @@
 
 namespace ringstep::inline v0 {
 
-/// No limit.
+/// The duration that means "no limit".
 inline constexpr std::chrono::nanoseconds for_ever = std::chrono::nanoseconds::max();
 
 /**
- * A duration that limits something: a wait, a request, a chain. Every function of the library that takes one follows one rule:
+ * A duration that limits something, for example a wait, a request or a chain. Every function of the library that takes a
+ * Duration follows these rules:
  *
- * - `for_ever` is no limit. No other value is.
- * - Zero or less is over at once, as a deadline is that has passed. So `deadline - now` may be given as it is.
- * - Any std::chrono::duration converts to it. What nanoseconds cannot hold is taken for the longest (or the most negative) that
- *   they can hold: `std::chrono::hours::max()` is no limit.
+ * - `for_ever` means no limit. Every other value is a limit.
+ * - Zero or less ends at once, like a deadline that has passed. So `deadline - now` can be passed directly.
+ * - Any std::chrono::duration converts to a Duration. A value that does not fit into nanoseconds becomes the largest (or the
+ *   most negative) value that does. So `std::chrono::hours::max()` means no limit.
  */
 class Duration {
 public:
-    /// Nanoseconds, as they are.
+    /// Takes a number of nanoseconds unchanged.
     constexpr Duration(std::chrono::nanoseconds time) noexcept : time_(time) {}  // NOLINT(*-explicit-*)
-    /// Any duration, saturated. Not a number: zero.
+    /// Converts any duration to nanoseconds, limited to the values that fit. NaN becomes zero.
     template <class Rep, class Period>
     constexpr Duration(std::chrono::duration<Rep, Period> time) noexcept  // NOLINT(*-explicit-*)
         : time_(saturated(time)) {}
 
-    /// As nanoseconds.
+    /// Converts to nanoseconds.
     constexpr operator std::chrono::nanoseconds() const noexcept { return time_; }  // NOLINT(*-explicit-*)
-    /// The number of nanoseconds.
+    /// Returns the number of nanoseconds.
     [[nodiscard]] constexpr std::int64_t count() const noexcept { return time_.count(); }
-    /// It is `for_ever`.
+    /// Returns true if the duration is `for_ever`.
     [[nodiscard]] constexpr bool unlimited() const noexcept { return time_ == for_ever; }
-    /// It is over at once.
+    /// Returns true if the duration is zero or less.
     [[nodiscard]] constexpr bool over() const noexcept { return time_.count() <= 0; }
 
-    /// The same number of nanoseconds.
+    /// Returns true if both durations have equally many nanoseconds.
     friend constexpr bool operator==(const Duration&, const Duration&) = default;
 
 private:
@@ -65,8 +66,8 @@ private:
 
 namespace detail {
 
-// What CLOCK_MONOTONIC will show after that time: now, if it is over; and RINGSTEP_NO_DEADLINE if there is no limit, or the
-// clock will never show it.
+// Returns the deadline in nanoseconds of CLOCK_MONOTONIC after which `time` has passed. Returns the current time if `time` is
+// zero or less. Returns RINGSTEP_NO_DEADLINE if there is no limit or if the clock cannot reach the deadline.
 [[nodiscard]] inline std::uint64_t deadline_after(Duration time) noexcept {
     constexpr std::uint64_t none = ~std::uint64_t{0};
     constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());

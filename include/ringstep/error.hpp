@@ -12,10 +12,10 @@
 namespace ringstep::inline v0 {
 
 /**
- * Why something could not be set up. Thrown by constructors and by the calls that set up; running a loop returns values and
- * throws nothing.
+ * The reason why something could not be set up. Constructors and setup functions throw it. Running a loop reports errors as
+ * return values instead.
  *
- * `code()` is the errno as the kernel (or libbpf) gave it, in the generic category. `what()` has everything in one text.
+ * `code()` is the errno from the kernel or from libbpf, in the generic category. `what()` returns everything in one text.
  *
  * **Example**:
  *
@@ -28,21 +28,22 @@ namespace ringstep::inline v0 {
  */
 class Error : public std::system_error {
 public:
-    /// For the library. The errno is positive; see below for the others.
+    /// Makes an error, for use by the library. `error_number` is a positive errno. The functions below describe the other
+    /// arguments.
     Error(int error_number, std::string tried, std::string advice = {}, std::string verifier_log = {})
         : std::system_error(error_number, std::generic_category()),
           text_(std::make_shared<const Text>(error_number, std::move(tried), std::move(advice), std::move(verifier_log))) {}
 
-    /// What was tried, the errno in words and as a number, what to do, and the verifier's log.
+    /// Returns the whole text: what was tried, the errno in words and as a number, the advice, and the verifier's log.
     [[nodiscard]] const char* what() const noexcept override { return text_->whole.c_str(); }
 
-    /// The errno, positive.
+    /// Returns the errno, a positive number.
     [[nodiscard]] int error_number() const noexcept { return code().value(); }
-    /// What was being done when it failed.
+    /// Returns what was tried.
     [[nodiscard]] std::string_view tried() const noexcept { return text_->tried; }
-    /// What to do about it. May be empty.
+    /// Returns advice on how to fix the problem. The text may be empty.
     [[nodiscard]] std::string_view advice() const noexcept { return text_->advice; }
-    /// What the verifier said, if it rejected the program. Otherwise empty.
+    /// Returns the verifier's log if the verifier rejected the program. Otherwise the text is empty.
     [[nodiscard]] std::string_view verifier_log() const noexcept { return text_->verifier_log; }
 
 private:
@@ -56,12 +57,12 @@ private:
         }
         std::string tried, advice, verifier_log, whole;
     };
-    std::shared_ptr<const Text> text_;  // shared: copying an exception must not throw
+    std::shared_ptr<const Text> text_;  // shared, because copying an exception must not throw
 };
 
 namespace detail {
 
-// Out of line and cold: a call that may fail costs its caller a compare and a jump.
+// This function is out of line and cold, so a call that may fail costs its caller only a compare and a jump.
 [[noreturn, gnu::cold, gnu::noinline]] inline void raise(int error_number, std::string tried, std::string advice = {},
                                                          std::string verifier_log = {}) {
     throw Error(error_number < 0 ? -error_number : error_number, std::move(tried), std::move(advice), std::move(verifier_log));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// fmt formatters, so that fmt::print("{}\n", exit) says what happened.
+// fmt formatters, so that for example fmt::print("{}\n", exit) says what happened.
 #pragma once
 
 #include <ringstep/error.hpp>
@@ -13,7 +13,8 @@
 
 namespace ringstep::inline v0::detail {
 
-// "No such file or directory (ENOENT...)" is more than libc gives without GNU extensions: name the number.
+// Returns for example "No such file or directory (errno 2)". libc cannot return the symbol ENOENT without GNU extensions, so
+// the text has the number.
 inline std::string describe_errno(int error) {
     return fmt::format("{} (errno {})", std::generic_category().message(error), error);
 }
@@ -27,7 +28,7 @@ struct fmt::formatter<ringstep::ExitReason> : fmt::formatter<std::string_view> {
     }
 };
 
-/// "stopped with code 0 after 1000001 turns: 1000000 submitted, 1000000 completed"
+/// Formats a LoopExit, for example as "stopped with code 0 after 1000001 turns: 1000000 submitted, 1000000 completed".
 template <>
 struct fmt::formatter<ringstep::LoopExit> {
     constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
@@ -41,7 +42,8 @@ struct fmt::formatter<ringstep::LoopExit> {
     }
 };
 
-/// "completion of 0x2a: 4096" or "completion of 0x2a: Input/output error (errno 5)", then the flags that are set.
+/// Formats a Completion, for example as "completion of 0x2a: 4096" or "completion of 0x2a: Input/output error (errno 5)". The
+/// flags that are set follow.
 template <>
 struct fmt::formatter<ringstep::Completion> {
     constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
@@ -59,7 +61,7 @@ struct fmt::formatter<ringstep::Completion> {
     }
 };
 
-/// "SQ 64 x 64 bytes, CQ 256 x 16 bytes, flags 0x113008, rewinding"
+/// Formats a Geometry, for example as "SQ 64 x 64 bytes, CQ 256 x 16 bytes, flags 0x113008, rewinding".
 template <>
 struct fmt::formatter<ringstep::Geometry> {
     constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }

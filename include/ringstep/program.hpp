@@ -27,7 +27,7 @@ namespace ringstep::inline v0 {
 
 namespace detail {
 
-// All of a program that does not depend on its loop's type.
+// The part of a program that does not depend on the type of its loop.
 class ProgramCore {
 public:
     // `user` is null for a loop that has no user engine.
@@ -56,7 +56,7 @@ public:
                   "The loop needs " + std::to_string(needed) +
                       ". A ring has one region for good: use one that is large enough for every loop that will run on it.");
         }
-        // Programs know the size as a number of 32 bits, and it is rounded up to whole pages.
+        // BPF programs hold the size in 32 bits, and the size is rounded up to whole pages.
         constexpr std::uint64_t most = (std::uint64_t{1} << 32) - (std::uint64_t{2} << 20);
         if (const std::uint64_t size = region_ ? region_->size() : needed; size > most || needed < options.extra_bytes) {
             raise(EFBIG, "use of a memory region of " + std::to_string(size) + " bytes by " + loop,
@@ -84,10 +84,11 @@ public:
     void detach() noexcept {
         if (!attached()) return;
         if (kernel_) {
-            // The kernel takes a loop off under the ring's lock, which a loop that never waits does not give up: stop it first.
+            // The kernel detaches a loop while it holds the ring's lock. A loop that never waits keeps that lock, so stop the
+            // loop first.
             set_stop(RINGSTEP_STOP_DETACH);
             kernel_->detach();
-            (void)ring_->settle_timer();  // on another thread: when this one next does something with the ring
+            (void)ring_->settle_timer();  // fails on another thread; the owning thread retries at its next submit or attach
         } else {
             user_->detach();
         }
@@ -107,7 +108,8 @@ public:
         control.stopped = 0;
 
         int result = kernel_ ? run_in_kernel() : user_->run();
-        // Taken off by another thread at the last moment, it was a plain io_uring_enter(2): not a turn, and no reason for that.
+        // If another thread detached the loop at the last moment, the call was a plain io_uring_enter(2). There was no turn,
+        // and nothing else explains the missing turn.
         if (result == 0 && control.turns == turns && control.stopped == 0 && control.fault == RINGSTEP_FAULT_NONE)
             result = -EFAULT;
         classify(exit, result, control);
@@ -127,7 +129,8 @@ public:
             const std::stop_callback callback(std::move(token), [this] { set_stop(RINGSTEP_STOP_TOKEN); });
             exit = run();
         }
-        // A token asks for the end of this run alone. If it asked too late, it still says so; the next run knows nothing of it.
+        // A token ends this run only. If the stop came too late for this run, the token still shows it, but the next run must
+        // not see it.
         stop_word().fetch_and(~std::uint32_t{RINGSTEP_STOP_TOKEN}, std::memory_order_relaxed);
         return exit;
     }
@@ -152,14 +155,15 @@ private:
     }
 
     void try_kernel(const engine::Object& object, Engine wanted, std::uint32_t load_seconds) {
-        // A kernel does not learn it while it runs.
+        // A kernel without loops does not gain them while it runs, so one failure is enough.
         static std::atomic<bool> kernel_cannot{false};
         if (wanted == Engine::automatic && kernel_cannot.load(std::memory_order_relaxed)) {
             reason_ = engine::Kernel::without_loops;
             return;
         }
         try {
-            // Loading comes before the registration: on a kernel without loops, that is the error to report.
+            // Loads the loop before it registers the region. On a kernel without loops, the load error is then the one
+            // reported.
             auto kernel = std::make_unique<engine::Kernel>(object, ring_->fd(), ring_->geometry(),
                                                            static_cast<std::uint32_t>(region_->size()), load_seconds);
             ring_->register_region(*region_);
@@ -187,7 +191,8 @@ private:
         user_ = std::move(engine);
     }
 
-    // Whether a run would not even begin. Asked before anything is touched that a run on the right thread may be using.
+    // Returns true, and fills in `exit`, if a run cannot start. It checks this first, before it touches anything that a run on
+    // the owning thread may be using.
     [[nodiscard]] bool refused(LoopExit& exit) const noexcept {
         int why = 0;
         if (ring_->inherited() || (kernel_ && !kernel_->attached())) {
@@ -206,7 +211,7 @@ private:
     }
 
     [[nodiscard]] int run_in_kernel() const noexcept {
-        // Without a loop the same call would be a plain wait for a completion.
+        // Without a loop, this call would be a plain wait for a completion.
         return kernel_->attached() ? ring_->enter(0, 0, IORING_ENTER_GETEVENTS) : -EFAULT;
     }
 
@@ -214,9 +219,9 @@ private:
         return std::atomic_ref<std::uint32_t>(region_->control().stop);
     }
 
-    // A signal handler may call it: the code that the signal interrupted keeps its errno.
+    // Signal handlers may call this function, so it restores errno for the interrupted code.
     void set_stop(ringstep_stop_kind kind) noexcept {
-        if (ring_->inherited()) return;  // the parent may share the region
+        if (ring_->inherited()) return;  // the parent process may share the region
         const int before = errno;
         stop_word().fetch_or(kind, std::memory_order_release);
         if (user_) {
@@ -227,8 +232,8 @@ private:
         errno = before;
     }
 
-    // Kernels before 7.3 do not make a task known to io_uring when its first enter runs a loop. Registering the ring's
-    // descriptor does; failing that, an ordinary submit of nothing visible.
+    // Kernels before 7.3 do not register a task with io_uring when its first enter runs a loop. Registering the ring's
+    // descriptor does. If that fails, an ordinary submit without a visible effect does.
     void prime() noexcept {
         if (!ring_->enabled() || !ring_->owned_by_this_thread() || ring_->register_ring_fd()) return;
         SubmissionQueue sq(ring_->queues());
@@ -243,12 +248,13 @@ private:
         }
     }
 
-    // A request ends one run, so it goes with the run that it ended. One that comes later than this is for the next run.
+    // A stop request ends one run, so it is cleared together with the run that it ended. A request that comes after this point
+    // is for the next run.
     static void stopped_by(LoopExit& exit, std::uint32_t stop, ringstep_control& control) noexcept {
         if (stop == 0) return;
         exit.error = 0;
         exit.reason = ExitReason::stop_requested;
-        if ((stop & RINGSTEP_STOP_DETACH) != 0) {  // which lasts
+        if ((stop & RINGSTEP_STOP_DETACH) != 0) {  // stays set: a detached loop cannot run again
             exit.error = EFAULT;
             exit.reason = ExitReason::detached;
         }
@@ -271,7 +277,7 @@ private:
                 }
                 break;
             case -EINTR:
-                // The signal's handler has run by now. A stop that it asked for, or anybody else, has its end here.
+                // The signal handler has run by now. If that handler or another thread requested a stop, this run answers it.
                 exit.reason = ExitReason::interrupted;
                 stopped_by(exit, std::atomic_ref<std::uint32_t>(control.stop).load(std::memory_order_relaxed), control);
                 break;
@@ -280,7 +286,7 @@ private:
             case -EBADFD: exit.reason = ExitReason::disabled; break;
             case -ESTALE: exit.reason = ExitReason::rings_changed; break;
             case -EINVAL:
-                // The kit says so when it has no region to say more in.
+                // The kit returns this when it has no region in which to name the reason.
                 exit.reason = control.returned != 0 ? ExitReason::bad_return : ExitReason::rings_changed;
                 exit.code = control.returned;
                 break;
@@ -292,9 +298,9 @@ private:
     std::shared_ptr<RingCore> ring_;
     std::string name_;
     std::shared_ptr<RegionMemory> region_;
-    std::unique_ptr<engine::Kernel> kernel_;  // one of these two
+    std::unique_ptr<engine::Kernel> kernel_;  // either this or user_ is set
     std::unique_ptr<engine::User> user_;
-    std::string reason_;  // why it is not the kernel
+    std::string reason_;  // why the kernel does not run the loop
 };
 
 template <LoopDefinition Loop>
@@ -309,17 +315,20 @@ template <LoopDefinition Loop>
 }  // namespace detail
 
 /**
- * A loop on a ring: loaded and attached by the constructor, detached by the destructor.
+ * A loop on a ring. The constructor loads and attaches the loop, and the destructor detaches it.
  *
- * Construct it on the ring's owning thread, fill in `state()`, and call `run()`. The ring must outlive no particular object:
- * the program holds on to what it needs of it. One program at a time on a ring. Requests in flight when it goes stay in flight;
- * their completions are the ring's.
+ * Construct a program on the ring's owning thread, fill in `state()`, and call `run()`. The `Ring` object may be destroyed
+ * before the program, which keeps the io_uring open until it is destroyed itself. A ring has at most one program at a time.
+ * Requests in flight stay in flight when the program is destroyed, and their completions then go to the ring's CQ.
  *
- * The kernel runs it if it can (Linux 7.1 and, to construct, CAP_BPF with CAP_PERFMON or CAP_SYS_ADMIN): one io_uring_enter(2)
- * for as many requests as the loop makes. Otherwise the calling thread does, with one io_uring_enter(2) for each turn
- * (Linux 6.1). What comes out is the same; LoopOptions::engine decides, `engine()` tells. There is one difference: in the
- * kernel any signal that is handled interrupts the run, in user space only one that comes while the loop sleeps. A handler that
- * calls `request_stop()` ends it in any case, with ExitReason::stop_requested, and cannot miss the moment.
+ * The kernel runs the loop if it can. That needs Linux 7.1 and, to construct the program, CAP_BPF with CAP_PERFMON, or
+ * CAP_SYS_ADMIN. One io_uring_enter(2) then serves all the requests that the loop makes. Otherwise the calling thread runs the
+ * loop, with one io_uring_enter(2) for each turn (Linux 6.1). LoopOptions::engine selects the engine, and `engine()` returns
+ * it.
+ *
+ * Both engines give the same results, with one difference. In the kernel, every handled signal interrupts the run. In user
+ * space, only a signal that comes while the loop sleeps does. A signal handler that calls `request_stop()` always ends the run
+ * with ExitReason::stop_requested, whenever the signal comes.
  *
  * **Example**:
  *
@@ -332,11 +341,11 @@ template <LoopDefinition Loop>
 template <LoopDefinition Loop>
 class LoopProgram {
 public:
-    /// The struct that application and loop share.
+    /// The struct that the application and the loop share.
     using state_type = typename Loop::state;
 
-    /// Loads the loop and attaches it to `ring`. Allocates the memory region if the ring has none yet; a region that is there
-    /// keeps its contents, except for the state, which starts zeroed. Throws Error.
+    /// Loads the loop and attaches it to `ring`. Allocates the memory region if the ring has none yet. An existing region keeps
+    /// its contents, except for the state, which starts zeroed. Must be called on the ring's owning thread. Throws Error.
     explicit LoopProgram(Ring& ring, const LoopOptions& options = {})
         : core_(std::make_unique<detail::ProgramCore>(ring, engine::Object{Loop::name, Loop::object(), sizeof(state_type)},
                                                       detail::user_loop_of<Loop>(), options)),
@@ -344,38 +353,40 @@ public:
         std::memset(static_cast<void*>(state_.get()), 0, sizeof(state_type));
     }
 
-    /// What runs the loop: Engine::kernel or Engine::user.
+    /// Returns the engine that runs the loop: Engine::kernel or Engine::user.
     [[nodiscard]] Engine engine() const noexcept { return core_->engine(); }
 
-    /// Why it is not the kernel, in words for a person; empty if it is, or if the user engine was asked for.
+    /// Returns a text for a person that says why the kernel does not run the loop. The text is empty if the kernel runs it, or
+    /// if the user engine was asked for.
     [[nodiscard]] const std::string& engine_reason() const noexcept { return core_->engine_reason(); }
 
-    /// The state that application and loop share. The view stays good after the program and the ring are gone.
+    /// Returns the state that the application and the loop share. The view stays valid after the program and the ring are
+    /// destroyed.
     [[nodiscard]] const RegionView<state_type>& state() const noexcept { return state_; }
 
-    /// Runs the loop until it stops or something stops it. On the ring's owning thread only. Never throws, and may be called
-    /// again.
+    /// Runs the loop until it stops or something stops it, and returns why and how the run ended. Must be called on the ring's
+    /// owning thread. Never throws, and may be called again.
     LoopExit run() noexcept { return core_->run(); }
 
-    /// The same, until another thread asks for a stop: the loop ends within one wake-up. Its requests stay in flight,
-    /// completions that it did not see are in Ring::cq() or, if run() is called again, the loop's. The token ends runs that it
-    /// is given to, and no other: if the loop came to its own end first, only the token tells of the stop.
+    /// Runs the loop like `run()`, but ends within one wake-up when a stop is requested through `token`. Requests stay in
+    /// flight. Completions that the loop has not seen stay in the CQ, for `Ring::cq()` or for the next run. The token ends only
+    /// the runs that it is passed to. If the loop ends by itself first, only the token shows the stop request.
     LoopExit run(std::stop_token token) noexcept { return core_->run(std::move(token)); }
 
-    /// Ends the run under way with ExitReason::stop_requested. Ends the next one if none is under way, or if the one that is
-    /// ends for another reason first. A request ends one run; requests that come before that run has returned count as one. May
-    /// be called from any thread and from signal handlers, while the program lives.
+    /// Ends the run in progress with ExitReason::stop_requested. Ends the next run instead if no run is in progress, or if the
+    /// current run ends for another reason first. A request ends one run, and all requests before that run has returned count
+    /// as one. May be called from any thread and from signal handlers, while the program exists.
     void request_stop() noexcept { core_->request_stop(); }
 
-    /// Has the loop take another turn, also if it sleeps: after something in the state was changed that it should look at. Any
-    /// thread, while the program lives.
+    /// Makes the loop take another turn, even if it sleeps. Call this after a change to the state that the loop should see. May
+    /// be called from any thread, while the program exists.
     void wake() noexcept { core_->wake(); }
 
-    /// Takes the loop off the ring now; the ring takes plain submits again. Any thread: a run under way ends with
-    /// ExitReason::detached.
+    /// Detaches the loop from the ring now, which then accepts plain submits again. A run in progress ends with
+    /// ExitReason::detached. May be called from any thread.
     void detach() noexcept { core_->detach(); }
 
-    /// The loop is on the ring: not detached by detach(), nor by closing the ring.
+    /// Returns true while the loop is attached: until detach() is called or the ring is closed.
     [[nodiscard]] bool attached() const noexcept { return core_->attached(); }
 
 private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Where the rings lie in memory, and typed views of both queues.
+// The layout of the rings in memory, and typed views of both queues.
 #pragma once
 
 #include <ringstep/abi.h>
@@ -13,24 +13,25 @@
 
 namespace ringstep::inline v0 {
 
-/// A ring's layout: where head, tail and entries lie, and how large they are. Offsets are from the start of the ring's memory.
+/// A ring's layout: sizes, and the positions of head, tail and entries. Offsets are in bytes from the start of the CQ region.
 struct Geometry {
-    std::uint32_t sq_entries = 0;          ///< a power of two
-    std::uint32_t cq_entries = 0;          ///< likewise
+    std::uint32_t sq_entries = 0;          ///< number of SQEs, a power of two
+    std::uint32_t cq_entries = 0;          ///< number of CQEs, a power of two
     std::uint32_t sqe_size = 0;            ///< bytes: 64, or 128 with IORING_SETUP_SQE128
     std::uint32_t cqe_size = 0;            ///< bytes: 16, or 32 with IORING_SETUP_CQE32
-    std::uint32_t sq_head_offset = 0;      ///< of the word that the kernel moves
-    std::uint32_t sq_tail_offset = 0;      ///< of the word that those who submit move
-    std::uint32_t cq_head_offset = 0;      ///< of the word that those who take completions move
-    std::uint32_t cq_tail_offset = 0;      ///< of the word that the kernel moves
-    std::uint32_t cq_overflow_offset = 0;  ///< of the count of dropped completions
-    std::uint32_t cqes_offset = 0;         ///< of the first CQE
+    std::uint32_t sq_head_offset = 0;      ///< SQ head, which the kernel moves
+    std::uint32_t sq_tail_offset = 0;      ///< SQ tail, which the submitter moves
+    std::uint32_t cq_head_offset = 0;      ///< CQ head, which the consumer of completions moves
+    std::uint32_t cq_tail_offset = 0;      ///< CQ tail, which the kernel moves
+    std::uint32_t cq_overflow_offset = 0;  ///< count of dropped completions
+    std::uint32_t cqes_offset = 0;         ///< first CQE
     std::uint32_t setup_flags = 0;         ///< IORING_SETUP_ flags that the kernel opened the ring with
 
-    /// Each submit starts at the first SQE (IORING_SETUP_SQ_REWIND).
+    /// Returns true if each submit starts at the first SQE (IORING_SETUP_SQ_REWIND).
     [[nodiscard]] bool rewinds() const noexcept { return (setup_flags & detail::setup_sq_rewind) != 0; }
 
-    /// The same for a loop's program. `mem_bytes` is the size of its MEM region, control block included.
+    /// Returns this layout in the form that a loop's program reads. `mem_bytes` is the size of the memory region, control block
+    /// included. `state_bytes` is the size of the loop's state.
     [[nodiscard]] ringstep_geometry for_program(std::uint32_t mem_bytes, std::uint32_t state_bytes) const noexcept {
         const auto log2 = [](std::uint32_t power) { return static_cast<__u32>(__builtin_ctz(power)); };
         return {
@@ -54,53 +55,55 @@ struct Geometry {
     }
 };
 
-/// One completion, by value: its slot in the CQ is free again.
+/// One completion, copied out of the CQ, whose entry is free again.
 struct Completion {
-    std::uint64_t user_data = 0;  ///< as in the SQE
-    std::int32_t result = 0;      ///< not negative: the operation's result; negative: -errno
+    std::uint64_t user_data = 0;  ///< user_data of the SQE
+    std::int32_t result = 0;      ///< the operation's result, or -errno
     std::uint32_t flags = 0;      ///< IORING_CQE_F_ flags
     std::uint64_t extra[2] = {};  ///< big_cqe, with IORING_SETUP_CQE32
 
-    /// The request has not failed.
+    /// Returns true if the request did not fail.
     [[nodiscard]] bool ok() const noexcept { return result >= 0; }
-    /// The errno of a failed request, otherwise 0.
+    /// Returns the errno of a failed request, otherwise 0.
     [[nodiscard]] int error() const noexcept { return result < 0 ? -result : 0; }
-    /// More completions of the same request will follow.
+    /// Returns true if more completions of this request will follow.
     [[nodiscard]] bool more() const noexcept { return (flags & IORING_CQE_F_MORE) != 0; }
-    /// The kernel has picked a provided buffer.
+    /// Returns true if the kernel picked a provided buffer.
     [[nodiscard]] bool has_buffer() const noexcept { return (flags & IORING_CQE_F_BUFFER) != 0; }
-    /// Which provided buffer holds the data, if has_buffer().
+    /// Returns the number of the provided buffer that holds the data. Valid only if has_buffer().
     [[nodiscard]] std::uint16_t buffer_id() const noexcept {
         return static_cast<std::uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT);
     }
 
-    /// All members are equal.
+    /// Returns true if all members are equal.
     friend bool operator==(const Completion&, const Completion&) = default;
 };
 
 namespace detail {
 
-// What views of the queues need: addresses, and the counts that tell how many requests are in flight.
+// The data that views of the queues need: addresses, and the counts of requests in flight.
 struct QueueMemory {
     std::byte* rings = nullptr;  // CQ region
     std::byte* sqes = nullptr;   // SQ region
     Geometry geometry;
-    std::uint64_t submitted = 0;       // by plain submits, not by loops
-    std::uint64_t finished = 0;        // completions taken here that ended a request
+    std::uint64_t submitted = 0;       // SQEs taken from plain submits, not from loops
+    std::uint64_t finished = 0;        // completions that ended a request and that no loop took
     std::uint32_t own_claimed = 0;     // SQEs claimed in rewind mode, until a region holds the count
-    std::uint32_t* claimed = nullptr;  // where that count is now
-    // Completions that only woke up a loop in user space carry this user_data, and are nobody else's business.
+    std::uint32_t* claimed = nullptr;  // points to the current place of that count
+    // Completions with this user_data only woke up a loop of the user engine. The application never sees them.
     std::uint64_t wake_tag = 0;
     std::uint32_t own_wakes_seen = 0;
-    std::uint32_t* wakes_seen = nullptr;  // where they are counted
-    // Likewise those whose user_data is an address in here: of the timer that loops in the kernel set.
+    std::uint32_t* wakes_seen = nullptr;  // counts the wake-ups that have left the CQ
+    // Completions whose user_data is an address within this struct belong to the timer of loops in the kernel. The application
+    // never sees them either.
     ringstep_timer* timer = nullptr;
 
     [[nodiscard]] std::atomic_ref<std::uint32_t> word(std::uint32_t offset) const noexcept {
         return std::atomic_ref<std::uint32_t>(*reinterpret_cast<std::uint32_t*>(rings + offset));
     }
 
-    // Whether a completion is of nobody's but the library's. It has left the CQ then, which is noted.
+    // Returns true if the completion belongs to the library. The completion must have left the CQ, because this function
+    // updates the counts.
     [[nodiscard]] bool is_hidden(std::uint64_t user_data) const noexcept {
         if (wake_tag != 0 && user_data == wake_tag) [[unlikely]] {
             ++*wakes_seen;
@@ -117,10 +120,10 @@ struct QueueMemory {
 }  // namespace detail
 
 /**
- * The CQ, as a range. Iterating takes completions out of it: each is consumed in the moment that it is handed over, so leaving
- * the loop early loses none and sees none twice.
+ * The CQ as a range. Iterating takes completions out of the queue one at a time. Each completion is consumed when it is
+ * returned, so leaving the loop early loses none and repeats none.
  *
- * One thread at a time, and not while a loop runs on the ring: the CQ is the loop's then.
+ * Use the CQ from one thread at a time. Do not use it while a loop runs on the ring, because the CQ then belongs to the loop.
  *
  * **Example**:
  *
@@ -129,28 +132,28 @@ struct QueueMemory {
  */
 class CompletionQueue {
 public:
-    /// Goes through the completions once; where it stands has been taken out of the queue.
+    /// An input iterator. The completion that it refers to has already been taken out of the queue.
     class iterator {
     public:
         using value_type = Completion;                     ///< for std::iterator_traits
-        using difference_type = std::ptrdiff_t;            ///< likewise
-        using iterator_concept = std::input_iterator_tag;  ///< likewise
+        using difference_type = std::ptrdiff_t;            ///< for std::iterator_traits
+        using iterator_concept = std::input_iterator_tag;  ///< for std::input_iterator
 
         iterator() = default;
-        /// For CompletionQueue::begin(): takes the first.
+        /// Takes the first completion, for CompletionQueue::begin().
         explicit iterator(detail::QueueMemory* queue) : queue_(queue) { next(); }
-        /// The completion at hand.
+        /// Returns the current completion.
         const Completion& operator*() const noexcept { return current_; }
-        /// A member of it.
+        /// Gives access to a member of the current completion.
         const Completion* operator->() const noexcept { return &current_; }
-        /// Takes the next.
+        /// Takes the next completion.
         iterator& operator++() noexcept {
             next();
             return *this;
         }
-        /// Takes the next.
+        /// Takes the next completion.
         void operator++(int) noexcept { next(); }
-        /// There was no more.
+        /// Returns true if the queue had no further completion.
         friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return it.queue_ == nullptr; }
 
     private:
@@ -161,30 +164,32 @@ public:
         Completion current_;
     };
 
-    /// For Ring::cq().
+    /// Makes a view of the queue, for Ring::cq().
     explicit CompletionQueue(detail::QueueMemory& queue) noexcept : queue_(&queue) {}
 
-    /// Takes the oldest completion, if there is one.
+    /// Takes the oldest completion, if there is one, and returns an iterator to it.
     [[nodiscard]] iterator begin() const { return iterator(queue_); }
-    /// Reached when the queue is empty.
+    /// Returns the end of the range, which is reached when the queue is empty.
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
-    /// Takes the oldest completion; false if there is none.
+    /// Takes the oldest completion and writes it to `out`. Returns false if the queue is empty.
     [[nodiscard]] bool pop(Completion& out) const noexcept { return take(*queue_, out); }
 
-    /// How many there are. A loop that is gone, or that just does not run, may have left some that only the library knows of:
-    /// those count here, and iterating passes over them.
+    /// Returns the number of completions in the CQ. The number may include completions of the library itself, left by a loop
+    /// that does not run at the moment. Iterating skips those.
     [[nodiscard]] std::uint32_t ready() const noexcept {
         return queue_->word(queue_->geometry.cq_tail_offset).load(std::memory_order_acquire) -
                queue_->word(queue_->geometry.cq_head_offset).load(std::memory_order_relaxed);
     }
 
-    /// Completions that the kernel had to drop, ever: 0 unless it ran out of memory while the CQ was full.
+    /// Returns how many completions the kernel has dropped since the ring was opened. It drops completions only if it runs out
+    /// of memory while the CQ is full.
     [[nodiscard]] std::uint32_t dropped() const noexcept {
         return queue_->word(queue_->geometry.cq_overflow_offset).load(std::memory_order_relaxed);
     }
 
-    /// How many fit. More overflow into memory of the kernel, and come later.
+    /// Returns how many completions the CQ holds. The kernel keeps further completions in its own memory and delivers them
+    /// later.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return queue_->geometry.cq_entries; }
 
 private:
@@ -212,10 +217,10 @@ private:
 };
 
 /**
- * The SQ: where requests are written down before they are submitted.
+ * The SQ, which holds requests until they are submitted.
  *
- * One thread at a time, and not while a loop runs on the ring. What is claimed while a loop is attached but not running is
- * submitted together with the loop's own requests, by its next submit.
+ * Use the SQ from one thread at a time. Do not use it while a loop runs on the ring. SQEs claimed while a loop is attached but
+ * not running are submitted by the loop's next submit, together with its own requests.
  *
  * **Example**:
  *
@@ -224,10 +229,10 @@ private:
  */
 class SubmissionQueue {
 public:
-    /// For Ring::sq().
+    /// Makes a view of the queue, for Ring::sq().
     explicit SubmissionQueue(detail::QueueMemory& queue) noexcept : queue_(&queue) {}
 
-    /// The next free SQE, zeroed; nullptr if all are claimed (submit first).
+    /// Claims the next free SQE and returns it zeroed. Returns nullptr if all SQEs are claimed; submit first then.
     [[nodiscard]] io_uring_sqe* claim() const noexcept {
         if (space_left() == 0) return nullptr;
         const Geometry& geometry = queue_->geometry;
@@ -244,16 +249,16 @@ public:
         return reinterpret_cast<io_uring_sqe*>(slot);
     }
 
-    /// SQEs claimed and not yet taken by the kernel.
+    /// Returns the number of SQEs that are claimed and not yet taken by the kernel.
     [[nodiscard]] std::uint32_t claimed() const noexcept {
         if (queue_->geometry.rewinds()) return *queue_->claimed;
         return queue_->word(queue_->geometry.sq_tail_offset).load(std::memory_order_relaxed) -
                queue_->word(queue_->geometry.sq_head_offset).load(std::memory_order_acquire);
     }
 
-    /// SQEs that can still be claimed before the next submit.
+    /// Returns the number of SQEs that can be claimed before the next submit.
     [[nodiscard]] std::uint32_t space_left() const noexcept { return capacity() - claimed(); }
-    /// How many can be claimed at once.
+    /// Returns the total number of SQEs in the queue.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return queue_->geometry.sq_entries; }
 
 private:

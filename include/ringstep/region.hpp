@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The MEM region: the memory that an application and its loop share, and typed views of it.
+// The memory region that an application and its loop share, and typed views of it.
 #pragma once
 
 #include <ringstep/abi.h>
@@ -22,23 +22,23 @@
 namespace ringstep::inline v0 {
 
 /**
- * A type that C and C++ lay out alike and that lives in shared memory without being constructed: what a loop's state has to be.
- * Plain structs of integers, arrays and further such structs are.
+ * A type for data in shared memory, for example a loop's state. C and C++ must lay it out alike, and it must be usable without
+ * construction. Plain structs of integers, arrays and other plain structs fulfil this.
  */
 template <class T>
 concept Shareable = std::is_class_v<T> && std::is_standard_layout_v<T> && std::is_trivially_copyable_v<T> &&
                     std::is_trivially_default_constructible_v<T> && alignof(T) <= alignof(std::max_align_t);
 
 /**
- * Memory that is, or can become, the MEM region of a ring: page-aligned, zeroed, the application's own (the kernel only pins
- * it, and only for loops of its own). Requests in flight may point into it, so it is handed around as a shared pointer, and a
- * ring that could not wait for its requests never gives it back.
+ * Memory that is, or can become, the memory region of a ring. It is page-aligned, zeroed if allocate() made it, and belongs to
+ * the application. The kernel only pins it, and only for the kernel engine. Requests in flight may point into the region, so
+ * shared pointers keep it alive. A ring that could not wait for its requests keeps the region allocated forever.
  */
 class RegionMemory {
 public:
-    /// Allocates at least `size` bytes. With `huge_pages`: huge ones (MAP_HUGETLB of the system's default size); where none are
-    /// reserved (`vm.nr_hugepages`), ordinary pages, with a hint to the kernel to make them huge. Throws Error if there is no
-    /// memory.
+    /// Allocates at least `size` bytes and returns the memory. With `huge_pages`, it uses huge pages of the system's default
+    /// size (MAP_HUGETLB). If none are reserved (`vm.nr_hugepages`), it uses ordinary pages and asks the kernel to make them
+    /// huge. Throws Error if there is no memory.
     [[nodiscard]] static std::shared_ptr<RegionMemory> allocate(std::size_t size, bool huge_pages = false) {
         constexpr std::size_t huge_page = std::size_t{2} << 20;
         const std::size_t page = huge_pages ? huge_page : static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -59,7 +59,8 @@ public:
         return std::shared_ptr<RegionMemory>(new RegionMemory(static_cast<std::byte*>(base), rounded, true, huge));
     }
 
-    /// Takes memory of the application's, which has to be page-aligned, a whole number of pages, and to outlive the ring.
+    /// Uses existing memory of the application as a region, and returns it. Start and size of the memory must be multiples of
+    /// the page size. The memory must stay valid longer than the ring. Throws Error (EINVAL) if it is not aligned.
     [[nodiscard]] static std::shared_ptr<RegionMemory> borrow(std::span<std::byte> bytes) {
         const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
         if (bytes.empty() || bytes.size() % page != 0 || reinterpret_cast<std::uintptr_t>(bytes.data()) % page != 0) {
@@ -75,14 +76,14 @@ public:
         if (owned_) ::munmap(base_, size_);
     }
 
-    /// Where it begins: with the control block, which a loop's state follows.
+    /// Returns the start of the memory. The control block comes first, and a loop's state follows it.
     [[nodiscard]] std::byte* data() const noexcept { return base_; }
-    /// Bytes, control block and unused rest of the last page included.
+    /// Returns the size in bytes. It includes the control block and the unused rest of the last page.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    /// Whether the pages come from the huge page pool.
+    /// Returns true if the pages come from the huge page pool.
     [[nodiscard]] bool huge_pages() const noexcept { return huge_; }
 
-    /// What the library and a loop tell each other.
+    /// Returns the control block, through which the library and a loop communicate.
     [[nodiscard]] ringstep_control& control() const noexcept { return *reinterpret_cast<ringstep_control*>(base_); }
 
 private:
@@ -96,11 +97,12 @@ private:
 };
 
 /**
- * A loop's state, as C++ sees it: a `T` in the MEM region. Copies are cheap and refer to the same memory, which they keep
- * alive, also beyond the program and the ring.
+ * A typed view of a loop's state: a `T` in the memory region. Copies are cheap and refer to the same memory. Each copy keeps
+ * the memory alive, even after the program and the ring are destroyed.
  *
- * `view->field` is for the time when no loop runs. While one does, on another thread, use `load` and `store`: they are atomic,
- * and a loop's plain aligned stores are, too. Each is one access; for two fields that belong together there is no snapshot.
+ * Use `view->field` only while no loop runs. While a loop runs on another thread, use `load` and `store`, which are atomic. A
+ * loop's plain aligned stores are atomic as well. Each call is one access, so there is no snapshot of two fields that belong
+ * together.
  *
  * **Example**:
  *
@@ -111,7 +113,8 @@ private:
 template <Shareable T>
 class RegionView {
 public:
-    /// The `T` that lies at that offset. LoopProgram::state() is the usual way to get one. Throws Error if it does not fit.
+    /// Makes a view of the `T` at `offset`, in bytes from the start of the memory. LoopProgram::state() is the usual way to get
+    /// a view. Throws Error: ENOSPC if the object does not fit, EINVAL if the offset is not aligned.
     RegionView(std::shared_ptr<RegionMemory> memory, std::size_t offset) : memory_(std::move(memory)) {
         if (offset > memory_->size() || memory_->size() - offset < sizeof(T)) {
             detail::raise(ENOSPC,
@@ -126,37 +129,40 @@ public:
         object_ = reinterpret_cast<T*>(memory_->data() + offset);
     }
 
-    /// A member, plainly: for the time when no loop runs.
+    /// Gives access to a member. Use it only while no loop runs.
     [[nodiscard]] T* operator->() const noexcept { return object_; }
-    /// The object, likewise.
+    /// Returns a reference to the object. Use it only while no loop runs.
     [[nodiscard]] T& operator*() const noexcept { return *object_; }
-    /// The same as a pointer. Good for as long as the view, or another one of that memory.
+    /// Returns a pointer to the object. Use it only while no loop runs. The pointer is valid as long as this view, or another
+    /// view of that memory, exists.
     [[nodiscard]] T* get() const noexcept { return object_; }
 
-    /// One field, as it is now. Safe while a loop runs on another thread; sees all that the loop wrote before that value.
+    /// Reads one field atomically and returns its value. May be called from any thread, also while a loop runs. The caller then
+    /// sees everything that the loop wrote before this value.
     template <class Member>
         requires(std::is_integral_v<Member> || std::is_enum_v<Member>)
     [[nodiscard]] Member load(Member T::* member) const noexcept {
         return std::atomic_ref<Member>(object_->*member).load(std::memory_order_acquire);
     }
 
-    /// Writes one field. Safe while a loop runs on another thread, which sees what was written before when it sees this.
+    /// Writes one field atomically. May be called from any thread, also while a loop runs. A loop that sees this value also
+    /// sees everything that was written before it.
     template <class Member>
         requires(std::is_integral_v<Member> || std::is_enum_v<Member>)
     void store(Member T::* member, std::type_identity_t<Member> value) const noexcept {
         std::atomic_ref<Member>(object_->*member).store(value, std::memory_order_release);
     }
 
-    /// The address that a request or a loop uses for this object: for SQE fields that point into the region.
+    /// Returns the address that requests and loops use for this object, for SQE fields that point into the region.
     [[nodiscard]] std::uint64_t address() const noexcept { return reinterpret_cast<std::uintptr_t>(object_); }
 
-    /// All that lies behind the state in the region.
+    /// Returns the bytes behind the state, up to the end of the region.
     [[nodiscard]] std::span<std::byte> extra() const noexcept {
         auto* const end = reinterpret_cast<std::byte*>(object_ + 1);
         return {end, memory_->data() + memory_->size()};
     }
 
-    /// The region that it lies in.
+    /// Returns the region that contains the object.
     [[nodiscard]] const std::shared_ptr<RegionMemory>& memory() const noexcept { return memory_; }
 
 private:

@@ -18,40 +18,42 @@
 
 namespace ringstep::inline v0 {
 
-/// How to open a ring.
+/// Options for opening a ring.
 struct RingOptions {
-    unsigned sq_entries = 64;       ///< rounded up to a power of two by the kernel
-    unsigned cq_entries = 0;        ///< likewise; 0: four times the SQ
+    unsigned sq_entries = 64;       ///< number of SQEs; the kernel rounds it up to a power of two
+    unsigned cq_entries = 0;        ///< number of CQEs, rounded up to a power of two; 0: four times `sq_entries`
     bool cqe32 = false;             ///< completions of 32 bytes (IORING_SETUP_CQE32)
     bool sqe128 = false;            ///< SQEs of 128 bytes (IORING_SETUP_SQE128)
-    bool clamp = false;             ///< too many entries become the most there can be, instead of an error
+    bool clamp = false;             ///< reduces too many entries to the maximum instead of failing (IORING_SETUP_CLAMP)
     bool start_disabled = false;    ///< IORING_SETUP_R_DISABLED: the thread that calls enable() becomes the owner
-    bool register_ring_fd = true;   ///< cheaper enters; uses one of the 16 slots that a thread has
-    bool submit_all = true;         ///< a refused request does not stop those behind it from being submitted
-    bool sq_rewind = true;          ///< IORING_SETUP_SQ_REWIND where the kernel has it (Linux 7.0)
-    unsigned close_wait_ms = 5000;  ///< milliseconds that closing waits for cancelled requests, and the kernel's word on them
+    bool register_ring_fd = true;   ///< makes each enter cheaper; uses one of the thread's 16 slots for ring descriptors
+    bool submit_all = true;         ///< submits the requests after a refused one as well (IORING_SETUP_SUBMIT_ALL)
+    bool sq_rewind = true;          ///< IORING_SETUP_SQ_REWIND if the kernel has it (Linux 7.0)
+    unsigned close_wait_ms = 5000;  ///< maximum time in milliseconds for close() to end all requests
 };
 
-/// What a submit did. Running is not setting up: it throws nothing.
+/// The result of a submit. The kernel's errors are reported here and not thrown.
 struct Submitted {
-    unsigned count = 0;  ///< SQEs that the kernel took, also if there is an error
-    int error = 0;       ///< errno, or 0; EINTR: a signal has ended the wait before the completions were there
-    /// Nothing went wrong; the kernel may have taken fewer SQEs than there were, and then it did not wait.
+    unsigned count = 0;  ///< SQEs that the kernel took, also after an error
+    int error = 0;       ///< errno, or 0; EINTR: a signal ended the wait before the completions were in the CQ
+    /// Returns true if there was no error. The kernel may still have taken fewer SQEs than were claimed, and then it did not
+    /// wait.
     [[nodiscard]] explicit operator bool() const noexcept { return error == 0; }
 };
 
 /**
- * An io_uring that loops can run on: SINGLE_ISSUER | DEFER_TASKRUN | CQSIZE, with NO_SQARRAY where there is one (Linux 6.6) and
- * SQ_REWIND (7.0).
+ * An io_uring that loops can run on. It is opened with SINGLE_ISSUER, DEFER_TASKRUN and CQSIZE, and with NO_SQARRAY (Linux 6.6)
+ * and SQ_REWIND (Linux 7.0) if the kernel has them.
  *
- * Belongs to the thread that opens it (with `start_disabled`: that enables it): only that one may submit, run and close.
- * Needs Linux 6.1; a loop in the kernel needs 7.1. Moving a Ring is cheap, and programs on it do not notice.
+ * The thread that opens the ring owns it. With `start_disabled`, the thread that enables it does. Only the owning thread may
+ * submit, run and close. A ring needs Linux 6.1, and a loop in the kernel needs Linux 7.1. Moving a `Ring` is cheap and does
+ * not affect programs on it.
  *
- * Closing (also by the destructor) cancels what is in flight and waits until the kernel says that it is over, `close_wait_ms`
- * at most. If that does not succeed, or is tried on another thread, the memory region and all that was handed to keep_alive()
- * is never given back: requests may still write to it.
+ * Closing, also by the destructor, cancels the requests in flight and waits up to `close_wait_ms` until the kernel reports
+ * their end. That can fail, and fails on any thread but the owning one. The memory region and everything passed to keep_alive()
+ * then stay allocated forever, because requests may still write to them.
  *
- * A forked child cannot use it: see docs/fork.md.
+ * A forked child cannot use its parent's ring: see docs/fork.md.
  *
  * **Example**:
  *
@@ -59,7 +61,8 @@ struct Submitted {
  */
 class Ring {
 public:
-    /// Opens a ring. Throws Error if the kernel refuses.
+    /// Opens a ring. The calling thread becomes the owning thread, unless `start_disabled` is set. Throws Error: EINVAL if
+    /// `sq_entries` is 0, or the kernel's errno if it refuses. Needs Linux 6.1.
     explicit Ring(const RingOptions& options = {}) {
         if (options.sq_entries == 0)
             detail::raise(EINVAL, "opening of a ring with no SQ entries", "Ask for one entry or more.");
@@ -73,7 +76,7 @@ public:
         if (options.submit_all) params.flags |= IORING_SETUP_SUBMIT_ALL;
         if (options.sq_rewind) params.flags |= detail::setup_sq_rewind;
 
-        // What a kernel does not know yet it refuses, without a word on which flag it was.
+        // A kernel refuses flags that it does not know, without naming the flag.
         const io_uring_params wanted = params;
         io_uring native{};
         const detail::Forks::Lock lock;
@@ -92,9 +95,9 @@ public:
     }
 
     /**
-     * Takes over a ring that was opened with liburing, together with the params that it was opened with. Its files, buffers and
-     * requests in flight stay as they are; `in_flight` says how many requests it has under way. A loop can run on it if it
-     * was opened without SQPOLL and IOPOLL; in the kernel, if it was opened with DEFER_TASKRUN, too.
+     * Takes over a ring that was opened with liburing, and returns it. `params` must be those that the ring was opened with.
+     * Its files, buffers and requests in flight stay as they are. `in_flight` is the number of its requests in flight. Loops
+     * can run on the ring if it was opened without SQPOLL and IOPOLL. The kernel engine also needs DEFER_TASKRUN. Throws Error.
      */
     [[nodiscard]] static Ring adopt(const io_uring& native, const io_uring_params& params, std::uint64_t in_flight = 0) {
         Ring ring{Adopted{}};
@@ -107,38 +110,38 @@ public:
         return ring;
     }
 
-    /// Gives the io_uring back to the caller, who must close it with io_uring_queue_exit(3). Requests in flight stay in flight.
-    /// This `Ring` is closed afterwards. If anything was ever submitted, the memory region and what keep_alive() holds are
-    /// never given back, because requests may write to them until the caller has closed the io_uring. Throws Error: EBUSY if a
-    /// loop is attached, EBADF if the ring is closed or the parent process's.
+    /// Gives the io_uring back to the caller, who must close it with io_uring_queue_exit(3). This `Ring` is closed afterwards.
+    /// Requests in flight stay in flight, and may write to memory until the caller has closed the io_uring. If anything was
+    /// ever submitted, the memory region and everything passed to keep_alive() therefore stay allocated forever. Throws Error:
+    /// EBUSY if a loop is attached, EBADF if the ring is closed or belongs to the parent process.
     [[nodiscard]] io_uring release() {
         (void)queues();
         if (has_loop()) detail::raise(EBUSY, "release of a ring that has a loop", "Destroy its LoopProgram first.");
         return core_->release();
     }
 
-    /// Afterwards the other one is closed; all else may only destroy it or assign to it.
+    /// Moves the ring. The moved-from object is closed. Only `is_open()`, assignment and destruction are allowed on it.
     Ring(Ring&&) noexcept = default;
-    /// Closes this ring first, unless a LoopProgram still holds on to it.
+    /// Closes this object's own ring first, unless a LoopProgram still uses it, and then moves the other ring here.
     Ring& operator=(Ring&&) noexcept = default;
     Ring(const Ring&) = delete;
     Ring& operator=(const Ring&) = delete;
     ~Ring() = default;
 
-    /// How the kernel has laid it out.
+    /// Returns the layout that the kernel chose for the ring.
     [[nodiscard]] const Geometry& geometry() const noexcept { return core_->geometry(); }
-    /// The ring's descriptor, for poll(2) and the like.
+    /// Returns the ring's file descriptor, for example for poll(2).
     [[nodiscard]] int fd() const noexcept { return core_->fd(); }
-    /// Neither closed nor moved from.
+    /// Returns true if the ring is neither closed nor moved from.
     [[nodiscard]] bool is_open() const noexcept { return core_ && core_->open(); }
-    /// The liburing ring, for what this class does not cover. Submitting through it goes past the count of requests in flight,
-    /// but close() waits for these requests as well.
+    /// Returns the liburing ring, for operations that this class does not offer. Requests submitted through it are not counted
+    /// as in flight, but close() waits for them as well.
     [[nodiscard]] io_uring& native() noexcept {
         core_->note_submission();
         return core_->native();
     }
 
-    /// Starts a ring opened with `start_disabled`; the calling thread becomes its owner. Throws Error.
+    /// Enables a ring that was opened with `start_disabled`. The calling thread becomes the owning thread. Throws Error.
     void enable() {
         check(io_uring_enable_rings(&opened()), "enabling of a ring",
               "Only a ring opened with start_disabled can be enabled, and only once.");
@@ -146,24 +149,30 @@ public:
         if (register_ring_fd_ || has_loop()) (void)core_->register_ring_fd();
     }
 
-    /// The completions. See CompletionQueue. The view is good until the ring is closed; a closed ring has none (Error, EBADF).
+    /// Returns a view of the completions: see CompletionQueue. The view is valid until the ring is closed. Throws Error (EBADF)
+    /// if the ring is closed.
     [[nodiscard]] CompletionQueue cq() { return CompletionQueue(queues()); }
-    /// The SQEs. See SubmissionQueue. Good for as long.
+    /// Returns a view of the SQEs: see SubmissionQueue. The view is valid until the ring is closed. Throws Error (EBADF) if the
+    /// ring is closed.
     [[nodiscard]] SubmissionQueue sq() { return SubmissionQueue(queues()); }
 
     /**
-     * Submits what is claimed. On a ring with a loop there is no such thing: io_uring_enter(2) would run the loop and ignore
-     * what it was called for. So there it throws Error (EBUSY); use LoopProgram::run().
+     * Submits all claimed SQEs, and returns how many the kernel took. Must be called on the ring's owning thread. Throws Error
+     * (EBUSY) if a loop is attached, because io_uring_enter(2) would then run the loop instead. Use LoopProgram::run(). Throws
+     * Error (EBADF) if the ring is closed.
      */
     Submitted submit() { return submit_and_wait(0); }
 
     /**
-     * Submits what is claimed and waits until `completions` are in the CQ. Throws like submit().
+     * Submits all claimed SQEs and waits until `completions` are in the CQ. Must be called on the ring's owning thread. Throws
+     * like submit().
      *
-     * If a signal comes first, the error is EINTR, and the count tells what was submitted all the same: wait for the rest by
-     * another call. A wait that ends without an error may leave fewer completions in two cases: the kernel did not take all
-     * SQEs, so it did not wait; or a timeout (IORING_OP_TIMEOUT) expired, which ends every wait. A timeout that completes
-     * because so many other requests did ends waits, too, and looks like a signal.
+     * If a signal ends the wait, the error is EINTR, and the count still tells how many SQEs were submitted. Call the function
+     * again to wait for the rest.
+     *
+     * A wait without an error may leave fewer completions in two cases. If the kernel does not take all SQEs, it does not wait.
+     * A timeout (IORING_OP_TIMEOUT) that expires ends every wait. A timeout that ends because its number of other requests has
+     * completed also ends waits, but the error is then EINTR, as after a signal.
      */
     Submitted submit_and_wait(unsigned completions) {
         if (core_->attachment() != nullptr) {
@@ -175,18 +184,18 @@ public:
         return {.count = taken, .error = error};
     }
 
-    /// Whether a LoopProgram is attached.
+    /// Returns true if a LoopProgram is attached.
     [[nodiscard]] bool has_loop() const noexcept { return core_->attachment() != nullptr; }
 
-    /// Requests that the kernel has taken and that have not finished, as far as this ring and its loops have counted them: a
-    /// number for statistics. It is too high after requests that skip their completion (IOSQE_CQE_SKIP_SUCCESS), and too low
-    /// after messages from other rings (IORING_OP_MSG_RING). Never free memory because it is 0: close() tells when that is
-    /// safe.
+    /// Returns the number of requests in flight, as far as this ring and its loops have counted them. Use the number for
+    /// statistics only. It is too high after requests that skip their completion (IOSQE_CQE_SKIP_SUCCESS), and too low after
+    /// messages from other rings (IORING_OP_MSG_RING). Never free memory because it is 0: close() tells when that is safe.
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return core_->in_flight(); }
 
-    /// Makes `memory` the region that loops on this ring share with the application; a LoopProgram does it by itself when there
-    /// is none yet. One region for each ring, for good. The kernel gets to know of it when a loop of its own is attached
-    /// (which needs Linux 6.13). Throws Error.
+    /// Makes `memory` the region that loops on this ring share with the application. A LoopProgram allocates a region by itself
+    /// if the ring has none. A ring cannot change its region. The region is registered with the kernel when the kernel engine
+    /// attaches a loop (Linux 6.13). Throws Error: EBUSY if the ring has another region, EINVAL if `memory` is too small for
+    /// the control block.
     void use_region(std::shared_ptr<RegionMemory> memory) {
         if (memory->size() < sizeof(ringstep_control)) {
             detail::raise(EINVAL, "use of a memory region of " + std::to_string(memory->size()) + " bytes",
@@ -195,49 +204,51 @@ public:
         core_->share_region(std::move(memory));
     }
 
-    /// The memory region, or null.
+    /// Returns the memory region, or null if the ring has none.
     [[nodiscard]] std::shared_ptr<RegionMemory> region() const noexcept { return core_->region(); }
 
-    /// Registers files; a negative descriptor leaves its slot empty. Requests name them by slot, with IOSQE_FIXED_FILE.
+    /// Registers a table of files. A negative descriptor leaves its slot empty. Requests name a file by its slot, with
+    /// IOSQE_FIXED_FILE. Throws Error.
     void register_files(std::span<const int> descriptors) {
         check(io_uring_register_files(&opened(), descriptors.data(), static_cast<unsigned>(descriptors.size())),
               "registration of " + std::to_string(descriptors.size()) + " files", files_advice);
     }
-    /// Registers a table of empty slots.
+    /// Registers a table of `slots` empty file slots. Throws Error.
     void register_files_sparse(unsigned slots) {
         check(io_uring_register_files_sparse(&opened(), slots),
               "registration of a table of " + std::to_string(slots) + " file slots", files_advice);
     }
-    /// Puts a file into a slot; -1 empties it.
+    /// Puts a file into a slot; -1 empties the slot. Throws Error.
     void update_file(unsigned slot, int descriptor) {
         check(io_uring_register_files_update(&opened(), slot, &descriptor, 1),
               "update of registered file slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
     }
-    /// Throws Error if none are registered.
+    /// Unregisters all files. Throws Error if none are registered.
     void unregister_files() { check(io_uring_unregister_files(&opened()), "unregistration of files", "None are registered."); }
 
-    /// Registers (pins) buffers, which have to outlive their use; see keep_alive(). Counts against RLIMIT_MEMLOCK.
+    /// Registers buffers, which pins them. They must stay valid as long as requests use them: see keep_alive(). They count
+    /// against RLIMIT_MEMLOCK. Throws Error.
     void register_buffers(std::span<const iovec> buffers) {
         check(io_uring_register_buffers(&opened(), buffers.data(), static_cast<unsigned>(buffers.size())),
               "registration of " + std::to_string(buffers.size()) + " buffers", buffers_advice);
     }
-    /// Registers a table of empty slots.
+    /// Registers a table of `slots` empty buffer slots. Throws Error.
     void register_buffers_sparse(unsigned slots) {
         check(io_uring_register_buffers_sparse(&opened(), slots),
               "registration of a table of " + std::to_string(slots) + " buffer slots", buffers_advice);
     }
-    /// Puts a buffer into a slot.
+    /// Puts a buffer into a slot. Throws Error.
     void update_buffer(unsigned slot, const iovec& buffer) {
         const __u64 tag = 0;
         check(io_uring_register_buffers_update_tag(&opened(), slot, &buffer, &tag, 1),
               "update of registered buffer slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
     }
-    /// Throws Error if none are registered.
+    /// Unregisters all buffers. Throws Error if none are registered.
     void unregister_buffers() {
         check(io_uring_unregister_buffers(&opened()), "unregistration of buffers", "None are registered.");
     }
 
-    /// Holds on to an object (say, buffers) until no request can use it any more: until close() has returned true. Throws Error
+    /// Keeps an object alive, for example buffers, until no request can use it: until close() has returned true. Throws Error
     /// (EBADF) if the ring is closed.
     void keep_alive(std::shared_ptr<const void> object) {
         (void)queues();
@@ -245,26 +256,28 @@ public:
     }
 
     /**
-     * Detaches the loop, cancels requests in flight, closes the ring, and waits until the kernel has given up its last request
-     * (`close_wait_ms` at most). Call it on the owning thread.
+     * Detaches the loop, cancels requests in flight, closes the ring, and waits up to `close_wait_ms` until the kernel has
+     * ended the last request. Must be called on the ring's owning thread.
      *
-     * Returns true if the kernel has: no request writes to memory any more. This is the kernel's own answer and covers every
-     * request, also those without a completion, zero-copy sends and requests submitted through native(). It takes some 10 to
-     * 40 ms, unless nothing was ever submitted. Returns false if the answer does not come in time or cannot be asked for (on
-     * another thread; without two free descriptors; another process holds the ring's descriptor): buffers of requests must not
-     * be reused or freed then. The region and what keep_alive() holds are not. In a forked child it returns false and leaves
-     * the parent's ring alone.
+     * Returns true if every request has ended, so that no request writes to memory any more. This is the kernel's own answer.
+     * It covers requests without a completion, zero-copy sends and requests submitted through native(). It takes 10 to 40 ms,
+     * or no time if nothing was ever submitted.
+     *
+     * Returns false if the answer does not come in time or cannot be obtained. It cannot on another thread, without two free
+     * descriptors, or if another process holds the ring's descriptor. Buffers of requests must not be reused or freed then. The
+     * region and everything passed to keep_alive() stay allocated. In a forked child, the function returns false and leaves the
+     * parent's ring alone.
      */
     bool close() noexcept { return core_->close(); }
 
-    /// For LoopProgram and engines.
+    /// Returns the ring's internals, for LoopProgram and the engines.
     [[nodiscard]] const std::shared_ptr<detail::RingCore>& core() const noexcept { return core_; }
 
 private:
     struct Adopted {};
     explicit Ring(Adopted) noexcept {}
 
-    // A ring that was just opened is closed if there is no memory for it.
+    // Closes the new ring if memory runs out here.
     [[nodiscard]] static std::shared_ptr<detail::RingCore> make_core(io_uring& native, const io_uring_params& params,
                                                                      unsigned close_wait_ms, const detail::Forks::Lock& lock) {
         try {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// All of the library but the loops, which are a header each (ringstep/loops/), and the formatters (ringstep/format.hpp).
+// The whole library except for the loops, which have a header each (ringstep/loops/), and the formatters (ringstep/format.hpp).
 #pragma once
 
 #include <ringstep/definition.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Signals that ask a program to end, as requests to stop its loops.
+// Turns signals that ask a process to end into stop requests for its loops.
 #pragma once
 
 #include <ringstep/error.hpp>
@@ -21,11 +21,11 @@ class StopOnSignals;
 
 namespace detail {
 
-// Of all StopOnSignals in the process.
+// The data of all StopOnSignals objects in the process.
 struct SignalsState {
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     sigset_t blocked_before_fork{};
-    std::atomic<pid_t> process{0};  // whose loops these are
+    std::atomic<pid_t> process{0};  // the process that the listed loops belong to
     StopOnSignals* first = nullptr;
     bool watches_forks = false;
     std::array<unsigned, NSIG> users{};
@@ -36,22 +36,22 @@ inline constinit SignalsState signals_state;
 
 }  // namespace detail
 
-/// Something with runs that request_stop() ends, from signal handlers too: LoopProgram, EnterLoop, Stages, FileCopy.
+/// A type whose `request_stop()` ends a run and may be called from signal handlers: LoopProgram, EnterLoop, Stages, FileCopy.
 template <class Loop>
 concept Stoppable = requires(Loop& loop) {
     { loop.request_stop() } noexcept;
 };
 
 /**
- * Has a loop stop when SIGTERM or SIGINT comes, for as long as this object lives: each signal calls `request_stop()`. The run
- * under way, or else the next one, ends with ExitReason::stop_requested, whichever thread the signal came to.
+ * Stops a loop when SIGTERM or SIGINT comes, as long as this object exists. Each signal calls `request_stop()`. The run in
+ * progress, or else the next run, then ends with ExitReason::stop_requested, on whichever thread the signal comes.
  *
- * Any number of loops and threads may have such objects at a time; a signal stops all of their loops. The first object installs
- * the handlers. The last one puts back those that were there before. A signal that the process ignores when the object is made
- * stays ignored: SIGINT is, in programs that a script starts with `&`. In a forked child a signal does what it did before the
- * first object, unless the child has made one of its own.
+ * Any number of these objects may exist at a time, for any number of loops and threads. A signal stops all their loops. The
+ * first object installs the handlers, and the last one restores the previous handlers. A signal that the process ignores when
+ * the object is made stays ignored. SIGINT is ignored in programs that a script starts with `&`. In a forked child, a signal
+ * has the effect that it had before the first object, unless the child makes an object of its own.
  *
- * Declare it after the loop, so that it goes first. May be made and destroyed on any thread.
+ * Declare the object after the loop, so that it is destroyed first. It may be made and destroyed on any thread.
  *
  * **Example**:
  *
@@ -62,7 +62,7 @@ concept Stoppable = requires(Loop& loop) {
  */
 class StopOnSignals {
 public:
-    /// Installs the handlers. Throws Error if one of the signals cannot be handled.
+    /// Installs the handlers for `signals`. Throws Error if one of the signals cannot be handled.
     template <Stoppable Loop>
     explicit StopOnSignals(Loop& loop, std::initializer_list<int> signals = {SIGTERM, SIGINT})
         : loop_(&loop), stop_([](void* object) noexcept { static_cast<Loop*>(object)->request_stop(); }) {
@@ -72,16 +72,16 @@ public:
     StopOnSignals(const StopOnSignals&) = delete;
     StopOnSignals& operator=(const StopOnSignals&) = delete;
 
-    /// Afterwards no handler touches the loop any more.
+    /// Removes the object from the handlers, which do not use the loop any more after that.
     ~StopOnSignals() { leave(); }
 
-    /// The last of the signals that has come, or 0. May be called from any thread.
+    /// Returns the number of the last signal that came, or 0. May be called from any thread.
     [[nodiscard]] int received() const noexcept { return received_.load(std::memory_order_relaxed); }
 
 private:
     static constexpr detail::SignalsState& shared_ = detail::signals_state;
 
-    // Handlers take the lock, too: no signal may come to a thread that holds it.
+    // Handlers take this lock as well, so no signal may come to a thread that holds it.
     static void lock(sigset_t& before) noexcept {
         sigset_t all;
         ::sigfillset(&all);
@@ -106,7 +106,7 @@ private:
     static void handle(int signal) {
         const int before = errno;
         if (shared_.process.load(std::memory_order_relaxed) != ::getpid()) {
-            // Between vfork(2) and exec(2), in the parent's memory.
+            // This process is a child between vfork(2) and exec(2), and uses the parent's memory.
             ::signal(signal, SIG_DFL);
             ::raise(signal);
         } else {
@@ -119,7 +119,8 @@ private:
                 each->stop_(each->loop_);
             }
             if (!known) {
-                // In a forked child, or the last object has just gone. The signal is blocked until the handler has returned.
+                // Either this is a forked child, or the last object was just destroyed. The signal stays blocked until the
+                // handler has returned.
                 put_back(signal);
                 ::raise(signal);
             }
@@ -134,7 +135,7 @@ private:
         shared_.installed[index] = false;
     }
 
-    // A child has the handlers, and none of the loops.
+    // A forked child inherits the handlers but none of the loops.
     static void watch_forks() {
         if (shared_.watches_forks) return;
         const int result = ::pthread_atfork(
@@ -171,7 +172,7 @@ private:
         shared_.first = this;
         struct sigaction action{};
         action.sa_handler = handle;
-        action.sa_flags = SA_RESTART;  // what else the process waits for goes on
+        action.sa_flags = SA_RESTART;  // other system calls of the process continue after the signal
         for (std::size_t index = 1; index < NSIG; index++) {
             const int signal = static_cast<int>(index);
             if (::sigismember(&signals_, signal) != 1) continue;
@@ -181,7 +182,7 @@ private:
     }
 
     void leave() noexcept {
-        if (process_ != ::getpid()) return;  // a copy, in a child
+        if (process_ != ::getpid()) return;  // this object is a forked child's copy
         const Lock lock;
         StopOnSignals** link = &shared_.first;
         while (*link != this) link = &(*link)->next_;

@@ -2,13 +2,13 @@
 // The version of the library.
 #pragma once
 
-/// Before 1.0, releases are compatible only within one minor version.
+/// The first number of the version. Before 1.0, releases are compatible only within one minor version.
 #define RINGSTEP_VERSION_MAJOR 0
-/// See RINGSTEP_VERSION_MAJOR.
+/// The second number of the version. See RINGSTEP_VERSION_MAJOR.
 #define RINGSTEP_VERSION_MINOR 1
-/// Says nothing about compatibility.
+/// The third number of the version, which does not affect compatibility.
 #define RINGSTEP_VERSION_PATCH 0
 
-/// The library. The inline namespace keeps two versions of the library apart when two parts of one program were built against
-/// them.
+/// The library. The inline namespace separates two versions of the library if parts of one program were built with different
+/// versions.
 namespace ringstep::inline v0 {}

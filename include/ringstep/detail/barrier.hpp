@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A memory barrier on the other side: cheap for the thread that is asked often, dear for the one that asks rarely.
+// An asymmetric memory barrier: cheap for the thread that is observed often, expensive for the thread that observes rarely.
 #pragma once
 
 #include <ringstep/version.hpp>
@@ -14,9 +14,10 @@ namespace ringstep::inline v0::detail {
 
 inline bool membarrier(int command) noexcept { return ::syscall(SYS_membarrier, command, 0U, 0) == 0; }
 
-/// Whether all threads of this process can be made to pass a memory barrier (Linux 4.14; a seccomp filter may forbid it).
+/// Returns true if this thread can make all threads of the process pass a memory barrier (Linux 4.14). A seccomp filter may
+/// forbid it.
 [[nodiscard]] inline bool can_order_others() noexcept {
-    // A static that is set up once would have a forked child wait for a thread that was setting it up.
+    // A static with an initialiser could make a forked child wait forever, for a parent's thread that was initialising it.
     static std::atomic<int> registered{-1};
     int result = registered.load(std::memory_order_relaxed);
     if (result < 0) {
@@ -26,7 +27,8 @@ inline bool membarrier(int command) noexcept { return ::syscall(SYS_membarrier, 
     return result != 0;
 }
 
-/// What this thread has written is seen by those that run now, and it sees what they have written. False: it did not work.
+/// Makes all threads that run now pass a memory barrier. They see everything that this thread has written, and this thread sees
+/// everything that they have written. Returns false if that failed.
 inline bool order_others() noexcept {
     if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) return true;
     return membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);

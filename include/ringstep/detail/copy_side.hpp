@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One side of a copy: what there is to be known of an open file, and its status flags for the time of the copy. Short cuts that
-// a file does not offer (statx, O_DIRECT, SEEK_DATA) are done without.
+// One side of a copy: the properties of an open file, and its status flags during the copy. A file may lack shortcuts (statx,
+// O_DIRECT, SEEK_DATA); the copy then works without them.
 #pragma once
 
 #include <linux/fs.h>
@@ -24,7 +24,7 @@ public:
     CopySide() = default;
     CopySide(int fd, std::uint64_t& system_calls) noexcept : fd_(fd), calls_(&system_calls) {}
 
-    /// Looks at the file. Returns false, with errno, if that is impossible.
+    /// Reads the file's properties. Returns false, with errno, if that is impossible.
     bool look() noexcept {
         flags_ = call(::fcntl(fd_, F_GETFL));
         if (flags_ < 0) return false;
@@ -34,7 +34,7 @@ public:
     }
 
     [[nodiscard]] int fd() const noexcept { return fd_; }
-    /// Returns the size at the time of look(), of a block device, too. It is 0 for a file that does not tell.
+    /// Returns the size at the time of look(), also for a block device. The size is 0 for a file that does not tell it.
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
     [[nodiscard]] bool regular() const noexcept { return S_ISREG(mode_); }
     [[nodiscard]] bool block_device() const noexcept { return S_ISBLK(mode_); }
@@ -43,15 +43,15 @@ public:
     [[nodiscard]] bool direct() const noexcept { return (flags_ & O_DIRECT) != 0; }
     [[nodiscard]] bool readable() const noexcept { return (flags_ & O_PATH) == 0 && (flags_ & O_ACCMODE) != O_WRONLY; }
     [[nodiscard]] bool writable() const noexcept { return (flags_ & O_PATH) == 0 && (flags_ & O_ACCMODE) != O_RDONLY; }
-    /// Returns what offsets and lengths have to be multiples of: 1 without O_DIRECT.
+    /// Returns the number of bytes that offsets and lengths must be multiples of: 1 without O_DIRECT.
     [[nodiscard]] std::uint32_t alignment() const noexcept { return direct() ? alignment_ : 1; }
     [[nodiscard]] bool has_holes() const noexcept { return blocks_ * 512 < size_; }
 
-    /// Returns whether blocks can be read or written in any order. In pipes, sockets and terminals there is no other order than
-    /// the one they have. Drivers of other character devices may ignore offsets, also where lseek(2) succeeds.
+    /// Returns true if blocks can be read or written in any order. Pipes, sockets and terminals have one fixed order. Drivers
+    /// of other character devices may ignore offsets, even if lseek(2) succeeds.
     [[nodiscard]] bool in_any_order() const noexcept { return regular() || block_device() || takes_anything(); }
 
-    /// Returns whether requests may name an offset: sockets fail with ESPIPE at any but 0.
+    /// Returns true if requests may name an offset. Sockets fail with ESPIPE for every offset but 0.
     [[nodiscard]] bool has_offsets() const noexcept {
         return regular() || block_device() || (S_ISCHR(mode_) && seek(0, SEEK_CUR) >= 0);
     }
@@ -61,9 +61,10 @@ public:
         return regular() && device_ == other.device_ && inode_ == other.inode_;
     }
 
-    /// Returns whether the content may come into being as it is read (/proc, /sys and the like). Then the size is not to be
-    /// trusted, and a read at an offset that does not follow the one before begins anew and may give another content. Files
-    /// that have no blocks are such, unless it turns out that they begin with a hole. May move the file position.
+    /// Returns true if the file may generate its content while it is read (/proc, /sys and similar file systems). The size is
+    /// then unreliable. A read at an offset that does not follow the previous read starts the content again, and may give
+    /// different content. Files without blocks count as generated, unless they turn out to begin with a hole. May move the file
+    /// position.
     [[nodiscard]] bool generated() const noexcept {
         if (!regular()) return false;
         if (size_ == 0) return true;
@@ -76,7 +77,8 @@ public:
         return call(::lseek(fd_, static_cast<off_t>(offset), whence));
     }
 
-    /// Returns whether `size` bytes at `offset` can be read, also if there are none, with errno if not.
+    /// Returns true if `size` bytes at `offset` can be read, even if the file has none there. Returns false, with errno, if
+    /// not.
     [[nodiscard]] bool can_read(void* buffer, std::size_t size, std::uint64_t offset) const noexcept {
         for (;;) {
             if (call(::pread(fd_, buffer, size, static_cast<off_t>(offset))) >= 0) return true;
@@ -84,7 +86,7 @@ public:
         }
     }
 
-    /// Truncates a file. Returns false, with errno, if it does not have that size afterwards.
+    /// Truncates the file. Returns false, with errno, if the file does not have that size afterwards.
     [[nodiscard]] bool truncate(std::uint64_t size) const noexcept {
         if (call(::ftruncate(fd_, static_cast<off_t>(size))) == 0) return true;
         const int error = errno;
@@ -93,19 +95,19 @@ public:
         return right;
     }
 
-    /// Returns the size as it is now, or `otherwise` if it cannot be found out.
+    /// Returns the current size, or `otherwise` if the size cannot be determined.
     [[nodiscard]] std::uint64_t size_now(std::uint64_t otherwise) const noexcept {
         struct stat status{};
         return call(::fstat(fd_, &status)) == 0 ? static_cast<std::uint64_t>(status.st_size) : otherwise;
     }
 
-    /// Takes O_NONBLOCK away, because a read that has nothing to give has to wait, not to fail.
+    /// Clears O_NONBLOCK, because a read without data must wait and not fail.
     bool wait_for_data() noexcept { return set_flags(flags_ & ~O_NONBLOCK); }
-    /// Adds O_DIRECT. Returns false if the file does not allow it, which changes nothing.
+    /// Sets O_DIRECT. Returns false, and changes nothing, if the file does not allow it.
     bool go_direct() noexcept { return set_flags(flags_ | O_DIRECT); }
 
-    /// Writes bytes that are no whole sector, once nothing is in flight any more, and has them written out as direct writes
-    /// are. Returns false, with errno, if that fails.
+    /// Writes bytes that do not fill a sector, without O_DIRECT, and has them written out to the device, as direct writes are.
+    /// No request may be in flight. Returns false, with errno, if that fails.
     bool write_tail(const void* bytes, std::size_t size, std::uint64_t offset) noexcept {
         if (!set_flags(flags_ & ~O_DIRECT)) return false;
         for (std::size_t done = 0; done < size;) {
@@ -124,7 +126,7 @@ public:
         return not_offered && call(::fdatasync(fd_)) == 0;
     }
 
-    /// Gives the descriptor its flags back.
+    /// Restores the descriptor's original flags.
     void restore_flags() noexcept {
         if (changed_from_ >= 0) (void)call(::fcntl(fd_, F_SETFL, std::exchange(changed_from_, -1)));
     }
@@ -177,7 +179,7 @@ private:
             alignment_ = std::max(alignment_, static_cast<std::uint32_t>(sector));
     }
 
-    // /dev/null, /dev/zero and /dev/full.
+    // Returns true for /dev/null, /dev/zero and /dev/full, which ignore offsets.
     [[nodiscard]] bool takes_anything() const noexcept {
         const unsigned number = minor(special_);
         return S_ISCHR(mode_) && major(special_) == 1 && (number == 3 || number == 5 || number == 7);
@@ -193,15 +195,15 @@ private:
 
     int fd_ = -1;
     std::uint64_t* calls_ = nullptr;
-    int flags_ = 0;          // status flags for the time of the copy
-    int changed_from_ = -1;  // what they were before, if they had to be changed
+    int flags_ = 0;          // current status flags
+    int changed_from_ = -1;  // the original flags if they were changed, else -1
     mode_t mode_ = 0;
     std::uint64_t size_ = 0;
-    std::uint64_t blocks_ = 0;  // of 512 bytes
-    dev_t device_ = 0;          // that it lies on
-    dev_t special_ = 0;         // that it is
+    std::uint64_t blocks_ = 0;  // number of 512-byte blocks
+    dev_t device_ = 0;          // device that the file is on
+    dev_t special_ = 0;         // device that the file represents
     ino_t inode_ = 0;
-    std::uint32_t alignment_ = 4096;  // what O_DIRECT asks for
+    std::uint32_t alignment_ = 4096;  // alignment that O_DIRECT needs, in bytes
 };
 
 }  // namespace ringstep::inline v0::detail

@@ -11,16 +11,17 @@
 
 namespace ringstep::inline v0::detail {
 
-/// Numbers the loops of one ring. Each loop puts its number, the epoch, into the user_data of its requests, so that it knows
-/// them from those that an earlier loop has left in flight.
+/// Numbers the loops of one ring. Each loop puts its number, the epoch, into the user_data of its requests. So it can tell them
+/// from requests that an earlier loop has left in flight.
 ///
-/// An epoch has 16 bits. It is taken again only after its loop has given it back, and a loop gives it back only if it knows
-/// that none of its requests is left in flight. All others stay taken for as long as the ring is open.
+/// An epoch has 16 bits. It is taken again only after its loop has given it back. A loop gives its epoch back only if none of
+/// its requests is in flight. All other epochs stay taken as long as the ring is open.
 class LoopEpochs {
 public:
     static constexpr std::uint32_t count = 65536;
 
-    /// Takes an epoch that no other loop has. Call it on the ring's owning thread. Throws Error (ENOSPC) if all are taken.
+    /// Takes an epoch that no other loop has, and returns it. Must be called on the ring's owning thread. Throws Error (ENOSPC)
+    /// if all are taken.
     [[nodiscard]] std::uint32_t take() {
         if (!taken_) taken_ = std::make_unique<Words>();
         for (std::uint32_t tries = 0; tries < count; tries++) {
@@ -33,7 +34,7 @@ public:
             "them, or open another ring.");
     }
 
-    /// Gives an epoch back whose requests have all completed. May be called from any thread.
+    /// Gives back an epoch. All requests of its loop must have completed. May be called from any thread.
     void give_back(std::uint32_t epoch) noexcept { word(epoch).fetch_and(~bit(epoch), std::memory_order_release); }
 
 private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What fork(2) must not share: a child gets copies of its parent's rings, and nothing of them may be used there.
+// Handling of fork(2): a child gets copies of its parent's rings, which it must not use.
 #pragma once
 
 #include <ringstep/error.hpp>
@@ -16,8 +16,8 @@
 
 namespace ringstep::inline v0::detail {
 
-/// Holds a mutex with all signals blocked: a signal handler may want the same mutex, so none may come to the thread that holds
-/// it. (<mutex> would be a tenth of what including this library costs.)
+/// Holds a mutex with all signals blocked. A signal handler may need this mutex, so no handler may run on the thread that holds
+/// it. (Including <mutex> would be a tenth of the cost of including this library.)
 class SignalProofLock {
 public:
     explicit SignalProofLock(pthread_mutex_t& mutex) noexcept : mutex_(mutex) {
@@ -41,11 +41,12 @@ private:
 /// An object with descriptors or mappings that a forked child gets copies of.
 class Forkable {
 public:
-    /// Before a fork, on the thread that forks: takes the locks that other threads may hold at that moment.
+    /// Takes the locks that other threads may hold at the moment of a fork. Called before the fork, on the thread that forks.
     virtual void before_fork() noexcept {}
-    /// After it, in the parent: gives them back.
+    /// Releases the locks that before_fork() took. Called after the fork, in the parent.
     virtual void after_fork_in_parent() noexcept {}
-    /// After it, in the child, which has this thread only: lets go of the copies, without a word to the parent's ring.
+    /// Closes the child's copies without any effect on the parent's ring. Called after the fork, in the child, whose only
+    /// thread is the calling one.
     virtual void after_fork_in_child() noexcept = 0;
 
 protected:
@@ -58,10 +59,11 @@ private:
     bool listed_ = false;
 };
 
-/// All such objects of the process. A fork waits while one is being opened or closed, so it finds each listed or not there.
+/// All Forkable objects of the process. A fork waits while one is being opened or closed. So the fork handlers find each object
+/// either listed and complete, or absent.
 class Forks {
 public:
-    /// Held while an object in the list, or on its way into it, is opened or closed.
+    /// A lock to hold while an object in the list, or one about to be listed, is opened or closed.
     class Lock {
     public:
         Lock() noexcept : lock_(mutex_) {}
@@ -70,7 +72,7 @@ public:
         SignalProofLock lock_;
     };
 
-    /// Lists an object, once. Throws Error if the process cannot be told to look at the list when it forks.
+    /// Adds an object to the list, if it is not listed yet. Throws Error if the fork handlers cannot be installed.
     static void add(Forkable& object, const Lock& /*held*/) {
         if (!installed_) {
             if (const int error = ::pthread_atfork(&before, &in_parent, &in_child); error != 0)
@@ -85,7 +87,7 @@ public:
         object.listed_ = true;
     }
 
-    /// Takes an object off the list.
+    /// Removes an object from the list, if it is listed.
     static void remove(Forkable& object, const Lock& /*held*/) noexcept {
         if (!object.listed_) return;
         (object.previous_ != nullptr ? object.previous_->next_ : first_) = object.next_;
@@ -93,7 +95,7 @@ public:
         object.listed_ = false;
     }
 
-    /// The calling thread's id, without a system call from the second time on.
+    /// Returns the calling thread's id. Only a thread's first call, or its first one after a fork, makes a system call.
     [[nodiscard]] static pid_t thread_id() noexcept {
         pid_t& id = cached_id();
         if (id == 0) [[unlikely]]
@@ -102,13 +104,13 @@ public:
     }
 
 private:
-    // 0 if it has not been asked for since the last fork.
+    // Returns the cached id, which is 0 if thread_id() was not called since the last fork.
     [[nodiscard]] static pid_t& cached_id() noexcept {
         thread_local constinit pid_t id = 0;
         return id;
     }
 
-    // No destructor ends them and no constructor begins them: threads may still run when a process exits.
+    // These variables have neither constructors nor destructors, because threads may still run when a process exits.
     inline static pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
     inline static Forkable* first_ = nullptr;
     inline static bool installed_ = false;
@@ -145,7 +147,7 @@ private:
     }
 };
 
-/// Puts empty memory in the place of a mapping that is shared with the parent: also a mapping keeps a ring open.
+/// Replaces a mapping that is shared with the parent by empty memory, because a mapping alone keeps a ring open.
 inline void replace_mapping(void* start, std::size_t size) noexcept {
     if (start == nullptr || size == 0) return;
     const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));

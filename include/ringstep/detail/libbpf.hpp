@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// libbpf, with its diagnostics caught instead of printed.
+// libbpf, with its warnings collected instead of printed.
 #pragma once
 
 #include <ringstep/version.hpp>
@@ -15,11 +15,12 @@
 
 namespace ringstep::inline v0::detail {
 
-/// While it lives, libbpf's warnings on this thread are collected. Those of other threads go where they went before.
+/// Collects libbpf's warnings on this thread as long as this object exists. Warnings on other threads are printed as before.
 class LibbpfDiagnostics {
 public:
     LibbpfDiagnostics() {
-        // No static that is set up once: a forked child would wait for a thread that was setting it up.
+        // This is not a static with an initialiser: a forked child could wait forever for a parent's thread that was
+        // initialising it.
         static std::atomic<bool> installed{false};
         if (!installed.load(std::memory_order_acquire)) {
             if (const libbpf_print_fn_t before = libbpf_set_print(&print); before != &print) previous().store(before);

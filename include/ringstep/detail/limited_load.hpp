@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Loading of a BPF object that ends after some time, whatever the verifier makes of it.
+// Loads a BPF object with a time limit, however long the verifier would take.
 #pragma once
 
 #include <ringstep/detail/libbpf.hpp>
@@ -18,15 +18,17 @@
 namespace ringstep::inline v0::detail {
 
 /**
- * The verifier may take minutes for a loop that it refuses in the end. It gives up when its task has a signal to look at, so it
- * is given one, on a thread that is there for the load alone: the application's threads, handlers and masks are not touched.
- * Nor is it a signal that a handler sees: a time-out of a ring that the thread has opened interrupts it in the same way, and
- * is gone when the thread is back in user space. The kernel answers EAGAIN then. libbpf tries some times again, so there are
- * many time-outs.
+ * Loads a BPF object with a time limit, because the verifier may take minutes for a loop that it rejects in the end.
+ *
+ * The verifier ends early when its task has a signal to handle. The load therefore runs on a thread of its own, so that the
+ * application's threads, handlers and masks stay unchanged. No real signal is sent either. The thread opens a ring whose
+ * timeouts interrupt the verifier like a signal, and leave nothing behind in user space. The kernel then answers EAGAIN. libbpf
+ * repeats the load several times after that, so there are many timeouts.
  */
 class LimitedLoad {
 public:
-    /// bpf_object__load(), in so many seconds; 0: in any time. Where there is no thread or no ring to be had, in any time, too.
+    /// Calls bpf_object__load(), with a limit of `seconds` (0: no limit). There is also no limit if the thread or the ring
+    /// cannot be made.
     LimitedLoad(bpf_object* object, std::uint32_t seconds) : object_(object), seconds_(seconds) {
         sigset_t all, before;
         ::sigfillset(&all);
@@ -46,9 +48,9 @@ public:
     LimitedLoad(const LimitedLoad&) = delete;
     LimitedLoad& operator=(const LimitedLoad&) = delete;
 
-    /// What bpf_object__load() returned: 0, or a negative errno; -ETIME if the time was up.
+    /// Returns the result of bpf_object__load(): 0, or a negative errno. Returns -ETIME if the time limit ended the load.
     [[nodiscard]] int result() const noexcept { return result_; }
-    /// What libbpf had to say meanwhile.
+    /// Returns libbpf's warnings during the load.
     [[nodiscard]] const std::string& diagnostics() const noexcept { return said_; }
 
 private:
@@ -71,7 +73,7 @@ private:
         try {
             said_ = diagnostics.text();
         } catch (const std::bad_alloc&) {
-            said_.clear();  // the errno has to do
+            said_.clear();  // only the errno is reported
         }
     }
 
@@ -81,7 +83,8 @@ private:
         return time.tv_sec;
     }
 
-    // One interruption every so many seconds, and many once the first of these is over.
+    // Sets one timeout that repeats every `seconds`, and many single ones from the end of the first period on, `pause_ms`
+    // apart.
     [[nodiscard]] static bool arm(io_uring& ring, std::uint32_t seconds) noexcept {
         if (::io_uring_queue_init(interruptions, &ring, 0) != 0) return false;
         __kernel_timespec times[interruptions];

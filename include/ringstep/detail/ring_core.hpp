@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a Ring and the program attached to it both hold on to: the io_uring itself, its memory, and how it comes to an end.
+// The parts that a Ring and its program share: the io_uring itself, its memory, and its closing.
 #pragma once
 
 #include <ringstep/detail/epochs.hpp>
@@ -26,24 +26,25 @@
 
 namespace ringstep::inline v0::detail {
 
-/// A loop on a ring, as the ring sees it: something to take off before the ring goes.
+/// A loop as its ring sees it: the ring must detach the loop before it closes.
 class Attachment {
 public:
     virtual void detach() noexcept = 0;
-    /// In a forked child: lets go of the child's copies. The loop stays on the parent's ring.
+    /// Closes a forked child's copies. The loop stays attached to the parent's ring.
     virtual void after_fork_in_child() noexcept = 0;
 
 protected:
     ~Attachment() = default;
 };
 
-/// What requests may write to, as far as the ring knows: its region, and all that Ring::keep_alive() was given.
+/// The memory that requests may write to, as far as the ring knows: its region, and all objects passed to Ring::keep_alive().
 struct Kept {
     std::shared_ptr<RegionMemory> region;
     std::vector<std::shared_ptr<const void>> objects;
     Kept* next = nullptr;
 
-    /// Never gives it back. Allocates nothing. The list makes it findable, for those who look for leaks.
+    /// Keeps the memory allocated forever. This function allocates nothing. The list keeps the memory reachable for leak
+    /// checkers.
     static void for_good(std::unique_ptr<Kept> kept) noexcept {
         Kept* const mine = kept.release();
         mine->next = all_.load(std::memory_order_relaxed);
@@ -89,31 +90,32 @@ public:
     [[nodiscard]] QueueMemory& queues() noexcept { return queues_; }
     [[nodiscard]] const Geometry& geometry() const noexcept { return queues_.geometry; }
     [[nodiscard]] bool open() const noexcept { return open_ && !inherited_; }
-    /// The ring is the parent's: this process was forked from the one that opened it.
+    /// Returns true if the ring is the parent's, because this process was forked from the one that opened it.
     [[nodiscard]] bool inherited() const noexcept { return inherited_; }
-    /// Requests may be submitted that this class does not see.
+    /// Notes that requests may be submitted, also ones that this class does not see.
     void note_submission() noexcept { submitted_to_.store(true, std::memory_order_relaxed); }
     [[nodiscard]] int fd() const noexcept { return native_.ring_fd; }
     [[nodiscard]] const std::shared_ptr<RegionMemory>& region() const noexcept { return region_; }
-    /// What tells the requests of one loop from those of others.
+    /// Returns the epochs, which tell the requests of one loop from those of others.
     [[nodiscard]] LoopEpochs& epochs() noexcept { return epochs_; }
     [[nodiscard]] Attachment* attachment() const noexcept { return attachment_.load(std::memory_order_acquire); }
     void set_attachment(Attachment* attachment) noexcept { attachment_.store(attachment, std::memory_order_release); }
 
-    /// Whether the ring runs; not yet, if it was opened disabled.
+    /// Returns true if the ring is enabled. A ring that was opened disabled is not enabled yet.
     [[nodiscard]] bool enabled() const noexcept { return enabled_; }
-    /// Call on the thread that has enabled it, which owns it from then on.
+    /// Marks the ring as enabled. Must be called on the thread that enabled the ring, which becomes its owning thread.
     void set_enabled() noexcept {
         enabled_ = true;
         owner_ = ::gettid();
     }
 
-    /// The task that opened (or enabled) the ring, which is the one that may run it.
+    /// Returns true if the calling thread is the owning thread, which opened or enabled the ring and may run it.
     [[nodiscard]] bool owned_by_this_thread() const noexcept { return !inherited_ && owner_ == ::gettid(); }
-    /// The same without a system call, and wrong in a child that was made without fork(3): by clone(2) or _Fork(3).
+    /// Returns true if the calling thread is the owning thread. Makes no system call after a thread's first call. The answer is
+    /// wrong in a child that was made without fork(3): by clone(2) or _Fork(3).
     [[nodiscard]] bool perhaps_owned_by_this_thread() const noexcept { return !inherited_ && owner_ == Forks::thread_id(); }
 
-    /// How to name the ring in an io_uring_enter(2) on the owning thread: a number, and a flag that belongs to it.
+    /// The name of the ring in an io_uring_enter(2) on the owning thread: a number, and the flag that goes with it.
     struct EnterBy {
         int number;
         unsigned flag;
@@ -124,8 +126,9 @@ public:
         return {.number = registered_index_, .flag = IORING_ENTER_REGISTERED_RING};
     }
 
-    /// Spares the kernel a look-up of the ring's file on each enter; and makes the task known to io_uring, which kernels before
-    /// 7.3 fail to do when the first enter of a task runs a loop.
+    /// Registers the ring's descriptor, and returns true if it is registered. The kernel then skips the look-up of the ring's
+    /// file on each enter. It also registers the task with io_uring, which kernels before 7.3 do not do when the task's first
+    /// enter runs a loop.
     [[nodiscard]] bool register_ring_fd() noexcept {
         if (registered_index_ >= 0) return true;
         io_uring_rsrc_update update{};
@@ -136,32 +139,32 @@ public:
         return true;
     }
 
-    /// One io_uring_enter(2). Returns as the system call does, with -errno for an error.
+    /// Calls io_uring_enter(2) once. Returns the result of the system call, or -errno.
     [[nodiscard]] int enter(unsigned to_submit, unsigned min_complete, unsigned flags) noexcept {
         if (inherited_) return -EEXIST;
         note_submission();
-        // A registered index means a ring of the calling thread's: on another thread it could be another ring.
+        // A registered index is only valid on the owning thread. On another thread, it could name another ring.
         if (registered_index_ < 0 || !perhaps_owned_by_this_thread()) return enter_on(fd(), to_submit, min_complete, flags);
         const int result = enter_on(registered_index_, to_submit, min_complete, flags | IORING_ENTER_REGISTERED_RING);
         if (result == -EINVAL && !owned_by_this_thread())
-            return enter_on(fd(), to_submit, min_complete, flags);  // after a fork
+            return enter_on(fd(), to_submit, min_complete, flags);  // the thread is a forked child's
         return result;
     }
 
-    /// What a plain submit did. Both may be there: a signal has ended the wait for what was submitted.
+    /// The result of a plain submit. Both members are set if a signal ended the wait after a submit.
     struct Submission {
         unsigned taken = 0;  ///< SQEs that the kernel took
         int error = 0;       ///< errno, or 0
     };
 
-    /// Submits all that is claimed, on a ring without a loop, and waits if the kernel takes all of it.
+    /// Submits all claimed SQEs of a ring without a loop. Then waits for `wait_for` completions if the kernel took all SQEs.
     [[nodiscard]] Submission submit(unsigned wait_for) noexcept {
         if (inherited_) return {.taken = 0, .error = EEXIST};
         settle_timer();
         const std::uint32_t claimed = SubmissionQueue(queues_).claimed();
-        // Wake-ups for a loop that is gone: those in the CQ or on their way to it are not what is waited for.
+        // The wait must not count wake-ups for a detached loop, whether they are in the CQ or still come.
         if (wait_for != 0) wait_for += 0 - queues_.own_wakes_seen;
-        wait_for = wait_for < queues_.geometry.cq_entries ? wait_for : queues_.geometry.cq_entries;  // as the kernel takes it
+        if (wait_for > queues_.geometry.cq_entries) wait_for = queues_.geometry.cq_entries;  // the kernel's own limit
         const std::uint32_t tail = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
         const int result = enter(claimed, wait_for, IORING_ENTER_GETEVENTS);
         if (result < 0) return {.taken = 0, .error = -result};
@@ -177,7 +180,8 @@ public:
         return {.taken = taken, .error = waited && cut_short(wait_for, tail) ? EINTR : 0};
     }
 
-    /// Makes `memory` the ring's MEM region. A ring has one, for good.
+    /// Makes `memory` the ring's memory region. A ring cannot change its region. Throws Error (EBUSY) if the ring has another
+    /// region.
     void share_region(std::shared_ptr<RegionMemory> memory) {
         if (region_ == memory) return;
         if (region_) {
@@ -187,12 +191,12 @@ public:
         region_ = std::move(memory);
         region_->control().timer = {};
         queues_.timer = &region_->control().timer;
-        // From here on a loop claims SQEs, too: the count of those claimed moves to where both see it.
+        // Loops also claim SQEs from here on, so the count of claimed SQEs moves to memory that both sides see.
         region_->control().claimed = queues_.own_claimed;
         queues_.claimed = &region_->control().claimed;
     }
 
-    /// Shows the region to the kernel, whose loops reach it then.
+    /// Registers the region with the kernel, so that loops in the kernel can access it (Linux 6.13). Throws Error.
     void register_region(const RegionMemory& memory) {
         if (region_registered_) return;
         region_descriptor descriptor{};
@@ -213,8 +217,9 @@ public:
         region_registered_ = true;
     }
 
-    /// Requests that the kernel has taken and whose last completion nobody has seen yet: for statistics. A request without a
-    /// completion stays in it, and a message of another ring counts as the end of one. Nothing about memory goes by it.
+    /// Returns the number of requests that the kernel has taken and whose last completion nobody has seen, for statistics. A
+    /// request without a completion stays in the count, and a message from another ring counts as the end of a request. No
+    /// decision about memory depends on this count.
     [[nodiscard]] std::uint64_t in_flight() const noexcept {
         if (!open_ && quiet_) return 0;
         std::uint64_t submitted = queues_.submitted;
@@ -227,8 +232,8 @@ public:
         return submitted > finished ? submitted - finished : 0;
     }
 
-    /// Takes back the timer of a loop that has left the ring: cancels its request and takes its completion out of the CQ. False
-    /// if there is one all the same: on another thread, or because a full CQ has no room for the completion.
+    /// Cancels the timer of a detached loop and takes its completion out of the CQ. Returns true if no timer is in flight
+    /// afterwards. Returns false on another thread, or if a full CQ has no room for the completion.
     bool settle_timer() noexcept {
         const auto under_way = [this] {
             return region_ && (region_->control().timer.armed | region_->control().timer.updates) != 0;
@@ -251,15 +256,15 @@ public:
     void keep_alive(std::shared_ptr<const void> object) { kept_->objects.push_back(std::move(object)); }
 
     /**
-     * Cancels what is in flight, closes the ring, and waits until the kernel has given up the last request. True if it has:
-     * then no memory is written to any more. False if that takes longer than the time for it, or if this thread may not ask the
-     * kernel: then the memory that requests may still use is never given back.
+     * Cancels requests in flight, closes the ring, and waits until the kernel has ended the last request. Returns true if it
+     * has, so that no memory is written to any more. Returns false if that takes longer than the time limit, or if this thread
+     * may not ask the kernel. The memory that requests may still use then stays allocated forever.
      */
     bool close() noexcept {
         if (!open_) return quiet_;
         if (inherited_) {
             open_ = quiet_ = false;
-            io_uring_queue_exit(&native_);  // of which only the empty memory is left
+            io_uring_queue_exit(&native_);  // only its empty memory is left
             return false;
         }
         if (Attachment* loop = attachment(); loop != nullptr) loop->detach();
@@ -267,7 +272,7 @@ public:
         if (submitted_to_) cancel_all(deadline);
         int answer = -1;
         {
-            const Forks::Lock lock;  // no child gets a copy of what the kernel is to give up, and none closes it by its number
+            const Forks::Lock lock;  // a child forked here would keep the ring open, or close a reused descriptor
             if (submitted_to_) answer = leave_sign();
             Forks::remove(*this, lock);
             open_ = false;
@@ -285,8 +290,8 @@ public:
         return quiet_;
     }
 
-    /// Lets go of the ring as it is, the timer settled, with liburing's own record of the SQ brought up to date. Its requests
-    /// go on.
+    /// Gives up the ring and returns its io_uring. Cancels the timer and updates liburing's own record of the SQ. Requests in
+    /// flight stay in flight.
     io_uring release() noexcept {
         settle_timer();
         {
@@ -305,9 +310,9 @@ public:
     }
 
 private:
-    // Whether a signal has ended a wait for `wanted` completions that the kernel calls a success. It does so if it has
-    // submitted something, or if there is any completion. A timeout ends a wait early, too: one has come since the tail stood
-    // at `tail`, or comes when the kernel gets another chance to post it.
+    // Returns true if a signal ended a wait for `wanted` completions that the kernel reports as a success. The kernel does so
+    // if it has submitted something, or if there is any completion. A timeout also ends a wait early. Its completion has come
+    // since the tail was at `tail`, or comes when the kernel gets another chance to post it.
     [[nodiscard]] bool cut_short(std::uint32_t wanted, std::uint32_t tail) noexcept {
         const CompletionQueue cq(queues_);
         if (cq.ready() >= wanted) [[likely]]
@@ -326,10 +331,10 @@ private:
         return reinterpret_cast<const io_uring_cqe*>(queues_.rings + geometry.cqes_offset + slot * geometry.cqe_size);
     }
 
-    // Takes the completions that only the library knows of out of the CQ: the others move together towards its tail, where the
-    // kernel does not write before the head has passed.
+    // Takes the library's own completions out of the CQ. The other completions move together towards the tail, where the kernel
+    // does not write before the head has passed.
     void drop_hidden() noexcept {
-        if (native_.cq.ring_ptr != static_cast<void*>(queues_.rings)) return;  // somebody has resized the rings
+        if (native_.cq.ring_ptr != static_cast<void*>(queues_.rings)) return;  // the rings were resized
         const Geometry& geometry = queues_.geometry;
         const auto head_word = queues_.word(geometry.cq_head_offset);
         const std::uint32_t head = head_word.load(std::memory_order_relaxed);
@@ -346,7 +351,7 @@ private:
     }
 
     void unregister_ring_fd() noexcept {
-        if (registered_index_ >= 0 && owned_by_this_thread()) {  // the slot is the owning thread's
+        if (registered_index_ >= 0 && owned_by_this_thread()) {  // the slot belongs to the owning thread
             io_uring_rsrc_update update{};
             update.offset = static_cast<unsigned>(registered_index_);
             (void)io_uring_register(static_cast<unsigned>(fd()), IORING_UNREGISTER_RING_FDS, &update, 1);
@@ -354,15 +359,15 @@ private:
         }
     }
 
-    // The parent's ring has to end when the parent closes it, so neither the descriptor nor the mappings may stay; and what
-    // looks into the queues here finds them empty.
+    // The parent's ring must end when the parent closes it, so neither the descriptor nor the mappings may stay in the child.
+    // Code that reads the queues in the child finds them empty.
     void after_fork_in_child() noexcept override {
         inherited_ = true;
         if (Attachment* const loop = attachment_.exchange(nullptr); loop != nullptr) loop->after_fork_in_child();
         ::close(native_.ring_fd);
         native_.ring_fd = native_.enter_ring_fd = -1;
         registered_index_ = -1;
-        if ((queues_.geometry.setup_flags & IORING_SETUP_NO_MMAP) != 0) return;  // the application's memory
+        if ((queues_.geometry.setup_flags & IORING_SETUP_NO_MMAP) != 0) return;  // the queues are in the application's memory
         replace_mapping(native_.sq.ring_ptr, native_.sq.ring_sz);
         if (native_.cq.ring_ptr != native_.sq.ring_ptr) replace_mapping(native_.cq.ring_ptr, native_.cq.ring_sz);
         replace_mapping(native_.sq.sqes, std::size_t{native_.sq.ring_entries} * queues_.geometry.sqe_size);
@@ -372,15 +377,15 @@ private:
         return io_uring_enter2(static_cast<unsigned>(ring), to_submit, min_complete, flags, nullptr, 0);
     }
 
-    // <chrono> would be half of what including this library costs.
+    // Including <chrono> would be half of the cost of including this library.
     [[nodiscard]] static std::int64_t monotonic_ms() noexcept {
         timespec now{};
         (void)::clock_gettime(CLOCK_MONOTONIC, &now);
         return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
     }
 
-    // Cancels until nothing is found that could be cancelled. The kernel does it again when the ring is closed; but here, the
-    // links of what is cancelled end while the application's files are still registered.
+    // Cancels until no request is found that can be cancelled. The kernel cancels again when the ring is closed. Cancelled
+    // here, linked requests end while the application's files are still registered.
     void cancel_all(std::int64_t deadline) noexcept {
         const std::int64_t enough = monotonic_ms() + most_cancelling_ms;
         const std::int64_t end = enough < deadline ? enough : deadline;
@@ -398,14 +403,15 @@ private:
     }
 
     /**
-     * Has the ring hold one end of a pipe, and returns the other end, or -1. The kernel closes a ring's registered files when
-     * its last request has ended, and no earlier: so the pipe tells when that is.
+     * Registers one end of a pipe as a file of the ring. Returns the other end, or -1. The kernel closes a ring's registered
+     * files only when its last request has ended, so the pipe shows that end.
      *
-     * A request that is linked to another may begin in between and name a registered file. So the end of the pipe takes every
-     * slot: to close them all takes a request for each. It is an end that gives no data and takes none.
+     * A request that is linked to another may start in between and name a registered file. The end of the pipe therefore takes
+     * every slot, so that the link would need a request for each slot to close them all. This end of the pipe gives no data and
+     * takes none.
      */
     [[nodiscard]] int leave_sign() noexcept {
-        if (registered_index_ >= 0 && !owned_by_this_thread()) return -1;  // the owning thread keeps the ring open
+        if (registered_index_ >= 0 && !owned_by_this_thread()) return -1;  // the registered descriptor keeps the ring open
         int ends[2] = {-1, -1};
         if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return -1;
         const auto ring = static_cast<unsigned>(fd());
@@ -436,11 +442,12 @@ private:
         return io_uring_register(static_cast<unsigned>(fd()), IORING_REGISTER_FILES_UPDATE, &update, count);
     }
 
-    // How many slots the table of registered files has: an update that skips its slot is refused beyond the last.
+    // Returns the number of slots in the table of registered files. An update that skips its slot is refused beyond the last
+    // slot.
     [[nodiscard]] unsigned file_slots() const noexcept {
         const int skip = IORING_REGISTER_FILES_SKIP;
-        unsigned there = 0;        // slots that there are
-        unsigned most = 1U << 20;  // more than the kernel allows are no use
+        unsigned there = 0;        // number of slots known to exist
+        unsigned most = 1U << 20;  // the kernel allows no larger table
         while (there < most) {
             const unsigned half = there + (most - there + 1) / 2;
             if (update_files(half - 1, &skip, 1) == 1) {
@@ -452,7 +459,7 @@ private:
         return there;
     }
 
-    // Nobody holds the other end of the pipe.
+    // Waits until nobody holds the other end of the pipe. Returns false if the deadline passes first.
     [[nodiscard]] static bool sign_is_gone(int descriptor, std::int64_t deadline) noexcept {
         for (;;) {
             constexpr std::int64_t minute = 60'000;
@@ -465,7 +472,7 @@ private:
         }
     }
 
-    // The ring is closed, or another's.
+    // Releases the memory kept for requests, or keeps it allocated forever. The ring is closed by now, or was released.
     void give_up_memory() noexcept {
         if (!quiet_) {
             kept_->region = region_;
@@ -480,7 +487,7 @@ private:
     QueueMemory queues_;
     LoopEpochs epochs_;
     std::shared_ptr<RegionMemory> region_;
-    std::unique_ptr<Kept> kept_ = std::make_unique<Kept>();  // null when the ring is closed
+    std::unique_ptr<Kept> kept_ = std::make_unique<Kept>();  // null once the ring is closed
     unsigned close_wait_ms_;
     std::atomic<Attachment*> attachment_{nullptr};
     pid_t owner_;
@@ -488,8 +495,8 @@ private:
     bool enabled_;
     bool region_registered_ = false;
     bool open_ = true;
-    bool quiet_ = true;                      // when closed: the kernel writes to no memory of the ring's any more
-    std::atomic<bool> submitted_to_{false};  // there may have been requests
+    bool quiet_ = true;                      // after closing: the kernel no longer writes to memory that requests use
+    std::atomic<bool> submitted_to_{false};  // requests may have been submitted
     bool inherited_ = false;
 };
 

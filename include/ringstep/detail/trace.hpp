@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a loop does, turn by turn, on stderr: for RINGSTEP_TRACE=1.
+// Prints the turns of a loop on stderr, for RINGSTEP_TRACE=1.
 #pragma once
 
 #include <ringstep/detail/uapi.hpp>
@@ -22,7 +22,7 @@
 namespace ringstep::inline v0::detail {
 
 [[nodiscard]] inline bool trace_wanted() noexcept {
-    // A static that is set up once would have a forked child wait for a thread that was setting it up.
+    // A static with an initialiser could make a forked child wait forever, for a parent's thread that was initialising it.
     static std::atomic<int> wanted{-1};
     int result = wanted.load(std::memory_order_relaxed);
     if (result < 0) [[unlikely]] {
@@ -33,7 +33,7 @@ namespace ringstep::inline v0::detail {
     return result != 0;
 }
 
-// The name of an IORING_OP_, as in the UAPI; empty for one that this list does not have.
+// Returns the name of an IORING_OP_, as in the UAPI. Returns an empty text for an opcode that this list lacks.
 [[nodiscard]] inline std::string_view opcode_name(unsigned opcode) noexcept {
     // clang-format off: it would give each name a line of its own
     static constexpr std::string_view names[] = {
@@ -49,7 +49,7 @@ namespace ringstep::inline v0::detail {
     return opcode < std::size(names) ? names[opcode] : std::string_view{};
 }
 
-// "Input/output error (errno 5)"
+// Returns for example "Input/output error (errno 5)".
 [[nodiscard]] inline std::string describe_error(int error) {
     return std::generic_category().message(error) + " (errno " + std::to_string(error) + ")";
 }
@@ -59,7 +59,7 @@ namespace ringstep::inline v0::detail {
     return "0x" + std::string(digits, std::to_chars(std::begin(digits), std::end(digits), value, 16).ptr);
 }
 
-// A flag of a request's, by its name.
+// A flag of a request and its name.
 struct NamedFlag {
     std::uint32_t bit;
     std::string_view name;
@@ -74,14 +74,14 @@ void append_flags(std::string& said, std::uint32_t flags, const std::array<Named
     if (flags != 0) said.append(", ").append(rest).append(" ").append(hex(flags));
 }
 
-// A file of the process, or of the ring's table; nothing for what is no file.
+// Describes a file of the process, or of the ring's table. Returns an empty text for a number that names no file.
 [[nodiscard]] inline std::string describe_file(std::int32_t number, bool registered) {
     if (number == -100) return " AT_FDCWD";
     if (number < 0) return {};
     return (registered ? " file slot " : " fd ") + std::to_string(number);
 }
 
-// Where the opcode has it, the slot that a new file goes to or that a close empties.
+// Appends the file slot that a new file takes, or the source of a splice, if the opcode has one.
 inline void append_slot(std::string& said, const io_uring_sqe& sqe) {
     switch (sqe.opcode) {
         case IORING_OP_OPENAT:
@@ -99,7 +99,7 @@ inline void append_slot(std::string& said, const io_uring_sqe& sqe) {
     }
 }
 
-// What it does beyond its name: multishot, which buffer, and the flags that only this opcode has.
+// Appends the request's variant: multishot, its buffer, and the flags that only this opcode has.
 inline void append_variant(std::string& said, const io_uring_sqe& sqe) {
     static constexpr std::array<NamedFlag, 1> accept{{{1U << 0, "multishot"}}};
     static constexpr std::array<NamedFlag, 5> receive{{{1U << 0, "POLL_FIRST"},
@@ -160,7 +160,8 @@ inline void append_variant(std::string& said, const io_uring_sqe& sqe) {
     if ((sqe.flags & IOSQE_BUFFER_SELECT) != 0) said += ", buffer group " + std::to_string(sqe.buf_group);
 }
 
-// "READ fd 3, len 4096, off 0, addr 0x7f…, user_data 0x1", then what kind of a read it is, then the flags that are set.
+// Returns for example "READ fd 3, len 4096, off 0, addr 0x7f…, user_data 0x1", followed by the variant of the request and the
+// flags that are set.
 [[nodiscard]] inline std::string describe(const io_uring_sqe& sqe) {
     std::string said(opcode_name(sqe.opcode));
     if (said.empty()) said = "opcode " + std::to_string(sqe.opcode);
@@ -187,7 +188,8 @@ inline void append_variant(std::string& said, const io_uring_sqe& sqe) {
     return said;
 }
 
-// "user_data 0x1: 4096" or "user_data 0x1: Input/output error (errno 5)", then what its flags say.
+// Returns for example "user_data 0x1: 4096" or "user_data 0x1: Input/output error (errno 5)", followed by the meaning of its
+// flags.
 [[nodiscard]] inline std::string describe(const io_uring_cqe& cqe) {
     std::string said = "user_data " + hex(cqe.user_data) + ": ";
     said += cqe.res < 0 ? describe_error(-cqe.res) : std::to_string(cqe.res);
@@ -216,7 +218,7 @@ inline void trace_exit(std::string_view loop, const LoopExit& exit) noexcept {
                          " submitted, " + std::to_string(exit.completions) + " completed");
 }
 
-// ringstep_user::trace.
+// Prints one event, as ringstep_user::trace.
 inline void trace_turns(const ringstep_user* user, const ringstep_trace_event* event) {
     const ringstep_geometry& geometry = user->geometry;
     const std::string_view loop = user->loop->name;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// liburing, and the constants that are younger than the headers this may be compiled against.
+// liburing, and constants that are newer than the headers that this file may be compiled against.
 #pragma once
 
 #include <liburing.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Waking a thread that sleeps in a loop, by messages to its ring.
+// Wakes a thread that sleeps in a loop, by messages to its ring.
 #pragma once
 
 #include <ringstep/detail/fork.hpp>
@@ -15,22 +15,21 @@
 namespace ringstep::inline v0::detail {
 
 /**
- * Gets a thread that waits in io_uring_enter() to take its loop's next turn, from any other thread.
+ * Makes a thread that waits in io_uring_enter() take its loop's next turn, from any other thread.
  *
- * For a loop in the kernel, a message with data (IORING_MSG_DATA) would not do: it counts as one completion, and the kernel
- * does not wake a thread that waits for several because of one; besides, it would lie in the CQ for everybody to see. A message
- * that passes a file descriptor is carried out by the receiving thread, which has to wake up for it. This one names no slot to
- * put the file into, so nothing but the waking comes of it.
+ * For a loop in the kernel, a message with data (IORING_MSG_DATA) is not enough. It counts as one completion, and the kernel
+ * does not wake a thread that waits for several because of one. It would also be visible in the CQ. A message that passes a
+ * file descriptor is carried out by the receiving thread, which must wake up for it. This message names no slot for the file,
+ * so its only effect is the wake-up.
  *
- * An ordinary wait goes on after such a message. A loop in user space gets completions, as many as it waits for, and drops
- * them.
+ * An ordinary wait continues after this message. A loop in user space gets as many completions as it waits for, and drops them.
  *
- * One for a process, made before it is needed: a stop must not fail because there is no descriptor left. It stays open until
- * the process ends, because threads may still wake loops while the process exits. A forked child makes another.
+ * A process has one waker, made before it is needed, because a stop must not fail for lack of a descriptor. The waker stays
+ * open until the process ends, because threads may still wake loops while the process exits. A forked child makes another.
  */
 class Waker final : public Forkable {
 public:
-    /// The process's waker. Throws Error if it cannot be made.
+    /// Returns the process's waker. Throws Error if it cannot be made.
     [[nodiscard]] static Waker& instance() {
         static constinit Waker waker;
         {
@@ -45,24 +44,25 @@ public:
     Waker(const Waker&) = delete;
     Waker& operator=(const Waker&) = delete;
 
-    /// Gets a loop in the kernel to take its next turn. Any thread. Does nothing for a ring of this process's parent (-1).
+    /// Makes a loop in the kernel take its next turn. Does nothing for a ring of the parent process (-1). May be called from
+    /// any thread.
     void wake(int ring_fd) noexcept {
         const SignalProofLock lock(mutex_);
         if (!is_open_ || ring_fd < 0) return;
         io_uring_sqe* sqe = next();
         if (sqe == nullptr) return;
         io_uring_prep_msg_ring_fd(sqe, ring_fd, 0, 0, 0, IORING_MSG_RING_CQE_SKIP);
-        sqe->file_index = 0;  // no slot
+        sqe->file_index = 0;  // names no slot
         (void)io_uring_submit(&ring_);
     }
 
-    /// Posts `count` completions with this user_data on the ring; how many could be sent. Any thread. Sends
-    /// nothing to a ring of this process's parent (-1), and says that all were sent.
+    /// Posts `count` completions with this user_data on the ring, and returns how many were sent. For a ring of the parent
+    /// process (-1), it sends nothing and returns `count`. May be called from any thread.
     std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
         const SignalProofLock lock(mutex_);
         if (!is_open_ || ring_fd < 0) return count;
         std::uint32_t sent = 0;
-        std::uint32_t ours = 0;  // of the messages that a submit left behind, for lack of memory
+        std::uint32_t ours = 0;  // number of this call's messages that a submit left behind, for lack of memory
         while (sent < count) {
             if (io_uring_sq_ready(&ring_) != 0) {
                 const int submitted = io_uring_submit(&ring_);
@@ -94,14 +94,14 @@ private:
 
     void before_fork() noexcept override { ::pthread_mutex_lock(&mutex_); }
     void after_fork_in_parent() noexcept override { ::pthread_mutex_unlock(&mutex_); }
-    // Both processes would write to the memory of one ring.
+    // Otherwise, both processes would write to the memory of one ring.
     void after_fork_in_child() noexcept override {
         ::pthread_mutex_unlock(&mutex_);  // this thread took it before the fork
         if (is_open_) io_uring_queue_exit(&ring_);
         is_open_ = false;
     }
 
-    // Null only if earlier submits failed.
+    // Returns the next SQE, or null if earlier submits failed.
     [[nodiscard]] io_uring_sqe* next() noexcept {
         io_uring_cqe* cqe = nullptr;
         while (io_uring_peek_cqe(&ring_, &cqe) == 0) io_uring_cqe_seen(&ring_, cqe);
@@ -113,7 +113,7 @@ private:
         int result = io_uring_queue_init(entries, &fresh, 0);
         if (result < 0)
             raise(result, "opening of the ring that wakes up waiting loops", "Descriptors may have run out (ulimit -n).");
-        const int event = ::eventfd(0, EFD_CLOEXEC);  // some file, to pass
+        const int event = ::eventfd(0, EFD_CLOEXEC);  // a file to pass; its kind does not matter
         result = event >= 0 ? io_uring_register_files(&fresh, &event, 1) : -errno;
         if (event >= 0) ::close(event);
         if (result < 0) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The kernel engine: a loop's program, loaded into the kernel and attached to a ring.
+// The kernel engine: it loads a loop's BPF program into the kernel and attaches it to a ring.
 #pragma once
 
 #include <ringstep/abi.h>
@@ -24,26 +24,26 @@
 
 namespace ringstep::inline v0::engine {
 
-/// A compiled loop: its ELF object, the name of its struct_ops map, and the size of its state in C++.
+/// A loop compiled for the kernel.
 struct Object {
-    std::string_view name;           ///< of the loop, and of its struct_ops map
-    std::span<const std::byte> elf;  ///< the object
-    std::uint32_t state_size;        ///< in C++
+    std::string_view name;           ///< name of the loop and of its struct_ops map
+    std::span<const std::byte> elf;  ///< bytes of the ELF object
+    std::uint32_t state_size;        ///< size of its state in C++, in bytes
 };
 
 /**
- * Loads and attaches on construction, detaches on destruction. Needs Linux 7.1, and CAP_BPF with CAP_PERFMON (or
- * CAP_SYS_ADMIN) while it is constructed; running needs no capability.
+ * A loop in the kernel. The constructor loads the loop, attach() attaches it, and the destructor detaches it. Needs Linux 7.1,
+ * and CAP_BPF with CAP_PERFMON (or CAP_SYS_ADMIN) during construction. Running needs no capability.
  */
 class Kernel final : public detail::Attachment {
 public:
-    /// What to do about a kernel that knows no loops.
+    /// The advice for a kernel without loops.
     static constexpr std::string_view without_loops =
         "This kernel knows no loops: it has no io_uring_bpf_ops. They need Linux 7.1 or later with CONFIG_IO_URING_BPF_OPS. "
         "ringstep-check tells more.";
 
-    /// Opens the object and loads it, made out for `geometry`, in `load_seconds` at most (0: in any time). Nothing touches the
-    /// ring yet. Throws Error.
+    /// Opens the object, sets it up for `geometry`, and loads it within `load_seconds` (0: no time limit). The ring stays
+    /// unchanged. Throws Error.
     Kernel(const Object& object, int ring_fd, const Geometry& geometry, std::uint32_t mem_bytes,
            std::uint32_t load_seconds = 30)
         : name_(object.name) {
@@ -60,7 +60,8 @@ public:
     Kernel& operator=(const Kernel&) = delete;
     ~Kernel() { detach(); }
 
-    /// Puts the loop on the ring. Once in the life of this object: the kernel before 7.1.5 is corrupted by a second time.
+    /// Attaches the loop to the ring. May be called once for each object, because a second attach corrupts kernels before
+    /// 7.1.5. Throws Error.
     void attach(const std::shared_ptr<detail::RingCore>& ring) {
         const detail::LibbpfDiagnostics diagnostics;
         if (attached_once_)
@@ -77,25 +78,26 @@ public:
         attached_.store(true, std::memory_order_release);
     }
 
-    /// Takes the loop off the ring; a run on another thread ends with ExitReason::detached. Any thread.
+    /// Detaches the loop from the ring. A run on another thread ends with ExitReason::detached. May be called from any thread.
     void detach() noexcept override {
         if (!attached_.exchange(false)) return;
         ring_->set_attachment(nullptr);
-        // Says so, besides closing the link: a process that was forked without a word to this library may hold it open.
+        // Closing the link is not enough: a process that was forked without this library's fork handlers may still hold the
+        // link open.
         if (!ring_->inherited()) (void)bpf_link__detach(link_.get());
         link_.reset();
         ring_.reset();
     }
 
-    /// Closes the child's copy of the link, which would keep the loop on the parent's ring.
+    /// Closes a forked child's copy of the link, which would keep the loop attached to the parent's ring.
     void after_fork_in_child() noexcept override {
         attached_.store(false, std::memory_order_relaxed);
         if (!link_) return;
         ::close(bpf_link__fd(link_.get()));
-        bpf_link__disconnect(link_.get());  // not to be closed twice
+        bpf_link__disconnect(link_.get());  // keeps libbpf from closing the descriptor again
     }
 
-    /// The loop is on the ring.
+    /// Returns true while the loop is attached.
     [[nodiscard]] bool attached() const noexcept { return attached_.load(std::memory_order_acquire); }
 
 private:
@@ -104,7 +106,7 @@ private:
         void operator()(bpf_link* link) const noexcept { bpf_link__destroy(link); }
     };
 
-    // What the kit's struct_ops map starts with, as libbpf lays it out in this process.
+    // The start of the kit's struct_ops map, as libbpf lays it out in this process.
     struct OpsImage {
         void* loop_step;
         std::uint32_t ring_fd;
@@ -154,7 +156,7 @@ private:
         frozen = geometry.for_program(mem_bytes, object.state_size);
     }
 
-    // The kit's frozen variable, found by its name in the object's BTF.
+    // Returns the kit's frozen variable, which it finds by its name in the object's BTF.
     [[nodiscard]] ringstep_geometry& find_geometry() {
         const btf* types = bpf_object__btf(object_.get());
         const int section = types != nullptr ? btf__find_by_name_kind(types, ".rodata", BTF_KIND_DATASEC) : -ENOENT;
@@ -178,7 +180,7 @@ private:
                       "The object was not built with ringstep's kit, or without debug information (-g).");
     }
 
-    // Whether the kernel's type information has the interface. True if there is none to look at.
+    // Returns true if the kernel's type information has the interface for loops, or if there is no type information.
     [[nodiscard]] static bool kernel_has_loops() {
         btf* const types = btf__load_vmlinux_btf();
         if (types == nullptr) return true;
@@ -202,10 +204,10 @@ private:
         std::string log = verifier_log;
         if (!log.empty()) {
             advice = "The verifier rejected the program; docs/verifier.md tells what its words mean.";
-            // A log that did not fit hides what the verifier said.
+            // A log that did not fit hides the verifier's message.
             if (result == -ENOSPC) result = -E2BIG;
         } else if (!kernel_has_loops()) {
-            // Where the verifier was not even asked, the errno says little: libbpf has several for a kernel without loops.
+            // If the verifier did not run, the errno says little: libbpf has several for a kernel without loops.
             advice = without_loops;
         } else if (result == -EPERM || result == -EACCES) {
             advice =
@@ -244,7 +246,7 @@ private:
 
     std::string name_;
     std::unique_ptr<bpf_object, Close> object_;
-    std::unique_ptr<bpf_link, Close> link_;  // after the object: goes first
+    std::unique_ptr<bpf_link, Close> link_;  // declared after the object, so destroyed before it
     bpf_map* map_ = nullptr;
     std::shared_ptr<detail::RingCore> ring_;
     bool attached_once_ = false;

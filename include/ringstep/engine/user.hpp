@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The user engine: a loop compiled for this processor, run by the calling thread around ordinary io_uring_enter(2) calls.
+// The user engine: the calling thread runs a loop compiled for this processor, around ordinary io_uring_enter(2) calls.
 #pragma once
 
 #include <ringstep/abi.h>
@@ -24,14 +24,15 @@
 namespace ringstep::inline v0::engine {
 
 /**
- * A loop on a ring, in user space. The turns themselves are in C, with the loop (bpf/ringstep/target/user_loop.bpf.h); here is
- * what surrounds them: where the rings lie, who may run them, and how another thread wakes them up.
+ * A loop on a ring, in user space. The turns themselves are written in C and compiled with the loop
+ * (bpf/ringstep/target/user_loop.bpf.h). This class gives them the layout of the rings, decides which thread may run them, and
+ * wakes them from other threads.
  *
- * Needs Linux 6.1 and no privileges.
+ * Needs Linux 6.1, but no privileges.
  */
 class User final : public detail::Attachment {
 public:
-    /// Nothing is shared or registered yet. Throws Error.
+    /// Checks that the loop fits the library and the C++ type. Nothing is shared or registered yet. Throws Error.
     User(const ringstep_user_loop& loop, std::string_view name, std::uint32_t state_size, detail::Waker& waker)
         : loop_(loop), name_(name), waker_(waker) {
         if (loop.abi != RINGSTEP_ABI_VERSION) {
@@ -56,7 +57,7 @@ public:
     User& operator=(const User&) = delete;
     ~User() { detach(); }
 
-    /// Makes this the ring's loop. Throws Error for rings that loops cannot run on.
+    /// Attaches the loop to the ring. Must be called on the ring's owning thread. Throws Error (EOPNOTSUPP) if the ring polls.
     void attach(const std::shared_ptr<detail::RingCore>& ring, const std::shared_ptr<RegionMemory>& region) {
         const Geometry& geometry = ring->geometry();
         if ((geometry.setup_flags & (IORING_SETUP_SQPOLL | IORING_SETUP_IOPOLL)) != 0) {
@@ -66,7 +67,7 @@ public:
         ring_ = ring;
         region_ = region;
         detail::QueueMemory& queues = ring->queues();
-        // An address of ours: no request of the application's carries it as user_data.
+        // This is an address of the library's, so no request of the application has it as user_data.
         queues.wake_tag = reinterpret_cast<std::uintptr_t>(&queues);
         user_.geometry = geometry.for_program(static_cast<std::uint32_t>(region->size()), loop_.state_size);
         user_.control = &region->control();
@@ -82,8 +83,8 @@ public:
         state_.store(State::attached);
     }
 
-    /// Takes the loop off the ring. Any thread: a run under way (which has been told to stop) has ended when this returns, and
-    /// so has another thread's detach().
+    /// Detaches the loop from the ring. When this returns, a run in progress has been told to stop and has ended. A detach() on
+    /// another thread has also ended then. May be called from any thread.
     void detach() noexcept override {
         if (inherited()) return;
         State was = State::attached;
@@ -92,27 +93,27 @@ public:
             return;
         }
         {
-            const Sending sending(senders_);  // a run under way takes these wake-ups out of the CQ before it ends
+            const Sending sending(senders_);  // a run in progress takes these wake-ups out of the CQ before it ends
             std::atomic_ref<std::uint32_t>(user_.control->stop).fetch_or(RINGSTEP_STOP_DETACH, std::memory_order_release);
             send_if_waiting();
         }
         running_.wait(true);
         for (std::uint32_t others = senders_.load(); others != 0; others = senders_.load()) senders_.wait(others);
         detail::QueueMemory& queues = ring_->queues();
-        queues.own_wakes_seen = user_.wakes_seen - user_.wakes_sent;  // those still to come count it up to 0
+        queues.own_wakes_seen = user_.wakes_seen - user_.wakes_sent;  // wake-ups that still come count it up to 0
         queues.wakes_seen = &queues.own_wakes_seen;
         ring_->set_attachment(nullptr);
         state_.store(State::detached);
         state_.notify_all();
     }
 
-    /// Calls of io_uring_enter(2) so far.
+    /// Returns the number of io_uring_enter(2) calls so far.
     [[nodiscard]] std::uint64_t enters() const noexcept { return user_.enters; }
 
-    /// The loop is the ring's.
+    /// Returns true while the loop is attached.
     [[nodiscard]] bool attached() const noexcept { return state_.load() == State::attached && !inherited(); }
 
-    /// Why a run would not even begin, as io_uring_enter(2) says it; 0 if it would.
+    /// Returns why a run cannot start, as a negative errno of io_uring_enter(2), or 0 if it can. May be called from any thread.
     [[nodiscard]] int refusal() const noexcept {
         if (inherited()) return -EFAULT;
         if (!attached()) {
@@ -121,32 +122,32 @@ public:
         }
         if (!ring_->enabled()) return -EBADFD;
         if (!ring_->open()) return -EBADF;
-        // In a forked child, only the second knows better.
+        // In a child made without fork(3), only the second check is right.
         return ring_->perhaps_owned_by_this_thread() || ring_->owned_by_this_thread() ? 0 : -EEXIST;
     }
 
-    /// Runs the loop on the calling thread, if refusal() is 0. Returns what io_uring_enter(2) returns on a ring with a loop in
-    /// the kernel.
+    /// Runs the loop on the calling thread. The caller must have checked that refusal() is 0. Returns the value that
+    /// io_uring_enter(2) returns on a ring with a loop in the kernel.
     [[nodiscard]] int run() noexcept {
         running_.store(true);
         int result = -EFAULT;
-        if (attached()) {  // and if it is being detached from now on, that waits for us
+        if (attached()) {  // a detach that starts from here on waits for this run
             result = run_attached();
             settle();
         }
         running_.store(false);
         running_.notify_all();
-        state_.wait(State::detaching);  // whoever takes the loop off is done with the ring when this thread goes on
+        state_.wait(State::detaching);  // a detaching thread must be done with the ring before this one continues
         return result;
     }
 
-    /// Has a loop that sleeps take its next turn, after a stop was asked for. Any thread.
+    /// Makes a sleeping loop take its next turn, after a stop request. May be called from any thread.
     void wake_if_waiting() noexcept {
         const Sending sending(senders_);
         if (attached()) send_if_waiting();
     }
 
-    /// Has the loop take another turn, whatever it is doing. Any thread.
+    /// Makes the loop take another turn, whatever it is doing. May be called from any thread.
     void wake() noexcept {
         const Sending sending(senders_);
         if (!attached()) return;
@@ -161,7 +162,7 @@ private:
         detaching,
     };
 
-    // A loop is not taken off while wake-ups are being sent: they would reach a ring that no longer knows of them.
+    // A loop is not detached while wake-ups are being sent, because the ring would not recognise them afterwards.
     class Sending {
     public:
         explicit Sending(std::atomic<std::uint32_t>& senders) noexcept : senders_(senders) { senders_.fetch_add(1); }
@@ -176,7 +177,7 @@ private:
     };
 
     [[nodiscard]] int run_attached() noexcept {
-        // liburing has mapped the rings anew if somebody has resized them.
+        // liburing maps the rings again when somebody resizes them.
         if (ring_->native().cq.ring_ptr != static_cast<void*>(user_.cq) ||
             ring_->native().cq.ring_entries != ring_->geometry().cq_entries)
             return -ESTALE;
@@ -184,17 +185,18 @@ private:
         user_.ring_fd = static_cast<__u32>(by.number);
         user_.enter_flags = by.flag;
         const int result = loop_.run(&user_);
-        // After a fork, the registered number means nothing.
+        // After a fork, the registered number is meaningless.
         return result == -EINVAL && user_.control->returned == 0 && !ring_->owned_by_this_thread() ? -EEXIST : result;
     }
 
-    // Whoever has seen the loop asleep sends wake-ups, maybe too late: they must not come up as completions.
+    // A thread that has seen the loop asleep sends wake-ups, which may come too late. They must not show up as completions.
     void settle() noexcept {
         for (std::uint32_t others = senders_.load(); others != 0; others = senders_.load()) senders_.wait(others);
         if (std::atomic_ref<std::uint32_t>(user_.wakes_sent).load() != user_.wakes_seen) loop_.settle(&user_);
     }
 
-    // How many completions the loop sleeps for. If none, it will see what this thread has written before.
+    // Returns how many completions the loop sleeps for. If it returns 0, the loop will see everything that this thread has
+    // written before.
     [[nodiscard]] std::uint32_t waiting_for() noexcept {
         if (user_.wait_fences != 0) {
             std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -204,10 +206,10 @@ private:
         return std::atomic_ref<std::uint32_t>(user_.waiting).load(std::memory_order_relaxed);
     }
 
-    // In a forked child. What other threads were about to do at the fork, nobody will finish there.
+    // Returns true in a forked child. Nobody there finishes the work that other threads had in progress at the fork.
     [[nodiscard]] bool inherited() const noexcept { return ring_ && ring_->inherited(); }
 
-    // All there is to do is said by inherited().
+    // Nothing to do: inherited() already reports the fork.
     void after_fork_in_child() noexcept override {}
 
     [[nodiscard]] bool is_waiting() noexcept {
@@ -219,11 +221,11 @@ private:
         if (waiting != 0) send(waiting);
     }
 
-    // A thread that waits for several completions is not woken up by one, so it gets as many as it waits for.
+    // One completion does not wake a thread that waits for several, so the thread gets as many as it waits for.
     void send(std::uint32_t count) noexcept {
         std::atomic_ref<std::uint32_t>(user_.wakes_sent).fetch_add(count, std::memory_order_seq_cst);
         std::uint32_t sent = waker_.post(ring_->fd(), user_.wake_tag, count);
-        // Short of memory. Fewer would not wake it, and a stop must not get lost.
+        // The kernel is short of memory. Fewer completions would not wake the thread, and a stop must not get lost.
         for (int tries = 0; sent != count && tries < 1000 && is_waiting(); tries++) {
             const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
             (void)::nanosleep(&millisecond, nullptr);

@@ -75,9 +75,8 @@ struct CopyResult {
     bool in_order = false;         ///< the source was read in order, one read at a time: see FileCopy
     bool buffered = false;         ///< a file refused CopyOptions::direct and was copied through the page cache
 
-    LoopExit exit{};  ///< how the last run of the loop ended; its counts are sums over all runs
-    std::uint64_t enters =
-        0;  ///< calls of io_uring_enter(2): one for each run with the kernel engine, one for each turn with the user engine
+    LoopExit exit{};                 ///< how the last run of the loop ended; its counts are sums over all runs
+    std::uint64_t enters = 0;        ///< calls of io_uring_enter(2): one for each run (kernel engine) or turn (user engine)
     std::uint64_t system_calls = 0;  ///< all system calls of this copy, including `enters`
 
     /// Returns true if the whole source was copied.

@@ -158,8 +158,7 @@ private:
 
     // The hook must see every completion. Those that arrived after its last call are handed to it now.
     void finish(Entered& entered) noexcept {
-        if (finish_stopped(entered) && entered.end != EnterEnd::stop_requested)
-            program_.request_stop();  // the stop was meant for the next wait
+        if (finish_stopped(entered) && entered.end != EnterEnd::stop_requested) program_.request_stop();  // for the next wait
     }
 
     // Hands the missed completions to the hook, and returns whether a stop was requested meanwhile.

@@ -21,21 +21,21 @@ struct KernelVersion {
     unsigned major = 0;  ///< the 7
     unsigned minor = 0;  ///< the 1
     unsigned patch = 0;  ///< the 13
-    /// By age.
+    /// Compares versions by age.
     friend constexpr auto operator<=>(const KernelVersion&, const KernelVersion&) = default;
 };
 
 /// What a system call answered when it was called with arguments that it can only refuse.
 struct Answer {
-    bool tried = false;  ///< it was called at all
+    bool tried = false;  ///< whether the call was made
     int error = 0;       ///< errno, positive
     int signal = 0;      ///< the signal that ended the child process which tried it: seccomp filters may do that
 
-    /// The call got as far as to look at its arguments.
+    /// Returns whether the call reached the check of its arguments.
     [[nodiscard]] constexpr bool lets_through() const noexcept {
         return tried && signal == 0 && error != 0 && error != EPERM && error != EACCES && error != ENOSYS;
     }
-    /// Something stands before it.
+    /// Returns whether the call was refused before that, for example by a filter.
     [[nodiscard]] constexpr bool refuses() const noexcept { return tried && !lets_through(); }
 };
 

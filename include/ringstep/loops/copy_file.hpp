@@ -31,8 +31,8 @@ namespace ringstep::inline v0 {
  * Copies files, one after the other, each with one io_uring_enter(2) if the kernel runs the loop. Owns the buffers and the
  * registrations that it makes.
  *
- * A ring can have one FileCopy at a time, and must have nothing in flight when it is made. Use the object only on the ring's
- * owning thread. Only `progress()` and `request_stop()` may be called from any thread.
+ * A ring can have one FileCopy at a time, and must have no other requests in flight. Use the object only on the ring's owning
+ * thread. Only `progress()` and `request_stop()` may be called from any thread.
  *
  * The source may change while it is copied. If it grows, the copy continues until a read returns no data. If it shrinks, the
  * copy ends where a read returned no data, or at the new size if that is less. Both descriptors keep their file positions, with

@@ -126,7 +126,7 @@ struct Facts {
     std::string release;                  ///< as uname(2) has it
     KernelVersion version;                ///< of the upstream kernel; 0.0.0 if the release could not be read as one
     KernelConfig config;                  ///< of this kernel
-    KernelTypes types;                    ///< likewise
+    KernelTypes types;                    ///< of this kernel
     std::optional<std::string> lockdown;  ///< none, integrity or confidentiality
 
     std::optional<long> io_uring_disabled;          ///< sysctl kernel.io_uring_disabled, since Linux 6.6
@@ -141,9 +141,9 @@ struct Facts {
     std::optional<std::uint64_t> memlock;        ///< soft limit of locked memory, bytes; absent: unlimited
 
     Answer io_uring_setup;     ///< of the system call of that name
-    Answer io_uring_register;  ///< likewise
-    Answer io_uring_enter;     ///< likewise
-    Answer bpf;                ///< likewise
+    Answer io_uring_register;  ///< of the system call of that name
+    Answer io_uring_enter;     ///< of the system call of that name
+    Answer bpf;                ///< of the system call of that name
     Trial ring;                ///< opening a ring as ringstep::Ring does
     bool no_sqarray = false;   ///< it could be had with IORING_SETUP_NO_SQARRAY
     bool sq_rewind = false;    ///< and with IORING_SETUP_SQ_REWIND

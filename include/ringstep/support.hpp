@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Which engine can run loops here, the kernel or user space? If not the kernel: why not, and what to do.
+// Finds out which engine can run loops on this system. If the kernel cannot, says why and what to do.
 #pragma once
 
 #include <ringstep/support/collect.hpp>
@@ -16,7 +16,7 @@
 
 namespace ringstep::inline v0 {
 
-/// Where loops run.
+/// The place where loops run.
 enum class RunsIn : std::uint8_t {
     nowhere,     ///< io_uring cannot be used
     user_space,  ///< the user engine
@@ -24,10 +24,10 @@ enum class RunsIn : std::uint8_t {
 };
 
 /**
- * What probe() found. A value: it holds no resources and does not change when the system does.
+ * The result of probe(). It is a value: it holds no resources, and does not change when the system does.
  *
- * The findings are always the same ones in the same order, whether all is well or not, so programs can look them up by their
- * id.
+ * Every result has findings with one fixed list of ids, in one order, including findings without a problem. Programs can look a
+ * finding up by its id.
  *
  * **Example**:
  *
@@ -40,28 +40,30 @@ enum class RunsIn : std::uint8_t {
  */
 class Support {
 public:
-    /// Judges facts, which may be made up. To look at the system, call probe().
+    /// Judges facts, which may be invented for a test. Call probe() to examine the system.
     explicit Support(support::Facts facts) : facts_(std::move(facts)), findings_(support::judge(facts_)) {}
 
-    /// What LoopProgram takes by itself (Engine::automatic): the kernel where it can, user space otherwise.
+    /// Returns the engine that LoopProgram chooses with Engine::automatic: the kernel if it can run loops, user space
+    /// otherwise.
     [[nodiscard]] RunsIn engine() const noexcept {
         if (kernel_engine()) return RunsIn::kernel;
         return user_engine() ? RunsIn::user_space : RunsIn::nowhere;
     }
 
-    /// The kernel engine works: the calling thread can load loops into this kernel and run them there, now.
+    /// Returns whether the kernel engine works: the calling thread of probe() could load loops into this kernel and run them.
     [[nodiscard]] bool kernel_engine() const noexcept { return reason() == nullptr; }
 
-    /// The user engine works: the calling thread can open rings as ringstep::Ring does.
+    /// Returns whether the user engine works: the calling thread of probe() could open rings as ringstep::Ring does.
     [[nodiscard]] bool user_engine() const noexcept { return first(&Finding::prevents_rings) == nullptr; }
 
-    /// What to mend first for loops to run in the kernel; null if nothing. Lives as long as this object.
+    /// Returns the problem to fix first so that loops run in the kernel, or null if there is none. The pointer is valid as long
+    /// as this object.
     [[nodiscard]] const Finding* reason() const noexcept { return first(&Finding::prevents_loops); }
 
-    /// All that was looked at. Lives as long as this object.
+    /// Returns all findings. The span is valid as long as this object.
     [[nodiscard]] std::span<const Finding> findings() const noexcept { return findings_; }
 
-    /// The finding with that id, or null if there is none. Lives as long as this object.
+    /// Returns the finding with that id, or null if there is none. The pointer is valid as long as this object.
     [[nodiscard]] const Finding* find(std::string_view id) const noexcept {
         for (const Finding& finding : findings_) {
             if (finding.id == id) return &finding;
@@ -69,7 +71,7 @@ public:
         return nullptr;
     }
 
-    /// Which engine loops run by, and what to do first if it is not the kernel's.
+    /// Returns a sentence on the engine that runs loops, and on what to do first if it is not the kernel engine.
     [[nodiscard]] std::string summary() const {
         const Finding* cause = reason();
         if (cause == nullptr) return "Loops run in the kernel here.";
@@ -80,7 +82,7 @@ public:
         return text;
     }
 
-    /// What the findings were made from.
+    /// Returns the facts behind the findings.
     [[nodiscard]] const support::Facts& facts() const noexcept { return facts_; }
 
 private:
@@ -96,13 +98,13 @@ private:
 };
 
 /**
- * Looks at the kernel, the process and the calling thread. Works without privileges and with any kernel that can run the
- * program; what cannot be seen is an unknown finding. Throws nothing but std::bad_alloc.
+ * Examines the kernel, the process and the calling thread. Needs no privileges, and works with any kernel that can run the
+ * program. Facts that are not visible give findings in the state `unknown`. Throws only std::bad_alloc.
  *
- * It reads files of /proc, /sys and /boot, opens a ring, registers a page with it, and where it may it loads a program of six
- * instructions, in other user namespaces with a BPF token; all are gone when it returns. Where there is a seccomp filter, it
- * asks through short-lived child processes (without SIGCHLD) first. Takes some milliseconds, most of them for the kernel's type
- * information. Any thread, several at once.
+ * Reads files of /proc, /sys and /boot, opens a ring, and registers a page with it. With the needed privileges, it also loads a
+ * program of six instructions, in other user namespaces with a BPF token. Everything is released before it returns. Under a
+ * seccomp filter, it first makes the calls in short-lived child processes (without SIGCHLD). Takes some milliseconds, most of
+ * them for the kernel's type information. May be called from any thread, and from several at once.
  */
 [[nodiscard]] inline Support probe() { return Support(support::collect()); }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Registered buffers that a loop looks into: a table of them in its state, for kernels that do not show them to loops.
+ * Registered buffers that a loop accesses: a table of them in its state, for kernels that do not show them to loops.
  *
  *	struct my_state {
  *		struct ringstep_buffers buffers;	// filled in by register_buffers() of blocks/buffers.hpp

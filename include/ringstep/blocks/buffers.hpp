@@ -21,11 +21,11 @@
 
 namespace ringstep::inline v0 {
 
-/// Whether loops in this kernel can look into any registered buffer (`bpf_io_uring_read_buffer`): no released one as of
-/// Linux 7.3, see kernel/next. In others they can look into those that lie in the memory region. Any thread. Throws
-/// std::bad_alloc.
+/// Returns whether loops in this kernel can read and write any registered buffer (`bpf_io_uring_read_buffer`). No released
+/// kernel up to Linux 7.3 can, see kernel/next. In these kernels, loops can access only buffers in the memory region. May be
+/// called from any thread. Throws std::bad_alloc.
 [[nodiscard]] inline bool kernel_shows_buffers() {
-    // A static that is set up once would have a forked child wait for a thread that was setting it up.
+    // A function-local static would make a forked child wait for a thread that was initializing it at the time of the fork.
     static std::atomic<int> shows{-1};
     int result = shows.load(std::memory_order_relaxed);
     if (result < 0) {
@@ -39,14 +39,16 @@ namespace ringstep::inline v0 {
 }
 
 /**
- * Registers buffers with the ring and fills in the table of them in the loop's state, so that the step can look into them
- * (`ringstep_buffer_read()` and `ringstep_buffer_write()` of buffers.bpf.h).
+ * Registers buffers with the ring and writes the table of these buffers into the loop's state. The step can then access them
+ * with `ringstep_buffer_read()` and `ringstep_buffer_write()` of buffers.bpf.h.
  *
- * The buffers have to outlive their use, by requests and by the loop. Where the program is run by a kernel that does not show
- * registered buffers to loops, they have to lie in the memory region, behind the state: `LoopOptions::extra_bytes` makes room
- * there. Buffers in the region are good on every kernel and with both engines. On the ring's owning thread, and not while the
- * loop runs. Throws Error: E2BIG for more than `RINGSTEP_BUFFERS`, EOPNOTSUPP for a buffer that the loop could not see, and
- * what the registration says (Ring::register_buffers()); then nothing is registered.
+ * The buffers must outlive their use by requests and by the loop. If the kernel runs the loop and kernel_shows_buffers()
+ * returns false, the buffers must be in the memory region, behind the state. `LoopOptions::extra_bytes` makes room there.
+ * Buffers in the region work on every kernel and with both engines.
+ *
+ * Must be called on the ring's owning thread, while the loop does not run. Throws Error: E2BIG for more than `RINGSTEP_BUFFERS`
+ * buffers, EOPNOTSUPP for a buffer that the loop cannot access, and the errors of Ring::register_buffers(). After an error,
+ * nothing is registered.
  *
  * **Example**:
  *

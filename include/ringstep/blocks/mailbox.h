@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A mailbox in a loop's state: the numbers of slots go to the loop from any thread, and come back from it, without locks and while
- * the loop runs.
+ * A mailbox in a loop's state. Any thread sends the numbers of slots to the loop, and the loop sends them back, without locks
+ * and while the loop runs.
  *
- * Application and loop share a table of slots. The application fills a free one in and sends its number; from then on the slot is
- * the loop's, until it delivers the number. A number is in one place at a time, so neither way can be full.
+ * Application and loop share a table of slots. The application fills in a free slot and sends its number. From then on, only
+ * the loop may access the slot, until it delivers the number. A number is in one place at a time, so neither queue can be full.
  *
  *	struct my_state {
  *		struct ringstep_mailbox mailbox;

@@ -12,8 +12,8 @@
 namespace ringstep::inline v0 {
 
 /**
- * The application's side of a mailbox in a loop's state (ringstep/blocks/mailbox.h): numbers of slots go to the loop and come
- * back. A view: it keeps nothing alive.
+ * The application's side of a mailbox in a loop's state (ringstep/blocks/mailbox.h). Messages to the loop and from the loop are
+ * numbers of slots. The object is a view: the state and both arrays must outlive it.
  *
  * **Example**:
  *
@@ -23,12 +23,13 @@ namespace ringstep::inline v0 {
  */
 class Mailbox {
 public:
-    /// The sizes of both arrays are powers of two. The inbox has room for all messages that can be under way.
+    /// Connects to a mailbox and its two arrays. The size of each array must be a power of two. The inbox must have room for
+    /// all messages that the loop has not received yet.
     Mailbox(ringstep_mailbox& mailbox, std::span<__u64> inbox, std::span<__u32> outbox) noexcept
         : mailbox_(&mailbox), inbox_(inbox), outbox_(outbox) {}
 
-    /// Sends a message to the loop, which takes them in the order of these calls. True if the loop sleeps and has to be woken
-    /// up (LoopProgram::wake()). Any thread, no locks.
+    /// Sends a message to the loop, which receives messages in the order of the send() calls. Returns true if the loop is
+    /// asleep; the caller must then call LoopProgram::wake(). May be called from any thread. Takes no locks.
     [[nodiscard]] bool send(std::uint32_t message) const noexcept {
         const std::uint32_t ticket = std::atomic_ref(mailbox_->sent).fetch_add(1, std::memory_order_relaxed);
         const __u64 entry = std::uint64_t{message} << 32 | (ticket + 1);
@@ -36,7 +37,8 @@ public:
         return sleeps();
     }
 
-    /// Sends so many messages: message(0), message(1), and so on. For a little more than the price of one.
+    /// Sends `count` messages: message(0), message(1) and so on. Costs only a little more than sending one. Returns true if the
+    /// loop is asleep; the caller must then call LoopProgram::wake(). May be called from any thread.
     template <class Message>
     [[nodiscard]] bool send(std::uint32_t count, const Message& message) const noexcept {
         const std::uint32_t ticket = std::atomic_ref(mailbox_->sent).fetch_add(count, std::memory_order_relaxed);
@@ -47,7 +49,7 @@ public:
         return sleeps();
     }
 
-    /// Takes the next slot that the loop has delivered; false if there is none. One thread at a time.
+    /// Takes the next slot that the loop has delivered. Returns false if there is none. May be called by one thread at a time.
     [[nodiscard]] bool collect(std::uint32_t& slot) const noexcept {
         const std::uint32_t at = mailbox_->collected;
         if (at == std::atomic_ref(mailbox_->delivered).load(std::memory_order_acquire)) return false;
@@ -56,14 +58,14 @@ public:
         return true;
     }
 
-    /// Slots that the loop has delivered and nobody has collected yet. Any thread.
+    /// Returns how many slots the loop has delivered that the application has not taken yet. May be called from any thread.
     [[nodiscard]] std::uint32_t delivered() const noexcept {
         return std::atomic_ref(mailbox_->delivered).load(std::memory_order_acquire) -
                std::atomic_ref(mailbox_->collected).load(std::memory_order_acquire);
     }
 
 private:
-    // After sending. Of those that find it asleep, one wakes it up.
+    // Called after sending. If several senders find the loop asleep, this returns true to one of them, which wakes the loop.
     [[nodiscard]] bool sleeps() const noexcept {
         std::atomic_thread_fence(std::memory_order_seq_cst);
         const std::atomic_ref asleep(mailbox_->asleep);

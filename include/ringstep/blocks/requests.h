@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A table of requests in a loop's state: the application pushes requests from any thread, the loop decides when each is submitted,
- * and every one comes back with its result.
+ * A table of requests in a loop's state. The application pushes requests from any thread, the loop decides when it submits each
+ * of them, and every request returns with its result.
  *
  *	struct my_state {
  *		RINGSTEP_REQUESTS(1024);

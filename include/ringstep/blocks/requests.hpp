@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Requests that a loop schedules: pushed by the application from any thread, delivered when they are complete.
+// Requests that a loop schedules. The application pushes them from any thread and takes their completions.
 #pragma once
 
 #include <ringstep/blocks/mailbox.hpp>
@@ -30,7 +30,7 @@
 
 namespace ringstep::inline v0 {
 
-/// A state with a table of requests: one that has the members of RINGSTEP_REQUESTS().
+/// A state with a table of requests, that is, with the members of RINGSTEP_REQUESTS().
 template <class State>
 concept HasRequests = requires(State& state) {
     { state.mailbox } -> std::same_as<ringstep_mailbox&>;
@@ -42,8 +42,8 @@ concept HasRequests = requires(State& state) {
 
 namespace detail {
 
-// What about a request no loop that schedules can handle; null if nothing is. IOSQE_ flags of `handled` are the loop's
-// business.
+// Returns why the loop cannot schedule this request, or null if it can. The IOSQE_ flags in `handled` are accepted, because the
+// loop implements them.
 [[nodiscard]] inline const char* unschedulable(const io_uring_sqe& sqe, unsigned handled, bool long_sqes) noexcept {
     const unsigned flags = sqe.flags & ~handled;
     if ((flags & IOSQE_CQE_SKIP_SUCCESS) != 0)
@@ -69,7 +69,7 @@ namespace detail {
     }
 }
 
-// Opcodes that unschedulable() may refuse.
+// The opcodes that unschedulable() may refuse.
 inline constexpr auto may_be_unschedulable = [] {
     std::array<bool, 256> may{};
     for (const unsigned opcode : {unsigned{IORING_OP_LINK_TIMEOUT}, unsigned{IORING_OP_ACCEPT}, unsigned{IORING_OP_RECV},
@@ -81,24 +81,25 @@ inline constexpr auto may_be_unschedulable = [] {
 
 }  // namespace detail
 
-/// What has become of a request: a Completion with the user_data that it was pushed with, and where it was.
+/// The result of a request: a Completion with the user_data of the pushed request, and data about its slot.
 struct RequestCompletion : Completion {
-    std::uint64_t group = 0;    ///< as pushed
-    std::uint32_t options = 0;  ///< as pushed
-    Ticket ticket;              ///< what push() returned for it
-    std::uint64_t memo = 0;     ///< what the loop has noted of it: see there
+    std::uint64_t group = 0;    ///< the value given to push()
+    std::uint32_t options = 0;  ///< the value given to push()
+    Ticket ticket;              ///< the ticket that push() returned for the request
+    std::uint64_t memo = 0;     ///< a value that the loop has stored; its meaning depends on the loop
 };
 
 /**
- * A loop that schedules requests (a `LoopProgram` whose state has RINGSTEP_REQUESTS()): the C++ face that gate, drain, link and
- * pace share, and custom loops of that kind.
+ * The C++ class of a loop that schedules requests: a `LoopProgram` whose state has RINGSTEP_REQUESTS(). Gate, Drain, Link and
+ * Pace derive from it, and custom loops can use it.
  *
- * Requests are pushed from any thread, also while the loop runs on its own, without locks. `run()` has the loop work: on the
- * ring's owning thread, until everything pushed has completed, or as set_stay() and set_batch() say. Completions are taken by
- * one thread at a time, any, also while the loop runs. Buffers have to stay until the completion is taken.
+ * Any thread may push requests, also while the loop runs on its owning thread; pushing takes no locks. `run()` must be called
+ * on the ring's owning thread. It returns when everything pushed has completed, unless set_stay() or set_batch() change that.
+ * One thread at a time may take completions: any thread, also while the loop runs. Buffers must stay valid until the completion
+ * is taken.
  *
- * Requests that are pushed when it goes are not lost sight of: those in flight are the ring's (Ring::in_flight(),
- * Ring::close()), those still waiting never begin.
+ * When a RequestLoop is destroyed, its requests in flight stay with the ring (Ring::in_flight(), Ring::close()). Requests that
+ * are still waiting are never submitted.
  *
  * **Example**:
  *
@@ -117,11 +118,11 @@ public:
     /// The struct that application and loop share.
     using state_type = typename Loop::state;
 
-    /// How many requests there can be: pushed and not yet taken as completions.
+    /// The highest number of outstanding requests, that is, of requests pushed whose completions were not taken.
     static constexpr std::uint32_t capacity = sizeof(state_type::slots) / sizeof(ringstep_request);
     static_assert(std::has_single_bit(capacity) && capacity <= RINGSTEP_REQUEST_SLOT + 1);
 
-    /// Puts the loop on a ring. Throws Error.
+    /// Attaches the loop to a ring. Throws Error.
     explicit RequestLoop(Ring& ring, const LoopOptions& options = {})
         : program_(ring, options),
           state_(program_.state()),
@@ -137,20 +138,20 @@ public:
     RequestLoop(const RequestLoop&) = delete;
     RequestLoop& operator=(const RequestLoop&) = delete;
     ~RequestLoop() {
-        // A loop that was taken off before may have left its state to another.
+        // The state of a loop that was detached earlier may belong to another loop by now.
         if (program_.attached() && state_->requests.in_flight == 0 && state_->requests.cancels == 0)
             ring_->epochs().give_back(epoch_);
     }
 
-    /// The loop itself.
+    /// Returns the loop's program.
     [[nodiscard]] LoopProgram<Loop>& program() noexcept { return program_; }
-    /// Its state.
+    /// Returns the state that application and loop share.
     [[nodiscard]] const RegionView<state_type>& state() const noexcept { return state_; }
 
     /**
-     * Hands a request to the loop, as liburing's io_uring_prep_ functions fill it in. Any thread. What `group` and `options`
-     * mean, the loop says. Nothing if all slots are taken: take completions first. Throws Error (EINVAL) for a request that the
-     * loop cannot schedule, whatever there is room for.
+     * Pushes a request, filled in by one of liburing's io_uring_prep_ functions. Returns the request's ticket, or nullopt if
+     * all slots are taken: then take completions first. The meaning of `group` and `options` depends on the loop. May be called
+     * from any thread. Throws Error (EINVAL) for a request that the loop cannot schedule, even if all slots are taken.
      */
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint64_t group = 0, std::uint32_t options = 0) {
         check(sqe);
@@ -161,29 +162,30 @@ public:
         return ticket;
     }
 
-    /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
+    /// Pushes a request like `try_push()`, but throws Error (ENOSPC) if all slots are taken.
     Ticket push(const io_uring_sqe& sqe, std::uint64_t group = 0, std::uint32_t options = 0) {
         const std::optional<Ticket> ticket = try_push(sqe, group, options);
         if (!ticket) raise_full();
         return *ticket;
     }
 
-    /// Hands several requests over, in their order: all of them, or none if there are too few free slots (false). Costs less
-    /// than one by one. `tickets`, if it is not empty, gets all of them: it has to be as long. Throws Error as try_push(), for
-    /// any of them, and (EINVAL) if `tickets` is not as long.
+    /// Pushes several requests in their order, at a lower cost than one by one. Returns false, and pushes none, if too few
+    /// slots are free. `tickets` receives the ticket of each request; it must be empty or as long as `sqes`. May be called from
+    /// any thread. Throws Error (EINVAL) for a request that the loop cannot schedule, and for `tickets` of another length.
     bool try_push(std::span<const io_uring_sqe> sqes, std::uint64_t group = 0, std::uint32_t options = 0,
                   std::span<Ticket> tickets = {}) {
         return add(sqes, tickets, [&](const Ticket& ticket, const io_uring_sqe& sqe) { fill_in(ticket, sqe, group, options); });
     }
 
-    /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
+    /// Pushes several requests like `try_push()`, but throws Error (ENOSPC) if too few slots are free.
     void push(std::span<const io_uring_sqe> sqes, std::uint64_t group = 0, std::uint32_t options = 0,
               std::span<Ticket> tickets = {}) {
         if (!try_push(sqes, group, options, tickets)) raise_full();
     }
 
-    /// Has a request cancelled: one that still waits completes with -ECANCELED at once, one in flight as the kernel can (it may
-    /// also succeed). False if it is complete already, or being cancelled. Any thread.
+    /// Cancels a request. A waiting request completes with -ECANCELED at once. A request in flight is cancelled by the kernel
+    /// if possible, and may also succeed. Returns false if the request is complete or already being cancelled. May be called
+    /// from any thread.
     bool cancel(const Ticket& ticket) noexcept {
         const FreeSlots::Marked marked = free_.mark_and_pin(ticket);
         if (marked == FreeSlots::Marked::yes) {
@@ -193,18 +195,21 @@ public:
         return marked != FreeSlots::Marked::no;
     }
 
-    /// Runs the loop. LoopExit::code is an enum ringstep_requests_code. On the ring's owning thread; may be called again.
+    /// Runs the loop. LoopExit::code is an enum ringstep_requests_code. Must be called on the ring's owning thread. May be
+    /// called again.
     LoopExit run() noexcept { return program_.run(); }
-    /// The same, until another thread asks for a stop. Nothing is cancelled by that.
+    /// Runs the loop like `run()`, but ends when a stop is requested through `token`. A stop cancels no requests.
     LoopExit run(std::stop_token token) noexcept { return program_.run(std::move(token)); }
 
-    /// Whether run() waits for more requests when all are complete, until a stop is asked for. Off at first. Any thread.
+    /// Sets whether run() waits for more requests when all are complete, until a stop is requested. Off by default. May be
+    /// called from any thread.
     void set_stay(bool stay) noexcept { store(state_->requests.stay, stay ? 1 : 0); }
-    /// Has run() return when so many completions can be taken; 0, as at first: not before all are complete. Any thread.
+    /// Makes run() return when `completions` completions can be taken. With 0, the default, run() returns when all requests are
+    /// complete. May be called from any thread.
     void set_batch(std::uint32_t completions) noexcept { store(state_->requests.batch, completions); }
 
-    /// Takes the next completion; false if there is none. Its slot is free again. One thread at a time, also while the loop
-    /// runs.
+    /// Takes the next completion, which frees the request's slot. Returns false if there is none. May be called by one thread
+    /// at a time, also while the loop runs.
     bool pop(RequestCompletion& out) noexcept {
         std::uint32_t number = 0;
         if (!mailbox_.collect(number)) return false;
@@ -222,34 +227,34 @@ public:
         return true;
     }
 
-    /// The completions, as a range that takes each as it comes to it.
+    /// The completions as a range that takes each completion when the iteration reaches it.
     class Completions {
     public:
-        /// For RequestLoop::completions().
+        /// Creates the range for RequestLoop::completions().
         explicit Completions(RequestLoop& loop) noexcept : loop_(&loop) {}
 
-        /// Goes through them once.
+        /// Iterates over the completions once.
         class iterator {
         public:
             using value_type = RequestCompletion;              ///< for std::iterator_traits
-            using difference_type = std::ptrdiff_t;            ///< likewise
-            using iterator_concept = std::input_iterator_tag;  ///< likewise
+            using difference_type = std::ptrdiff_t;            ///< for std::iterator_traits
+            using iterator_concept = std::input_iterator_tag;  ///< for std::input_iterator
 
             iterator() = default;
-            /// Takes the first.
+            /// Takes the first completion.
             explicit iterator(RequestLoop* loop) noexcept : loop_(loop) { ++*this; }
-            /// The completion at hand.
+            /// Returns the current completion.
             const RequestCompletion& operator*() const noexcept { return current_; }
-            /// A member of it.
+            /// Returns a pointer to the current completion.
             const RequestCompletion* operator->() const noexcept { return &current_; }
-            /// Takes the next.
+            /// Takes the next completion.
             iterator& operator++() noexcept {
                 if (!loop_->pop(current_)) loop_ = nullptr;
                 return *this;
             }
-            /// Takes the next.
+            /// Takes the next completion.
             void operator++(int) noexcept { ++*this; }
-            /// There was no more.
+            /// Returns true if there was no further completion.
             friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return it.loop_ == nullptr; }
 
         private:
@@ -257,29 +262,29 @@ public:
             RequestCompletion current_;
         };
 
-        /// Takes the first.
+        /// Takes the first completion and returns an iterator to it.
         [[nodiscard]] iterator begin() const noexcept { return iterator(loop_); }
-        /// Where there is no more.
+        /// Returns the end of the range, where no completion is left.
         [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
     private:
         RequestLoop* loop_;
     };
 
-    /// See pop().
+    /// Returns a range that takes completions like pop().
     [[nodiscard]] Completions completions() noexcept { return Completions(*this); }
 
-    /// Pushed, and not yet taken as completions. Any thread.
+    /// Returns how many requests are outstanding: pushed, and not yet taken as completions. May be called from any thread.
     [[nodiscard]] std::uint32_t outstanding() const noexcept { return free_.outstanding(); }
-    /// Completions that can be taken. Any thread.
+    /// Returns how many completions can be taken. May be called from any thread.
     [[nodiscard]] std::uint32_t ready() const noexcept { return mailbox_.delivered(); }
-    /// Received by the loop and not submitted. Any thread.
+    /// Returns how many requests the loop has received and not submitted. May be called from any thread.
     [[nodiscard]] std::uint32_t waiting() const noexcept { return load(state_->requests.waiting); }
-    /// Submitted and not complete. Any thread.
+    /// Returns how many requests are submitted and not complete. May be called from any thread.
     [[nodiscard]] std::uint32_t in_flight() const noexcept { return load(state_->requests.in_flight); }
 
 protected:
-    // The steps of a push, for faces that push several requests as one. Any thread.
+    // The steps of a push, for derived classes that push several requests as one. Any thread may call them.
 
     /// Throws Error (EINVAL) for a request that the loop cannot schedule.
     void check(const io_uring_sqe& sqe) const {
@@ -288,19 +293,19 @@ protected:
         if (const char* const why = detail::unschedulable(sqe, handled_flags(), long_sqes_); why != nullptr) [[unlikely]]
             raise_refused(sqe, std::string("It has ") + why);
     }
-    /// Throws Error (EINVAL) that says so.
+    /// Throws Error (EINVAL) with `advice` for a request that the loop cannot schedule.
     [[noreturn]] static void raise_refused(const io_uring_sqe& sqe, const std::string& advice) {
         detail::raise(EINVAL,
                       "push of a request (opcode " + std::to_string(sqe.opcode) + ") to loop '" + std::string(Loop::name) + "'",
                       advice);
     }
-    /// Throws Error (ENOSPC): no slot is left.
+    /// Throws Error (ENOSPC), because no slot is free.
     [[noreturn]] static void raise_full() {
         detail::raise(ENOSPC, "push of a request to loop '" + std::string(Loop::name) + "'",
                       "All " + std::to_string(capacity) +
                           " slots are taken: by requests that are not complete, and by completions that nobody has taken.");
     }
-    /// Throws Error (EINVAL) unless a span for tickets is empty or as long as what is pushed.
+    /// Throws Error (EINVAL) unless the span for tickets is empty or has `requests` elements.
     static void check_tickets(std::size_t requests, std::span<const Ticket> tickets) {
         if (!tickets.empty() && tickets.size() != requests) [[unlikely]] {
             detail::raise(
@@ -308,25 +313,26 @@ protected:
                 "The span for tickets has " + std::to_string(tickets.size()) + " elements. Make it as long, or leave it out.");
         }
     }
-    /// Takes so many free slots; nothing if there are too few. Then either hand them over or give them back. The first; next()
-    /// has the others.
+    /// Takes `count` free slots, which the caller must push or give back. Returns the first slot's ticket; next() returns the
+    /// others. Returns nullopt, and takes none, if too few are free.
     [[nodiscard]] std::optional<Ticket> take(std::uint32_t count = 1) noexcept { return free_.take(count); }
-    /// Of those taken together: the one that follows. There is one.
+    /// Returns the slot that follows `ticket` among slots taken together. There must be one.
     [[nodiscard]] Ticket next(const Ticket& ticket) const noexcept { return free_.next(ticket); }
-    /// Gives back one that was taken and not handed over.
+    /// Gives back a slot that was taken and not pushed.
     void give_back(const Ticket& ticket) noexcept { free_.give_back(ticket.slot); }
 
-    /// Of a slot that was just taken: it is to be handed over in two steps, by one thread each.
+    /// Marks a slot that was just taken as open: it is then pushed in two steps, the second one between hold() and release().
     void open(const Ticket& ticket) noexcept { free_.open(ticket); }
-    /// Begins the second one: true once, and not if somebody wants it cancelled. An attempt to cancel it waits from now on.
+    /// Begins the second step of pushing an open slot. Returns true to one caller only, and false if the slot's request was
+    /// cancelled. From now on, cancelling it waits for release().
     [[nodiscard]] bool hold(const Ticket& ticket) noexcept { return free_.hold(ticket); }
-    /// Ends it, when it has been handed over.
+    /// Ends the second step after the slot was pushed, and cancels its request if that was asked for meanwhile.
     void release(const Ticket& ticket) noexcept {
         if (!free_.release_and_pin(ticket)) return;
         send_cancel(ticket);
         free_.unpin(ticket);
     }
-    /// Writes a request into a slot that was taken.
+    /// Writes a request into a slot that was taken, and returns the slot.
     ringstep_request& fill_in(const Ticket& ticket, const io_uring_sqe& sqe, std::uint64_t group,
                               std::uint32_t options) noexcept {
         ringstep_request& slot = state_->slots[ticket.slot];
@@ -336,12 +342,12 @@ protected:
         user_data_[ticket.slot] = sqe.user_data;
         slot.group = group;
         slot.options = options;
-        // The loop compares it when it hears that somebody wants the slot's earlier request cancelled.
+        // The loop compares the generation when it receives a message to cancel the slot's earlier request.
         std::atomic_ref(slot.generation).store(generation, std::memory_order_relaxed);
         return slot;
     }
-    /// All steps for several requests that are pushed together: write(ticket, sqe) writes each into its slot. False if there
-    /// are too few.
+    /// Pushes several requests together; write(ticket, sqe) writes each request into its slot. Returns false, and pushes none,
+    /// if too few slots are free.
     template <class Write>
     bool add(std::span<const io_uring_sqe> sqes, std::span<Ticket> tickets, const Write& write) {
         check_tickets(sqes.size(), tickets);
@@ -360,13 +366,14 @@ protected:
         hand_over(*first, count);
         return true;
     }
-    /// Tells the loop of a slot that has been filled in: from now on it is the loop's.
+    /// Tells the loop of a slot that has been filled in. From now on, only the loop may access the slot.
     void hand_over(const Ticket& ticket) noexcept { send(ticket.slot); }
-    /// The same of so many that were taken together: the first, and those that follow it.
+    /// Tells the loop of `count` slots that were taken together, beginning with `first`.
     void hand_over(const Ticket& first, std::uint32_t count) noexcept {
         Ticket ticket = first;
         const auto message = [&](std::uint32_t i) {
-            // What was sent may be complete and another's by now: so the one that follows is looked up before.
+            // Once sent, the slot may complete and be taken again by another thread. Its successor is therefore looked up
+            // before that.
             const std::uint32_t slot = ticket.slot;
             if (i + 1 < count) ticket = next(ticket);
             return slot;
@@ -375,7 +382,7 @@ protected:
     }
 
 private:
-    // IOSQE_ flags that the loop does itself.
+    // The IOSQE_ flags that the loop implements itself.
     static constexpr unsigned handled_flags() noexcept {
         if constexpr (requires { Loop::handled_flags; }) {
             return Loop::handled_flags;
@@ -395,8 +402,8 @@ private:
         send(RINGSTEP_REQUEST_CANCEL | generation_of(ticket) << RINGSTEP_REQUEST_GENERATION_SHIFT | ticket.slot);
     }
 
-    // As far as the loop sees it. It has to tell a request from the one before it in the same slot: a slot that somebody is
-    // about to send a message of is pinned, so no older message can be on its way.
+    // The part of the generation that the loop sees. It tells a request from the one before it in a slot. That is enough: a
+    // slot for which a message is about to be sent is pinned, so no older message can be on its way.
     static constexpr std::uint32_t generation_of(const Ticket& ticket) noexcept {
         return static_cast<std::uint32_t>(ticket.generation & RINGSTEP_REQUEST_GENERATION);
     }
@@ -408,11 +415,11 @@ private:
     LoopProgram<Loop> program_;
     RegionView<state_type> state_;
     FreeSlots free_;
-    std::unique_ptr<std::uint64_t[]> user_data_;  // the application's, of each slot
+    std::unique_ptr<std::uint64_t[]> user_data_;  // the application's user_data for each slot
     Mailbox mailbox_;
     std::shared_ptr<detail::RingCore> ring_;
     std::uint32_t epoch_;
-    std::uint64_t tag_;  // of what these requests are known by to the kernel
+    std::uint64_t tag_;  // the upper bits of these requests' user_data in the kernel
     bool long_sqes_;
 };
 

@@ -11,29 +11,31 @@
 
 namespace ringstep::inline v0 {
 
-/// One use of a slot.
+/// Identifies one use of a slot.
 struct Ticket {
-    std::uint32_t slot = 0;        ///< its number
-    std::uint64_t generation = 0;  ///< how often the slot was used before. Never the same again: it has 59 bits
+    std::uint32_t slot = 0;        ///< the slot's number
+    std::uint64_t generation = 0;  ///< earlier uses of the slot; has 59 bits, so a value never returns
 
-    /// The same use of the same slot.
+    /// Returns whether two tickets identify one use of one slot.
     friend bool operator==(const Ticket&, const Ticket&) = default;
 };
 
 /**
- * Which slots of a table are free: kept by the application, which hands them to a loop and gets them back. Taking and giving
- * back: any thread, no locks. Allocates once.
+ * Keeps track of the free slots of a table. The application takes slots, hands them to a loop, and gets them back. All
+ * functions may be called from any thread unless they say otherwise, and take no locks. Memory is allocated once, by the
+ * constructor.
  */
 class FreeSlots {
 public:
-    /// What mark() has found.
+    /// The result of mark().
     enum class Marked {
-        no,    ///< that use of the slot is over, or marked already
-        yes,   ///< it is now: go on with whatever that means
-        held,  ///< it is now, and somebody holds it: release() tells them
+        no,    ///< that use of the slot is over, or was already marked
+        yes,   ///< the slot is marked now: the caller acts on the mark
+        held,  ///< the slot is marked now, and its holder learns that from release()
     };
 
-    /// All are free; 65536 at most. Tickets begin with that generation, which tests choose.
+    /// Creates a table of `capacity` free slots, at most 65536. Tickets start with `generation`, which only tests set. Throws
+    /// std::bad_alloc.
     explicit FreeSlots(std::uint32_t capacity, std::uint64_t generation = 0)
         : slots_(std::make_unique<Slot[]>(capacity)),
           capacity_(capacity),
@@ -42,15 +44,16 @@ public:
         for (std::uint32_t i = 0; i < capacity; i++) slots_[i].use.store(use_of(generation), std::memory_order_relaxed);
     }
 
-    /// Takes a free one; nothing if there is none.
+    /// Takes a free slot. Returns nullopt if there is none.
     [[nodiscard]] std::optional<Ticket> take() noexcept { return take(1); }
 
-    /// Takes so many, at least one; nothing if there are too few: then none is taken. The first; next() has the others.
+    /// Takes `count` free slots, at least one. Returns the first slot's ticket; next() returns the others. Returns nullopt, and
+    /// takes none, if fewer than `count` are free.
     [[nodiscard]] std::optional<Ticket> take(std::uint32_t count) noexcept {
         std::uint64_t head = free_.load(std::memory_order_acquire);
         while (count_of(head) >= count) {
-            // The list may change under our eyes. Whatever we read then is a number or none, and the exchange fails: with each
-            // change the word has another count of them.
+            // Other threads may change the list during this walk. Each value read is then a slot's number or zero. The exchange
+            // fails in that case, because every change also raises the count of changes in the word.
             std::uint32_t after = number_of(head);
             for (std::uint32_t i = 0; i < count && after != 0; i++)
                 after = slots_[after - 1].next.load(std::memory_order_relaxed);
@@ -60,16 +63,16 @@ public:
         }
         return std::nullopt;
     }
-    /// Of those taken together: the one that follows. There is one.
+    /// Returns the slot that follows `ticket` among slots taken together. There must be one.
     [[nodiscard]] Ticket next(const Ticket& ticket) const noexcept {
         return of(slots_[ticket.slot].next.load(std::memory_order_relaxed) - 1);
     }
 
-    /// Gives one back: its ticket is good no more. If it is pinned, it becomes free when it is unpinned.
+    /// Gives a slot back, which ends the validity of its ticket. A pinned slot becomes free when it is unpinned.
     void give_back(std::uint32_t slot) noexcept {
         std::uint64_t use = slots_[slot].use.load(std::memory_order_acquire);
         for (;;) {
-            // What is asked of it from now on comes too late.
+            // The exchange ends this use of the slot: later calls of mark() or hold() with its ticket have no effect.
             const bool pinned = (use & pinned_bit) != 0;
             const std::uint64_t next = pinned ? use | returned_bit : use_of(generation_of(use) + 1);
             if (!slots_[slot].use.compare_exchange_weak(use, next, std::memory_order_acq_rel, std::memory_order_acquire))
@@ -79,12 +82,12 @@ public:
         }
     }
 
-    /// The ticket of a slot that is taken.
+    /// Returns the current ticket of a slot that is taken.
     [[nodiscard]] Ticket of(std::uint32_t slot) const noexcept {
         return {.slot = slot, .generation = generation_of(slots_[slot].use.load(std::memory_order_relaxed))};
     }
 
-    /// Marks a use of a slot, once.
+    /// Marks a use of a slot. Only the first call for each use has an effect.
     [[nodiscard]] Marked mark(const Ticket& ticket) noexcept { return mark(ticket, 0); }
     /// Marks a use of a slot like `mark()`. If it returns Marked::yes, the slot is pinned: it does not become free before
     /// unpin(), which the caller must call. Then a message about this use arrives before any message about the slot's next use.
@@ -102,25 +105,26 @@ public:
         }
     }
 
-    /// Of one that was just taken and nobody else knows of: it can be held, once.
+    /// Marks a slot that was just taken as open: it can then be held, once. No other thread may know of the slot yet.
     void open(const Ticket& ticket) noexcept {
         slots_[ticket.slot].use.store(use_of(ticket.generation) | open_bit, std::memory_order_release);
     }
-    /// Holds one that is open: true for one caller only, and not if it is marked or over. Who marks it from now on leaves it to
-    /// the holder what to do about that.
+    /// Holds an open slot. Returns true to one caller only, and returns false if the slot is not open, is marked, or that use
+    /// of it is over. A later mark() returns Marked::held, and the holder acts on that mark.
     [[nodiscard]] bool hold(const Ticket& ticket) noexcept {
         std::uint64_t use = use_of(ticket.generation) | open_bit;
         return ticket.slot < capacity_ &&
                slots_[ticket.slot].use.compare_exchange_strong(use, use_of(ticket.generation) | held_bit);
     }
-    /// The end of that: it is like any other. True if it was marked meanwhile. It may be over by now, and not the holder's.
+    /// Ends a hold. Returns true if the slot was marked while it was held; the caller then acts on the mark. Returns false,
+    /// without effect, if that use of the slot is already over.
     [[nodiscard]] bool release(const Ticket& ticket) noexcept { return release(ticket, 0); }
     /// Ends a hold like `release()`. If it returns true, the slot is pinned, as by mark_and_pin().
     [[nodiscard]] bool release_and_pin(const Ticket& ticket) noexcept { return release(ticket, pinned_bit); }
 
-    /// How many there are.
+    /// Returns the number of slots.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
-    /// How many are taken, as far as this thread has seen.
+    /// Returns how many slots are taken, as far as this thread has seen.
     [[nodiscard]] std::uint32_t outstanding() const noexcept {
         return capacity_ - count_of(free_.load(std::memory_order_acquire));
     }
@@ -134,8 +138,8 @@ private:
     static constexpr std::uint64_t marked_bit = 1;
     static constexpr std::uint64_t open_bit = 2;
     static constexpr std::uint64_t held_bit = 4;
-    static constexpr std::uint64_t pinned_bit = 8;     // whoever marked it has not sent their message
-    static constexpr std::uint64_t returned_bit = 16;  // and it has been given back
+    static constexpr std::uint64_t pinned_bit = 8;     // the thread that marked the slot has not sent its message yet
+    static constexpr std::uint64_t returned_bit = 16;  // the pinned slot was given back meanwhile
     static constexpr unsigned generation_shift = 5;
 
     static constexpr std::uint64_t use_of(std::uint64_t generation) noexcept { return generation << generation_shift; }
@@ -168,7 +172,7 @@ private:
                                             std::memory_order_relaxed));
     }
 
-    // free_: number of changes, how many are free, number of the first, plus one; the latter two with 17 bits each.
+    // free_ holds three numbers: changes, free slots, and the first free slot plus one. The latter two have 17 bits each.
     static constexpr unsigned count_shift = 17;
     static constexpr unsigned changes_shift = 34;
     static constexpr std::uint32_t number_mask = (1U << count_shift) - 1;
@@ -177,7 +181,7 @@ private:
     static std::uint32_t count_of(std::uint64_t head) noexcept {
         return static_cast<std::uint32_t>(head >> count_shift) & number_mask;
     }
-    // One change more, another first one, so many more that are free.
+    // Returns the word after one more change, with a new first slot and `more` additional free slots (may be negative).
     static std::uint64_t changed(std::uint64_t head, std::uint32_t number, std::int64_t more) noexcept {
         return (head & ~std::uint64_t{number_mask}) + (std::uint64_t{1} << changes_shift) +
                static_cast<std::uint64_t>(more * (std::int64_t{1} << count_shift)) + number;

@@ -29,14 +29,14 @@ class Graph;
 
 namespace detail {
 
-// What is over at once is told from what has no limit.
+// Converts a duration. Negative seconds mean over at once, zero means unlimited.
 inline ringstep_chain_timespec chain_timespec(Duration duration) noexcept {
     if (duration.unlimited()) return {.seconds = 0, .nanoseconds = 0};
     if (duration.over()) return {.seconds = -1, .nanoseconds = 0};
     return {.seconds = duration.count() / 1'000'000'000, .nanoseconds = duration.count() % 1'000'000'000};
 }
 
-// A value as the application has given it to the chain, not one that the chain has come to.
+// Returns whether the expression is an unchanged parameter, given by the application and not computed by the chain.
 template <ChainType T>
 [[nodiscard]] bool chain_is_parameter(const Expression<T>& expression) noexcept {
     const ringstep_chain_op& op = expression.op();
@@ -44,7 +44,7 @@ template <ChainType T>
            op.x >= RINGSTEP_CHAIN_VALUE_PARAMETER && op.x < RINGSTEP_CHAIN_VALUE_PARAMETER + RINGSTEP_CHAIN_PARAMETERS;
 }
 
-// A graph as it is being built: what the loop gets, and what only matters until then.
+// A graph under construction: the part for the loop, and data needed only until then.
 struct GraphDraft {
     ringstep_chain_graph graph{};
     std::array<std::string, RINGSTEP_CHAIN_NODES + 1> names;
@@ -87,7 +87,7 @@ struct GraphDraft {
         node.ops[node.op_count++] = op;
     }
 
-    // A field of the SQE, at that offset.
+    // Fills in the field of the SQE at that offset.
     template <ChainType T>
     void fill(std::uint8_t number, ringstep_chain_target target, std::size_t offset, const Expression<T>& expression) {
         ringstep_chain_op op = expression.op();
@@ -111,7 +111,7 @@ struct GraphDraft {
         operate(number, op, expression.graph());
     }
 
-    // Of what is known already, the loop need not find out that it is wrong.
+    // Checks constants now, so that the loop need not find the errors.
     void check_constant(std::uint8_t number, ringstep_chain_target target, std::uint64_t constant, bool slot) const {
         constexpr std::uint64_t largest = INT64_MAX;
         const auto value = static_cast<std::int64_t>(constant);
@@ -148,7 +148,7 @@ struct GraphDraft {
     }
 };
 
-// Takes the node back that a function adds, if that function throws.
+// Removes the node that a function adds if that function throws.
 class GraphUndo {
 public:
     explicit GraphUndo(GraphDraft& draft) noexcept : draft_(&draft), count_(draft.count), scratch_(draft.scratch) {}
@@ -167,7 +167,7 @@ private:
     int exceptions_ = std::uncaught_exceptions();
 };
 
-// Whether submitting it takes no decision while the chain runs.
+// Returns whether the node can be submitted without a decision while the chain runs.
 inline bool chain_ready_made(const ringstep_chain_node& node) noexcept {
     if (node.kind != RINGSTEP_CHAIN_REQUEST || (node.timeout.seconds | node.timeout.nanoseconds) != 0) return false;
     for (unsigned i = 0; i < node.op_count; i++)
@@ -176,7 +176,7 @@ inline bool chain_ready_made(const ringstep_chain_node& node) noexcept {
            reinterpret_cast<const io_uring_sqe*>(node.sqe)->len <= RINGSTEP_CHAIN_LARGEST;
 }
 
-// -1 stands for no offset where the application says so, not where a chain comes to it.
+// An offset of -1 means "no offset" only if the application gives it, not if the chain computes it.
 [[nodiscard]] inline ringstep_chain_target chain_offset_target(const Expression<Offset>& offset) noexcept {
     return chain_is_parameter(offset) ? RINGSTEP_CHAIN_TO_FIELD8 : RINGSTEP_CHAIN_TO_OFFSET;
 }
@@ -189,35 +189,38 @@ constexpr std::size_t chain_file_index = offsetof(io_uring_sqe, file_index);
 
 }  // namespace detail
 
-// What connects and changes nodes returns them for whoever wants to go on from there.
-// NOLINTBEGIN(modernize-use-nodiscard)
+// Functions that connect or change nodes return a node so that calls can be chained. The result may be ignored.
 
-/// A node of a graph, of whatever kind: a handle, good for as long as the graph.
+/// A node of any kind: a handle that is valid as long as its graph.
 class AnyNode {
 public:
-    /// For Graph.
+    /// Creates a handle for Graph.
     AnyNode(detail::GraphDraft* draft, std::uint8_t number) noexcept : draft_(draft), number_(number) {}
-    /// Its number: ChainResult::node, and what ChainResult::result() takes.
+    /// Returns the node's number, as ChainResult::failed_node() returns it.
     [[nodiscard]] std::uint8_t number() const noexcept { return number_; }
-    /// The graph that it belongs to.
+    /// Returns the graph that the node belongs to.
     [[nodiscard]] const detail::GraphDraft* graph() const noexcept { return draft_; }
 
-    /// When this one has succeeded, `next` begins. Returns `next`, so that sequences read as such.
+    /// Starts `next` when this node has succeeded. Returns `next`, so that sequences read in order. Like on_failure(),
+    /// on_short() and on_end(), throws Error (EINVAL) for a node of another graph.
     template <class Next>
     const Next& then(const Next& next) const {
         connect(RINGSTEP_CHAIN_SUCCESS, next);
         return next;
     }
-    /// The same.
+    /// Starts `next` like `then()`, but returns this node.
     const AnyNode& on_success(const AnyNode& next) const { return connect(RINGSTEP_CHAIN_SUCCESS, next); }
-    /// When it has failed; the chain then does not. A branch that does not hold "fails".
+    /// Starts `next` when this node has failed; the chain then continues. A branch fails if its condition does not hold.
+    /// Returns this node.
     const AnyNode& on_failure(const AnyNode& next) const { return connect(RINGSTEP_CHAIN_FAILURE, next); }
-    /// When a transfer has moved less than it was asked to, though something. Without it, a short read or receive is a success.
+    /// Starts `next` when a transfer has moved some, but not all bytes. Without this edge, a short read or receive is a
+    /// success. Returns this node.
     const AnyNode& on_short(const AnyNode& next) const { return connect(RINGSTEP_CHAIN_SHORT, next); }
-    /// When a transfer has moved nothing though it was asked to: the end of the file, the peer is gone. Without it, that is as
-    /// for on_short().
+    /// Starts `next` when a transfer should have moved bytes and moved none: at the end of the file, or when the peer has
+    /// closed. Without this edge, that counts like a short transfer, see on_short(). Returns this node.
     const AnyNode& on_end(const AnyNode& next) const { return connect(RINGSTEP_CHAIN_END, next); }
-    /// Once this one has succeeded, `last` runs when the chain ends, whatever the reason: closing what was opened.
+    /// Runs `last` when the chain ends for any reason, if this node has succeeded. Use it, for example, to close what was
+    /// opened. Returns this node.
     const AnyNode& finally(const AnyNode& last) const {
         same_graph(last);
         node().cleanup |= 1U << last.number_;
@@ -225,9 +228,9 @@ public:
     }
 
 protected:
-    /// What the loop gets of it.
+    /// Returns the part of the node that the loop gets.
     [[nodiscard]] ringstep_chain_node& node() const noexcept { return draft_->graph.nodes[number_]; }
-    /// The graph.
+    /// Returns the graph.
     [[nodiscard]] detail::GraphDraft* draft() const noexcept { return draft_; }
 
 private:
@@ -245,41 +248,42 @@ private:
     std::uint8_t number_;
 };
 
-/// A node whose result is a T.
+/// A node whose result has the type T.
 template <ChainType T>
 class Node : public AnyNode {
 public:
     using AnyNode::AnyNode;
 
-    /// What it comes to, for the fields of nodes behind it.
+    /// Returns the node's result, for the fields of later nodes.
     [[nodiscard]] Value<T> result() const noexcept {
         return {draft(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_RESULT + number())};
     }
-    /// Begins only when so many edges have led to it: where parallel branches meet. 1 to 255; without it, one. Throws Error
-    /// (EINVAL) for another number.
+    /// Starts this node only after `edges` edges have led to it, to join parallel branches. 1 to 255; the default is 1. Throws
+    /// Error (EINVAL) for another number.
     const Node& join(std::uint64_t arrivals) const {
         node().join = static_cast<__u8>(in_range("join()", arrivals, 1, UINT8_MAX));
         return *this;
     }
-    /// May begin so often, 1 to 65,535 times: every node of a cycle has to say. One more, and the chain fails with ELOOP.
-    /// Throws Error (EINVAL) for another number.
+    /// Sets how often the node may run, 1 to 65,535 times. Every node of a cycle needs this limit. One run more, and the chain
+    /// fails with ELOOP. Throws Error (EINVAL) for another number.
     const Node& repeat(std::uint64_t times) const {
         node().limit = static_cast<__u16>(in_range("repeat()", times, 1, UINT16_MAX));
         return *this;
     }
-    /// Is submitted again so often, 65,535 times at most, after EAGAIN or EINTR. Throws Error (EINVAL) for a larger number.
+    /// Sets how often the request is submitted again after EAGAIN or EINTR, at most 65,535 times. Throws Error (EINVAL) for a
+    /// larger number.
     const Node& retry(std::uint64_t times) const {
         node().tries = static_cast<__u16>(in_range("retry()", times, 0, UINT16_MAX));
         return *this;
     }
-    /// Is cancelled if it takes longer, and fails with ETIME. The time runs from each submission. If it is over at once (see
-    /// Duration), the node fails with ETIME without having been submitted. If the kernel cannot set the timer, the request is
-    /// cancelled, too, and fails with that error.
+    /// Cancels the request if it takes longer than this; the node then fails with ETIME. The time runs from each submission. If
+    /// it is over at once (see Duration), the node fails with ETIME without a submission. If the kernel cannot set the timer,
+    /// the request is also cancelled, and fails with that error.
     const Node& timeout(Duration limit) const {
         node().timeout = detail::chain_timespec(limit);
         return *this;
     }
-    /// That it fails does not end the chain, also without an edge.
+    /// Lets the chain continue when this node fails, even if the node has no `on_failure()` edge.
     const Node& may_fail() const {
         node().flags |= RINGSTEP_CHAIN_MAY_FAIL;
         return *this;
@@ -295,45 +299,47 @@ private:
     }
 };
 
-/// A read, write, send or receive: result and length are compared.
+/// A read, write, send or receive. The loop compares its result with its length.
 class TransferNode : public Node<Length> {
 public:
     using Node::Node;
-    /// What is short is continued until all is there, or nothing more comes. The result is the sum. What is short then is as
-    /// for on_short().
+    /// Continues a short transfer until all bytes are moved or nothing more is. The result is the sum. If the sum is still
+    /// short, on_short() applies.
     const TransferNode& all() const {
         node().flags |= RINGSTEP_CHAIN_CONTINUE;
         node().flags &= static_cast<__u8>(~RINGSTEP_CHAIN_NEEDS_ALL);
         return *this;
     }
-    /// Likewise, and if it stays short, it fails with EIO. That is how writes and sends begin.
+    /// Continues a short transfer like `all()`, but fails with EIO if the sum is still short. It is the default of writes and
+    /// sends.
     const TransferNode& exactly() const {
         node().flags |= RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL;
         return *this;
     }
-    /// One request, whatever it moves. That is how reads and receives begin.
+    /// Submits one request, regardless of how much it moves. It is the default of reads and receives.
     const TransferNode& once() const {
         node().flags &= static_cast<__u8>(~(RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL));
         return *this;
     }
 };
 
-/// Scratch bytes of the chain: each chain has its own.
+/// Scratch bytes, of which each chain has its own.
 class Scratch {
 public:
-    /// For Graph.
+    /// Creates scratch bytes for Graph.
     Scratch(detail::GraphDraft* draft, std::uint32_t offset, std::uint32_t size) noexcept
         : draft_(draft), offset_(offset), size_(size) {}
-    /// Where they are.
+    /// Returns the address of the bytes in the running chain.
     [[nodiscard]] Expression<Address> address() const noexcept {
         return detail::chain_operation<Address>(RINGSTEP_CHAIN_ADD, draft_, RINGSTEP_CHAIN_VALUE_SCRATCH,
                                                 std::uint64_t{offset_});
     }
-    /// Where they are among all of the chain: ChainResult::scratch().
+    /// Returns the offset among all scratch bytes of the chain: ChainResult::scratch().
     [[nodiscard]] std::uint32_t offset() const noexcept { return offset_; }
-    /// How many.
+    /// Returns the number of bytes.
     [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
-    /// The number that lies there, without sign, when the field is filled in. Throws Error if it is beyond their end.
+    /// Returns the unsigned number that is stored there when the field is filled in. Throws Error if it reaches beyond the end
+    /// of the bytes.
     template <ChainType T>
     [[nodiscard]] Expression<T> load(std::uint32_t offset, std::uint8_t bytes) const {
         if ((bytes != 1 && bytes != 2 && bytes != 4 && bytes != 8) || offset > size_ || bytes > size_ - offset)
@@ -354,47 +360,47 @@ private:
     std::uint32_t size_;
 };
 
-/// A statx, with its buffer in the scratch bytes.
+/// A statx request with its buffer in the scratch bytes.
 class StatxNode : public Node<Number> {
 public:
-    /// For Graph.
+    /// Creates a node for Graph.
     StatxNode(detail::GraphDraft* draft, std::uint8_t number, Scratch buffer) noexcept : Node(draft, number), buffer_(buffer) {}
-    /// The file's size as it was just then: a hint. Files may grow, and generated ones (/proc, /sys), pipes and devices say 0
-    /// or nothing that means anything. Only a read that finds nothing more tells where a file ends.
+    /// Returns the file's size at the time of the statx, as a hint. Files may grow. Generated files (/proc, /sys), pipes and
+    /// devices report 0 or a meaningless size. Only a read that returns no data shows where a file ends.
     [[nodiscard]] Expression<Length> size() const { return buffer_.load<Length>(offsetof(struct statx, stx_size), 8); }
-    /// Mode and type.
+    /// Returns the file's mode and type.
     [[nodiscard]] Expression<Number> mode() const { return buffer_.load<Number>(offsetof(struct statx, stx_mode), 2); }
-    /// All of the struct statx.
+    /// Returns the whole struct statx.
     [[nodiscard]] const Scratch& buffer() const noexcept { return buffer_; }
 
 private:
     Scratch buffer_;
 };
 
-/// A request of any kind; its fields may be filled in.
+/// A request of any kind, whose fields may be filled in while the chain runs.
 class RawNode : public Node<Number> {
 public:
     using Node::Node;
-    /// `fd`
+    /// Fills in `fd` with a descriptor.
     const RawNode& fd(const Expression<Fd>& value) const { return fill(RINGSTEP_CHAIN_TO_DIRECTORY, detail::chain_fd, value); }
-    /// `fd`, a registered file
+    /// Fills in `fd` with a registered file.
     const RawNode& slot(const Expression<Slot>& value) const {
         reinterpret_cast<io_uring_sqe*>(node().sqe)->flags |= IOSQE_FIXED_FILE;
         return fill(RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, value);
     }
-    /// `addr`
+    /// Fills in `addr`.
     const RawNode& address(const Expression<Address>& value) const {
         return fill(RINGSTEP_CHAIN_TO_FIELD8, detail::chain_addr, value);
     }
-    /// `len`
+    /// Fills in `len`.
     const RawNode& length(const Expression<Length>& value) const {
         return fill(RINGSTEP_CHAIN_TO_LENGTH, detail::chain_len, value);
     }
-    /// `off`
+    /// Fills in `off`.
     const RawNode& offset(const Expression<Offset>& value) const {
         return fill(detail::chain_offset_target(value), detail::chain_off, value);
     }
-    /// `off`, where it is an address: `addr2`
+    /// Fills in `off` with an address, for requests in which it is `addr2`.
     const RawNode& address2(const Expression<Address>& value) const {
         return fill(RINGSTEP_CHAIN_TO_FIELD8, detail::chain_off, value);
     }
@@ -409,28 +415,28 @@ private:
 
 // NOLINTEND(modernize-use-nodiscard)
 
-/// Where a request reads or writes: a descriptor, or a slot of the ring's registered files.
+/// The file of a request: a descriptor, or a slot of the ring's registered files.
 class File {
 public:
-    /// A descriptor.
+    /// Uses a descriptor.
     File(int fd) noexcept : value_(Fd{fd}) {}  // NOLINT(*-explicit-*)
-    /// Likewise.
+    /// Uses a descriptor.
     File(Fd fd) noexcept : value_(fd) {}  // NOLINT(*-explicit-*)
-    /// A descriptor that is known while the chain runs.
+    /// Uses a descriptor that is known while the chain runs.
     File(const Value<Fd>& fd) noexcept : value_(fd) {}  // NOLINT(*-explicit-*)
-    /// What a node opens.
+    /// Uses the descriptor that a node opens.
     File(const Node<Fd>& node) noexcept : value_(node.result()) {}  // NOLINT(*-explicit-*)
-    /// A slot.
+    /// Uses a slot.
     File(Slot slot) noexcept : value_(Expression(slot).as<Fd>()), registered_(true) {}  // NOLINT(*-explicit-*)
-    /// A slot that is known while the chain runs.
+    /// Uses a slot that is known while the chain runs.
     File(const Value<Slot>& slot) noexcept  // NOLINT(*-explicit-*)
         : value_(Expression(slot).as<Fd>()), registered_(true) {}
-    /// The slot that a node opens into: open_direct() without one.
+    /// Uses the slot that a node opens into, from an open_direct() that lets the kernel choose it.
     File(const Node<Slot>& node) noexcept : File(node.result()) {}  // NOLINT(*-explicit-*)
 
-    /// Its number.
+    /// Returns the number of the descriptor or slot.
     [[nodiscard]] const Expression<Fd>& value() const noexcept { return value_; }
-    /// It is a slot.
+    /// Returns whether the file is a slot.
     [[nodiscard]] bool registered() const noexcept { return registered_; }
 
 private:
@@ -439,15 +445,15 @@ private:
 };
 
 /**
- * A graph of requests: nodes, the values that go from one to the other, and the edges that say when each begins. Nodes without
- * an edge to them begin when the chain starts, and so do those named by begin(). Building a graph does not need a ring;
- * Chains::add() checks it and hands it to the loop.
+ * A graph of requests. It has nodes, values that pass from node to node, and edges that tell when each node starts. Nodes
+ * without an edge to them start with the chain, and so do those named by begin(). Building a graph needs no ring; Chains::add()
+ * checks the graph and gives it to the loop.
  *
- * All functions throw Error (ENOSPC) where a limit is exceeded: RINGSTEP_CHAIN_NODES nodes, RINGSTEP_CHAIN_OPS fields of a node
+ * All functions throw Error (ENOSPC) if a limit is exceeded: RINGSTEP_CHAIN_NODES nodes, RINGSTEP_CHAIN_OPS fields of a node
  * that are filled in while the chain runs, RINGSTEP_CHAIN_PARAMETERS parameters, RINGSTEP_CHAIN_REGISTERS variables,
- * RINGSTEP_CHAIN_SCRATCH scratch bytes.
+ * RINGSTEP_CHAIN_SCRATCH scratch bytes. Functions that add a node return it.
  *
- * **Example**: a whole file into memory
+ * **Example**: reads a whole file into memory
  *
  *     ringstep::Graph graph;
  *     auto path = graph.parameter<ringstep::Address>();
@@ -462,7 +468,7 @@ class Graph {
 public:
     Graph() : draft_(std::make_unique<detail::GraphDraft>()) {}
 
-    /// A value that is given when a chain starts.
+    /// Adds a parameter, a value that is given when a chain starts.
     template <ChainType T>
     [[nodiscard]] Parameter<T> parameter() {
         if (draft_->parameters == RINGSTEP_CHAIN_PARAMETERS)
@@ -470,7 +476,7 @@ public:
                                        "A graph has " + std::to_string(RINGSTEP_CHAIN_PARAMETERS) + " at most.");
         return {draft_.get(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_PARAMETER + draft_->parameters++)};
     }
-    /// A value that set() changes. It begins as 0.
+    /// Adds a variable, a value that set() changes. It is 0 at the start.
     template <ChainType T>
     [[nodiscard]] Variable<T> variable() {
         if (draft_->variables == RINGSTEP_CHAIN_REGISTERS)
@@ -478,7 +484,7 @@ public:
                                        "A graph has " + std::to_string(RINGSTEP_CHAIN_REGISTERS) + " at most.");
         return {draft_.get(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_REGISTER + draft_->variables++)};
     }
-    /// Bytes that each chain has for itself, on a boundary of 8.
+    /// Adds scratch bytes, which each chain has for itself, aligned to 8 bytes.
     [[nodiscard]] Scratch scratch(std::uint32_t size) {
         const std::uint32_t rounded = (size + 7) & ~7U;
         if (size > RINGSTEP_CHAIN_SCRATCH || rounded > RINGSTEP_CHAIN_SCRATCH - draft_->scratch)
@@ -489,75 +495,74 @@ public:
         draft_->scratch += rounded;
         return {draft_.get(), offset, size};
     }
-    /// A chain begins with this node, although edges lead to it: the first of a cycle.
+    /// Starts each chain with this node, even if edges lead to it, as for the first node of a cycle.
     void begin(const AnyNode& node) {
         if (node.graph() != draft_.get())
             detail::GraphDraft::refuse(EINVAL, "choosing where to begin", "It is a node of another graph.");
         draft_->graph.roots |= 1U << node.number();
     }
-    /// A time for each chain as a whole, from when the loop takes it. Chains::start() may give another one. If it is over at
-    /// once (see Duration), the chain ends as timed out, and no node begins. If the kernel cannot set the timer, the chain
-    /// fails with that error.
+    /// Sets a timeout for each whole chain, from when the loop receives the chain. Chains::start() may give another one. If it
+    /// is over at once (see Duration), the chain ends as timed out, and no node starts. If the kernel cannot set the timer, the
+    /// chain fails with that error.
     void timeout(Duration limit) noexcept { draft_->timeout = limit; }
 
-    /// open(2): relative paths are from the working directory.
+    /// Adds an open(2). Relative paths start at the working directory.
     Node<Fd> open(const Expression<Address>& path, int flags, mode_t mode = 0) { return open_at(AT_FDCWD, path, flags, mode); }
-    /// openat(2)
+    /// Adds an openat(2).
     Node<Fd> open_at(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode = 0) {
         return {draft_.get(), prepare_open("open", directory, path, flags, mode)};
     }
-    /// The same into a slot of the ring's registered files. Its result is 0.
+    /// Adds an open(2) into a slot of the ring's registered files. Its result is 0.
     Node<Number> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode,
                              const Value<Slot>& slot) {
         return {draft_.get(), prepare_open_direct(directory, path, flags, mode, slot)};
     }
-    /// Likewise. With `Slot{IORING_FILE_INDEX_ALLOC}`, also as the argument of a parameter, the kernel takes any free slot, and
-    /// its number is the result.
+    /// Adds an open(2) into a slot that is given as a value. With `Slot{IORING_FILE_INDEX_ALLOC}`, also as a parameter's
+    /// argument, the kernel chooses a free slot, and its number is the result.
     Node<Number> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode,
                              Slot slot) {
         return {draft_.get(), prepare_open_direct(directory, path, flags, mode, slot)};
     }
-    /// The same into any free slot (Linux 5.19). Its result is the slot, for the nodes that read from it, write to it, and
-    /// close it.
+    /// Adds an open(2) into any free slot (Linux 5.19). Its result is the slot, for the nodes that read, write and close it.
     Node<Slot> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode = 0) {
         return {draft_.get(), prepare_open_direct(directory, path, flags, mode, Slot{IORING_FILE_INDEX_ALLOC})};
     }
-    /// statx(2) of an open file.
+    /// Adds a statx(2) of an open file.
     StatxNode statx(const Expression<Fd>& fd, unsigned mask = STATX_BASIC_STATS) {
         return prepare_statx(fd, Expression<Address>(static_cast<const void*>("")), AT_EMPTY_PATH, mask);
     }
-    /// statx(2) of what a node opened.
+    /// Adds a statx(2) of the file that a node opened.
     StatxNode statx(const Node<Fd>& open, unsigned mask = STATX_BASIC_STATS) { return statx(Expression(open.result()), mask); }
-    /// statx(2) of a path.
+    /// Adds a statx(2) of a path.
     StatxNode statx_at(const Expression<Fd>& directory, const Expression<Address>& path, int flags = 0,
                        unsigned mask = STATX_BASIC_STATS) {
         return prepare_statx(directory, path, flags, mask);
     }
-    /// pread(2). Short is as good as full unless an edge says otherwise; see TransferNode.
+    /// Adds a pread(2). A short read is a success unless an edge says otherwise; see TransferNode.
     TransferNode read(const File& file, const Expression<Address>& buffer, const Expression<Length>& length,
                       const Expression<Offset>& offset) {
         return transfer("read", IORING_OP_READ, file, buffer, length, &offset, 0);
     }
-    /// pwrite(2), continued until all is written; see TransferNode.
+    /// Adds a pwrite(2), continued until all is written; see TransferNode.
     TransferNode write(const File& file, const Expression<Address>& buffer, const Expression<Length>& length,
                        const Expression<Offset>& offset) {
         return transfer("write", IORING_OP_WRITE, file, buffer, length, &offset,
                         RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL);
     }
-    /// recv(2), once.
+    /// Adds a recv(2), which is submitted once.
     TransferNode recv(const File& socket, const Expression<Address>& buffer, const Expression<Length>& length, int flags = 0) {
         const TransferNode node = transfer("recv", IORING_OP_RECV, socket, buffer, length, nullptr, 0);
         sqe(node.number()).msg_flags = static_cast<unsigned>(flags);
         return node;
     }
-    /// send(2), continued until all is sent.
+    /// Adds a send(2), continued until all is sent.
     TransferNode send(const File& socket, const Expression<Address>& buffer, const Expression<Length>& length, int flags = 0) {
         const TransferNode node = transfer("send", IORING_OP_SEND, socket, buffer, length, nullptr,
                                            RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL);
         sqe(node.number()).msg_flags = static_cast<unsigned>(flags);
         return node;
     }
-    /// fsync(2), or fdatasync(2) with IORING_FSYNC_DATASYNC.
+    /// Adds an fsync(2), or an fdatasync(2) with IORING_FSYNC_DATASYNC.
     Node<Number> fsync(const File& file, unsigned flags = 0) {
         const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = request("fsync", IORING_OP_FSYNC);
@@ -565,7 +570,7 @@ public:
         set_file(number, file);
         return {draft_.get(), number};
     }
-    /// close(2); of a slot, it is free again.
+    /// Adds a close(2). For a slot, it frees the slot.
     Node<Number> close(const File& file) {
         const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = request("close", IORING_OP_CLOSE);
@@ -575,9 +580,9 @@ public:
             set_file(number, file);
         return {draft_.get(), number};
     }
-    /// A request that does nothing.
+    /// Adds a request that does nothing.
     Node<Number> nop() { return {draft_.get(), request("nop", IORING_OP_NOP)}; }
-    /// Waits. It succeeds when the time is over; for zero or less, at once.
+    /// Adds a pause, which succeeds when the time is over. With a duration of zero or less, it succeeds at once.
     Node<Number> pause(Duration duration) {
         const std::uint8_t number = request("pause", IORING_OP_TIMEOUT);
         sqe(number).fd = -1;
@@ -587,9 +592,8 @@ public:
             node(number).pause = {.seconds = duration.count() / 1'000'000'000, .nanoseconds = duration.count() % 1'000'000'000};
         return {draft_.get(), number};
     }
-    /// Any request, as liburing's io_uring_prep_ functions fill it in. user_data is the loop's. Throws Error (EINVAL) for one
-    /// that completes more than once or belongs to others (multishot, linked, drained), and for one whose buffer the kernel
-    /// picks.
+    /// Adds any request, filled in by one of liburing's io_uring_prep_ functions. Its user_data is replaced. Throws Error
+    /// (EINVAL) for a multishot, linked or drained request, for a LINK_TIMEOUT, and for one whose buffer the kernel selects.
     RawNode request(const io_uring_sqe& prepared) {
         if (const char* const why = detail::unschedulable(prepared, 0, false); why != nullptr)
             detail::GraphDraft::refuse(EINVAL, "adding a request (opcode " + std::to_string(prepared.opcode) + ")",
@@ -604,7 +608,7 @@ public:
         return {draft_.get(), number};
     }
 
-    /// Sets a variable.
+    /// Adds a node that sets a variable to an expression.
     template <ChainType T>
     Node<T> set(const Variable<T>& variable, const Expression<T>& expression) {
         const detail::GraphUndo undo(*draft_);
@@ -612,22 +616,22 @@ public:
         value(number, expression, variable.index());
         return {draft_.get(), number};
     }
-    /// The same.
+    /// Adds a node that sets a variable to a value.
     template <ChainType T>
     Node<T> set(const Variable<T>& variable, const Value<T>& other) {
         return set(variable, Expression<T>(other));
     }
-    /// Goes on at then() if the condition holds, and at on_failure() if not. If that has no edge, the chain just does not go on
-    /// here.
+    /// Adds a branch. The chain continues at then() if the condition holds, and at on_failure() if not. Without an on_failure()
+    /// edge, that part of the chain ends here.
     Node<Number> branch(const Condition& condition) {
         const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = compute(RINGSTEP_CHAIN_BRANCH, "branch");
         value(number, condition.expression(), number);
         return {draft_.get(), number};
     }
-    /// Memory from one of the arenas (Chains::set_arena()), at an address that is a multiple of `alignment`: a power of two.
-    /// O_DIRECT asks for that of the device, 512 or 4,096 most often. What is left out for it counts as taken. Fails with
-    /// ENOMEM if there is not so much. Throws Error (EINVAL) if there is no such arena, or if the alignment is no power of two.
+    /// Adds an allocation from an arena (Chains::set_arena()), at a multiple of `alignment`, a power of two. O_DIRECT needs the
+    /// device's alignment, mostly 512 or 4,096. Gaps for alignment count as used. The node fails with ENOMEM if too little
+    /// memory is left. Throws Error (EINVAL) for an unknown arena, or if the alignment is no power of two.
     Node<Address> allocate(const Expression<Length>& size, unsigned arena = 0, std::uint64_t alignment = 64) {
         if (arena >= RINGSTEP_CHAIN_ARENAS)
             detail::GraphDraft::refuse(EINVAL, "adding an allocation",
@@ -642,7 +646,7 @@ public:
         value(number, size, number);
         return {draft_.get(), number};
     }
-    /// The chain is over, as completed, with ChainResult::code(); what is in flight is cancelled.
+    /// Adds a node that ends the chain as completed, with ChainResult::code(). Requests in flight are cancelled.
     Node<Number> finish(const Expression<Number>& code) {
         const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = compute(RINGSTEP_CHAIN_FINISH, "finish");
@@ -650,17 +654,17 @@ public:
         return {draft_.get(), number};
     }
 
-    /// A name for a node, for messages; without one, it has that of the function that made it.
+    /// Names a node, for messages. By default, a node has the name of the function that made it.
     void name(const AnyNode& node, std::string name) { draft_->names.at(node.number()) = std::move(name); }
-    /// A node's name, by its number: ChainResult::failed_node(). RINGSTEP_CHAIN_WHOLE_CHAIN has one, too.
+    /// Returns the name of a node, by its number: ChainResult::failed_node(). RINGSTEP_CHAIN_WHOLE_CHAIN has a name also.
     [[nodiscard]] const std::string& name(std::uint32_t node) const { return draft_->names.at(node); }
 
     /**
-     * The graph as the loop takes it; Chains::add() calls this. Throws Error (EINVAL) for a graph that cannot work: a node that
-     * nothing leads to, a cycle that nothing bounds, a join of more edges than there are, a value of a node that comes later.
+     * Checks the graph and returns it in the loop's form; Chains::add() calls this. Throws Error (EINVAL) for an invalid graph:
+     * a node that nothing leads to, a cycle without a limit, a join of more edges than there are, or a value of a later node.
      */
     [[nodiscard]] ringstep_chain_graph compile() const;
-    /// As it is built.
+    /// Returns the graph under construction.
     [[nodiscard]] const detail::GraphDraft& draft() const noexcept { return *draft_; }
 
 private:
@@ -693,7 +697,7 @@ private:
         }
     }
 
-    // A result that is negative is no directory: it could happen to be AT_FDCWD.
+    // A negative result is no directory, although it could equal AT_FDCWD.
     void set_directory(std::uint8_t number, const Expression<Fd>& directory) {
         const bool given = directory.constant() || detail::chain_is_parameter(directory);
         draft_->fill(number, given ? RINGSTEP_CHAIN_TO_DIRECTORY : RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, directory);
@@ -759,8 +763,8 @@ inline ringstep_chain_graph Graph::compile() const {
     };
     if (count == 0) detail::GraphDraft::refuse(EINVAL, "compilation", "It has no nodes.");
 
-    std::array<std::uint32_t, RINGSTEP_CHAIN_NODES> next{};    // by any edge
-    std::array<std::uint32_t, RINGSTEP_CHAIN_NODES> before{};  // from which, by any way
+    std::array<std::uint32_t, RINGSTEP_CHAIN_NODES> next{};    // nodes after each node, by any edge
+    std::array<std::uint32_t, RINGSTEP_CHAIN_NODES> before{};  // nodes from which each node can be reached
     std::array<unsigned, RINGSTEP_CHAIN_NODES> incoming{};
     std::uint32_t targets = 0;
     std::uint32_t cleanups = 0;
@@ -774,7 +778,7 @@ inline ringstep_chain_graph Graph::compile() const {
         targets |= next.at(i);
         cleanups |= node.cleanup;
         for (std::uint32_t to = 0; to < count; to++) {
-            // Of several edges to one node only one is followed, and that as often as this one may begin.
+            // If several edges lead to one node, only one is followed, and at most as often as this node may start.
             if ((next.at(i) >> to & 1) != 0) incoming.at(to) += node.limit > 1 ? node.limit : 1U;
             if (((next.at(i) | node.cleanup) >> to & 1) != 0) before.at(to) |= 1U << i;
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Values of a chain: what a request came to, what the application gave, what was computed. Each knows what it is.
+// Typed values of a chain: results of requests, parameters from the application, and computed values.
 #pragma once
 
 #include <ringstep/loops/chain.h>
@@ -12,27 +12,27 @@ namespace ringstep::inline v0 {
 
 /// A file descriptor.
 struct Fd {
-    int number;  ///< or AT_FDCWD, where one stands for a directory
+    int number;  ///< the descriptor, or AT_FDCWD for a directory
 };
 /// A slot of the ring's registered files.
 struct Slot {
-    std::uint32_t number;  ///< from 0
+    std::uint32_t number;  ///< the slot's number, from 0
 };
 /// A number of bytes.
 struct Length {
-    std::uint64_t bytes;  ///< as many
+    std::uint64_t bytes;  ///< the number of bytes
 };
 /// A place in a file.
 struct Offset {
-    std::uint64_t bytes;  ///< from the beginning
+    std::uint64_t bytes;  ///< bytes from the file's beginning
 };
-/// An address of the process.
+/// An address in the process.
 struct Address {
-    const void* pointer;  ///< to what it points
+    const void* pointer;  ///< the address
 };
 /// Any other number: results of requests that return nothing but success, counters, codes.
 struct Number {
-    std::int64_t value;  ///< it
+    std::int64_t value;  ///< the number
 };
 
 /// Fd, Slot, Length, Offset, Address or Number.
@@ -51,7 +51,7 @@ constexpr std::uint64_t chain_bits(Offset offset) noexcept { return offset.bytes
 inline std::uint64_t chain_bits(Address address) noexcept { return reinterpret_cast<std::uintptr_t>(address.pointer); }
 constexpr std::uint64_t chain_bits(Number number) noexcept { return static_cast<std::uint64_t>(number.value); }
 
-// What a plain number or pointer may stand for.
+// Types that a plain number may stand for.
 template <class N, class T>
 concept ChainLiteral = (std::same_as<T, Fd> && std::same_as<N, int>) ||
                        ((std::same_as<T, Length> || std::same_as<T, Offset> || std::same_as<T, Number>) && std::integral<N> &&
@@ -68,7 +68,7 @@ constexpr T chain_literal(N number) noexcept {
     }
 }
 
-// What may be added to what, and subtracted, and what that is.
+// Pairs of types that can be added and subtracted. The result has the type T.
 template <class T, class U>
 concept ChainAddable =
     (std::same_as<U, Length> && (std::same_as<T, Length> || std::same_as<T, Offset> || std::same_as<T, Address>)) ||
@@ -77,21 +77,21 @@ concept ChainAddable =
 }  // namespace detail
 
 /**
- * A value while the chain runs: the result of a node, a parameter, a variable. Which one is known when the graph is built, the
- * number when the chain has come to it.
+ * A value of a running chain: the result of a node, a parameter or a variable. The graph fixes which value it is; the number is
+ * known when the chain reaches it.
  */
 template <ChainType T>
 class Value {
 public:
-    /// For Graph and its nodes.
+    /// Creates a value for Graph and its nodes.
     Value(const detail::GraphDraft* graph, std::uint8_t index) noexcept : graph_(graph), index_(index) {}
 
-    /// The graph that it belongs to.
+    /// Returns the graph that the value belongs to.
     [[nodiscard]] const detail::GraphDraft* graph() const noexcept { return graph_; }
-    /// Its place among the values of the chain.
+    /// Returns the value's index among the values of the chain.
     [[nodiscard]] std::uint8_t index() const noexcept { return index_; }
 
-    /// The same number as something else: for what the types do not foresee.
+    /// Converts the value to another type, for uses that the types do not foresee. The number stays unchanged.
     template <ChainType U>
     [[nodiscard]] Value<U> as() const noexcept {
         return {graph_, index_};
@@ -103,39 +103,39 @@ private:
 };
 
 /**
- * What fills a field in: a constant, a value, or one operation on two of them. For more than one operation, put what comes in
- * between into a variable (Graph::variable(), Graph::set()).
+ * The content of a field: a constant, a value, or one operation on two of them. For more than one operation, store the
+ * intermediate result in a variable (Graph::variable(), Graph::set()).
  */
 template <ChainType T>
 class Expression {
 public:
-    /// A constant.
+    /// Creates a constant.
     Expression(T constant) noexcept : op_(constant_op(detail::chain_bits(constant))) {}  // NOLINT(*-explicit-*)
-    /// A constant, where it is clear what is meant.
+    /// Creates a constant from a plain number, if the type is unambiguous.
     template <class N>
         requires detail::ChainLiteral<N, T>
     Expression(N constant) noexcept  // NOLINT(*-explicit-*)
         : Expression(detail::chain_literal<T>(constant)) {}
-    /// An address.
+    /// Creates a constant address.
     Expression(const void* pointer) noexcept  // NOLINT(*-explicit-*)
         requires std::same_as<T, Address>
         : Expression(Address{pointer}) {}
-    /// A value as it is.
+    /// Creates an expression that is a value without an operation.
     Expression(const Value<T>& value) noexcept  // NOLINT(*-explicit-*)
         : graph_(value.graph()), op_(constant_op(0)) {
         op_.x = value.index();
     }
-    /// An operation.
+    /// Creates an operation.
     Expression(const detail::GraphDraft* graph, const ringstep_chain_op& op) noexcept : graph_(graph), op_(op) {}
 
-    /// The graph that its values belong to; null for a constant.
+    /// Returns the graph that the expression's values belong to, or null for a constant.
     [[nodiscard]] const detail::GraphDraft* graph() const noexcept { return graph_; }
-    /// What the loop is to do.
+    /// Returns the operation for the loop.
     [[nodiscard]] const ringstep_chain_op& op() const noexcept { return op_; }
-    /// It is known already: op().constant.
+    /// Returns whether the expression is a constant, found in op().constant.
     [[nodiscard]] bool constant() const noexcept { return graph_ == nullptr; }
 
-    /// See Value::as().
+    /// Converts the expression to another type: see Value::as().
     template <ChainType U>
     [[nodiscard]] Expression<U> as() const noexcept {
         return {graph_, op_};
@@ -178,7 +178,7 @@ Expression<T> chain_operation(ringstep_chain_operation operation, const GraphDra
     return {graph, op};
 }
 
-// Two values of one graph; -1 as the graph lets the node refuse it.
+// Returns the graph of two values. Values of two graphs yield an invalid pointer, and the node then refuses the expression.
 template <class T, class U>
 const GraphDraft* chain_graph(const Value<T>& x, const Value<U>& y) noexcept {
     return x.graph() == y.graph() ? x.graph() : reinterpret_cast<const GraphDraft*>(std::uintptr_t{1});
@@ -186,114 +186,114 @@ const GraphDraft* chain_graph(const Value<T>& x, const Value<U>& y) noexcept {
 
 }  // namespace detail
 
-/// `length + length`, `offset + length`, `address + length`, `number + number`, `slot + number`.
+/// Adds values: `length + length`, `offset + length`, `address + length`, `number + number`, `slot + number`.
 template <ChainType T, ChainType U>
     requires detail::ChainAddable<T, U>
 [[nodiscard]] Expression<T> operator+(const Value<T>& x, const Value<U>& y) noexcept {
     return detail::chain_operation<T>(RINGSTEP_CHAIN_ADD, detail::chain_graph(x, y), x.index(), y.index());
 }
-/// The same with a constant.
+/// Adds a constant to a value.
 template <ChainType T, std::integral N>
     requires(!std::same_as<T, Fd>)
 [[nodiscard]] Expression<T> operator+(const Value<T>& x, N y) noexcept {
     return detail::chain_operation<T>(RINGSTEP_CHAIN_ADD, x.graph(), x.index(), static_cast<std::uint64_t>(y));
 }
-/// `length - length`, `offset - length`, `address - length`, `number - number`, `slot - number`.
+/// Subtracts values: `length - length`, `offset - length`, `address - length`, `number - number`, `slot - number`.
 template <ChainType T, ChainType U>
     requires detail::ChainAddable<T, U>
 [[nodiscard]] Expression<T> operator-(const Value<T>& x, const Value<U>& y) noexcept {
     return detail::chain_operation<T>(RINGSTEP_CHAIN_SUB, detail::chain_graph(x, y), x.index(), y.index());
 }
-/// The same with a constant.
+/// Subtracts a constant from a value.
 template <ChainType T, std::integral N>
     requires(!std::same_as<T, Fd>)
 [[nodiscard]] Expression<T> operator-(const Value<T>& x, N y) noexcept {
     return detail::chain_operation<T>(RINGSTEP_CHAIN_SUB, x.graph(), x.index(), static_cast<std::uint64_t>(y));
 }
-/// The smaller one.
+/// Returns the smaller of two values.
 template <ChainType T>
 [[nodiscard]] Expression<T> min(const Value<T>& x, const Value<T>& y) noexcept {
     return detail::chain_operation<T>(RINGSTEP_CHAIN_MIN, detail::chain_graph(x, y), x.index(), y.index());
 }
-/// The smaller one.
+/// Returns the smaller of a value and a constant.
 template <ChainType T>
     requires(!std::same_as<T, Fd>)
 [[nodiscard]] Expression<T> min(const Value<T>& x, T y) noexcept {
     return detail::chain_operation<T>(RINGSTEP_CHAIN_MIN, x.graph(), x.index(), detail::chain_bits(y));
 }
-/// The larger one.
+/// Returns the larger of two values.
 template <ChainType T>
 [[nodiscard]] Expression<T> max(const Value<T>& x, const Value<T>& y) noexcept {
     return detail::chain_operation<T>(RINGSTEP_CHAIN_MAX, detail::chain_graph(x, y), x.index(), y.index());
 }
-/// The product.
+/// Returns the product of a value and a constant.
 [[nodiscard]] inline Expression<Number> operator*(const Value<Number>& x, const Value<Number>& y) noexcept {
     return detail::chain_operation<Number>(RINGSTEP_CHAIN_MULTIPLY, detail::chain_graph(x, y), x.index(), y.index());
 }
 
-/// What a branch decides by: a comparison.
+/// A comparison, the condition of a branch.
 class Condition {
 public:
-    /// For the operators below.
+    /// Creates a condition for the operators below.
     explicit Condition(const Expression<Number>& expression) noexcept : expression_(expression) {}
-    /// 1 if it holds, 0 if not.
+    /// Returns an expression that is 1 if the condition holds, and 0 if not.
     [[nodiscard]] const Expression<Number>& expression() const noexcept { return expression_; }
 
 private:
     Expression<Number> expression_;
 };
 
-/// Both as signed numbers.
+/// Compares both as signed numbers.
 template <ChainType T>
 [[nodiscard]] Condition operator<(const Value<T>& x, const Value<T>& y) noexcept {
     return Condition(detail::chain_operation<Number>(RINGSTEP_CHAIN_LESS, detail::chain_graph(x, y), x.index(), y.index()));
 }
-/// Likewise.
+/// Compares both as signed numbers.
 template <ChainType T, std::integral N>
 [[nodiscard]] Condition operator<(const Value<T>& x, N y) noexcept {
     return Condition(detail::chain_operation<Number>(RINGSTEP_CHAIN_LESS, x.graph(), x.index(),
                                                      static_cast<std::uint64_t>(std::int64_t(y))));
 }
-/// Likewise.
+/// Compares both as signed numbers.
 template <ChainType T>
 [[nodiscard]] Condition operator>(const Value<T>& x, const Value<T>& y) noexcept {
     return y < x;
 }
-/// The same number.
+/// Compares both for equality.
 template <ChainType T>
 [[nodiscard]] Condition operator==(const Value<T>& x, const Value<T>& y) noexcept {
     return Condition(detail::chain_operation<Number>(RINGSTEP_CHAIN_EQUAL, detail::chain_graph(x, y), x.index(), y.index()));
 }
-/// Likewise.
+/// Compares both for inequality.
 template <ChainType T, std::integral N>
 [[nodiscard]] Condition operator==(const Value<T>& x, N y) noexcept {
     return Condition(detail::chain_operation<Number>(RINGSTEP_CHAIN_EQUAL, x.graph(), x.index(),
                                                      static_cast<std::uint64_t>(std::int64_t(y))));
 }
 
-/// A parameter with its number, as Chains::start() takes them.
+/// A parameter with its value, an argument of Chains::start().
 struct Argument {
-    const detail::GraphDraft* graph;  ///< that it belongs to
-    std::uint8_t index;               ///< of the value
-    std::uint64_t bits;               ///< the number
+    const detail::GraphDraft* graph;  ///< the parameter's graph
+    std::uint8_t index;               ///< the parameter's index among the values
+    std::uint64_t bits;               ///< the value
 };
 
-/// A value that is given when a chain starts. Called with it, it makes an Argument of it.
+/// A value that is given when a chain starts. Calling the parameter with a value makes an Argument.
 template <ChainType T>
 class Parameter : public Value<T> {
 public:
     using Value<T>::Value;
-    /// With this number.
+    /// Returns an argument with this value.
     [[nodiscard]] Argument operator()(T argument) const noexcept {
         return {this->graph(), this->index(), detail::chain_bits(argument)};
     }
-    /// Likewise.
+    /// Returns an argument with this number.
     template <class N>
         requires detail::ChainLiteral<N, T>
     [[nodiscard]] Argument operator()(N argument) const noexcept {
         return (*this)(detail::chain_literal<T>(argument));
     }
-    /// With this address.
+    /// Returns an argument with this address.
     [[nodiscard]] Argument operator()(const void* argument) const noexcept
         requires std::same_as<T, Address>
     {
@@ -301,7 +301,7 @@ public:
     }
 };
 
-/// A value that the chain changes while it runs (Graph::set()). It begins as 0.
+/// A value that the chain changes while it runs (Graph::set()). It is 0 at the start.
 template <ChainType T>
 class Variable : public Value<T> {
 public:

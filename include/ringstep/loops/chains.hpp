@@ -34,13 +34,13 @@ class Chains;
 
 /// Why a chain ended.
 enum class ChainReason : std::uint32_t {
-    completed = RINGSTEP_CHAIN_COMPLETED,  ///< nothing was left to do, or a finish() was reached
-    failed = RINGSTEP_CHAIN_FAILED,        ///< a node failed, and no edge said what then
+    completed = RINGSTEP_CHAIN_COMPLETED,  ///< all nodes were done, or a finish() was reached
+    failed = RINGSTEP_CHAIN_FAILED,        ///< a node failed, and had no edge for the failure
     cancelled = RINGSTEP_CHAIN_CANCELLED,  ///< by Chains::cancel()
-    timed_out = RINGSTEP_CHAIN_TIMED_OUT,  ///< the time of the chain as a whole was over
+    timed_out = RINGSTEP_CHAIN_TIMED_OUT,  ///< the timeout of the whole chain was over
 };
 
-/// As a word.
+/// Returns the reason in words, such as "timed out".
 [[nodiscard]] constexpr std::string_view to_string(ChainReason reason) noexcept {
     switch (reason) {
         case ChainReason::completed: return "completed";
@@ -51,30 +51,30 @@ enum class ChainReason : std::uint32_t {
     return "unknown";
 }
 
-/// A graph that the loop has: what Chains::add() returns and Chains::start() takes.
+/// Identifies a graph that was added to the loop. Chains::add() returns it and Chains::start() takes it.
 struct GraphId {
-    std::uint32_t slot = 0;        ///< where
-    std::uint32_t generation = 0;  ///< which of those that were there
-    /// The same.
+    std::uint32_t slot = 0;        ///< the place in the loop's table of graphs
+    std::uint32_t generation = 0;  ///< how many graphs had this place before
+    /// Returns whether both identify one graph.
     friend bool operator==(const GraphId&, const GraphId&) = default;
 };
 
-/// What Chains::start() takes beside the parameters.
+/// The options of Chains::start().
 struct ChainOptions {
-    std::uint64_t user_data = 0;  ///< comes back with the result
-    /// For the chain as a whole, instead of the graph's; `for_ever`: none. See Duration.
+    std::uint64_t user_data = 0;  ///< returned with the result
+    /// The timeout of the whole chain, instead of the graph's. `for_ever` means no timeout. See Duration.
     std::optional<Duration> timeout{};
 };
 
-/// What has become of a chain. Look at it in place; its slot is free again when it goes. It must not outlive its Chains.
+/// The result of a chain, read in place. Its destructor frees the chain's slot, so it must not outlive its `Chains`.
 class ChainResult {
 public:
     ChainResult(const ChainResult&) = delete;
     ChainResult& operator=(const ChainResult&) = delete;
-    /// It is looked at from there.
+    /// Moves the result. Only assignment and destruction are allowed on the moved-from object.
     ChainResult(ChainResult&& other) noexcept
         : chains_(std::exchange(other.chains_, nullptr)), chain_(other.chain_), ticket_(other.ticket_) {}
-    /// Likewise; this one goes with the other.
+    /// Exchanges both results. This object's former result is freed when `other` is destroyed.
     ChainResult& operator=(ChainResult&& other) noexcept {
         std::swap(chains_, other.chains_);
         std::swap(chain_, other.chain_);
@@ -83,39 +83,40 @@ public:
     }
     inline ~ChainResult();
 
-    /// What Chains::start() returned for it.
+    /// Returns the ticket that Chains::start() returned for the chain.
     [[nodiscard]] Ticket ticket() const noexcept { return ticket_; }
-    /// ChainOptions::user_data
+    /// Returns ChainOptions::user_data.
     [[nodiscard]] std::uint64_t user_data() const noexcept { return chain_->user_data; }
-    /// Why it ended.
+    /// Returns why the chain ended.
     [[nodiscard]] ChainReason reason() const noexcept { return static_cast<ChainReason>(chain_->reason); }
-    /// It completed.
+    /// Returns true if the chain completed.
     [[nodiscard]] bool ok() const noexcept { return reason() == ChainReason::completed; }
-    /// Where it failed, if it did: AnyNode::number(); RINGSTEP_CHAIN_WHOLE_CHAIN if the chain's own timeout could not be set.
+    /// Returns the number of the node that failed (AnyNode::number()). It is RINGSTEP_CHAIN_WHOLE_CHAIN if the chain's own
+    /// timeout could not be set. Valid only if the chain failed.
     [[nodiscard]] std::uint32_t failed_node() const noexcept { return chain_->node; }
-    /// Why, as a positive errno: also ECANCELED and ETIME; 0 if it completed.
+    /// Returns the error as a positive errno, including ECANCELED and ETIME, or 0 if the chain completed.
     [[nodiscard]] int error() const noexcept { return chain_->error; }
-    /// What finish() was given; 0 if it was not reached.
+    /// Returns the code given to finish(), or 0 if no finish() was reached.
     [[nodiscard]] std::int64_t code() const noexcept { return chain_->code; }
-    /// A node has a result: it has ended, at least once.
+    /// Returns whether a node has a result, that is, has ended at least once.
     [[nodiscard]] bool ran(const AnyNode& node) const noexcept { return (chain_->ended >> node.number() & 1) != 0; }
-    /// How often it has begun.
+    /// Returns how often a node has started.
     [[nodiscard]] unsigned runs(const AnyNode& node) const noexcept { return chain_->nodes[node.number()].runs; }
-    /// A node's result, the last one: as in a completion, the sum for transfers that were continued, the address for
-    /// allocate(). 0 if it never ran.
+    /// Returns a node's last result, as in a completion. For continued transfers it is the sum, for allocate() the address.
+    /// Returns 0 if the node never ran.
     [[nodiscard]] std::int64_t result(const AnyNode& node) const noexcept {
         return chain_->values[RINGSTEP_CHAIN_VALUE_RESULT + node.number()];
     }
-    /// The memory that a node allocated.
+    /// Returns the memory that a node allocated.
     [[nodiscard]] std::byte* address(const Node<Address>& node) const noexcept {
         return reinterpret_cast<std::byte*>(static_cast<std::uintptr_t>(result(node)));
     }
-    /// A variable or a parameter, as it was at the end.
+    /// Returns the last value of a variable or parameter.
     template <ChainType T>
     [[nodiscard]] std::int64_t value(const Value<T>& value) const noexcept {
         return chain_->values[value.index()];
     }
-    /// Scratch bytes, as requests have written them.
+    /// Returns scratch bytes, as requests have written them. The span is valid as long as this result.
     [[nodiscard]] std::span<const std::byte> scratch(const Scratch& scratch) const noexcept {
         return {reinterpret_cast<const std::byte*>(chain_->scratch) + scratch.offset(), scratch.size()};
     }
@@ -131,22 +132,23 @@ private:
 };
 
 /**
- * Graphs of requests on a ring: the loop `chain` and its C++ face.
+ * Runs graphs of requests on a ring: the C++ class of the loop `chain`.
  *
- * Chains are started from any thread, also while the loop runs on its own, without locks. `run()` has the loop work, on the
- * ring's owning thread, until every chain has ended, or as set_stay() and set_batch() say. Results are taken by one thread at a
- * time, any, also while the loop runs. Memory that the requests use has to stay until the result is taken.
+ * Any thread may start chains, also while the loop runs on its owning thread; starting takes no locks. `run()` must be called
+ * on the ring's owning thread. It returns when every chain has ended, unless set_stay() or set_batch() change that. One thread
+ * at a time may take results: any thread, also while the loop runs. Memory that requests use must stay valid until the result
+ * is taken.
  *
- * Chains that are under way when it goes: their requests in flight are the ring's (Ring::in_flight(), Ring::close()), and what
- * has not begun never does.
+ * When the object is destroyed while chains run, their requests in flight stay with the ring (Ring::in_flight(),
+ * Ring::close()). Nodes that have not started never start.
  *
- * Limits: RINGSTEP_CHAIN_INSTANCES chains started and not yet taken as results, RINGSTEP_CHAIN_GRAPHS graphs,
+ * Limits: RINGSTEP_CHAIN_INSTANCES outstanding chains (started, and not yet taken as results), RINGSTEP_CHAIN_GRAPHS graphs,
  * RINGSTEP_CHAIN_ARENAS arenas.
  *
  * **Example**:
  *
  *     ringstep::Chains chains{ring};
- *     const ringstep::GraphId id = chains.add(graph);    // of the example there
+ *     const ringstep::GraphId id = chains.add(graph);    // the example of Graph
  *     chains.set_arena(memory);
  *     for (const std::string& name : names) chains.start(id, {path(name.c_str())});
  *     chains.run();    // one system call
@@ -155,10 +157,11 @@ private:
  */
 class Chains {
 public:
-    /// How many there can be: started and not yet taken as results.
+    /// The highest number of outstanding chains: started, and not yet taken as results.
     static constexpr std::uint32_t capacity = RINGSTEP_CHAIN_INSTANCES;
 
-    /// Puts the loop on a ring. Throws Error. Half of what the CQ holds may be in flight, unless set_depth() says otherwise.
+    /// Attaches the loop to a ring. At first, requests that fill half of the CQ may be in flight; set_depth() changes that.
+    /// Throws Error.
     explicit Chains(Ring& ring, const LoopOptions& options = {})
         : program_(ring, options),
           state_(program_.state()),
@@ -173,19 +176,19 @@ public:
     Chains(const Chains&) = delete;
     Chains& operator=(const Chains&) = delete;
     ~Chains() {
-        // A loop that was taken off before may have left its state to another.
+        // The state of a loop that was detached earlier may belong to another loop by now.
         if (program_.attached() && state_->requests.in_flight == 0 && state_->requests.cancels == 0)
             ring_->epochs().give_back(epoch_);
     }
 
-    /// The loop itself.
+    /// Returns the loop's program.
     [[nodiscard]] LoopProgram<loops::chain>& program() noexcept { return program_; }
-    /// Its state.
+    /// Returns the state that application and loop share.
     [[nodiscard]] const RegionView<ringstep_chain>& state() const noexcept { return state_; }
 
-    /// Gives the loop a graph. The graph itself need not stay, but its handles are what results are looked up with. One thread
-    /// at a time; also while the loop runs. Throws Error: EINVAL if it cannot work (Graph::compile()), ENOSPC if there are too
-    /// many.
+    /// Adds a graph to the loop. The graph may be destroyed afterwards, but its handles are needed to read results. May be
+    /// called by one thread at a time, also while the loop runs. Throws Error: EINVAL if the graph is invalid
+    /// (Graph::compile()), ENOSPC if there are RINGSTEP_CHAIN_GRAPHS already.
     GraphId add(const Graph& graph) {
         const ringstep_chain_graph compiled = graph.compile();
         for (std::uint32_t slot = 0; slot < RINGSTEP_CHAIN_GRAPHS; slot++) {
@@ -207,8 +210,8 @@ public:
                       "There are " + std::to_string(RINGSTEP_CHAIN_GRAPHS) +
                           " already. Remove one, or start one with other parameters instead of building it anew.");
     }
-    /// Takes it back. Not while another thread starts a chain of it; one thread at a time. Throws Error: ENOENT if it is not
-    /// there, EBUSY if chains of it are started and not yet taken as results.
+    /// Removes a graph. Must not be called while another thread starts a chain of this graph. May be called by one thread at a
+    /// time. Throws Error: ENOENT for an unknown graph, EBUSY if chains of this graph are outstanding.
     void remove(GraphId id) {
         GraphEntry& entry = find(id);
         if (const std::uint32_t under_way = entry.chains.load(std::memory_order_acquire); under_way != 0) {
@@ -220,8 +223,8 @@ public:
         entry.generation++;
     }
 
-    /// The memory that allocate() takes from, from its beginning. Not while a chain allocates from it; the memory has to stay
-    /// as long.
+    /// Sets the memory that allocate() uses, from its beginning. Must not be called while a chain allocates from this arena.
+    /// The memory must stay valid as long as chains use it. Throws Error (EINVAL) for an unknown arena.
     void set_arena(std::span<std::byte> memory, unsigned arena = 0) {
         if (arena >= RINGSTEP_CHAIN_ARENAS)
             detail::raise(EINVAL, "setting arena " + std::to_string(arena) + " of chains",
@@ -229,14 +232,15 @@ public:
         state_->arenas[arena] = {
             .address = reinterpret_cast<std::uintptr_t>(memory.data()), .size = memory.size(), .used = 0, .__reserved = 0};
     }
-    /// How many of its bytes are taken, those left out between pieces included; 0 for an arena that there is not. Any thread.
+    /// Returns how many bytes of an arena are used, including gaps for alignment. Returns 0 for an unknown arena. May be called
+    /// from any thread.
     [[nodiscard]] std::uint64_t arena_used(unsigned arena = 0) const noexcept {
         return arena < RINGSTEP_CHAIN_ARENAS ? load(state_->arenas[arena].used) : 0;
     }
 
-    /// Starts a chain, with a number for each parameter of the graph, in any order. Any thread. Nothing if `capacity` of them
-    /// are under way: take results first. Throws Error (EINVAL) if a parameter is missing, given twice, or another graph's;
-    /// ENOENT if the graph is not there.
+    /// Starts a chain, with an argument for each parameter of the graph, in any order. Returns the chain's ticket, or nullopt
+    /// if `capacity` chains are outstanding: then take results first. May be called from any thread. Throws Error: EINVAL if a
+    /// parameter is missing, given twice or another graph's, ENOENT for an unknown graph.
     std::optional<Ticket> try_start(GraphId id, std::span<const Argument> arguments, const ChainOptions& options = {}) {
         GraphEntry& entry = find(id);
         check(entry, arguments);
@@ -246,7 +250,7 @@ public:
         reset(chain, entry);
         entry.chains.fetch_add(1, std::memory_order_relaxed);
         chain.graph = id.slot;
-        // The loop compares it when it hears that somebody wants the slot's earlier chain cancelled.
+        // The loop compares the generation when it receives a message to cancel the slot's earlier chain.
         std::atomic_ref(chain.generation).store(static_cast<std::uint32_t>(ticket->generation), std::memory_order_relaxed);
         chain.user_data = options.user_data;
         chain.timeout = options.timeout ? detail::chain_timespec(*options.timeout) : entry.timeout;
@@ -254,12 +258,12 @@ public:
         send(ticket->slot);
         return ticket;
     }
-    /// Likewise.
+    /// Starts a chain like the other `try_start()`, with the arguments from a list.
     std::optional<Ticket> try_start(GraphId id, std::initializer_list<Argument> arguments = {},
                                     const ChainOptions& options = {}) {
         return try_start(id, std::span(arguments.begin(), arguments.size()), options);
     }
-    /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
+    /// Starts a chain like `try_start()`, but throws Error (ENOSPC) if `capacity` chains are outstanding.
     Ticket start(GraphId id, std::span<const Argument> arguments, const ChainOptions& options = {}) {
         const std::optional<Ticket> ticket = try_start(id, arguments, options);
         if (!ticket)
@@ -267,13 +271,14 @@ public:
                           "All " + std::to_string(capacity) + " are under way. Take results first, or use try_start().");
         return *ticket;
     }
-    /// Likewise.
+    /// Starts a chain like the other `start()`, with the arguments from a list.
     Ticket start(GraphId id, std::initializer_list<Argument> arguments = {}, const ChainOptions& options = {}) {
         return start(id, std::span(arguments.begin(), arguments.size()), options);
     }
 
-    /// Asks for a chain to be cancelled: nothing new begins, what is in flight is cancelled, clean-up nodes run. False if it is
-    /// over and taken, or asked for before. The result says what has become of it: it may have completed before. Any thread.
+    /// Cancels a chain: no new nodes start, requests in flight are cancelled, and clean-up nodes run. Returns false if the
+    /// chain's result was already taken, or if it was cancelled before. The chain may still complete; its result tells. May be
+    /// called from any thread.
     bool cancel(const Ticket& ticket) noexcept {
         if (free_.mark_and_pin(ticket) != FreeSlots::Marked::yes) return false;
         send(RINGSTEP_REQUEST_CANCEL |
@@ -283,54 +288,57 @@ public:
         return true;
     }
 
-    /// Runs the loop until every chain has ended, or as set_stay() and set_batch() say: LoopExit::code is an
-    /// `enum ringstep_requests_code`. On the ring's owning thread.
+    /// Runs the loop until every chain has ended, or as set_stay() and set_batch() say. LoopExit::code is an `enum
+    /// ringstep_requests_code`. Must be called on the ring's owning thread.
     LoopExit run() noexcept { return program_.run(); }
-    /// The same, until another thread asks for a stop. Nothing is lost: the next run() goes on.
+    /// Runs the loop like `run()`, but ends when a stop is requested through `token`. The next run() continues.
     LoopExit run(std::stop_token token) noexcept { return program_.run(std::move(token)); }
 
-    /// Has run() wait for more when there is nothing to do, or not. Any thread.
+    /// Sets whether run() waits for more chains when there is nothing to do. Off by default. May be called from any thread.
     void set_stay(bool stay) noexcept { store(state_->requests.stay, stay ? 1U : 0U); }
-    /// Has run() return when so many results can be taken; 0: not before all are there. Any thread.
+    /// Makes run() return when `results` results can be taken. With 0, the default, it returns when all chains have ended. May
+    /// be called from any thread.
     void set_batch(std::uint32_t results) noexcept { store(state_->requests.batch, results); }
-    /// Most requests in flight at once, at least 1. Any thread.
+    /// Sets how many requests may be in flight at once, at least 1. May be called from any thread.
     void set_depth(std::uint32_t depth) noexcept { store(state_->depth, depth == 0 ? 1U : depth); }
 
-    /// Takes the next result, if there is one. One thread at a time, also while the loop runs.
+    /// Takes the next result. Returns nullopt if there is none. May be called by one thread at a time, also while the loop
+    /// runs.
     std::optional<ChainResult> pop() noexcept {
         std::uint32_t slot = 0;
         if (!mailbox_.collect(slot)) return std::nullopt;
         return ChainResult(this, &state_->instances[slot], free_.of(slot));
     }
 
-    /// The results, as a range that takes each as it comes to it. A result is good until the next.
+    /// The results as a range that takes each result when the iteration reaches it. A result is valid until the next one is
+    /// taken.
     class Results {
     public:
-        /// For Chains::results().
+        /// Creates the range for Chains::results().
         explicit Results(Chains& chains) noexcept : chains_(&chains) {}
 
-        /// Goes through them once.
+        /// Iterates over the results once.
         class iterator {
         public:
             using value_type = ChainResult;                    ///< for std::iterator_traits
-            using difference_type = std::ptrdiff_t;            ///< likewise
-            using iterator_concept = std::input_iterator_tag;  ///< likewise
+            using difference_type = std::ptrdiff_t;            ///< for std::iterator_traits
+            using iterator_concept = std::input_iterator_tag;  ///< for std::input_iterator
 
-            /// Takes the first.
+            /// Takes the first result.
             explicit iterator(Chains* chains) noexcept : chains_(chains), current_(chains->pop()) {}
-            /// The result at hand.
+            /// Returns the current result.
             ChainResult& operator*() const noexcept { return *current_; }
-            /// A member of it.
+            /// Returns a pointer to the current result.
             ChainResult* operator->() const noexcept { return &*current_; }
-            /// Takes the next.
+            /// Frees the current result and takes the next.
             iterator& operator++() noexcept {
                 current_.reset();
                 current_ = chains_->pop();
                 return *this;
             }
-            /// Takes the next.
+            /// Frees the current result and takes the next.
             void operator++(int) noexcept { ++*this; }
-            /// There was no more.
+            /// Returns true if there was no further result.
             friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
 
         private:
@@ -338,32 +346,32 @@ public:
             mutable std::optional<ChainResult> current_;
         };
 
-        /// Takes the first.
+        /// Takes the first result and returns an iterator to it.
         [[nodiscard]] iterator begin() const noexcept { return iterator(chains_); }
-        /// Where there is no more.
+        /// Returns the end of the range, where no result is left.
         [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
     private:
         Chains* chains_;
     };
 
-    /// See pop().
+    /// Returns a range that takes results like pop().
     [[nodiscard]] Results results() noexcept { return Results(*this); }
 
-    /// Started, and not yet taken as results. Any thread.
+    /// Returns how many chains are outstanding: started, and not yet taken as results. May be called from any thread.
     [[nodiscard]] std::uint32_t outstanding() const noexcept { return free_.outstanding(); }
-    /// Results that can be taken. Any thread.
+    /// Returns how many results can be taken. May be called from any thread.
     [[nodiscard]] std::uint32_t ready() const noexcept { return mailbox_.delivered(); }
-    /// Chains that the loop has and has not ended. Any thread.
+    /// Returns how many chains the loop has received and not ended. May be called from any thread.
     [[nodiscard]] std::uint32_t active() const noexcept { return load(state_->requests.waiting); }
-    /// Requests in flight. Any thread.
+    /// Returns how many requests are in flight. May be called from any thread.
     [[nodiscard]] std::uint32_t in_flight() const noexcept { return load(state_->requests.in_flight); }
 
 private:
     friend class ChainResult;
 
     struct GraphEntry {
-        const detail::GraphDraft* draft = nullptr;  // as an identity only
+        const detail::GraphDraft* draft = nullptr;  // only compared, never dereferenced
         std::uint32_t generation = 0;
         std::uint32_t nodes = 0;
         std::uint8_t parameters = 0;

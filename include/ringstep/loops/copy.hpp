@@ -7,13 +7,16 @@
 namespace ringstep::inline v0::loops {
 
 /**
- * Copies a file: `depth` blocks under way at once, each read in full and then written, short reads and writes continued. This
- * is the bare loop; FileCopy (ringstep/loops/copy_file.hpp) brings buffers, sparse files, O_DIRECT and truncation along.
+ * Copies a file with `depth` blocks in progress at once. Each block is read in full and then written; short reads and writes
+ * are continued. This is the bare loop. FileCopy (ringstep/loops/copy_file.hpp) adds buffers, sparse files, O_DIRECT and
+ * truncation.
  *
- * LoopExit::code is an `enum ringstep_copy_code`. The loop stops only when nothing is in flight any more; after a signal or a
- * stop request, run() goes on where it was. Afterwards truncate the destination to `state()->end`: it may hold more than the
- * source, if that has shrunk, or if the destination was longer before. With O_DIRECT on the output, first write the
- * `state()->tail_size` bytes at `state()->tail` in another way: they are the last ones before the end, and no whole sector.
+ * LoopExit::code is an `enum ringstep_copy_code`. The loop stops only when nothing is in flight any more. After a signal or a
+ * stop request, run() continues the copy.
+ *
+ * Afterwards, truncate the destination to `state()->end`. It may be longer, if the source has shrunk, or if the destination was
+ * longer before. With O_DIRECT on the output, first write the `state()->tail_size` bytes at `state()->tail` without O_DIRECT:
+ * they are the last bytes before the end, and less than a sector.
  *
  * **Example**:
  *

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Copying files by the loop copy: all that a storage engineer wants around the bare loop.
+// Copies files with the loop `copy`, and adds sparse files, O_DIRECT, truncation and special files to it.
 #pragma once
 
 #include <ringstep/detail/copy_side.hpp>
@@ -28,33 +28,41 @@
 namespace ringstep::inline v0 {
 
 /**
- * Copies files, one after the other, each in one io_uring_enter(2). Owns the buffers, and what it registers.
+ * Copies files, one after the other, each with one io_uring_enter(2) if the kernel runs the loop. Owns the buffers and the
+ * registrations that it makes.
  *
- * One at a time on a ring, which must have nothing in flight. Belongs to the ring's thread, like the ring; `progress()` and
- * `request_stop()` are for any thread.
+ * A ring can have one FileCopy at a time, and must have no other requests in flight. Use the object only on the ring's owning
+ * thread. Only `progress()` and `request_stop()` may be called from any thread.
  *
- * The source may change while it is copied. If it grows, copying goes on until a read finds nothing more; if it shrinks, the
- * copy ends where a read found nothing, or at its new size if that is less. Both descriptors keep their file positions unless
- * holes are looked for, or the source has no blocks, which moves the source's. An existing destination is overwritten, and
- * truncated at the end (if holes are kept: at the start, once the source can be read; see also CopyOptions::empty_first).
+ * The source may change while it is copied. If it grows, the copy continues until a read returns no data. If it shrinks, the
+ * copy ends where a read returned no data, or at the new size if that is less. Both descriptors keep their file positions, with
+ * one exception: the source's position moves if holes are looked for, or if the source has no blocks.
  *
- * Only bytes of the source are ever written, so behind the end of the copy a block device keeps what it had. A source that is
+ * An existing destination is overwritten, and truncated at the end. If holes are kept, it is truncated at the start, once the
+ * source can be read; see also CopyOptions::empty_first.
+ *
+ * Only bytes of the source are ever written. Behind the end of the copy, a block device keeps its content. A source that is
  * larger than the device is refused (ENOSPC) before anything is written.
  *
- * Some sources are read in order, one read at a time, until a read finds nothing more: pipes, sockets, terminals and other
+ * Some sources are read in order, one read at a time, until a read returns no data: pipes, sockets, terminals and other
  * character devices, regular files of size 0, and files without blocks that do not begin with a hole, as in /proc and /sys. The
- * kernel makes the content of such files while they are read, and would begin anew for each read out of order. What a pipe,
- * socket or character device gives is written at once, without waiting for a whole block. Destinations that are pipes, sockets
- * or character devices are written in order, one write at a time.
+ * kernel generates the content of these files during the reads, and would start again for each read out of order.
  *
- * What is only a short cut is done without where a file does not offer it: SEEK_DATA and truncating at the start (then zeros
- * are written for holes), O_DIRECT (CopyResult::buffered), statx(2).
+ * Data from a pipe, socket or character device is written at once, without waiting for a whole block. Destinations that are
+ * pipes, sockets or character devices are written in order, one write at a time.
  *
- * System calls for a file: 1 io_uring_enter, 2 statx, 2 fcntl, 1 ftruncate. To these come, with O_DIRECT set by this class, 4
- * fcntl, and for a last part that is no whole sector 1 fcntl, 1 pwrite and 1 sync_file_range; with registered files, 2
- * io_uring_register; for each block device 2 ioctl. Kept sparse: 1 lseek to begin with, 2 lseek for each extent of data, 1
- * io_uring_enter for each RINGSTEP_COPY_EXTENTS of them (at which the copy runs dry for a moment), and 3 lseek at the end. A
- * destination that has data already is truncated first, after 1 pread of the source. CopyResult::system_calls has the count.
+ * If a file lacks an optional feature, the copy continues without it. These are SEEK_DATA and truncating at the start (then
+ * zeros are written for holes), O_DIRECT (CopyResult::buffered) and statx(2).
+ *
+ * System calls for a file: 1 io_uring_enter, 2 statx, 2 fcntl, 1 ftruncate. Further calls:
+ * - O_DIRECT set by this class: 4 fcntl, and for a last part smaller than a sector 1 fcntl, 1 pwrite and 1 sync_file_range;
+ * - registered files: 2 io_uring_register;
+ * - each block device: 2 ioctl;
+ * - sparse copies: 1 lseek at the start, 2 lseek for each extent of data, 1 io_uring_enter for each RINGSTEP_COPY_EXTENTS
+ *   extents (at which the copy has nothing in flight for a moment), and 3 lseek at the end. A destination with data is
+ *   truncated first, after 1 pread of the source.
+ *
+ * CopyResult::system_calls has the count.
  *
  * **Example**:
  *
@@ -68,8 +76,8 @@ namespace ringstep::inline v0 {
  */
 class FileCopy {
 public:
-    /// Loads the loop onto `ring`, allocates buffers, registers what is asked for. What cannot be registered (memory-lock
-    /// limit, the ring has other files or buffers registered) is used without. Throws Error.
+    /// Attaches the loop to `ring`, allocates buffers, and registers files and buffers as requested. If a registration fails
+    /// (memory-lock limit, or the ring has other files or buffers registered), the copy works without it. Throws Error.
     explicit FileCopy(Ring& ring, const CopyOptions& options = {})
         : options_(checked(ring, options)),
           ring_(ring.core()),
@@ -90,8 +98,8 @@ public:
     FileCopy(const FileCopy&) = delete;
     FileCopy& operator=(const FileCopy&) = delete;
 
-    /// A copy that is not over is given up: what is in flight is cancelled and waited for. If that is not possible (another
-    /// thread, a request that does not end), the buffers stay with the ring.
+    /// Abandons an unfinished copy: cancels its requests and waits for them. If that is impossible (wrong thread, or a request
+    /// that does not end), the ring keeps the buffers alive.
     ~FileCopy() {
         program_.detach();
         if (quiet()) {
@@ -104,10 +112,11 @@ public:
         if (registered_buffers_) (void)io_uring_unregister_buffers(&ring_->native());
     }
 
-    /// Copies all of one file to another. The descriptors have to stay open until the copy is over. Never throws: the result
-    /// says what happened. After a result that is `resumable()`, call resume().
+    /// Copies all of one file to another. The descriptors must stay open until the copy is over. If the result is
+    /// `resumable()`, call resume(). Errors are returned in the result. Must be called on the ring's owning thread. Never
+    /// throws.
     CopyResult run(int input_fd, int output_fd, std::stop_token token = {}) noexcept {
-        if (ring_->inherited()) return {.error = EBADF, .operation = CopyOperation::set_up};  // it is the parent's
+        if (ring_->inherited()) return {.error = EBADF, .operation = CopyOperation::set_up};  // the ring belongs to the parent
         if (under_way_ || in_flight() != 0) return {.error = EBUSY, .operation = CopyOperation::set_up};
         result_ = {};
         files_ = {.input = {input_fd, result_.system_calls}, .output = {output_fd, result_.system_calls}};
@@ -118,7 +127,8 @@ public:
         return resume(std::move(token));
     }
 
-    /// Goes on with a copy that a signal or a stop request interrupted.
+    /// Continues a copy that a signal or a stop request interrupted. Returns an error (EINVAL) if there is none. Must be called
+    /// on the ring's owning thread. Never throws.
     CopyResult resume(std::stop_token token = {}) noexcept {
         if (!under_way_) return {.error = EINVAL, .operation = CopyOperation::set_up};
         for (;;) {
@@ -127,7 +137,7 @@ public:
             if (exit.resumable()) return result_;
             if (exit.reason != ExitReason::stopped) {
                 failed(CopyOperation::set_up, exit.error != 0 ? exit.error : EIO, 0);
-                // On the right thread, a copy that has begun can still go on.
+                // A copy with requests in flight can still continue on the right thread.
                 if (exit.reason == ExitReason::wrong_thread && in_flight() != 0)
                     return std::exchange(result_, without_failure(result_));
                 return over();
@@ -148,11 +158,11 @@ public:
         }
     }
 
-    /// Gives up a copy that a signal or a stop request interrupted: cancels what is in flight and waits for it. The descriptors
-    /// are the caller's again, and the next run() can come.
+    /// Abandons a copy that a signal or a stop request interrupted: cancels its requests and waits for them. Afterwards, the
+    /// caller may close the descriptors and call run() again. Must be called on the ring's owning thread. Never throws.
     void abandon() noexcept {
         if (!under_way_) return;
-        state_->over |= RINGSTEP_COPY_ERRORED;  // nothing new is begun
+        state_->over |= RINGSTEP_COPY_ERRORED;  // the loop submits no new requests
         bool stop = false;
         while (in_flight() != 0) {
             cancel();
@@ -160,11 +170,11 @@ public:
             stop |= exit.reason == ExitReason::stop_requested;
             if (exit.reason != ExitReason::stopped && !exit.resumable()) break;
         }
-        if (stop) program_.request_stop();  // it was meant for a run of the application's
+        if (stop) program_.request_stop();  // the stop was meant for a run of the application
         (void)over();
     }
 
-    /// The copy under way, or the last one. Any thread.
+    /// Returns the progress of the current copy, or of the last one. May be called from any thread.
     [[nodiscard]] CopyProgress progress() const noexcept {
         return {
             .bytes_read = state_.load(&ringstep_copy::bytes_read),
@@ -174,27 +184,28 @@ public:
         };
     }
 
-    /// Ends the run under way, with a result that is `resumable()`; if none is, the next one. Any thread.
+    /// Ends the current run, with a result that is `resumable()`. If there is none, the next run ends. May be called from any
+    /// thread.
     void request_stop() noexcept { program_.request_stop(); }
 
-    /// What runs the loop: see LoopProgram.
+    /// Returns the engine that runs the loop: see LoopProgram.
     [[nodiscard]] Engine engine() const noexcept { return program_.engine(); }
-    /// Why it is not the kernel: see LoopProgram.
+    /// Returns why the kernel does not run the loop: see LoopProgram.
     [[nodiscard]] const std::string& engine_reason() const noexcept { return program_.engine_reason(); }
 
-    /// How it copies, as asked for.
+    /// Returns the options given to the constructor.
     [[nodiscard]] const CopyOptions& options() const noexcept { return options_; }
-    /// Whether files really are registered.
+    /// Returns whether files are registered.
     [[nodiscard]] bool registered_files() const noexcept { return registered_files_; }
-    /// Whether buffers really are.
+    /// Returns whether buffers are registered.
     [[nodiscard]] bool registered_buffers() const noexcept { return registered_buffers_; }
-    /// Whether the buffers come from the huge page pool.
+    /// Returns whether the buffers come from the huge page pool.
     [[nodiscard]] bool huge_pages() const noexcept { return buffers_->huge_pages(); }
-    /// The loop's state, for those who want to look closer.
+    /// Returns the loop's state, for inspection.
     [[nodiscard]] const RegionView<ringstep_copy>& state() const noexcept { return state_; }
 
 private:
-    // What the ring holds on to. Emptied when no request can use the buffers any more: a ring may see many copies come and go.
+    // Kept alive by the ring, which may see many copies. It is emptied when no request can use the buffers any more.
     struct Kept {
         explicit Kept(std::shared_ptr<RegionMemory> memory) noexcept : buffers(std::move(memory)) {}
         std::shared_ptr<RegionMemory> buffers;
@@ -247,15 +258,15 @@ private:
         state.opened = 0;
         state.idle = 0;
         state.reading = 0;
-        // Others may be watching these.
+        // Other threads may read these in progress().
         state_.store(&ringstep_copy::bytes_read, 0);
         state_.store(&ringstep_copy::bytes_written, 0);
         size_.store(0, std::memory_order_relaxed);
         first_turn_.store(turns(), std::memory_order_relaxed);
     }
 
-    // Finds out all that can be found out before anything of the destination is touched, and fills in the state. Returns false
-    // if that failed; failed() has been told why.
+    // Checks as much as possible before it changes the destination, and fills in the state. Returns false after calling
+    // failed() if a check failed.
     bool prepare() noexcept {
         detail::CopySide& input = files_.input;
         detail::CopySide& output = files_.output;
@@ -279,14 +290,14 @@ private:
         state.read_align_mask = input.alignment() - 1;
         state.write_align_mask = output.alignment() - 1;
         if (in_order) state.depth = 1;
-        // Where writes have to be whole sectors, blocks are filled before they are written.
+        // If writes must be whole sectors, blocks are filled before they are written.
         if (!input.in_any_order() && !output.direct()) state.flags |= RINGSTEP_COPY_AT_ONCE;
         if (!input.has_offsets()) state.flags |= RINGSTEP_COPY_READ_NEXT;
         if (!output.has_offsets()) state.flags |= RINGSTEP_COPY_WRITE_NEXT;
         if (registered_buffers_) state.flags |= RINGSTEP_COPY_FIXED_BUFFERS;
         set_descriptors();
 
-        // What is skipped has to be a hole already. If the file cannot be truncated, zeros are written instead.
+        // Skipped parts must be holes already. If the file cannot be truncated, zeros are written instead.
         if (emptied) {
             result_.changed = output.truncate(0);
             files_.sparse = files_.sparse && result_.changed;
@@ -308,7 +319,7 @@ private:
         if (!output.writable()) return failed(CopyOperation::write, EBADF, 0);
         if (input.directory()) return failed(CopyOperation::read, EISDIR, 0);
         if (input.same_as(output)) return failed(CopyOperation::set_up, EINVAL, 0);
-        // All writes would go to the end, in the order in which they happen to run.
+        // With O_APPEND, all writes would go to the end, in the order in which they happen to run.
         if (output.appends()) return failed(CopyOperation::set_up, EINVAL, 0);
         return true;
     }
@@ -318,7 +329,7 @@ private:
         return options_.sparse == SparseCopy::always || files_.input.has_holes();
     }
 
-    // Whether the file system of the source tells where the data is.
+    // Returns whether the source's file system reports where its data is.
     [[nodiscard]] bool offers_holes() noexcept { return first_data() >= 0 || errno == ENXIO; }
 
     [[nodiscard]] off_t first_data() const noexcept { return files_.input.seek(0, SEEK_DATA); }
@@ -326,19 +337,19 @@ private:
     // A source that cannot be read must not cost the destination its content.
     bool can_read_data() noexcept {
         const off_t data = files_.sparse ? first_data() : 0;
-        if (data < 0) return true;  // nothing but a hole
+        if (data < 0) return true;  // the source is one hole
         const std::uint64_t offset = static_cast<std::uint64_t>(data) & ~(std::uint64_t{alignment()} - 1);
         if (files_.input.can_read(buffers_->data(), alignment(), offset)) return true;
         return failed(CopyOperation::read, errno, offset);
     }
 
-    // Returns false if O_DIRECT is refused. Pipes, sockets and character devices have no page cache to go past.
+    // Returns false if O_DIRECT is refused. Pipes, sockets and character devices have no page cache to bypass.
     static bool go_direct(detail::CopySide& side, bool sensible) noexcept {
         if (!side.regular() && !side.block_device()) return true;
         return sensible && side.go_direct();
     }
 
-    // What both files ask for, as O_DIRECT needs it.
+    // Returns the alignment that both files need for O_DIRECT.
     [[nodiscard]] std::uint32_t alignment() const noexcept {
         return std::max(files_.input.alignment(), files_.output.alignment());
     }
@@ -361,15 +372,15 @@ private:
         return io_uring_register_files_update(&ring_->native(), 0, descriptors, 2) == 2;
     }
 
-    // Everything from `offset` on, up to the end of the source, wherever that is.
+    // Adds an extent from `offset` to the end of the source, wherever that is.
     void add_the_rest(std::uint64_t offset) noexcept {
         ringstep_copy& state = *state_;
         state.size_hint = files_.input.size();
         state.extents[state.extent_tail++] = {.offset = offset, .length = RINGSTEP_COPY_ENDLESS - offset};
     }
 
-    // Fills the window with the next extents of data, none if there are no more: then position_ is the source's size. Should
-    // the source no longer tell where they are, the rest is one extent.
+    // Fills the window with the next extents of data. If there are no more, it stays empty, and position_ is the source's size.
+    // If the source no longer reports where its data is, the rest is one extent.
     void find_extents() noexcept {
         ringstep_copy& state = *state_;
         const std::uint64_t mask = alignment() - 1;
@@ -379,13 +390,13 @@ private:
         while (state.extent_tail < RINGSTEP_COPY_EXTENTS) {
             const off_t data = files_.input.seek(position_, SEEK_DATA);
             if (data < 0 && errno != ENXIO) return stop_looking(mask);
-            if (data < 0 && state.extent_tail != 0) break;  // the source may still grow: look again when these are copied
+            if (data < 0 && state.extent_tail != 0) break;  // the source may still grow: check again when these are copied
             if (data < 0) {
                 const off_t size = files_.input.seek(0, SEEK_END);
                 if (size < 0) return stop_looking(mask);
                 const auto end = static_cast<std::uint64_t>(size);
                 if (end <= position_) break;
-                // What lies behind is a hole, unless it was written since. It was not if there still is no data.
+                // The part behind is a hole, unless it was written since. If there still is no data, it was not written.
                 if (end != confirmed_size) {
                     confirmed_size = end;
                     continue;
@@ -395,9 +406,10 @@ private:
             }
             const off_t hole = files_.input.seek(static_cast<std::uint64_t>(data), SEEK_HOLE);
             if (hole < 0 && errno != ENXIO) return stop_looking(mask);
-            if (hole < 0) continue;  // it has shrunk in between
+            if (hole < 0) continue;  // the source has shrunk in between
             skip_hole(static_cast<std::uint64_t>(data));
-            // With O_DIRECT, whole sectors; what the sector before has covered already need not be copied again.
+            // With O_DIRECT, extents are whole sectors. Parts covered by the previous extent's last sector are not copied
+            // again.
             const std::uint64_t begin = std::max(position_ & ~mask, covered());
             position_ = static_cast<std::uint64_t>(hole);
             const std::uint64_t end = (position_ + mask) & ~mask;
@@ -410,7 +422,7 @@ private:
         add_the_rest(std::max(position_ & ~mask, covered()));
     }
 
-    // Up to where the extents in the window reach.
+    // Returns the offset up to which the extents in the window reach.
     [[nodiscard]] std::uint64_t covered() const noexcept {
         if (state_->extent_tail == 0) return 0;
         const ringstep_copy_extent& last = state_->extents[state_->extent_tail - 1];
@@ -451,7 +463,7 @@ private:
         return result;
     }
 
-    // If the source has shrunk while it was copied, its size now is the safe one: what was read behind its end just then may be
+    // If the source has shrunk during the copy, its current size is the safe one. Data read behind its end just then may be
     // zeros, because the kernel clears the rest of a page that it cuts.
     [[nodiscard]] std::uint64_t size_at_the_end(std::uint64_t end) const noexcept {
         if (!files_.input.regular() || result_.in_order || end >= files_.input.size()) return end;
@@ -470,7 +482,7 @@ private:
         return over();
     }
 
-    // Writes what O_DIRECT left over before `end`, as far as it belongs to the first `size` bytes.
+    // Writes the rest that O_DIRECT left before `end`, as far as it belongs to the first `size` bytes.
     bool write_tail(std::uint64_t end, std::uint64_t size) noexcept {
         const std::uint64_t begin = end - state_->tail_size;
         if (state_->tail_size == 0 || begin >= size) return true;
@@ -499,7 +511,7 @@ private:
 
     [[nodiscard]] std::uint32_t in_flight() const noexcept { return state_->opened - state_->idle; }
 
-    // Everything in flight on the ring is this copy's.
+    // All requests in flight on the ring belong to this copy.
     void cancel() noexcept {
         io_uring_sync_cancel_reg all{};
         all.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
@@ -507,18 +519,18 @@ private:
         (void)io_uring_register_sync_cancel(&ring_->native(), &all);
     }
 
-    // What user_data of this copy's requests begins with.
+    // Returns the leading bits of the user_data of every request of this copy.
     [[nodiscard]] std::uint64_t tag() const noexcept {
         return std::uint64_t{RINGSTEP_TAG_COPY} << 48 | std::uint64_t{epoch_} << 32;
     }
 
-    // Waits until no request can use the buffers any more. The loop is off the ring already.
+    // Waits until no request can use the buffers any more. The loop is already detached.
     [[nodiscard]] bool quiet() noexcept {
         using clock = std::chrono::steady_clock;
         if (in_flight() == 0) return true;
         if (!ring_->open() || !ring_->owned_by_this_thread()) return false;
         const auto deadline = clock::now() + std::chrono::seconds(5);
-        // Each by its own completion, whatever else comes: what the ring has counted says nothing about this copy.
+        // Waits for each request by its own completion. The ring's counts say nothing about this copy.
         std::uint32_t left = in_flight();
         do {
             cancel();
@@ -550,7 +562,7 @@ private:
     bool under_way_ = false;
     Files files_;
     CopyResult result_;
-    std::uint64_t position_ = 0;  // sparse: up to where the source has been looked at
+    std::uint64_t position_ = 0;  // sparse: the offset up to which the source was examined
     std::atomic<std::uint64_t> size_{0};
     std::atomic<std::uint64_t> first_turn_{0};
 };

@@ -9,14 +9,14 @@ namespace ringstep::inline v0 {
 
 namespace loops {
 
-/// Submits what is in the SQ and waits, as io_uring_enter(2) does. Enter is its face.
+/// Submits claimed SQEs and waits, as io_uring_enter(2) does. It is the loop behind the C++ class Enter.
 struct enter : compiled::enter {};
 
 }  // namespace loops
 
 /**
- * io_uring_enter(2) as a loop, without hooks: see EnterLoop. Costs a little more than the system call alone; it is what to
- * begin with before hooks are added.
+ * Runs io_uring_enter(2) as a loop, without hooks: see EnterLoop. It costs a little more than the system call alone, and is the
+ * starting point for loops with hooks.
  */
 using Enter = EnterLoop<loops::enter>;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The face of loops that do what io_uring_enter(2) does and have hooks: of those written with bpf/ringstep/enter.bpf.h.
+// The C++ class of loops that do what io_uring_enter(2) does and have hooks (written with bpf/ringstep/enter.bpf.h).
 #pragma once
 
 #include <ringstep/duration.hpp>
@@ -18,24 +18,24 @@
 
 namespace ringstep::inline v0 {
 
-/// A loop of the kind of enter: its state has a `struct ringstep_enter` with the name "enter". See bpf/ringstep/enter.bpf.h.
+/// A loop like `enter`: its state has a `struct ringstep_enter` with the name "enter". See bpf/ringstep/enter.bpf.h.
 template <class Loop>
 concept EnterLoopDefinition = LoopDefinition<Loop> && requires(typename Loop::state state) {
     { state.enter } -> std::same_as<ringstep_enter&>;
 };
 
-/// Why a submit-and-wait came back.
+/// Why a submit-and-wait returned.
 enum class EnterEnd : std::uint8_t {
-    complete,        ///< what was waited for is there
-    timed_out,       ///< it is not, and the time is up
-    partial,         ///< the kernel did not take all SQEs; it was not waited. The others are still claimed
-    interrupted,     ///< a signal came
-    stop_requested,  ///< request_stop(), or the stop token
-    cq_full,         ///< what was waited for may be among completions that find no room in the CQ: take some out
+    complete,        ///< the wanted completions are there
+    timed_out,       ///< the timeout is over, and completions are missing
+    partial,         ///< the kernel did not take all SQEs, so there was no wait. The others are still claimed
+    interrupted,     ///< a signal arrived
+    stop_requested,  ///< by request_stop() or the stop token
+    cq_full,         ///< the CQ is full, and may lack wanted completions: take some out
     failed,          ///< see Entered::error, and Entered::exit
 };
 
-/// A word for it, as in "timed out".
+/// Returns a description of the end, such as "timed out".
 [[nodiscard]] constexpr std::string_view to_string(EnterEnd end) noexcept {
     switch (end) {
         case EnterEnd::complete: return "complete";
@@ -49,31 +49,31 @@ enum class EnterEnd : std::uint8_t {
     return "unknown";
 }
 
-/// What a submit-and-wait did. Whatever its end, what it submitted is submitted, and what has completed is in Ring::cq().
+/// The result of a submit-and-wait. With any end, submitted requests stay submitted, and completions are in Ring::cq().
 struct Entered {
-    EnterEnd end = EnterEnd::complete;  ///< why it came back
-    int error = 0;                      ///< errno: EAGAIN if the kernel took no SQE, EINTR after a signal, or what went wrong
-    std::uint32_t submitted = 0;        ///< SQEs of the application's that the kernel took
-    std::uint32_t completions = 0;      ///< in the CQ now, those that were there before included
-    LoopExit exit{};                    ///< of the loop; its counts are those of the loop's own requests, too
+    EnterEnd end = EnterEnd::complete;  ///< why the call returned
+    int error = 0;                      ///< errno: EAGAIN if the kernel took no SQE, EINTR after a signal, or the error
+    std::uint32_t submitted = 0;        ///< SQEs of the application that the kernel took
+    std::uint32_t completions = 0;      ///< completions in the CQ now, including earlier ones
+    LoopExit exit{};                    ///< the loop's exit; its counts include the loop's own requests
 
-    /// What was waited for is there.
+    /// Returns true if the wanted completions are there.
     [[nodiscard]] explicit operator bool() const noexcept { return end == EnterEnd::complete; }
 };
 
 /**
- * The face of loops that do what io_uring_enter(2) does and have hooks: with `Enter` (loops/enter.hpp) there are none. The
- * application uses the ring as it would without a loop: requests go into Ring::sq(), completions come out of Ring::cq(),
- * submit_and_wait() is in between.
+ * The C++ class of loops that do what io_uring_enter(2) does and have hooks; `Enter` (loops/enter.hpp) has none. The
+ * application uses the ring like one without a loop. It claims requests from Ring::sq(), calls submit_and_wait(), and takes
+ * completions from Ring::cq().
  *
- * What differs from a ring without a loop:
- * - A wait with a time-out is a request of the loop's own in the kernel, of which nothing is seen but that a request with
- *   IOSQE_IO_DRAIN waits for it, and that the CQ had better have room for two completions more. In user space it is not.
- * - A signal ends the wait in the kernel, in user space only if nothing has completed since the wait began. A handler that
- * calls request_stop() ends it in any case, with EnterEnd::stop_requested.
- * - More completions than the CQ holds cannot be waited for: that is taken as all that it holds, as io_uring_enter(2) does.
+ * Differences from a ring without a loop:
+ * - In the kernel, a wait with a timeout is a request of the loop. It shows in two ways: a request with IOSQE_IO_DRAIN waits
+ *   for it, and the CQ should have room for two more completions. In user space, there is no such request.
+ * - A signal always ends the wait in the kernel. In user space, it ends the wait only if nothing has completed since the wait
+ *   began. A handler that calls request_stop() ends the wait with both engines, with EnterEnd::stop_requested.
+ * - A wait for more completions than the CQ holds becomes a wait for a full CQ, as with io_uring_enter(2).
  *
- * Belongs to the ring's thread, like the ring. request_stop() is for any thread, while the object lives.
+ * Use the object only on the ring's owning thread. Only request_stop() may be called from any thread, while the object lives.
  *
  * Kernel engine: Linux 7.1. User engine: Linux 6.1.
  *
@@ -92,18 +92,19 @@ public:
     /// The struct that application and loop share.
     using state_type = typename Loop::state;
 
-    /// Puts the loop on the ring, whose requests in flight and completions stay as they are. Throws Error.
+    /// Attaches the loop to the ring, whose requests in flight and completions are kept. Throws Error.
     explicit EnterLoop(Ring& ring, const LoopOptions& options = {}) : ring_(ring.core()), program_(ring, options) {}
 
     EnterLoop(const EnterLoop&) = delete;
     EnterLoop& operator=(const EnterLoop&) = delete;
     ~EnterLoop() = default;
 
-    /// Submits what is in the SQ. Never throws; on the ring's thread only.
+    /// Submits all claimed SQEs without waiting. Must be called on the ring's owning thread. Never throws.
     Entered submit() noexcept { return submit_and_wait(0); }
 
-    /// Submits what is in the SQ and waits until so many completions are in the CQ, those there before included. Never throws;
-    /// on the ring's thread only. `timeout` is from now; if it is over at once (see Duration), it does not wait, only looks.
+    /// Submits all claimed SQEs and waits until `completions` completions are in the CQ, including earlier ones. `timeout`
+    /// counts from now; if it is over at once (see Duration), the function only checks. Must be called on the ring's owning
+    /// thread. Never throws.
     Entered submit_and_wait(std::uint32_t completions, Duration timeout = for_ever, std::stop_token token = {}) noexcept {
         ringstep_enter& enter = program_.state()->enter;
         enter.min_complete = completions;
@@ -112,7 +113,8 @@ public:
         return run(std::move(token));
     }
 
-    /// Runs the loop with its state as it is: for faces of loops that set more than this one does.
+    /// Runs the loop with its current state, for classes that set more of the state than this one. Must be called on the ring's
+    /// owning thread.
     Entered run(std::stop_token token = {}) noexcept {
         ringstep_enter& enter = program_.state()->enter;
         enter.phase = RINGSTEP_ENTER_BEGIN;
@@ -125,25 +127,25 @@ public:
         return entered;
     }
 
-    /// Ends the wait under way with EnterEnd::stop_requested; if none is, or if it ends for another reason first, the next one.
-    /// Any thread, and signal handlers.
+    /// Ends the current wait with EnterEnd::stop_requested. If there is none, or if it ends for another reason first, the next
+    /// wait ends. May be called from any thread and from signal handlers.
     void request_stop() noexcept { program_.request_stop(); }
 
-    /// The state that application and loop share. Its member `enter` is this class's business.
+    /// Returns the state that application and loop share. Only this class may change its member `enter`.
     [[nodiscard]] const RegionView<state_type>& state() const noexcept { return program_.state(); }
-    /// What runs the loop: see LoopProgram.
+    /// Returns the engine that runs the loop: see LoopProgram.
     [[nodiscard]] Engine engine() const noexcept { return program_.engine(); }
-    /// Why it is not the kernel: see LoopProgram.
+    /// Returns why the kernel does not run the loop: see LoopProgram.
     [[nodiscard]] const std::string& engine_reason() const noexcept { return program_.engine_reason(); }
-    /// The loop on the ring.
+    /// Returns the loop's program.
     [[nodiscard]] LoopProgram<Loop>& program() noexcept { return program_; }
 
 private:
     [[nodiscard]] std::uint32_t claimed() noexcept { return SubmissionQueue(ring_->queues()).claimed(); }
     [[nodiscard]] std::uint32_t ready() noexcept { return ring_->open() ? CompletionQueue(ring_->queues()).ready() : 0; }
 
-    // What the kernel left in the SQ: the application's first, then what hooks have claimed. Returns how many of the
-    // application's it took.
+    // Counts the SQEs that the kernel left in the SQ: first the application's, then those that hooks have claimed. Returns how
+    // many of the application's SQEs the kernel took.
     std::uint32_t take_stock(ringstep_enter& enter) noexcept {
         if (!ring_->open() || enter.phase == RINGSTEP_ENTER_BEGIN) return 0;
         const std::uint32_t left = claimed();
@@ -154,12 +156,12 @@ private:
         return enter.begun - left_;
     }
 
-    // Nothing goes past the hook for completions: what came after it was last called is handed to it now.
+    // The hook must see every completion. Those that arrived after its last call are handed to it now.
     void finish(Entered& entered) noexcept {
-        if (finish_stopped(entered) && entered.end != EnterEnd::stop_requested) program_.request_stop();  // it was for the next
+        if (finish_stopped(entered) && entered.end != EnterEnd::stop_requested) program_.request_stop();  // for the next wait
     }
 
-    // The same. Returns whether a stop was requested meanwhile.
+    // Hands the missed completions to the hook, and returns whether a stop was requested meanwhile.
     bool finish_stopped(Entered& entered) noexcept {
         ringstep_enter& enter = program_.state()->enter;
         bool stop = false;
@@ -203,7 +205,7 @@ private:
 
     std::shared_ptr<detail::RingCore> ring_;
     LoopProgram<Loop> program_;
-    std::uint32_t left_ = 0;  // of the application's SQEs, those that the kernel did not take
+    std::uint32_t left_ = 0;  // the application's SQEs that the kernel did not take
 };
 
 }  // namespace ringstep::inline v0

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Any number of requests waits; so many are in flight.
+// Queues requests and keeps a limited number of them in flight.
 #pragma once
 
 #include <ringstep/blocks/requests.hpp>
@@ -18,40 +18,41 @@ namespace ringstep::inline v0 {
 
 namespace loops {
 
-/// The loop of Gate, which is its face.
+/// The loop behind the C++ class Gate.
 struct gate : compiled::gate {};
 
 }  // namespace loops
 
-/// How a Gate begins.
+/// The initial settings of a Gate.
 struct GateOptions {
-    std::uint32_t depth = 32;      ///< requests in flight at most; 0: none begins
-    std::uint32_t file_limit = 0;  ///< of these, at most so many for each file; 0: no limit
+    std::uint32_t depth = 32;      ///< most requests in flight; 0: none is submitted
+    std::uint32_t file_limit = 0;  ///< most requests in flight for each file; 0: no limit
     std::uint32_t patience = 0;    ///< see Gate::set_patience()
-    LoopOptions loop{};            ///< as for every loop
+    LoopOptions loop{};            ///< the options of every loop
 };
 
 /**
- * Takes many more requests than the ring has entries (16,384 at a time), and keeps `depth` of them in flight. Which is next is
- * exact: the first, by class and then by arrival, of those whose file is below its limit. A request that waits for its file
- * holds nobody else up.
+ * Queues up to 16,384 requests, many more than the ring has entries, and keeps up to `depth` of them in flight. The order is
+ * exact. Among requests whose file is below its limit, the next one is the first by class, then by arrival. A request that
+ * waits for its file delays no request of another file.
  *
- * - Classes: 0 goes first, 7 last; inside a class, first come, first served. Strict: as long as a higher class has requests,
- *   lower ones wait, for ever if need be; unless set_patience() says otherwise.
- * - Files: whatever the caller counts as one, a number of 64 bits: by default the request's descriptor. Any number of files may
+ * - Classes: class 0 is first, class 7 last. Inside a class, requests are submitted in the order of arrival. Lower classes wait
+ *   as long as a higher class has requests, possibly forever, unless set_patience() changes that.
+ * - Files: a file is any 64-bit number that the caller chooses, by default the request's descriptor. Any number of files may
  *   have requests at once.
- * - What is pushed before run(), or by one thread while the loop works on something else, is ordered as a whole: the loop reads
- *   all of its mail before it submits. Of requests that several threads push at the same time, the order is that in which their
- *   pushes are noted, which is one of those possible.
+ * - Order of pushes: the loop reads all of its messages before it submits. Requests pushed before run(), or by one thread while
+ *   the loop is busy, are therefore ordered as a whole. If several threads push at once, their requests are ordered as the
+ *   mailbox records the pushes.
  *
- * The CQ should hold twice the depth, as it does if depth is sq_entries at most: a turn of the loop submits 64 requests at
- * most, and none that could fill more than half of the CQ at once. So where it is smaller, fewer are in flight of those that
- * complete at once, and others get there in several turns.
+ * The CQ should hold twice the depth, as it does if depth is at most sq_entries. A turn of the loop submits at most 64
+ * requests, and never more at once than could fill half of the CQ. With a smaller CQ, fewer requests are in flight if they
+ * complete at once, and other requests reach the depth in several turns.
  *
  * Requests with IOSQE_IO_LINK or IOSQE_IO_DRAIN and multishot requests are refused (EINVAL). RequestCompletion::memo is the
- * request's number in the order of submission; of a request that was cancelled before that, in the order of arrival.
+ * request's number in the order of submission. For a request that was cancelled before its submission, memo is its number in
+ * the order of arrival.
  *
- * What threads may do, how completions are taken, how runs end: as with every RequestLoop.
+ * See RequestLoop for the rules for threads, how completions are taken, and how runs end.
  *
  * **Example**:
  *
@@ -67,56 +68,61 @@ struct GateOptions {
  */
 class Gate : public RequestLoop<loops::gate> {
 public:
-    /// How many classes there are: 0 goes first.
+    /// The number of classes. Class 0 is first.
     static constexpr std::uint32_t classes = RINGSTEP_GATE_CLASSES;
 
-    /// Puts the loop on a ring. Throws Error.
+    /// Attaches the loop to a ring. Throws Error.
     explicit Gate(Ring& ring, const GateOptions& options = {}) : RequestLoop(ring, options.loop) {
         state()->depth = options.depth;
         state()->file_limit = options.file_limit;
         state()->patience = options.patience;
     }
 
-    /// What a request's file is, if nothing else is said: its descriptor, or its slot in the table of registered files.
+    /// Returns a request's default file: its descriptor, or its slot in the table of registered files.
     [[nodiscard]] static std::uint64_t file_of(const io_uring_sqe& sqe) noexcept {
         const std::uint64_t registered = (sqe.flags & IOSQE_FIXED_FILE) != 0 ? std::uint64_t{1} << 32 : 0;
         return registered | static_cast<std::uint32_t>(sqe.fd);
     }
 
-    /// Hands a request to the loop, as liburing's io_uring_prep_ functions fill it in. Any thread, also while the loop runs,
-    /// without locks. Nothing if all 16,384 slots are taken: take completions first. Throws Error (EINVAL) for a class that
-    /// there is not, and for a request that no loop can schedule.
+    /// Pushes a request, filled in by one of liburing's io_uring_prep_ functions. Returns the request's ticket, or nullopt if
+    /// all 16,384 slots are taken: then take completions first. May be called from any thread, also while the loop runs; takes
+    /// no locks. Throws Error (EINVAL) for an unknown class and for a request that no loop can schedule.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t file) {
         check(request_class);
         return RequestLoop::try_push(sqe, file, request_class);
     }
-    /// The same; the file is file_of() it.
+    /// Pushes a request like the other `try_push()`, with file_of() as its file.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) {
         return try_push(sqe, request_class, file_of(sqe));
     }
 
-    /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
+    /// Pushes a request like `try_push()`, but throws Error (ENOSPC) if all slots are taken.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t file) {
         check(request_class);
         return RequestLoop::push(sqe, file, request_class);
     }
-    /// The same; the file is file_of() it.
+    /// Pushes a request like the other `push()`, with file_of() as its file.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) { return push(sqe, request_class, file_of(sqe)); }
 
-    /// Requests in flight at most; 0: none begins. Those that are in flight stay so. Any thread, also while the loop runs.
+    /// Sets how many requests may be in flight. With 0, no request is submitted. Requests already in flight stay in flight. May
+    /// be called from any thread, also while the loop runs.
     void set_depth(std::uint32_t depth) noexcept { change(state()->depth, depth); }
 
     /**
-     * Guards lower classes against starvation: a class is passed over each time that a request of a higher one goes while it
-     * has requests. One that was passed over `times` times is next, whatever higher classes have; if its files hold all of its
-     * requests back, as soon as one of them may go. If several classes are that impatient, the higher goes first, so a class
-     * that no file holds back is passed over `times` + 6 times at most. 0, as at first: strict order. Any thread, also while
-     * the loop runs; requests that their files hold back at that moment go by the new order when their files next have a place.
+     * Guards lower classes against starvation. A class with requests is passed over each time that a request of a higher class
+     * is submitted. After `times` times, the class is next, regardless of higher classes. If the file limit holds all of its
+     * requests back, the class is next as soon as a file allows it.
+     *
+     * If several classes have reached `times`, the highest of them is first. A class that no file holds back is therefore
+     * passed over at most `times` + 6 times. With 0, the default, the order is strict.
+     *
+     * May be called from any thread, also while the loop runs. Requests held back by their files at that moment follow the new
+     * order when their files next have a place.
      */
     void set_patience(std::uint32_t times) noexcept { change(state()->patience, times); }
 
-    /// Requests in flight at most for each file; 0: no limit. On the thread that pushes and runs, while there are no requests:
-    /// throws Error (EBUSY) if there are, completions that nobody has taken included.
+    /// Sets how many requests may be in flight for each file; 0 means no limit. Must be called on the thread that pushes and
+    /// runs. Throws Error (EBUSY) if requests are outstanding, including completions that were not taken.
     void set_file_limit(std::uint32_t limit) {
         if (outstanding() != 0) {
             detail::raise(EBUSY, "change of the limit for files of loop 'gate'",

@@ -21,26 +21,26 @@ namespace ringstep::inline v0 {
 
 namespace loops {
 
-/// The loop that Link stands on.
+/// The loop behind the C++ class Link.
 struct link : compiled::link {
-    static constexpr unsigned handled_flags = IOSQE_IO_LINK | IOSQE_IO_HARDLINK;  ///< of the SQEs pushed: the loop's business
+    static constexpr unsigned handled_flags = IOSQE_IO_LINK | IOSQE_IO_HARDLINK;  ///< SQE flags that the loop implements
 };
 
 }  // namespace loops
 
-/// How the requests of a chain are treated.
+/// How the requests of a linked chain are treated.
 struct LinkOptions {
-    /// Short reads, writes, receives and sends are continued until all is transferred, an error comes or nothing more does: a
-    /// link is severed only then. The result is what was transferred in all. Not those with vectors, with buffers that the
-    /// kernel selects, or with a timeout linked to them.
+    /// Continues short reads, writes, receives and sends until all is transferred, an error occurs, or nothing more is
+    /// transferred. A link is severed only then. The result is the sum of the transfers. Excluded are requests with vectors,
+    /// with buffers that the kernel selects, or with a linked timeout.
     bool continue_short = false;
-    /// For the application: RequestCompletion::group.
+    /// A number for the application, returned as RequestCompletion::group.
     std::uint64_t group = 0;
 };
 
 namespace detail {
 
-// What makes a request fail, in the words of ringstep/loops/link.h, and how many bytes it is to transfer.
+// When a request counts as failed, as one of the rules of ringstep/loops/link.h, and how many bytes it should transfer.
 struct LinkRule {
     ringstep_link_rule rule = RINGSTEP_LINK_NEGATIVE;
     std::uint64_t bytes = 0;
@@ -48,7 +48,7 @@ struct LinkRule {
     bool moves_offset = false;
 };
 
-inline constexpr std::uint64_t most_bytes = 0x7ffff000;  // in one transfer
+inline constexpr std::uint64_t most_bytes = 0x7ffff000;  // the kernel's limit for one transfer
 
 [[nodiscard]] inline std::uint64_t bytes_of(const iovec* vectors, std::size_t count) noexcept {
     std::uint64_t bytes = 0;
@@ -57,19 +57,20 @@ inline constexpr std::uint64_t most_bytes = 0x7ffff000;  // in one transfer
     return bytes;
 }
 
-// Opcodes younger than the oldest liburing that will do.
+// Opcodes that the oldest supported liburing does not define.
 inline constexpr unsigned op_ftruncate = 55;
 inline constexpr unsigned op_readv_fixed = 60;
 inline constexpr unsigned op_writev_fixed = 61;
 
-// As the kernel marks requests as failed, of which the operations that give only a result never do (fsync, rename, …).
+// Follows the way in which the kernel marks requests as failed. Operations that only set a result (fsync, rename, …) are never
+// marked.
 [[nodiscard]] inline LinkRule link_rule(const io_uring_sqe& sqe) noexcept {
     const bool selects = (sqe.flags & IOSQE_BUFFER_SELECT) != 0;
     const auto length = std::min<std::uint64_t>(sqe.len, most_bytes);
     const bool all = (sqe.msg_flags & MSG_WAITALL) != 0;
     switch (sqe.opcode) {
         case IORING_OP_READ:
-            if (selects && sqe.len == 0) return {};  // as long as the buffer is
+            if (selects && sqe.len == 0) return {};  // the length is that of the selected buffer
             [[fallthrough]];
         case IORING_OP_WRITE:
         case IORING_OP_READ_FIXED:
@@ -123,7 +124,7 @@ inline constexpr unsigned op_writev_fixed = 61;
     }
 }
 
-// Opcodes of which link_rule() says more than that every error is a failure.
+// Opcodes for which link_rule() returns more than that every error is a failure.
 inline constexpr auto has_link_rule = [] {
     std::array<bool, 256> has{};
     for (const unsigned opcode : {unsigned{IORING_OP_READ},
@@ -167,41 +168,47 @@ inline constexpr auto has_link_rule = [] {
 }  // namespace detail
 
 /**
- * Chains of linked requests, as IOSQE_IO_LINK and IOSQE_IO_HARDLINK make them, and beyond what those can do.
+ * Runs chains of linked requests, as made by IOSQE_IO_LINK and IOSQE_IO_HARDLINK, with more features than the kernel's links.
  *
- * Each request of a chain starts when the one before it has completed. Every request but a chain's last one has IOSQE_IO_LINK
- * or IOSQE_IO_HARDLINK in its flags. If one with IOSQE_IO_LINK fails, all the rest of the chain completes with -ECANCELED; with
- * IOSQE_IO_HARDLINK the next one starts whatever came of it. What counts as a failure is what the kernel counts: an error; a
- * read, write, splice or tee that did not transfer all it was to; a send or receive with MSG_WAITALL likewise. The errors of
- * some operations sever nothing in the kernel, and do not here: fsync, sync_file_range, fallocate, ftruncate, shutdown, statx,
- * madvise, rename, unlink, mkdir, symlink, link and those of extended attributes. Chains run beside each other, as many as
- * there are slots.
+ * Each request of a chain starts when the previous one has completed. Every request except a chain's last has IOSQE_IO_LINK or
+ * IOSQE_IO_HARDLINK in its flags. If a request with IOSQE_IO_LINK fails, the rest of the chain completes with -ECANCELED. After
+ * a request with IOSQE_IO_HARDLINK, the next one starts regardless of the result. Several chains run at once, as many as there
+ * are slots.
  *
- * More than the kernel's links can do:
- * - a chain may be as long as there are slots (`capacity`: RINGSTEP_LINK_REQUESTS, 4096), not as the SQ;
- * - it may have an open end, and go on in a later push (push_open());
+ * Failures are those that the kernel counts:
+ * - an error;
+ * - a read, write, splice or tee that did not transfer all bytes;
+ * - a send or receive with MSG_WAITALL that did not transfer all bytes.
+ *
+ * As in the kernel, the errors of some operations do not sever a link: fsync, sync_file_range, fallocate, ftruncate, shutdown,
+ * statx, madvise, rename, unlink, mkdir, symlink, link, and operations on extended attributes.
+ *
+ * Features beyond the kernel's links:
+ * - a chain may have as many requests as there are slots (`capacity`: RINGSTEP_LINK_REQUESTS, 4096), regardless of the SQ's
+ *   size;
+ * - a chain may have an open end, and continue with a later push (push_open());
  * - short transfers can be continued (LinkOptions::continue_short);
- * - each of its requests can be cancelled, also one that has not started: it then completes with -ECANCELED when its turn
- * comes, and counts as failed;
- * - it is pushed as a unit from any thread, also while the loop runs.
+ * - each request of a chain can be cancelled, even before it starts: it then completes with -ECANCELED when its turn comes, and
+ *   counts as failed;
+ * - a chain is pushed as a unit from any thread, also while the loop runs.
  *
- * An IORING_OP_LINK_TIMEOUT behind a request limits the time that one may take, as it does in the kernel, which does it; the
- * chain goes on from the request. The timespec has to stay until the LINK_TIMEOUT completes. A time that is negative when the
- * chain is pushed is over at once: the request is cancelled unless it completes right away.
+ * An IORING_OP_LINK_TIMEOUT behind a request limits the time of that request. The kernel enforces it, as for its own links. The
+ * chain continues from the request. The timespec must stay valid until the LINK_TIMEOUT completes. A time that is negative when
+ * the chain is pushed is over at once: the request is cancelled unless it completes right away.
  *
- * Where it differs from the kernel's links:
- * - a request that the kernel refuses as soon as it reads the SQE (-EINVAL, -EFAULT) fails when its turn comes; of the
- *   operations whose errors sever nothing, these do not either. The kernel cancels the whole chain before any of it starts;
- * - fsync, sync_file_range, fallocate, ftruncate, shutdown, fgetxattr and fsetxattr sever with -EBADF, as they do in the kernel
- * if there is no such descriptor; there, a file's own -EBADF (fallocate where one may only read) does not;
- * - a datagram that is cut off is a failure of a receive with MSG_WAITALL in the kernel; here, its length decides;
- * - a read into a buffer that the kernel selects is short if it is less than the request's length; in the kernel, if it is
- *   less than the buffer's, should that be smaller;
- * - what follows a zero-copy send starts when the kernel no longer uses its buffer;
- * - vectors and message headers are read, for their lengths, when the chain is pushed;
- * - the kernel refuses a LINK_TIMEOUT with a negative time (-EINVAL), and cancels the chain.
+ * Differences from the kernel's links:
+ * - A request that the kernel refuses when it reads the SQE (-EINVAL, -EFAULT) fails when its turn comes. It severs nothing if
+ *   its operation's errors sever nothing. The kernel would cancel the whole chain before any of it starts.
+ * - fsync, sync_file_range, fallocate, ftruncate, shutdown, fgetxattr and fsetxattr sever with any -EBADF. The kernel severs
+ *   only if the descriptor does not exist, and not for a file's own -EBADF (fallocate on a file open for reading only).
+ * - A truncated datagram is a failure of a receive with MSG_WAITALL in the kernel. This loop compares its length.
+ * - A read into a buffer that the kernel selects is short if it is less than the request's length. In the kernel, it is short
+ *   if it is less than the buffer's length, if that is smaller.
+ * - The request after a zero-copy send starts when the kernel no longer uses the send's buffer.
+ * - Vectors and message headers are read when the chain is pushed, to know their lengths.
+ * - The kernel refuses a LINK_TIMEOUT with a negative time (-EINVAL), and cancels the chain.
  *
- * Threads, buffers, and all the rest: RequestLoop.
+ * See RequestLoop for threads, buffers and everything else.
  *
  * **Example**:
  *
@@ -219,53 +226,57 @@ class Link : public RequestLoop<loops::link> {
     using Base = RequestLoop<loops::link>;
 
 public:
-    /// Puts the loop on a ring. Throws Error.
+    /// Attaches the loop to a ring. Throws Error.
     explicit Link(Ring& ring, const LoopOptions& options = {}) : Base(ring, options), sq_entries_(ring.geometry().sq_entries) {}
 
-    /// Hands a chain to the loop. What its last request has of link flags means nothing: the chain ends there, as the kernel's
-    /// does where a submission ends. Any thread. The first one's ticket; `tickets`, if it is not empty, gets all of them: it
-    /// has to be as long as the chain. Nothing if there are too few free slots: then none is taken. Throws Error (EINVAL) for
-    /// an empty chain, for one that ends before its last request, and for a request that the loop cannot handle.
+    /// Pushes a chain. The link flags of its last request are ignored: the chain ends there, as the kernel's chains end with a
+    /// submission. Returns the first request's ticket, or nullopt if too few slots are free; then nothing is pushed.
+    ///
+    /// `tickets` receives the ticket of each request; it must be empty or as long as the chain. May be called from any thread.
+    /// Throws Error (EINVAL) for an empty chain, for one that ends before its last request, for `tickets` of another length,
+    /// and for a request that the loop cannot handle.
     std::optional<Ticket> try_push(std::span<const io_uring_sqe> chain, const LinkOptions& options = {},
                                    std::span<Ticket> tickets = {}) {
         return add(chain, options, tickets, nullptr, nullptr);
     }
-    /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
+    /// Pushes a chain like `try_push()`, but throws Error (ENOSPC) if too few slots are free.
     Ticket push(std::span<const io_uring_sqe> chain, const LinkOptions& options = {}, std::span<Ticket> tickets = {}) {
         const std::optional<Ticket> ticket = try_push(chain, options, tickets);
         if (!ticket) raise_full();
         return *ticket;
     }
-    /// A single request, as a chain of one.
+    /// Pushes a single request as a chain of one. Throws Error like the other `push()`.
     Ticket push(const io_uring_sqe& sqe, const LinkOptions& options = {}) { return push({&sqe, 1}, options); }
 
     /**
-     * Hands over a chain that is to go on: its last request has a link flag, too, and what that links to is pushed later, by
-     * extend() or extend_open(). The open end's ticket, which will be that of the request that it is extended by; nothing if
-     * there are too few free slots. Where the chain gets there before that, it waits; the loop does not, and run() returns if
-     * there is nothing else to do. If the chain is severed before, what it is extended by is cancelled.
+     * Pushes a chain with an open end. Its last request also has a link flag, and the requests after it are pushed later with
+     * extend() or extend_open(). Returns the open end's ticket, or nullopt if too few slots are free. The first request of the
+     * extension will have this ticket.
      *
-     * An open end takes a slot. To give it up, cancel() it: it completes with -ECANCELED and user_data 0.
+     * If the chain reaches its open end, it waits. The loop does not: run() returns if there is nothing else to do. If the
+     * chain is severed before its extension, the extension is cancelled.
+     *
+     * An open end takes a slot. Call cancel() to remove it: it completes with -ECANCELED and user_data 0.
      */
     std::optional<Ticket> try_push_open(std::span<const io_uring_sqe> chain, const LinkOptions& options = {},
                                         std::span<Ticket> tickets = {}) {
         Ticket end;
         return add(chain, options, tickets, nullptr, &end) ? std::optional(end) : std::nullopt;
     }
-    /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
+    /// Pushes a chain like `try_push_open()`, but throws Error (ENOSPC) if too few slots are free.
     Ticket push_open(std::span<const io_uring_sqe> chain, const LinkOptions& options = {}, std::span<Ticket> tickets = {}) {
         const std::optional<Ticket> end = try_push_open(chain, options, tickets);
         if (!end) raise_full();
         return *end;
     }
-    /// Goes on with a chain from its open end, and closes it. As push(); throws Error (EINVAL) also for an end that has been
-    /// extended or cancelled. If that happens at the same time, in other threads, it is decided for one of them: an end that is
-    /// cancelled after it was extended is a request that is cancelled.
+    /// Extends a chain from its open end, and closes it. Throws Error like push(), and (EINVAL) for an end that was already
+    /// extended or cancelled. If several threads extend or cancel an end at once, one of them succeeds. Cancelling an end that
+    /// was just extended cancels its request.
     void extend(const Ticket& end, std::span<const io_uring_sqe> chain, const LinkOptions& options = {},
                 std::span<Ticket> tickets = {}) {
         if (!add(chain, options, tickets, &end, nullptr)) raise_full();
     }
-    /// The same, and leaves it open: the ticket of the new open end.
+    /// Extends a chain like `extend()`, but leaves it open. Returns the ticket of the new open end.
     Ticket extend_open(const Ticket& end, std::span<const io_uring_sqe> chain, const LinkOptions& options = {},
                        std::span<Ticket> tickets = {}) {
         Ticket next;
@@ -278,7 +289,7 @@ private:
 
     static bool is_timeout(const io_uring_sqe& sqe) noexcept { return sqe.opcode == IORING_OP_LINK_TIMEOUT; }
 
-    // Its time is negative. The kernel would refuse that.
+    // Returns whether the timeout's time is negative, which the kernel would refuse.
     static bool is_over(const io_uring_sqe& sqe) noexcept {
         const auto* const time = reinterpret_cast<const __kernel_timespec*>(static_cast<std::uintptr_t>(sqe.addr));
         return time != nullptr && (time->tv_sec < 0 || (time->tv_sec == 0 && time->tv_nsec < 0));
@@ -306,10 +317,10 @@ private:
         }
     }
 
-    // What has been filled in of a chain, from its end on.
+    // The state of filling in a chain, from its end to its start.
     struct Taken {
-        std::uint32_t next = 0;     // as in RINGSTEP_LINK_NEXT, and what is to be known of that one
-        std::uint32_t timeout = 0;  // one more than the slot of the LINK_TIMEOUT just filled in; 0: it was something else
+        std::uint32_t next = 0;     // the next request's slot as in RINGSTEP_LINK_NEXT, with its flags
+        std::uint32_t timeout = 0;  // the slot of the LINK_TIMEOUT just filled in, plus one; 0: none
     };
 
     struct Filled {
@@ -317,7 +328,7 @@ private:
         std::uint64_t bytes = 0;
     };
 
-    // Of requests that take a look: transfers, those whose errors do not sever, timeouts.
+    // Fills in requests with rules of their own: transfers, operations whose errors do not sever, and timeouts.
     static Filled special(const io_uring_sqe& sqe, bool continue_short, bool timed) noexcept {
         if (is_timeout(sqe)) return {.options = RINGSTEP_LINK_TIMEOUT, .bytes = 0};
         detail::LinkRule rule = detail::link_rule(sqe);
@@ -346,7 +357,7 @@ private:
         filled.options |= hard;
         if (is_timeout(sqe)) {
             ringstep_request& slot = write(ticket, sqe, options, filled, 0);
-            // What is over is over at once: two zeroes stand there for a timespec.
+            // A negative time is replaced by two zeros, which serve as a timespec that is over at once.
             if (is_over(sqe))
                 reinterpret_cast<io_uring_sqe*>(slot.sqe)->addr = reinterpret_cast<std::uintptr_t>(&slot.extra[0]);
             taken.timeout = ticket.slot + 1;
@@ -361,7 +372,7 @@ private:
     ringstep_request& write(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, const Filled& filled,
                             std::uint32_t timeout) noexcept {
         ringstep_request& slot = fill_in(ticket, sqe, options.group, filled.options);
-        // Nothing is to be linked in the kernel but timeouts.
+        // In the kernel, only timeouts are linked.
         reinterpret_cast<io_uring_sqe*>(slot.sqe)->flags = static_cast<std::uint8_t>(sqe.flags & ~link_flags);
         slot.memo = filled.bytes << 32;
         slot.extra[0] = filled.bytes;
@@ -369,15 +380,16 @@ private:
         return slot;
     }
 
-    // What the loop does to the first one of a chain when it comes: the others are waiting from now on, too.
+    // Does what the loop does to a chain's first request when it receives it. The other requests are waiting from now on also.
     static void let_wait(ringstep_request& slot, std::uint32_t flags) noexcept {
         slot.own = 0;
         slot.flags = flags;
-        // Behind the generation, for a loop that hears that somebody wants the slot's earlier request cancelled.
+        // Stored after the generation, for a loop that receives a message to cancel the slot's earlier request.
         std::atomic_ref(slot.phase).store(RINGSTEP_REQUEST_WAITING, std::memory_order_release);
     }
 
-    // `start`: the open end that the first request takes; `end`: where to put the new open end's ticket, if there is to be one.
+    // `start`: the open end that the first request takes. `end`: receives the ticket of the new open end; null if there is
+    // none.
     std::optional<Ticket> add(std::span<const io_uring_sqe> chain, const LinkOptions& options, std::span<Ticket> tickets,
                               const Ticket* start, Ticket* end) {
         check_chain(chain, tickets, end != nullptr);
@@ -422,7 +434,7 @@ private:
         return first;
     }
 
-    // Gives back so many that were taken together.
+    // Gives back `count` slots that were taken together.
     void give_back(const Ticket& first, std::size_t count) noexcept {
         Ticket ticket = first;
         for (; count != 0; count--) {

@@ -7,8 +7,8 @@
 namespace ringstep::inline v0::loops {
 
 /**
- * Runs `total` nops, `depth` at a time, and checks that each comes back once and in order: the measure of what a loop's turn
- * costs. LoopExit::code is the number that did not.
+ * Runs `total` nops, `depth` at a time, and checks that each completes once and in order. It measures the cost of a turn.
+ * LoopExit::code is the number of nops that failed the check.
  *
  * **Example**:
  *

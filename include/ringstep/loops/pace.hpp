@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Requests that begin at given rates.
+// Submits requests at given rates.
 #pragma once
 
 #include <ringstep/blocks/requests.hpp>
@@ -25,33 +25,35 @@ namespace ringstep::inline v0 {
 
 namespace loops {
 
-/// The loop of Pace, which is its face.
+/// The loop behind the C++ class Pace.
 struct pace : compiled::pace {};
 
 }  // namespace loops
 
-/// What a class of a Pace is allowed: two buckets of tokens, both of which a request has to find what it takes in.
+/// The limits of a class: two token buckets. A request is submitted when both buckets hold the tokens that it needs.
 struct PaceRate {
-    std::uint64_t operations = 0;        ///< requests a second, 10^12 at most; 0: no limit
-    std::uint64_t operations_burst = 1;  ///< requests that may begin at once after a pause: 1 to 2^32
-    std::uint64_t bytes = 0;             ///< bytes a second, 10^12 at most; 0: no limit
-    std::uint64_t bytes_burst = 1;       ///< bytes that may begin at once after a pause: 1 to 2^32
+    std::uint64_t operations = 0;        ///< requests a second, at most 10^12; 0: no limit
+    std::uint64_t operations_burst = 1;  ///< requests that may start at once after a pause: 1 to 2^32
+    std::uint64_t bytes = 0;             ///< bytes a second, at most 10^12; 0: no limit
+    std::uint64_t bytes_burst = 1;       ///< bytes that may start at once after a pause: 1 to 2^32
 };
 
 /**
- * Begins requests at given rates: so many, and so many bytes, a second, for each of 16 classes. 4,096 requests at a time.
- * Inside a class, first come, first served; classes do not wait for each other.
+ * Submits requests at given rates: each of 16 classes has a limit for requests and one for bytes a second. Up to 4,096 requests
+ * may be outstanding. Inside a class, requests start in the order of arrival. Classes do not wait for each other.
  *
- * What is promised: in any span of time, the requests of a class that begin take no more than the burst and rate × span. (Where
- * a request is larger than bytes_burst, read its size for the burst: it begins when the bucket is full, and the ones after it
- * wait until what it took beyond that has flowed in.) RequestCompletion::memo is when the request began, in nanoseconds of
- * CLOCK_MONOTONIC; 0 for one that was cancelled before.
+ * Guarantee: in any span of time, the requests of a class that start take at most the burst plus rate × span. A request larger
+ * than bytes_burst starts when the bucket is full. For that request, its size takes the place of the burst, and later requests
+ * wait until the excess has flowed in. RequestCompletion::memo is the time when the request started, in nanoseconds of
+ * CLOCK_MONOTONIC, or 0 if it was cancelled before.
  *
- * What is reached: tokens are counted exactly, so the rate is as asked as long as there are requests and the bucket never is
- * full for want of the loop's attention. But the loop wakes up for the next request some time after its tokens are there (the
- * kernel's timer slack, the scheduler, other work), and what flows in while the bucket is full is lost. So let the burst cover
- * the longest time that the loop may have to wait for a processor: some 50 ms where others want it, too. Measured by
- * `bench-pace` by the user engine on Linux 6.18, on two processors that other work kept busy, of what was asked for:
+ * Precision: tokens are counted exactly. A class reaches its rate as long as it has requests and its bucket does not stay full
+ * because the loop runs late. The loop wakes up some time after the tokens are there, because of the kernel's timer slack, the
+ * scheduler and other work. Tokens that arrive while the bucket is full are lost. Choose a burst that covers the longest time
+ * that the loop may wait for a processor, for example 50 ms on a busy machine.
+ *
+ * `bench-pace` measured these parts of the requested rates with the user engine on Linux 6.18, on two processors kept busy by
+ * other work:
  *
  * | operations a second | 1,000 | 10,000 | 100,000 |
  * |---------------------|-------|--------|---------|
@@ -59,12 +61,12 @@ struct PaceRate {
  * | bursts of 5 ms      |  99 % |   86 % |    49 % |
  * | bursts of 50 ms     | 100 % |   99 % |   100 % |
  *
- * There, the median of those that had to wait began 30 to 65 µs after their tokens were there. In an emulated machine with
- * Linux 7.3 it was 144 µs with the kernel engine and 220 µs with the user engine, at 1,000 a second in bursts of 5 ms.
- * `./dev bench pace` measures both engines.
+ * There, the median request that had to wait started 30 to 65 µs after its tokens were there. In an emulated machine with Linux
+ * 7.3, at 1,000 a second in bursts of 5 ms, it was 144 µs with the kernel engine and 220 µs with the user engine. `./dev bench
+ * pace` measures both engines.
  *
- * A class has no limits at first, and what has none begins at once. What threads may do, how completions are taken, how runs
- * end: as with every RequestLoop.
+ * A class has no limits at first, and requests of a class without limits start at once. See RequestLoop for the rules for
+ * threads, how completions are taken, and how runs end.
  *
  * **Example**:
  *
@@ -79,21 +81,21 @@ struct PaceRate {
  */
 class Pace : public RequestLoop<loops::pace> {
 public:
-    /// How many classes there are.
+    /// The number of classes.
     static constexpr std::uint32_t classes = RINGSTEP_PACE_CLASSES;
 
-    /// Puts the loop on a ring. Throws Error.
+    /// Attaches the loop to a ring. Throws Error.
     explicit Pace(Ring& ring, const LoopOptions& options = {}) : RequestLoop(ring, options) {}
 
     /**
-     * What a request counts as, if nothing else is said:
-     * - reads, writes, sends and receives, of registered buffers too, splice and tee: their length
-     * - readv, writev: the sum of the vector; sendmsg, recvmsg: that of the message. Both are looked at now, so they have to be
-     *   there when the request is pushed
+     * Returns the number of bytes that a request counts as by default:
+     * - reads, writes, sends and receives (also of registered buffers), splice and tee: their length
+     * - readv, writev: the sum of the vector; sendmsg, recvmsg: the sum of the message's vector. Vectors are read now, so they
+     *   must be valid when the request is pushed
      * - everything else (open, close, fsync, accept, connect, poll, fallocate …): 0
      *
-     * It is what is asked for: a read that comes back short has counted in full. A length that is 0 because the buffer is
-     * yet to be selected (IOSQE_BUFFER_SELECT) counts as 0: say the bytes with the push.
+     * The number is the requested size: a short read counts in full. A length of 0, with a buffer that the kernel selects later
+     * (IOSQE_BUFFER_SELECT), counts as 0; then pass the bytes to the push.
      */
     [[nodiscard]] static std::uint64_t bytes_of(const io_uring_sqe& sqe) noexcept {
         const auto sum = [](const iovec* vector, std::size_t count) {
@@ -127,29 +129,30 @@ public:
         }
     }
 
-    /// Hands a request to the loop, as liburing's io_uring_prep_ functions fill it in. Any thread, also while the loop runs,
-    /// without locks. Nothing if all 4,096 slots are taken: take completions first. Throws Error (EINVAL) for a class that
-    /// there is not, for 4 GiB or more in one request, and for a request that no loop can schedule.
+    /// Pushes a request, filled in by one of liburing's io_uring_prep_ functions. Returns the request's ticket, or nullopt if
+    /// all 4,096 slots are taken: then take completions first. May be called from any thread, also while the loop runs; takes
+    /// no locks. Throws Error (EINVAL) for an unknown class, for 4 GiB or more in one request, and for a request that no loop
+    /// can schedule.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t bytes) {
         check(request_class, bytes);
         return RequestLoop::try_push(sqe, bytes, request_class);
     }
-    /// The same; it counts as bytes_of() it.
+    /// Pushes a request like the other `try_push()`; it counts as bytes_of() bytes.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) {
         return try_push(sqe, request_class, bytes_of(sqe));
     }
 
-    /// The same where there ought to be room: throws Error (ENOSPC) if there is none.
+    /// Pushes a request like `try_push()`, but throws Error (ENOSPC) if all slots are taken.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t bytes) {
         check(request_class, bytes);
         return RequestLoop::push(sqe, bytes, request_class);
     }
-    /// The same; it counts as bytes_of() it.
+    /// Pushes a request like the other `push()`; it counts as bytes_of() bytes.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) { return push(sqe, request_class, bytes_of(sqe)); }
 
-    /// What a class is allowed from now on. Its buckets keep what they have, as far as the new ones hold it; one that had no
-    /// limit begins full. Any thread, also while the loop runs, which sees it within a wake-up. Throws Error (EINVAL) for a
-    /// class, a rate or a burst out of its range.
+    /// Sets the limits of a class. Its buckets keep their tokens, up to the new bursts; the bucket of a class without that
+    /// limit starts full. May be called from any thread, also while the loop runs, which applies the limits within one wake-up.
+    /// Throws Error (EINVAL) for an unknown class, or for a rate or burst out of range.
     void set_rate(std::uint32_t request_class, const PaceRate& rate) {
         check(request_class, 0);
         check("operations", rate.operations, rate.operations_burst);
@@ -157,7 +160,7 @@ public:
         const std::lock_guard lock(writing_);
         ringstep_pace_class& target = state()->classes[request_class];
         const std::uint32_t version = target.version;
-        // The loop takes what it reads between two looks at the same even version.
+        // The loop accepts the values only if it read the same even version before and after them.
         store(target.version, version + 1);
         store(target.wanted[RINGSTEP_PACE_OPERATIONS].rate, rate.operations);
         store(target.wanted[RINGSTEP_PACE_OPERATIONS].burst, rate.operations_burst);
@@ -167,12 +170,14 @@ public:
         program().wake();
     }
 
-    /// Requests of a class that have begun. Any thread.
+    /// Returns how many requests of a class have started. May be called from any thread. Throws Error (EINVAL) for an unknown
+    /// class.
     [[nodiscard]] std::uint64_t begun(std::uint32_t request_class) const {
         check(request_class, 0);
         return std::atomic_ref(state()->classes[request_class].operations).load(std::memory_order_acquire);
     }
-    /// Their bytes. Any thread.
+    /// Returns how many bytes the started requests of a class count as. May be called from any thread. Throws Error (EINVAL)
+    /// for an unknown class.
     [[nodiscard]] std::uint64_t bytes_begun(std::uint32_t request_class) const {
         check(request_class, 0);
         return std::atomic_ref(state()->classes[request_class].bytes).load(std::memory_order_acquire);
@@ -204,7 +209,7 @@ private:
         std::atomic_ref(field).store(value, std::memory_order_release);
     }
 
-    std::mutex writing_;  // of rates
+    std::mutex writing_;  // held while rates are written
 };
 
 }  // namespace ringstep::inline v0

@@ -23,40 +23,39 @@ namespace ringstep::inline v0 {
 
 namespace loops {
 
-/// The loop enter, waiting in stages or for groups of requests. Stages is its face.
+/// The loop `enter` with waits in stages or for groups of requests. It is the loop behind the C++ class Stages.
 struct stages : compiled::stages {};
 
 }  // namespace loops
 
-/// A stage of a wait: so many completions in the CQ end it, for so long. Then comes the next.
+/// One stage of a wait. The wait ends as soon as `completions` are in the CQ. After `time` without that, the next stage begins.
 struct Stage {
-    std::uint32_t completions = 1;  ///< in the CQ, those there before included
-    Duration time = for_ever;       ///< how long this stage lasts; for_ever in the last one only. See Duration
+    std::uint32_t completions = 1;  ///< completions in the CQ, including earlier ones
+    Duration time = for_ever;       ///< the length of this stage; for_ever only in the last one. See Duration
 };
 
 /**
- * Requests that belong together, told by their user_data: those for which `(user_data & mask) == value`. Their completions are
- * counted while this object lives, as exactly as they come, whether or not they have been taken out of the CQ.
+ * A group of requests, recognized by their user_data: all for which `(user_data & mask) == value`. While this object lives, the
+ * loop counts the group's completions as they arrive, even if they are still in the CQ.
  *
- * Made by Stages::group(), before the first of the requests is claimed: requests that are in flight by then do not count, but
- * their completions would. Belongs to the ring's thread. May outlive the Stages it came from, with counts that stand still
- * then.
+ * Stages::group() makes the group. It must be made before its first request is claimed: earlier requests in flight are not
+ * counted, but their completions would be. Use the group only on the ring's owning thread. The group may outlive its Stages;
+ * its counts then no longer change.
  */
 class RequestGroup {
 public:
-    /// What to wait for: so many completions of a group.
+    /// What to wait for: a number of completions of a group.
     struct Wanted {
-        std::uint32_t index = 0;      ///< of the group in the state
-        std::uint64_t completed = 0;  ///< or RINGSTEP_STAGES_ALL
+        std::uint32_t index = 0;      ///< the group's index in the state
+        std::uint64_t completed = 0;  ///< completions to wait for, or RINGSTEP_STAGES_ALL
     };
 
-    /// For Stages::group().
+    /// Creates a group for Stages::group().
     RequestGroup(RegionView<ringstep_stages> state, std::uint32_t index) noexcept : state_(std::move(state)), index_(index) {}
-    /// Afterwards the other one is nothing: it may only be destroyed or assigned to.
-    // The other one keeps its view, which has to be a view of something.
-    // NOLINTNEXTLINE(performance-move-constructor-init, cert-oop11-cpp)
+    /// Moves the group. Only assignment and destruction are allowed on the moved-from object.
+    // The moved-from object keeps its view, because a view always refers to a region.
     RequestGroup(RequestGroup&& other) noexcept : state_(other.state_), index_(std::exchange(other.index_, none)) {}
-    /// Gives this group up first.
+    /// Gives up this object's group, then moves the other one.
     RequestGroup& operator=(RequestGroup&& other) noexcept {
         if (this == &other) return *this;
         give_up();
@@ -68,19 +67,19 @@ public:
     RequestGroup& operator=(const RequestGroup&) = delete;
     ~RequestGroup() { give_up(); }
 
-    /// Requests that have been submitted and have not ended.
+    /// Returns how many requests of the group were submitted and have not ended.
     [[nodiscard]] std::uint64_t in_flight() const noexcept {
         const ringstep_stages_group& counts = group();
         return counts.submitted > counts.finished ? counts.submitted - counts.finished : 0;
     }
-    /// Requests that have been submitted.
+    /// Returns how many requests of the group were submitted.
     [[nodiscard]] std::uint64_t submitted() const noexcept { return group().submitted; }
-    /// Completions that have come.
+    /// Returns how many completions of the group have arrived.
     [[nodiscard]] std::uint64_t completed() const noexcept { return group().completed; }
 
-    /// Waits until none is in flight: Stages::submit_and_wait_for_all({writes.all()}).
+    /// Returns the condition that no request of the group is in flight. Use: Stages::submit_and_wait_for_all({writes.all()}).
     [[nodiscard]] Wanted all() const noexcept { return {.index = index_, .completed = RINGSTEP_STAGES_ALL}; }
-    /// Waits until so many completions have come in all, counted from the making of the group.
+    /// Returns the condition that `completions` completions have arrived in total since the group was made.
     [[nodiscard]] Wanted at_least(std::uint64_t completions) const noexcept {
         return {.index = index_, .completed = completions};
     }
@@ -102,17 +101,17 @@ private:
 };
 
 /**
- * A ring used as without a loop, but for how it waits: for fewer completions the longer it takes, or until certain requests
- * have completed. Like EnterLoop, whose remarks hold here, too; requests go into Ring::sq() and completions come out of
- * Ring::cq().
+ * A ring used like one without a loop, but with different waits: for fewer completions the longer a wait takes, or until
+ * certain requests have completed. The remarks about EnterLoop apply here also. Requests are claimed from Ring::sq(), and
+ * completions are taken from Ring::cq().
  *
- * Stages are evaluated in the loop: in the kernel, the thread sleeps until a stage has what it wants, and is not woken up for
- * less. Each begins when the one before is over; what is in the CQ by then may end it at once. The last one's end is the wait's
- * (EnterEnd::timed_out).
+ * The loop evaluates the stages. In the kernel, the thread sleeps until a stage has the completions it waits for, and is not
+ * woken for fewer. Each stage begins when the previous one is over, and completions already in the CQ may end it at once. When
+ * the last stage is over, the wait ends with EnterEnd::timed_out.
  *
- * A wait for groups ends as soon as they have what is wanted, whatever else has completed. Completions that nobody takes out of
- * the CQ fill it up; then the wait ends with EnterEnd::cq_full. Groups cost a look at each request and each completion, while
- * there are any.
+ * A wait for groups ends as soon as the groups have the wanted completions, regardless of other completions. If completions
+ * that nobody takes fill the CQ, the wait ends with EnterEnd::cq_full. While groups exist, the loop inspects each request and
+ * each completion.
  *
  * Kernel engine: Linux 7.1. User engine: Linux 6.1.
  *
@@ -129,17 +128,17 @@ private:
  */
 class Stages {
 public:
-    /// Puts the loop on the ring. Throws Error, also for stages that set() does not take.
+    /// Attaches the loop to the ring. Throws Error, also for stages that set() refuses.
     explicit Stages(Ring& ring, std::span<const Stage> stages, const LoopOptions& options = {})
         : ring_(ring.core()), loop_(ring, options) {
         set(stages);
     }
-    /// Likewise.
+    /// Attaches the loop to the ring, with stages from a list. Throws Error.
     explicit Stages(Ring& ring, std::initializer_list<Stage> stages = {Stage{}}, const LoopOptions& options = {})
         : Stages(ring, std::span(stages.begin(), stages.size()), options) {}
 
-    /// Has further waits go by these stages, 1 to RINGSTEP_STAGES_STAGES. Throws Error: if there are none or too many, or if
-    /// one that is not the last has no end.
+    /// Sets the stages of further waits, 1 to RINGSTEP_STAGES_STAGES. Throws Error (EINVAL) if there are none or too many, or
+    /// if a stage before the last is unlimited.
     void set(std::span<const Stage> stages) {
         const std::string tried = "set-up of a wait in " + std::to_string(stages.size()) + " stages";
         if (stages.empty() || stages.size() > RINGSTEP_STAGES_STAGES) {
@@ -163,23 +162,24 @@ public:
         state.stage_count = static_cast<std::uint32_t>(stages.size());
         state.stage = 0;
     }
-    /// Likewise.
+    /// Sets the stages of further waits from a list.
     void set(std::initializer_list<Stage> stages) { set(std::span(stages.begin(), stages.size())); }
 
-    /// Submits what is in the SQ. Never throws.
+    /// Submits all claimed SQEs without waiting. Must be called on the ring's owning thread. Never throws.
     Entered submit() noexcept { return wait_for(RINGSTEP_STAGES_ALL_GROUPS, {}, for_ever, {}); }
 
-    /// Submits what is in the SQ and waits, stage by stage. Never throws; on the ring's thread only.
+    /// Submits all claimed SQEs and waits, stage by stage. Must be called on the ring's owning thread. Never throws.
     Entered submit_and_wait(std::stop_token token = {}) noexcept {
         loop_.state()->wait = RINGSTEP_STAGES_STEPS;
         return loop_.run(std::move(token));
     }
 
-    /// The stage in which the last submit_and_wait() ended, or which it is in; the first is 0. Any thread.
+    /// Returns the stage in which the last submit_and_wait() ended, or in which the current one is. The first stage is 0. May
+    /// be called from any thread.
     [[nodiscard]] std::uint32_t stage() const noexcept { return loop_.state().load(&ringstep_stages::stage); }
 
-    /// Counts requests from now on: those with `(user_data & mask) == value`. One request may belong to several groups. Throws
-    /// Error if RINGSTEP_STAGES_GROUPS are in use (ENOSPC), or if no user_data can match (EINVAL).
+    /// Makes a group of the requests with `(user_data & mask) == value`, which are counted from now on. A request may belong to
+    /// several groups. Throws Error if RINGSTEP_STAGES_GROUPS are in use (ENOSPC), or if no user_data can match (EINVAL).
     [[nodiscard]] RequestGroup group(std::uint64_t mask, std::uint64_t value) {
         if ((value & ~mask) != 0)
             detail::raise(EINVAL, "making of a group of requests",
@@ -187,8 +187,8 @@ public:
         ringstep_stages& state = *loop_.state();
         for (std::uint32_t i = 0; i < RINGSTEP_STAGES_GROUPS; i++) {
             if ((state.groups_used >> i & 1) != 0) continue;
-            // What has completed so far is no group's. Of what is claimed, all has yet to be submitted, unless it was tried
-            // before.
+            // Earlier completions belong to no group. Claimed SQEs have not been submitted yet, except those of an earlier
+            // attempt.
             const detail::QueueMemory& queues = ring_->queues();
             if (state.groups_used == 0)
                 state.enter.seen = queues.word(queues.geometry.cq_tail_offset).load(std::memory_order_acquire);
@@ -200,45 +200,47 @@ public:
                       "There can be " + std::to_string(RINGSTEP_STAGES_GROUPS) + " at a time: let go of one first.");
     }
 
-    /// Submits what is in the SQ and waits until all of these groups have what is wanted of them. Never throws.
+    /// Submits all claimed SQEs and waits until all of these groups have the wanted completions, or until `timeout` is over.
+    /// Must be called on the ring's owning thread. Never throws.
     Entered submit_and_wait_for_all(std::span<const RequestGroup::Wanted> wanted, Duration timeout = for_ever,
                                     std::stop_token token = {}) noexcept {
         return wait_for(RINGSTEP_STAGES_ALL_GROUPS, wanted, timeout, std::move(token));
     }
-    /// Likewise.
+    /// Waits like the other `submit_and_wait_for_all()`, with the groups from a list.
     Entered submit_and_wait_for_all(std::initializer_list<RequestGroup::Wanted> wanted, Duration timeout = for_ever,
                                     std::stop_token token = {}) noexcept {
         return submit_and_wait_for_all(std::span(wanted.begin(), wanted.size()), timeout, std::move(token));
     }
 
-    /// The same, until one of them has.
+    /// Submits all claimed SQEs and waits until one of these groups has the wanted completions, or until `timeout` is over.
+    /// Must be called on the ring's owning thread. Never throws.
     Entered submit_and_wait_for_any(std::span<const RequestGroup::Wanted> wanted, Duration timeout = for_ever,
                                     std::stop_token token = {}) noexcept {
         return wait_for(RINGSTEP_STAGES_ANY_GROUP, wanted, timeout, std::move(token));
     }
-    /// Likewise.
+    /// Waits like the other `submit_and_wait_for_any()`, with the groups from a list.
     Entered submit_and_wait_for_any(std::initializer_list<RequestGroup::Wanted> wanted, Duration timeout = for_ever,
                                     std::stop_token token = {}) noexcept {
         return submit_and_wait_for_any(std::span(wanted.begin(), wanted.size()), timeout, std::move(token));
     }
 
-    /// Whether a group has what is wanted of it.
+    /// Returns whether a group has the wanted completions.
     [[nodiscard]] bool has(RequestGroup::Wanted wanted) const noexcept {
         const ringstep_stages_group& group = loop_.state()->groups[wanted.index & (RINGSTEP_STAGES_GROUPS - 1)];
         if (wanted.completed == RINGSTEP_STAGES_ALL) return group.finished >= group.submitted;
         return group.completed >= wanted.completed;
     }
 
-    /// Ends the wait under way with EnterEnd::stop_requested; if none is, or if it ends for another reason first, the next one.
-    /// Any thread, and signal handlers.
+    /// Ends the current wait with EnterEnd::stop_requested. If there is none, or if it ends for another reason first, the next
+    /// wait ends. May be called from any thread and from signal handlers.
     void request_stop() noexcept { loop_.request_stop(); }
-    /// The state that application and loop share.
+    /// Returns the state that application and loop share.
     [[nodiscard]] const RegionView<ringstep_stages>& state() const noexcept { return loop_.state(); }
-    /// What runs the loop: see LoopProgram.
+    /// Returns the engine that runs the loop: see LoopProgram.
     [[nodiscard]] Engine engine() const noexcept { return loop_.engine(); }
-    /// Why it is not the kernel: see LoopProgram.
+    /// Returns why the kernel does not run the loop: see LoopProgram.
     [[nodiscard]] const std::string& engine_reason() const noexcept { return loop_.engine_reason(); }
-    /// The loop on the ring.
+    /// Returns the loop's program.
     [[nodiscard]] LoopProgram<loops::stages>& program() noexcept { return loop_.program(); }
 
 private:
@@ -249,7 +251,7 @@ private:
         bool nothing = wanted.empty();
         for (const RequestGroup::Wanted& want : wanted) {
             state.groups[want.index & (RINGSTEP_STAGES_GROUPS - 1)].wanted = want.completed;
-            // To the loop, 0 is a group that is not waited for. One that wants nothing has it.
+            // The loop ignores a group with 0 wanted completions. The wait for a group that wants none is already over.
             if (want.completed == 0 && kind == RINGSTEP_STAGES_ANY_GROUP) nothing = true;
         }
         if (nothing) {

@@ -21,21 +21,21 @@ struct KernelVersion {
     unsigned major = 0;  ///< the 7
     unsigned minor = 0;  ///< the 1
     unsigned patch = 0;  ///< the 13
-    /// By age.
+    /// Compares versions by age.
     friend constexpr auto operator<=>(const KernelVersion&, const KernelVersion&) = default;
 };
 
 /// What a system call answered when it was called with arguments that it can only refuse.
 struct Answer {
-    bool tried = false;  ///< it was called at all
+    bool tried = false;  ///< whether the call was made
     int error = 0;       ///< errno, positive
     int signal = 0;      ///< the signal that ended the child process which tried it: seccomp filters may do that
 
-    /// The call got as far as to look at its arguments.
+    /// Returns whether the call reached the check of its arguments.
     [[nodiscard]] constexpr bool lets_through() const noexcept {
         return tried && signal == 0 && error != 0 && error != EPERM && error != EACCES && error != ENOSYS;
     }
-    /// Something stands before it.
+    /// Returns whether the call was refused before that, for example by a filter.
     [[nodiscard]] constexpr bool refuses() const noexcept { return tried && !lets_through(); }
 };
 
@@ -126,7 +126,7 @@ struct Facts {
     std::string release;                  ///< as uname(2) has it
     KernelVersion version;                ///< of the upstream kernel; 0.0.0 if the release could not be read as one
     KernelConfig config;                  ///< of this kernel
-    KernelTypes types;                    ///< likewise
+    KernelTypes types;                    ///< of this kernel
     std::optional<std::string> lockdown;  ///< none, integrity or confidentiality
 
     std::optional<long> io_uring_disabled;          ///< sysctl kernel.io_uring_disabled, since Linux 6.6
@@ -141,9 +141,9 @@ struct Facts {
     std::optional<std::uint64_t> memlock;        ///< soft limit of locked memory, bytes; absent: unlimited
 
     Answer io_uring_setup;     ///< of the system call of that name
-    Answer io_uring_register;  ///< likewise
-    Answer io_uring_enter;     ///< likewise
-    Answer bpf;                ///< likewise
+    Answer io_uring_register;  ///< of the system call of that name
+    Answer io_uring_enter;     ///< of the system call of that name
+    Answer bpf;                ///< of the system call of that name
     Trial ring;                ///< opening a ring as ringstep::Ring does
     bool no_sqarray = false;   ///< it could be had with IORING_SETUP_NO_SQARRAY
     bool sq_rewind = false;    ///< and with IORING_SETUP_SQ_REWIND

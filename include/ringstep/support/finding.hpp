@@ -9,12 +9,12 @@
 
 namespace ringstep::inline v0 {
 
-/// How a thing is found to be.
+/// The state of a finding.
 enum class FindingState : std::uint8_t {
     ok,       ///< as it should be
-    missing,  ///< not as it has to be
-    warning,  ///< nothing that keeps loops from running, but worth knowing
-    unknown,  ///< not visible from here; alone it decides nothing
+    missing,  ///< a requirement is not met
+    warning,  ///< loops can run, but the finding is worth knowing
+    unknown,  ///< not visible to this process; it decides nothing by itself
 };
 
 /// Returns a word for the state, as in "missing".
@@ -28,14 +28,14 @@ enum class FindingState : std::uint8_t {
     return "unknown";
 }
 
-/// What cannot be had while the thing is missing.
+/// What a requirement is needed for.
 enum class NeededFor : std::uint8_t {
-    nothing,  ///< it explains others, or is of use to some loops only
+    nothing,  ///< the finding explains others, or matters to some loops only
     loops,    ///< loops in the kernel: the kernel engine
     ring,     ///< any ring that ringstep opens, so both engines
 };
 
-/// Returns a word for it, as in "loops".
+/// Returns a word for the need, such as "loops".
 [[nodiscard]] constexpr std::string_view to_string(NeededFor needed_for) noexcept {
     switch (needed_for) {
         case NeededFor::nothing: return "nothing";
@@ -45,21 +45,21 @@ enum class NeededFor : std::uint8_t {
     return "nothing";
 }
 
-/// One thing that was looked at.
+/// One result of the examination.
 struct Finding {
-    std::string_view id;                         ///< for programs, as in "process.capabilities"; the same in every release
-    std::string_view title;                      ///< for people
-    FindingState state = FindingState::unknown;  ///< whether it is as it should be
-    NeededFor needed_for = NeededFor::nothing;   ///< what is not to be had without it
+    std::string_view id;     ///< for programs, such as "process.capabilities"; never changes between releases
+    std::string_view title;  ///< for people
+    FindingState state = FindingState::unknown;  ///< whether the requirement is met
+    NeededFor needed_for = NeededFor::nothing;   ///< what is impossible without it
     std::string value;                           ///< what was found, in a few words
-    std::string_view explanation;                ///< what it is, and what it has to do with loops
+    std::string_view explanation;                ///< what was examined, and why it matters to loops
     std::string advice;                          ///< what to do; empty if there is nothing to do
 
-    /// It keeps loops from running in the kernel. They may run in user space.
+    /// Returns whether the finding prevents loops in the kernel. They may still run in user space.
     [[nodiscard]] bool prevents_loops() const noexcept {
         return state == FindingState::missing && needed_for != NeededFor::nothing;
     }
-    /// It keeps rings from being opened, and so loops from running at all.
+    /// Returns whether the finding prevents opening rings, and therefore loops with both engines.
     [[nodiscard]] bool prevents_rings() const noexcept {
         return state == FindingState::missing && needed_for == NeededFor::ring;
     }

@@ -25,7 +25,7 @@ struct fmt::formatter<ringstep::Finding> {
     }
 };
 
-/// Its summary().
+/// Formats Support::summary().
 template <>
 struct fmt::formatter<ringstep::Support> : fmt::formatter<std::string_view> {
     auto format(const ringstep::Support& support, fmt::format_context& context) const {

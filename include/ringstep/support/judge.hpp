@@ -562,7 +562,7 @@ private:
 
 }  // namespace detail
 
-/// All findings, always the same ones in the same order.
+/// Returns all findings, with one fixed list of ids in one order.
 [[nodiscard]] inline std::vector<Finding> judge(const Facts& facts) { return detail::Judge(facts).run(); }
 
 }  // namespace ringstep::inline v0::support

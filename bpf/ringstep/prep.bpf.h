@@ -148,7 +148,7 @@ static __always_inline void ringstep_prep_openat(struct io_uring_sqe *sqe, __s32
 	sqe->open_flags = flags;
 }
 
-/* Opens a file into a slot of the registered file table. With IORING_FILE_INDEX_ALLOC, the kernel picks a free slot and returns it in res. */
+/* Opens a file into a slot of the registered file table. With IORING_FILE_INDEX_ALLOC, the kernel picks a free slot; res is its number. */
 static __always_inline void ringstep_prep_openat_direct(struct io_uring_sqe *sqe, __s32 dfd, __u64 path, __u32 flags, __u32 mode,
 							__u32 file_index)
 {

@@ -177,7 +177,7 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 	} else if (!owed && likely(result >= 0)) {
 		return ringstep__cut_short(turn, wait, tail) ? -EINTR : 0;
 	}
-	/* -EBADR: completions were dropped, which the CQ's overflow counter shows. -ETIME: the deadline has passed, as the step will see. */
+	/* -EBADR: completions were dropped, which the CQ's overflow counter shows. -ETIME: the deadline has passed, which the step sees. */
 	if (unlikely(result < 0) && result != -EBADR && result != -ETIME)
 		return result;
 	return 0;

@@ -34,8 +34,8 @@ int run(int argc, char** argv) {
     const auto room = graph.variable<ringstep::Length>();
     const auto open = graph.open(path, O_RDONLY | O_CLOEXEC);
     const auto stat = graph.statx(open);
-    // Only a read that returns nothing shows the end of a file, which may grow, and which has size 0 in /proc. So read one more
-    // byte.
+    // Only a read that returns nothing shows the end of a file. A file may grow, and in /proc its size is 0. So read one byte
+    // more.
     const auto known = graph.set(size, stat.size());
     const auto one_more = graph.set(size, size + 1);
     const auto enough = graph.set(room, max(size, least));
@@ -87,8 +87,7 @@ int run(int argc, char** argv) {
                                             static_cast<std::size_t>(file.result(read)));
                 fmt::print("{}: {} bytes, the first line: {}\n", job.name, text.size(), text.substr(0, text.find('\n')));
             } else if (std::filesystem::is_regular_file(job.name, ignored)) {
-                jobs.push_back(
-                    {job.name, 4 * static_cast<std::uint64_t>(file.result(read))});  // longer than expected: try again
+                jobs.push_back({job.name, 4 * static_cast<std::uint64_t>(file.result(read))});  // it is longer: try again
             } else {
                 failure(job.name, "reading a second time, which pipes and devices do not allow,", EFBIG);
             }

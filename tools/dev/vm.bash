@@ -3,7 +3,7 @@
 #
 # vm/init is the first process in a machine.
 
-# How long a machine may take to reach its init, and how often that is tried.
+# The time that a machine may take to reach its init, and the number of tries.
 boot_seconds=${RINGSTEP_VM_BOOT_SECONDS:-60}
 boot_tries=3
 
@@ -92,7 +92,7 @@ quote() {
 	printf "'%s'" "${1//\'/\'\\\'\'}"
 }
 
-# The command as a shell script: same folder, chosen environment, arguments exactly as given.
+# Prints the command as a shell script, with the current folder, the chosen environment, and the arguments exactly as given.
 write_vm_command() {
 	local name word
 	local -a names=(PATH HOME TERM LANG)
@@ -321,7 +321,7 @@ command_vm() {
 	esac
 }
 
-# A machine for this command alone.
+# Runs a machine for this command alone.
 run_own_machine() {
 	local status=0 try=${RINGSTEP_VM_TRY:-1} machine
 	local -a readers=() arguments=("$@")
@@ -348,7 +348,7 @@ run_own_machine() {
 		kill_at_exit "${readers[1]}"
 	fi
 	start_virtiofsd
-	# Both go when what started them is killed.
+	# Both end when the process that started them is killed.
 	qemu=(setpriv --pdeathsig KILL timeout --foreground --kill-after 2 "$vm_time" setpriv --pdeathsig KILL "${qemu[@]}")
 	if [[ -n $vm_tty ]]; then
 		"${qemu[@]}" 2>"$vm_run/qemu.log" <&0 &

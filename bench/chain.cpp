@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Sequences of dependent requests: the loop chain, one enter for each step, and IOSQE_IO_LINK.
+// Measures sequences of dependent requests: with the loop chain, with one enter for each step, and with IOSQE_IO_LINK.
 #include <fmt/format.h>
 #include <liburing.h>
 
@@ -32,7 +32,7 @@ struct Options {
     std::string json;
 };
 
-/// Sequences by IOSQE_IO_LINK: what cannot carry a result on.
+/// Runs sequences with IOSQE_IO_LINK, which cannot pass on results.
 class LinkedWay final : public bench::NopWay {
 public:
     explicit LinkedWay(unsigned steps) : steps_(steps) {}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Copying a file: ringstep's loop and a liburing copier, with as many blocks under way.
+// Compares copying a file with ringstep's loop and with a liburing copier. Both have an equal number of blocks in flight.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -69,7 +69,7 @@ private:
                 {.way = way->name(), .title = way->title(), .depth = depth, .block = block, .samples = {}, .calls = {}});
             check_copy(*way);
         }
-        // The ways take turns, each time beginning with another one.
+        // The ways run in turn, and each round begins with another way.
         for (std::size_t run = 0; run < options_.runs; run++) {
             for (std::size_t i = 0; i < ways.size(); i++) {
                 const std::size_t at = (i + run) % ways.size();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Ways to copy a file, all with the same number of blocks under way and blocks of the same size.
+// Ways to copy a file. All use an equal number of blocks in flight and blocks of equal size.
 #pragma once
 
 #include <fmt/format.h>
@@ -25,7 +25,7 @@
 
 namespace bench {
 
-// Enough for every depth that is tried; all rings have the same size.
+// All rings have this size, which is enough for every depth.
 inline constexpr unsigned copy_sq_entries = 64;
 inline constexpr unsigned copy_cq_entries = 256;
 
@@ -33,12 +33,11 @@ class CopyWay {
 public:
     virtual ~CopyWay() = default;
     [[nodiscard]] virtual std::string name() const = 0;
-    /// For people, in a few words.
+    /// Returns a title of a few words, for people.
     [[nodiscard]] virtual std::string title() const = 0;
-    /// Copies all of `input` to `output`, which is empty. Throws if that fails; whether the copy is good is the caller's to
-    /// see.
+    /// Copies all of `input` to `output`, which must be empty. Throws if that fails. The caller must check the copy.
     virtual void run(int input, int output) = 0;
-    /// Calls of io_uring_enter(2) in the last run, as far as the way counts them.
+    /// Returns the calls of io_uring_enter(2) in the last run that the way has counted.
     [[nodiscard]] virtual std::uint64_t enters() const { return 0; }
 };
 
@@ -61,7 +60,7 @@ private:
     std::size_t total_;
 };
 
-/// read(2) and write(2) in turn. Never more than one block under way: shown for comparison.
+/// Uses read(2) and write(2) in turn. It has only one block in progress, and is shown for comparison.
 class PlainCopy final : public CopyWay {
 public:
     explicit PlainCopy(std::size_t block_size) : block_size_(block_size), buffer_(1, block_size) {}
@@ -87,7 +86,7 @@ private:
     Blocks buffer_;
 };
 
-/// A copier over liburing: each block is read in full, then written in full; one enter for whatever has piled up.
+/// Copies with liburing. Each block is read in full and then written in full. One enter submits all requests that are ready.
 class UringCopy final : public CopyWay {
 public:
     UringCopy(unsigned depth, std::size_t block_size)
@@ -156,7 +155,7 @@ private:
         io_uring_sqe_set_data64(sqe, index | writing);
     }
 
-    /// What comes after that completion: false if nothing does for its slot.
+    /// Starts the next request after a completion. Returns false if there is none for its slot.
     bool go_on(const io_uring_cqe& cqe) {
         const auto index = static_cast<unsigned>(cqe.user_data & ~writing);
         Block& block = blocks_[index];
@@ -194,7 +193,7 @@ private:
     std::uint64_t enters_ = 0;
 };
 
-/// ringstep's loop copy, with all that FileCopy does around it.
+/// Uses ringstep's loop copy, with all the work that FileCopy does around it.
 class LoopCopy final : public CopyWay {
 public:
     LoopCopy(unsigned depth, std::size_t block_size, ringstep::Engine engine = ringstep::Engine::kernel)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What ringstep does, in one table, for somebody who has never seen it.
+// Shows what ringstep does, in one table, to people who have never seen it.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -38,7 +38,7 @@ struct Row {
     bench::SystemCalls calls;
     double seconds = 0;
     double each = 0;  // seconds for one operation
-    double base = 0;  // the same of ringstep
+    double base = 0;  // seconds for one operation with ringstep
 };
 
 double seconds_since(std::uint64_t start) { return static_cast<double>(bench::now() - start) / 1e9; }
@@ -53,7 +53,7 @@ class Demo {
 public:
     explicit Demo(Options options) : options_(std::move(options)) {}
 
-    /// False if anything is not as it should be.
+    /// Returns false if any result is wrong.
     bool run() {
         fmt::print(
             "A program that uses io_uring enters the kernel again and again: to submit requests, and to learn what has come of "
@@ -76,7 +76,7 @@ private:
     // --- One million small requests, each waiting for the one before it
     // -----------------------------------------------------------
 
-    /// Timed first, then once more with its system calls counted, because counting takes time.
+    /// Measures the time first. Then runs again and counts the system calls, because counting takes time.
     Row nop_row(bench::NopWay& way, const std::string& what, std::uint64_t nops) {
         const std::uint64_t start = bench::now();
         way.run(nops, 1);
@@ -90,7 +90,7 @@ private:
         return row;
     }
 
-    /// As many nops as this machine does in a few seconds with a system call for each; a million at most.
+    /// Returns how many nops this machine runs in a few seconds with a system call for each, at most a million.
     static std::uint64_t affordable(bench::NopWay& way) {
         constexpr std::uint64_t trial = 20'000;
         way.run(trial, 1);
@@ -121,7 +121,8 @@ private:
     // --- A large file
     // -------------------------------------------------------------------------------------------------------------
 
-    /// Copies, and notes the time if it is the best so far. The calls are few for much work: counting them hardly takes time.
+    /// Copies the file, and stores the time if it is the best so far. Counting the calls hardly takes time, because there are
+    /// few.
     bench::File copy(bench::CopyWay& way, const bench::File& source, Row& row) {
         bench::File output = folder_.create("copy");
         row.calls = counter_.count([&] {
@@ -171,7 +172,7 @@ private:
         by_plain.what = "io_uring, one call for each batch";
         by_loop.what = "ringstep";
         by_plain.operations = by_loop.operations = fmt::format("copy of {} MiB", staged >> 20);
-        // Twice, in turns: the first time is slower, whoever comes first.
+        // Each way runs twice, in turn, because the first copy is slower regardless of the way.
         check_copy(plain, copy(plain, source, by_plain), original, checksum);
         check_copy(loop, copy(loop, source, by_loop), original, checksum);
         (void)copy(loop, source, by_loop);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Nops with barriers: by the loop drain and by IOSQE_IO_DRAIN.
+// Measures nops with barriers: with the loop drain and with IOSQE_IO_DRAIN.
 #include <fmt/format.h>
 #include <liburing.h>
 
@@ -24,7 +24,8 @@ void prepare(io_uring_sqe& sqe, std::uint64_t number, std::uint64_t length) {
     sqe.user_data = number;
 }
 
-/// No barrier comes before what was pushed before it, nothing before a barrier in front of it. Nops come in order anyway.
+/// Checks that no barrier completes before the nops pushed before it, and no nop before the barrier ahead of it. Nops complete
+/// in order anyway.
 class Checker {
 public:
     explicit Checker(std::uint64_t length) : length_(length) {}
@@ -46,7 +47,7 @@ private:
     std::uint64_t sum_ = 0;
 };
 
-/// IOSQE_IO_DRAIN, with a full SQ in each submission.
+/// Uses IOSQE_IO_DRAIN, with a full SQ in each submission.
 class KernelDrain final : public bench::OrderWay {
 public:
     std::string name() const override { return "native"; }
@@ -69,7 +70,7 @@ private:
     bench::PlainRing ring_{bench::order_sq_entries, bench::order_cq_entries};
 };
 
-/// The loop drain, so many nops in one run.
+/// Uses the loop drain, with a fixed number of nops in each run.
 class Loop final : public bench::LoopWay<ringstep::Drain> {
 public:
     Loop(ringstep::Engine engine, std::uint64_t batch) : LoopWay("drain", engine, batch) {}

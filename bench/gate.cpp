@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Many requests, so many in flight: the loop gate, and a hand-written liburing loop of equal depth over a queue of its own.
+// Measures many requests with a limit on those in flight: with the loop gate, and with a hand-written liburing loop of equal
+// depth over a queue of its own.
 #include <fmt/format.h>
 #include <liburing.h>
 
@@ -37,7 +38,7 @@ struct Options {
     std::string json;
 };
 
-/// The requests, as the application has them; all completions have to come, and each with the expected result.
+/// The requests of the application. Every request must complete with the expected result.
 class Work {
 public:
     Work(std::string name, std::vector<io_uring_sqe> requests, int result)
@@ -74,7 +75,8 @@ public:
     virtual void run(Work& work, unsigned depth) = 0;
 };
 
-/// As one would write it: the queue is the application's vector, and each enter submits what has become free and waits for one.
+/// A typical hand-written loop: the queue is the application's vector. Each enter submits as many requests as have become free
+/// and waits for one completion.
 class HandWay final : public Way {
 public:
     std::string name() const override { return "hand"; }
@@ -98,7 +100,7 @@ private:
     bench::PlainRing ring_{sq_entries, cq_entries};
 };
 
-/// The pushes, the run and the taking of completions.
+/// Uses the loop gate. Measures the pushes, the run and the taking of completions.
 class GateWay final : public Way {
 public:
     explicit GateWay(ringstep::Engine engine) : gate_(ring_, {.loop = {.engine = engine}}) {}
@@ -148,7 +150,7 @@ std::vector<Case> measure(Work& work, const Options& options, bench::SystemCallC
                 {.way = way->name(), .title = way->title(), .work = work.name(), .depth = depth, .samples = {}, .calls = {}});
             once(*way);
         }
-        // The ways take turns, each time beginning with another one.
+        // The ways run in turn, and each round begins with another way.
         for (std::size_t run = 0; run < options.runs; run++) {
             for (std::size_t i = 0; i < ways.size(); i++) {
                 const std::size_t at = (i + run) % ways.size();
@@ -217,7 +219,8 @@ int run_all(int argc, char** argv) {
     if (options.requests == 0) options.requests = bench::clock_counts_instructions() ? 4000 : 16000;
     if (options.runs == 0) options.runs = bench::clock_counts_instructions() ? 5 : 9;
 
-    // Reads that complete at once: those of a file in memory would be worker threads' work, which hides what the ways cost.
+    // The reads must complete at once. Reads of a file in memory would go to worker threads, which would hide the cost of the
+    // ways.
     const bench::File zeroes("/dev/zero", O_RDONLY);
     std::vector<char> buffer(64 * block_size);
     std::vector<io_uring_sqe> nops(options.requests);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Chains of nops: by the loop link, by the kernel's links, and by one enter for each step.
+// Measures chains of nops: with the loop link, with the kernel's links, and with one enter for each step.
 #include <fmt/format.h>
 #include <liburing.h>
 
@@ -23,7 +23,7 @@ void prepare(io_uring_sqe& sqe, std::uint64_t number, std::uint64_t length) {
     sqe.user_data = number;
 }
 
-/// Within each chain, the numbers come in their order.
+/// Checks that the nops of each chain complete in order.
 class Checker {
 public:
     Checker(std::uint64_t total, std::uint64_t length) : length_(length), next_(total / length) {}
@@ -40,7 +40,7 @@ private:
     std::vector<std::uint32_t> next_;
 };
 
-/// IOSQE_IO_LINK: as many chains in one submission as the SQ holds.
+/// Uses IOSQE_IO_LINK, with as many chains in one submission as the SQ holds.
 class KernelLinks final : public bench::OrderWay {
 public:
     std::string name() const override { return "native"; }
@@ -60,7 +60,7 @@ private:
     bench::PlainRing ring_{bench::order_sq_entries, bench::order_cq_entries};
 };
 
-/// The same chains without links: one enter for a step of all of them, as many as fill the SQ by their whole length.
+/// Runs the chains without links, with one enter for a step of all chains. There are as many chains as the SQ would hold whole.
 class Steps final : public bench::OrderWay {
 public:
     std::string name() const override { return "steps"; }
@@ -86,7 +86,7 @@ private:
     bench::PlainRing ring_{bench::order_sq_entries, bench::order_cq_entries};
 };
 
-/// The loop link, so many nops in one run.
+/// Uses the loop link, with a fixed number of nops in each run.
 class Loop final : public bench::LoopWay<ringstep::Link> {
 public:
     Loop(ringstep::Engine engine, std::uint64_t batch) : LoopWay("link", engine, batch) {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Counts the BPF instructions of one turn of a nop loop: takes the program from the kernel, as it is after verification, and
-// runs it here on made-up regions, in which each nop completes when it is submitted, as in the kernel.
+// Counts the BPF instructions of one turn of a nop loop. It takes the program from the kernel, as it is after verification, and
+// runs it in this process on made-up regions. There, each nop completes when it is submitted, as in the kernel.
 #pragma once
 
 #include <linux/io_uring.h>
@@ -22,7 +22,7 @@
 
 namespace bench {
 
-/// Addresses of kernel functions, from /proc/kallsyms.
+/// The addresses of kernel functions, from /proc/kallsyms.
 class KernelSymbols {
 public:
     KernelSymbols() {
@@ -55,8 +55,8 @@ private:
     std::uint64_t current_task_ = 0;
 };
 
-/// `memory` is the MEM region as the program is to find it, with `depth` nops at a time set; turns in the middle of the run
-/// count.
+/// Counts the instructions of turns in the middle of a run. `memory` is the memory region as the program must find it, with a
+/// depth of `depth` nops set.
 [[nodiscard]] inline double bpf_instructions_a_turn(const std::string& program, const ringstep::Geometry& geometry,
                                                     std::vector<std::uint8_t> memory) {
     const KernelSymbols symbols;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Ways to run nops that depend on each other: none is submitted before those ahead of it have completed and been checked.
+// Ways to run nops that depend on each other. Each is submitted after those ahead of it have completed and were checked.
 #pragma once
 
 #include <fmt/format.h>
@@ -21,7 +21,7 @@
 
 namespace bench {
 
-// All rings have the same size.
+// All rings have this size.
 inline constexpr unsigned nop_sq_entries = 64;
 inline constexpr unsigned nop_cq_entries = 256;
 
@@ -29,14 +29,14 @@ class NopWay {
 public:
     virtual ~NopWay() = default;
     [[nodiscard]] virtual std::string name() const = 0;
-    /// For people, in a few words.
+    /// Returns a title of a few words, for people.
     [[nodiscard]] virtual std::string title() const = 0;
     [[nodiscard]] virtual bool can(std::uint64_t depth) const { return depth >= 1; }
-    /// Runs `total` nops, `depth` at a time. Throws unless each came back, in its place and without an error.
+    /// Runs `total` nops, `depth` at a time. Throws unless each has completed, in order and without an error.
     virtual void run(std::uint64_t total, std::uint64_t depth) = 0;
-    /// Calls of io_uring_enter(2) in the last run, as far as the way counts them.
+    /// Returns the calls of io_uring_enter(2) in the last run that the way has counted.
     [[nodiscard]] virtual std::uint64_t enters() const { return 0; }
-    /// The BPF program's name, if there is one.
+    /// Returns the BPF program's name, if there is one.
     [[nodiscard]] virtual std::string program() const { return {}; }
 
 protected:
@@ -45,7 +45,7 @@ protected:
     }
 };
 
-/// One io_uring_enter(2) for each nop; with a depth of more, one for that many independent nops.
+/// Calls io_uring_enter(2) once for each nop, or once for every `depth` independent nops.
 class EnterWay final : public NopWay {
 public:
     std::string name() const override { return "enter"; }
@@ -82,7 +82,7 @@ private:
     std::uint64_t enters_ = 0;
 };
 
-/// One io_uring_enter(2) for each linked pair; with a depth of more, one for that many independent pairs.
+/// Calls io_uring_enter(2) once for each linked pair, or once for every `depth` independent pairs.
 class LinkWay final : public NopWay {
 public:
     std::string name() const override { return "link"; }
@@ -102,7 +102,7 @@ public:
                 io_uring_sqe_set_data64(sqe, 2 * i + 1);
             }
             check(io_uring_submit_and_wait(ring_.get(), static_cast<unsigned>(2 * pairs)), "io_uring_enter");
-            // Pairs may overtake each other; within a pair the first has to come first.
+            // Pairs may overtake each other, but the first nop of a pair must complete first.
             std::uint64_t came = 0;
             unsigned head = 0;
             unsigned seen = 0;
@@ -125,7 +125,7 @@ private:
     PlainRing ring_{nop_sq_entries, nop_cq_entries};
 };
 
-/// ringstep's loop nop_chain.
+/// Runs ringstep's loop nop_chain.
 class LoopWay final : public NopWay {
 public:
     explicit LoopWay(ringstep::Engine engine = ringstep::Engine::kernel) : loop_(ring_, {.engine = engine}) {}
@@ -155,7 +155,7 @@ private:
     std::uint64_t enters_ = 0;
 };
 
-/// The same job by a program written by hand, without ringstep.
+/// Runs the nops with a hand-written BPF program, without ringstep.
 class HandWay final : public NopWay {
 public:
     explicit HandWay(nops_variant variant)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Nops that wait for each other: ringstep's loop, a hand-written loop, linked pairs, one enter each.
+// Measures nops that wait for each other: ringstep's loop, a hand-written loop, linked pairs, and one enter for each.
 #include <bpf/bpf.h>
 #include <fmt/format.h>
 
@@ -47,7 +47,7 @@ double sample(const Case& test, std::uint64_t nops) {
     return static_cast<double>(bench::now() - start) / static_cast<double>(nops);
 }
 
-/// The ways take turns within each run, each time beginning with another one.
+/// Runs the ways in turn. Each run begins with another way.
 void measure(std::vector<Case>& cases, const Options& options) {
     for (const Case& test : cases) (void)sample(test, options.nops / 10 + 2 * test.depth);
     for (std::size_t run = 0; run < options.runs; run++) {
@@ -63,7 +63,7 @@ void count_calls(std::vector<Case>& cases, const Options& options) {
     for (Case& test : cases) test.calls = counter.count([&] { test.way->run(options.nops, test.depth); });
 }
 
-/// The MEM region of the loop behind that program, as at the start of a run.
+/// Returns the memory region of a loop, as at the start of a run, for this program.
 std::vector<std::uint8_t> fresh_memory(const std::string& program, std::uint64_t depth) {
     std::vector<std::uint8_t> memory(4096);
     if (program == "nop_chain_loop_step") {
@@ -80,7 +80,7 @@ std::vector<std::uint8_t> fresh_memory(const std::string& program, std::uint64_t
     return memory;
 }
 
-/// What a turn costs by itself: BPF instructions, and the clock around the program.
+/// Measures the cost of a turn alone: its BPF instructions, and the time around the program.
 void look_at_turns(std::vector<Case>& cases, const ringstep::Geometry& geometry, const Options& options) {
     const bench::Descriptor statistics(bpf_enable_stats(BPF_STATS_RUN_TIME), "statistics of BPF programs");
     for (Case& test : cases) {

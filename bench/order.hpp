@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the benchmarks of order between requests share: nops, by the kernel's own means and by loops.
+// Shared by the benchmarks of order between requests. They run nops with the kernel's own features and with loops.
 #pragma once
 
 #include <ringstep/blocks/requests.hpp>
@@ -29,24 +29,25 @@
 
 namespace bench {
 
-// All rings have the same size.
+// All rings have this size.
 inline constexpr unsigned order_sq_entries = 64;
 inline constexpr unsigned order_cq_entries = 256;
 
-/// A way to run nops in some order.
+/// A way to run nops in a certain order.
 class OrderWay {
 public:
     virtual ~OrderWay() = default;
     [[nodiscard]] virtual std::string name() const = 0;
-    /// For people, in a few words.
+    /// Returns a title of a few words, for people.
     [[nodiscard]] virtual std::string title() const = 0;
-    /// Runs `total` nops, with `length` in a chain, or from one barrier to the next. Throws unless each came back as it has to.
+    /// Runs `total` nops, `length` in a chain or from one barrier to the next. Throws unless each has completed in a valid
+    /// order.
     virtual void run(std::uint64_t total, std::uint64_t length) = 0;
-    /// Where the last run's time went, in clock units: pushing, running, taking completions. All zero where that is not known.
+    /// Returns the times of the last run's parts in clock units: pushing, running, taking completions. All are 0 if not known.
     [[nodiscard]] virtual std::array<std::uint64_t, 3> parts() const { return {}; }
 
 protected:
-    /// The time since the last call goes to `part`.
+    /// Adds the time since the last call to `part`.
     static void pass(std::uint64_t& since, std::uint64_t& part) {
         const std::uint64_t time = now();
         part += time - since;
@@ -57,7 +58,7 @@ protected:
     }
 };
 
-/// A loop of the library, with so many nops in each run of it.
+/// Runs the nops with a loop of the library, a fixed number in each run.
 template <class Face>
 class LoopWay : public OrderWay {
 public:
@@ -72,7 +73,7 @@ public:
     [[nodiscard]] std::array<std::uint64_t, 3> parts() const override { return parts_; }
 
 protected:
-    /// `push(face, number)` pushes some nops, of which `number` is the first, and returns how many.
+    /// Runs `total` nops. `push(face, number)` must push some nops, the first with number `number`, and return how many.
     void run_all(std::uint64_t total, auto& checker, const auto& push) {
         parts_ = {};
         std::uint64_t since = now();
@@ -97,7 +98,7 @@ private:
     Face face_;
 };
 
-/// A benchmark of such ways, of which the last one is the one that the others are compared with.
+/// A benchmark of several ways. All are compared with the last one.
 class OrderBench {
 public:
     OrderBench(std::string name, std::string heading, std::string length_name)
@@ -105,8 +106,8 @@ public:
 
     void add(std::unique_ptr<OrderWay> way) { ways_.push_back(std::move(way)); }
 
-    /// `add_ways` calls add(): after the options are read, since the kernel may not have what a way needs, and --help always
-    /// works.
+    /// Calls `add_ways`, which calls add(), after it has read the options. So --help works even if the kernel lacks a feature
+    /// that a way needs.
     template <typename AddWays>
     int main(int argc, char** argv, std::vector<std::uint64_t> lengths, AddWays&& add_ways) {
         CLI::App app{heading_};
@@ -149,7 +150,7 @@ private:
         }
     };
 
-    /// The ways take turns within each run, each time beginning with another one.
+    /// Runs the ways in turn. Each run begins with another way.
     void measure() {
         for (const Case& test : cases_) test.way->run(2048, test.length);
         for (std::size_t run = 0; run < runs_; run++) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How near the loop pace comes to the rates that it is asked for: by the times that it notes itself.
+// Measures how close the loop pace comes to the requested rates, from the times that it stores itself.
 #include <fmt/format.h>
 #include <liburing.h>
 
@@ -34,7 +34,7 @@ struct Case {
     std::uint64_t burst;
     std::uint64_t each;   // tokens a request takes
     double achieved = 0;  // a second
-    double late = 0;      // of the requests that had to wait, how much longer than they had to: the median, in microseconds
+    double late = 0;      // the median extra wait of requests that had to wait, in microseconds
     double lag = 0;       // the largest lag behind a perfect pace, in microseconds
     std::uint64_t requests = 0;
     std::uint64_t turns = 0;
@@ -47,7 +47,8 @@ io_uring_sqe nop() {
     return sqe;
 }
 
-/// How late requests began, in microseconds: after what they took was in the bucket, where it was not there at once.
+/// Returns how late requests began, in microseconds after their tokens were in the bucket. Requests that did not wait are left
+/// out.
 std::vector<double> lateness(const Case& test, const std::vector<std::uint64_t>& times) {
     const auto rate = static_cast<double>(test.asked) / 1e9;  // tokens a nanosecond
     const auto each = static_cast<double>(test.each);
@@ -84,7 +85,7 @@ void measure(Case& test, ringstep::Engine engine, double seconds) {
         for (const ringstep::RequestCompletion& completion : pace.completions()) times.push_back(completion.memo);
     }
     std::ranges::sort(times);
-    // The full bucket goes at once; what comes after flows in at the rate.
+    // The tokens of the full bucket are used at once. Later tokens flow in at the rate.
     const double tokens = static_cast<double>(total * test.each) - static_cast<double>(test.burst);
     test.requests = total;
     test.achieved = tokens / (static_cast<double>(times.back() - times.front()) / 1e9);

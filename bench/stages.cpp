@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Waiting in stages against the kernel's own min-timeout waiting and a plain wait for one completion; and what the loop enter
-// costs in the place of io_uring_enter(2).
+// Compares waiting in stages with the kernel's own min-timeout waiting and with a plain wait for one completion. Also measures
+// what the loop enter costs in place of io_uring_enter(2).
 #include <fmt/format.h>
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -41,7 +41,7 @@ struct Options {
     std::string json;
 };
 
-/// How messages come: one after the other, so often, and how many in a run.
+/// How messages arrive: one after the other, their rate, and their number in a run.
 struct Arrivals {
     std::string title;
     std::chrono::nanoseconds period;
@@ -57,18 +57,18 @@ const std::vector<Arrivals>& arrivals() {
     return all;
 }
 
-/// What one run of a way has cost, for each message.
+/// The cost of one run of a way, for each message.
 struct Cost {
     double cpu = 0;      // clock units of the thread that waits
     double latency = 0;  // ns from the write of a message until it was taken, on average
-    double late = 0;     // the same, of the 99th in a hundred
+    double late = 0;     // the 99th percentile of that time
     double wakeups = 0;  // how often the thread went to sleep
     bench::SystemCalls calls{};
 };
 
 struct Case {
     bench::WaitWay* way;
-    std::string of;  // the arrivals, or what else is done
+    std::string of;  // the arrivals, or the other work that is measured
     std::vector<double> cpu;
     std::vector<double> latency;
     std::vector<double> late;
@@ -89,7 +89,7 @@ std::uint64_t sleeps() {
     return static_cast<std::uint64_t>(usage.ru_nvcsw);
 }
 
-/// A pipe for each read in flight: a write wakes that one and no other.
+/// A pipe for each read in flight, so that a write wakes only one read.
 class Messages {
 public:
     static constexpr std::uint64_t depth = 64;
@@ -108,7 +108,7 @@ public:
     }
     [[nodiscard]] int reader(std::uint64_t slot) const { return pipes_[slot][0]; }
 
-    /// Writes messages, each the time at which it is written. On a thread of its own.
+    /// Writes messages on a thread of its own. Each message contains the time of its write.
     void write(std::uint64_t count, const Arrivals& pattern) const {
         std::uint64_t due = bench::now();
         for (std::uint64_t i = 0; i < count; i++) {
@@ -126,7 +126,7 @@ private:
     std::array<std::array<int, 2>, depth> pipes_{};
 };
 
-/// Receives so many messages, with a read in flight for each pipe.
+/// Receives a number of messages, with a read in flight for each pipe.
 Cost receive(bench::WaitWay& way, std::uint64_t count, const Arrivals& pattern, bench::SystemCallCounter* counter) {
     const Messages messages;
     std::array<std::uint64_t, Messages::depth> buffers{};
@@ -138,7 +138,7 @@ Cost receive(bench::WaitWay& way, std::uint64_t count, const Arrivals& pattern, 
         io_uring_prep_read(sqe, messages.reader(slot), &buffers[slot], sizeof buffers[slot], 0);
         sqe->user_data = slot;
     };
-    // Slot by slot: another read only where another message will come.
+    // Submits another read on a slot only if another message will arrive there.
     std::array<std::uint64_t, Messages::depth> left{};
     for (std::uint64_t i = 0; i < count; i++) left[i % Messages::depth]++;
     const auto take = [&](std::uint64_t slot, int result) {
@@ -176,7 +176,7 @@ Cost receive(bench::WaitWay& way, std::uint64_t count, const Arrivals& pattern, 
     return cost;
 }
 
-/// So many nops, each submitted and waited for by itself.
+/// Runs a number of nops, each with a submit and a wait of its own.
 void run_nops(bench::WaitWay& way, std::uint64_t count) {
     for (std::uint64_t i = 0; i < count; i++) {
         io_uring_prep_nop(way.sqe());
@@ -192,7 +192,7 @@ using ringstep::Enter;
 using ringstep::Stage;
 using ringstep::Stages;
 
-/// 32, or one after 2 ms: what the kernel's min-timeout waiting can say; and what only stages can.
+/// The waits: 32 completions, or one after 2 ms, which the kernel's min-timeout waiting also has, and a wait that needs stages.
 Ways waiting_ways() {
     Ways ways;
     ways.push_back(std::make_unique<bench::PlainWait>("one", "liburing, wait for 1",
@@ -241,7 +241,7 @@ std::vector<Case> measure_waiting(const Ways& ways, const Options& options) {
     bench::SystemCallCounter counter;
     for (const Arrivals& pattern : arrivals()) {
         const std::size_t first = cases.size();
-        // The fewer, the longer it is between them.
+        // The fewer messages there are, the longer the time between them.
         const std::uint64_t count = std::max<std::uint64_t>(64, options.messages / pattern.parts);
         for (const auto& way : ways) {
             cases.push_back(

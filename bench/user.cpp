@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The user engine against hand-written liburing loops that do the same, on this machine: time and calls of io_uring_enter(2).
+// Compares the user engine with hand-written liburing loops for the same jobs: the time, and the calls of io_uring_enter(2).
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -30,7 +30,7 @@ struct Options {
     std::string json;
 };
 
-/// ringstep's loop copy by itself, on a file whose size is known: as bare as the hand-written loop.
+/// Runs ringstep's loop copy without FileCopy, on a file of known size, for a fair comparison with the hand-written loop.
 class BareCopy final : public bench::CopyWay {
 public:
     BareCopy(unsigned depth, std::size_t block_size)
@@ -71,7 +71,7 @@ private:
     std::uint64_t enters_ = 0;
 };
 
-/// A job, done by hand and by the user engine.
+/// A job, done by a hand-written loop and by the user engine.
 struct Pair {
     std::string job;
     std::uint64_t units;  // nops or blocks
@@ -103,12 +103,12 @@ Result measure(const Pair& pair, std::size_t runs) {
     Result result{.job = pair.job, .hand = {}, .user = {}, .hand_enters = {}, .user_enters = {}};
     pair.hand();
     pair.user();
-    // They take turns, each beginning every other time.
+    // The two run in turn, and each begins every other round.
     for (std::size_t run = 0; run < runs; run++) {
         if (run % 2 == 0) result.hand.push_back(timed(pair.hand, pair.units));
         result.user.push_back(timed(pair.user, pair.units));
         if (run % 2 != 0) result.hand.push_back(timed(pair.hand, pair.units));
-        // With writes that other threads of the kernel do, it is chance how many completions a turn finds.
+        // If other kernel threads do the writes, the number of completions that a turn finds is random.
         result.hand_enters.push_back(static_cast<double>(pair.hand_enters()));
         result.user_enters.push_back(static_cast<double>(pair.user_enters()));
     }
@@ -135,7 +135,7 @@ Result copy(const Options& options, unsigned depth, std::size_t block) {
     const bench::File output = folder.create("copy");
     bench::UringCopy hand(depth, block);
     BareCopy user(depth, block);
-    // Always into the same pages: what is compared is the loops, not the allocation of memory.
+    // Both always copy into the same pages, because the loops are compared, and not the allocation of memory.
     Result result = measure({.job = fmt::format("copy, {} KiB blocks, {} in flight", block >> 10, depth),
                              .units = (options.mebibytes << 20) / block,
                              .hand = [&] { hand.run(source.fd(), output.fd()); },

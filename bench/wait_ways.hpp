@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Ways to wait for requests on a ring that is otherwise used alike: SQEs are filled in, submitted and waited for, completions
-// taken.
+// Ways to wait for requests. All fill in SQEs, submit them and take the completions in the same manner.
 #pragma once
 
 #include <fmt/format.h>
@@ -30,14 +29,14 @@ class WaitWay {
 public:
     virtual ~WaitWay() = default;
     [[nodiscard]] virtual std::string name() const = 0;
-    /// For people, in a few words.
+    /// Returns a title of a few words, for people.
     [[nodiscard]] virtual std::string title() const = 0;
     [[nodiscard]] virtual io_uring_sqe* sqe() = 0;
-    /// Submits, waits, and hands over what has completed.
+    /// Submits, waits, and passes on the completions.
     virtual void wait(const std::function<void(std::uint64_t user_data, int result)>& take) = 0;
 };
 
-/// liburing, with whatever call submits and waits.
+/// Uses liburing, with a given call to submit and wait.
 class PlainWait final : public WaitWay {
 public:
     using Call = std::function<int(io_uring*)>;
@@ -59,7 +58,7 @@ private:
     PlainRing ring_{wait_sq_entries, wait_cq_entries};
 };
 
-/// The loop stages, or enter.
+/// Uses the loop stages or enter.
 template <class Face>
 class LoopWait final : public WaitWay {
 public:

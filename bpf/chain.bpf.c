@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Runs graphs of requests, thousands at once: what one request came to is filled into those that follow it.
+ * Runs graphs of requests, thousands of chains at a time. The result of one request is filled into the requests that follow it.
  *
- * A chain that has something to be done is in one of three lists, and the step takes one piece of work after the other out of them: a request to
- * be begun, a computation, a cancellation, a timeout to be made or taken back. So it never walks over nodes inside of a walk over
- * chains, which the verifier would have to follow. A piece that may turn out to be nothing to submit is prepared in the state, and only
- * then an SQE is claimed for it.
+ * A chain that has work to do is in one of three lists. The step takes one piece of work after the other from the lists: a request to
+ * begin, a computation, a cancellation, or a timeout to set or to remove. So the step never walks over nodes inside a walk over chains,
+ * which the verifier would have to follow. A piece of work that may turn out to submit nothing is prepared in the state, and an SQE is
+ * claimed only afterwards.
  *
- * Most completions need none of that: one request follows, and nothing but values is to be filled in. That one is submitted at once.
+ * Most completions need none of that: one request follows, and only its values must be filled in. This request is submitted at once.
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/requests.bpf.h>
@@ -19,12 +19,12 @@
 #define CHAIN_INSTANCE (RINGSTEP_CHAIN_INSTANCES - 1)
 #define CHAIN_NODE RINGSTEP_CHAIN_NODES /* as a mask */
 
-/* Most pieces of work in a turn, and most messages. */
+/* The most pieces of work, and the most messages, in one turn. */
 #define CHAIN_WORK_BATCH 2048
 
 #define CHAIN_ENDLESS 0x7fffffffffffffffULL
 
-/* user_data: tag 8 bits, epoch 16, generation 16, what it is 2, node 6, instance 16. All but the two in the middle is the chain's. */
+/* user_data: tag 8 bits, epoch 16, generation 16, kind 2, node 6, instance 16. All but kind and node is constant in a chain. */
 #define CHAIN_DATA_TAG ((__u64)RINGSTEP_TAG_CHAIN << 56)
 #define CHAIN_DATA_WHAT_AND_NODE (0xffULL << 16)
 enum chain_what {
@@ -47,25 +47,26 @@ static __always_inline __u32 chain_lowest(__u32 bits)
 {
 	__u32 lowest = (__u32)__builtin_ctz(bits);
 
-	barrier_var(lowest); /* or the compiler, who knows that it is less than 32, would leave the mask out */
+	barrier_var(lowest); /* otherwise the compiler, which knows that it is less than 32, would leave the mask out */
 	return lowest & CHAIN_NODE;
 }
 
-/* Requests that are not a node's. */
+/* Returns non-zero if the chain has requests to submit that do not belong to a node: cancellations and timeouts. */
 static __always_inline __u32 chain_helpers(const struct ringstep_chain_instance *chain)
 {
 	return chain->cancel | (chain->arm & ~chain->taken_back) | chain->disarm;
 }
 
-/* What is done whatever the depth: it does not add to what is in flight for long. */
+/* Returns true if the chain's work is done regardless of the depth, because it adds no request that stays in flight for long. */
 static __always_inline bool chain_urgent(const struct ringstep_chain_instance *chain)
 {
 	return chain_helpers(chain) || !chain->ready;
 }
 
 /*
- * There is something to be done for it. Chains under way come before new ones: what each has opened or allocated is given back before
- * more is taken. And what is urgent is not held up by what waits for others to complete.
+ * Puts a chain that has work to do into the list for it. Chains in progress come before new ones, so that each gives back the files and
+ * memory that it has before new ones take more. Urgent work has a list of its own, so that work that waits for completions does not
+ * hold it up.
  */
 static __always_inline void chain_enlist(struct ringstep_chain *state, __u32 slot)
 {
@@ -88,7 +89,7 @@ static __always_inline void chain_end(struct ringstep_chain_instance *chain, enu
 	if (chain->phase == RINGSTEP_CHAIN_ENDING)
 		return;
 	if (chain->phase == RINGSTEP_CHAIN_CLEANING) {
-		/* Clean-up goes on; what it finds counts only if all was well before. */
+		/* Clean-up continues. Its error counts only if the chain had completed before. */
 		if (reason != RINGSTEP_CHAIN_FAILED || chain->reason != RINGSTEP_CHAIN_COMPLETED)
 			return;
 	} else {
@@ -104,7 +105,7 @@ static __always_inline void chain_end(struct ringstep_chain_instance *chain, enu
 	chain->error = error;
 }
 
-/* A node has ended, and its edges lead to .arriving. */
+/* Makes the nodes in .arriving ready, which the edges of an ended node lead to, once enough edges have arrived. */
 ringstep_apart int chain_arrive(struct ringstep_chain *state ringstep_arg_nonnull, __u32 slot)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
@@ -130,7 +131,7 @@ ringstep_apart int chain_arrive(struct ringstep_chain *state ringstep_arg_nonnul
 	return 0;
 }
 
-/* A node has come to a result, for good. */
+/* Ends a node with its final outcome. */
 static __always_inline void chain_node_ended(struct ringstep_chain *state, __u32 slot, __u32 node, enum ringstep_chain_outcome outcome,
 					     __s32 error)
 {
@@ -149,14 +150,14 @@ static __always_inline void chain_node_ended(struct ringstep_chain *state, __u32
 		chain_end(chain, RINGSTEP_CHAIN_FAILED, node, error);
 }
 
-/* What a piece of work has come to */
+/* The result of a piece of work */
 enum chain_submission {
 	CHAIN_NOTHING = 0,
-	CHAIN_PREPARED = 1,   /* state->sqe is to be submitted */
-	CHAIN_READY_MADE = 2, /* state->node of state->slot is, by chain_submit() */
+	CHAIN_PREPARED = 1,   /* submit state->sqe */
+	CHAIN_READY_MADE = 2, /* submit the node state->node of the chain state->slot with chain_submit_begun() */
 };
 
-/* A request of a node has completed. */
+/* Handles the completion of a node's request. */
 static __always_inline void chain_node_completed(struct ringstep_chain *state, __u32 slot, __u32 node, __s32 result, __u32 flags)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
@@ -208,7 +209,7 @@ static __always_inline void chain_node_completed(struct ringstep_chain *state, _
 				return;
 			}
 			if (of->flags & RINGSTEP_CHAIN_NEEDS_ALL) {
-				/* How much there was stays known, unless an edge tells. */
+				/* The node's value stays the number of bytes moved. Without an edge for a short result, the node fails. */
 				if (!of->edges[outcome & 3])
 					outcome = RINGSTEP_CHAIN_FAILURE;
 				result = -EIO;
@@ -220,8 +221,8 @@ static __always_inline void chain_node_completed(struct ringstep_chain *state, _
 }
 
 /*
- * A timeout has completed: its time is over, or it could not be set or is gone, by somebody's cancelling everything. What it guarded
- * must not go on without it.
+ * Handles the completion of a timeout. Its time is over, or it could not be set, or a request that cancels everything has cancelled it. In
+ * each case, the node or chain that it guards must not continue without it.
  */
 static __always_inline void chain_timed_out(struct ringstep_chain *state, __u32 slot, __u32 node, __s32 result)
 {
@@ -281,7 +282,7 @@ ringstep_apart int chain_received(struct ringstep_chain *state ringstep_arg_nonn
 	struct ringstep_chain_instance *chain = &state->instances[slot];
 
 	if (message & RINGSTEP_REQUEST_CANCEL) {
-		/* The slot may be the application's again, which fills it in under our eyes. */
+		/* The slot may belong to the application again, which may fill it in during this turn. */
 		if ((ringstep_load(&chain->generation) & RINGSTEP_REQUEST_GENERATION) !=
 			    (message >> RINGSTEP_REQUEST_GENERATION_SHIFT & RINGSTEP_REQUEST_GENERATION) ||
 		    chain->phase != RINGSTEP_CHAIN_RUNNING)
@@ -334,7 +335,7 @@ static __always_inline __u64 chain_operate(const struct ringstep_chain_instance 
 	}
 }
 
-/* What is written for a file, of which the chain has come to that number. What is none becomes one that the kernel refuses. */
+/* Converts a computed number to the value of an SQE's file field. An invalid number becomes a value that the kernel refuses. */
 static __always_inline __u32 chain_file(__u32 target, __s64 value)
 {
 	const bool fits = value >= 0 && value <= 0x7fffffff;
@@ -355,7 +356,7 @@ static __always_inline __u32 chain_file(__u32 target, __s64 value)
 	}
 }
 
-/* Fills values and an SQE in; what the last operation came to. */
+/* Runs a node's operations, which set values and fields of an SQE. Returns the result of the last operation. */
 ringstep_apart __u64 chain_apply(struct ringstep_chain *state ringstep_arg_nonnull, __u32 slot, __u32 node,
 				 struct io_uring_sqe *sqe ringstep_arg_nonnull)
 {
@@ -385,7 +386,7 @@ ringstep_apart __u64 chain_apply(struct ringstep_chain *state ringstep_arg_nonnu
 	return value;
 }
 
-/* Bytes from an arena, at an address that is a multiple of 1 << alignment; or -ENOMEM. */
+/* Allocates `size` bytes from an arena. Returns their address, which is a multiple of 1 << alignment, or -ENOMEM. */
 static __always_inline __s64 chain_allocate(struct ringstep_chain *state, __u32 which, __u64 size, __u32 alignment)
 {
 	struct ringstep_chain_arena *arena = &state->arenas[which & (RINGSTEP_CHAIN_ARENAS - 1)];
@@ -398,7 +399,7 @@ static __always_inline __s64 chain_allocate(struct ringstep_chain *state, __u32 
 	return (__s64)(arena->address + used + left_out);
 }
 
-/* A node that is not a request: it ends at once. */
+/* Runs a node that is not a request, and ends it at once. */
 static __always_inline void chain_compute(struct ringstep_chain *state, __u32 slot, __u32 node, const struct ringstep_chain_node *of)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
@@ -422,7 +423,7 @@ static __always_inline void chain_compute(struct ringstep_chain *state, __u32 sl
 	chain_node_ended(state, slot, node, outcome, error);
 }
 
-/* Submits the request of a node that begins, is among those running, and of which the builder has said that it is ready-made. */
+/* Submits the request of a node that begins. The node must already be in `running`, and the builder must have marked it as ready-made. */
 static __always_inline void chain_submit(struct ringstep_turn *turn, struct ringstep_chain *state, struct ringstep_chain_instance *chain,
 					 const struct ringstep_chain_node *of, __u32 slot, __u32 node)
 {
@@ -448,7 +449,7 @@ static __always_inline void chain_submit(struct ringstep_turn *turn, struct ring
 		chain_apply(state, slot, node, (struct io_uring_sqe *)sqe);
 }
 
-/* The same for what chain_begin() has left. */
+/* Submits the ready-made request that chain_begin() has left in state->slot and state->node. */
 static __always_inline void chain_submit_begun(struct ringstep_turn *turn, struct ringstep_chain *state)
 {
 	const __u32 slot = state->slot & CHAIN_INSTANCE;
@@ -459,8 +460,8 @@ static __always_inline void chain_submit_begun(struct ringstep_turn *turn, struc
 }
 
 /*
- * A request has completed. If one node follows, and one only, whose request is ready-made, submits that at once: it takes the place
- * among those in flight. False if there is more to it; then nothing has changed.
+ * Submits the request that follows a completed one at once, if exactly one node follows and its request is ready-made. It takes the
+ * completed request's place among those in flight. Returns false, without effect, if the completion needs more work.
  */
 static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct ringstep_chain *state, const struct io_uring_cqe *cqe)
 {
@@ -477,7 +478,7 @@ static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct rin
 	    (cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
 		return false;
 	running = chain->running;
-	/* What is in no list has nothing else to do. And those in a list must not wait for ever. */
+	/* A chain in no list has no other work to do. Chains in the lists must not wait forever. */
 	if (!(running & bit) || chain->listed || chain->phase != RINGSTEP_CHAIN_RUNNING || (chain->armed & bit) ||
 	    state->work[RINGSTEP_CHAIN_UNDER_WAY].count || state->requests.in_flight > ringstep_load(&state->depth))
 		return false;
@@ -504,7 +505,7 @@ static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct rin
 	return true;
 }
 
-/* Prepares a node to begin, or to go on. CHAIN_NOTHING if there is nothing to be submitted. */
+/* Prepares a node to begin or to continue. Returns CHAIN_NOTHING if there is nothing to submit. */
 static __always_inline enum chain_submission chain_begin(struct ringstep_chain *state, __u32 slot, __u32 node)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
@@ -543,7 +544,7 @@ static __always_inline enum chain_submission chain_begin(struct ringstep_chain *
 	state->wanted = sqe->len;
 	chain_apply(state, slot, node, (struct io_uring_sqe *)state->sqe);
 	if (state->wanted < done || state->wanted > (of->flags & RINGSTEP_CHAIN_TRANSFER ? CHAIN_ENDLESS : 0xffffffff)) {
-		/* A length that is negative, or does not fit. */
+		/* The length is negative or does not fit into its field. */
 		chain->values[node] = -EOVERFLOW;
 		chain_node_ended(state, slot, node, RINGSTEP_CHAIN_FAILURE, EOVERFLOW);
 		return CHAIN_NOTHING;
@@ -577,7 +578,7 @@ static __always_inline void chain_do_urgent(struct ringstep_chain *state, __u32 
 	__u32 node;
 
 	if (arm) {
-		/* As numbers: the verifier does not subtract one pointer from the other after the compiler has turned that round. */
+		/* Computed from numbers, because the compiler may swap the pointers of a subtraction, which the verifier then refuses. */
 		__u64 timeout = offsetof(struct ringstep_chain, instances) + slot * sizeof(*chain) +
 				offsetof(struct ringstep_chain_instance, timeout);
 
@@ -607,7 +608,7 @@ static __always_inline void chain_do_urgent(struct ringstep_chain *state, __u32 
 		chain_enlist(state, slot);
 }
 
-/* Nothing is left to be begun. If nothing is in flight either, the chain cleans up, and then it is over. */
+/* Handles a chain that has no node left to begin. If it has no request in flight either, the chain cleans up and then ends. */
 static __always_inline void chain_settle(struct ringstep_chain *state, __u32 slot)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
@@ -628,13 +629,13 @@ static __always_inline void chain_settle(struct ringstep_chain *state, __u32 slo
 		chain_enlist(state, slot);
 	} else {
 		chain->phase = RINGSTEP_CHAIN_OUTSIDE;
-		chain->data = 0; /* what comes later is none of it: the slot is the application's */
+		chain->data = 0; /* later completions do not belong to the slot, which is now the application's */
 		ringstep_store(&state->requests.waiting, state->requests.waiting - 1);
 		ringstep_mailbox_deliver(&state->mailbox, state->outbox, slot);
 	}
 }
 
-/* One piece of work, of the first chain in that list; enum chain_submission. */
+/* Does one piece of work of the first chain in a list. Returns an enum chain_submission. */
 ringstep_apart int chain_work(struct ringstep_chain *state ringstep_arg_nonnull, __u32 list)
 {
 	const __u32 slot = ringstep_list_first(&state->work[list & 3], state->instances);
@@ -658,7 +659,7 @@ ringstep_apart int chain_work(struct ringstep_chain *state ringstep_arg_nonnull,
 	return (int)submits;
 }
 
-/* The list to take work from; 0 if there is none that may be done. */
+/* Returns the list to take work from, or 0 if no work may be done now. */
 static __always_inline __u32 chain_next_list(const struct ringstep_chain *state)
 {
 	if (state->work[RINGSTEP_CHAIN_URGENT].count)

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Copies a file, many blocks at once. Each block has a slot, with one request in flight: it is read in full, then written in full,
- * then the slot takes the next block. So reads and writes of different blocks are under way together, in any order.
+ * Copies a file, many blocks at a time. Each block has a slot with one request in flight. The block is read in full and then written in
+ * full, and then the slot takes the next block. So reads and writes of different blocks are in flight at the same time, in any order.
  *
- * What is to be copied comes as extents, from a window in the state. An endless one stands for all of a file: reading goes on until
- * a read finds nothing more. Where that happens in several places, because the source shrinks or because blocks beyond its end
- * were tried, the lowest counts.
+ * The application passes the ranges to copy as extents, in a window in the state. An endless extent stands for a whole file. It is read
+ * until a read returns 0. Reads may return 0 at several positions, because the source shrinks or because blocks beyond its end were
+ * tried. The lowest position counts.
  *
- * Only bytes of the source are ever written. With O_DIRECT on the output, the last few of them may be less than it can write: they
- * stay in their buffer, and the application writes them in another way (.tail_size).
+ * The loop writes only bytes of the source. With O_DIRECT on the output, the last bytes may be fewer than O_DIRECT can write. They stay in
+ * their buffer, and the application writes them in another way (.tail_size).
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/loops/copy.h>
 
 #include <linux/errno.h>
 
-/* What a slot does next. */
+/* The next action of a slot */
 enum copy_next {
 	COPY_NEXT_NOTHING,
 	COPY_NEXT_READ,
@@ -38,10 +38,10 @@ static __always_inline void copy_ended(struct ringstep_copy *state, __u64 offset
 		return;
 	state->over |= RINGSTEP_COPY_ENDED;
 	state->end = offset;
-	state->tail_size = 0; /* it belonged to the end before */
+	state->tail_size = 0; /* the tail belonged to the previous end */
 }
 
-/* Whether a request ended without having done anything, through no fault of its own. */
+/* Returns true if a request has done nothing and can be submitted again. */
 static __always_inline bool copy_try_again(__s32 result)
 {
 	return result == -EINTR || result == -EAGAIN;
@@ -52,7 +52,7 @@ static __always_inline __u64 copy_buffer(const struct ringstep_copy *state, __u3
 	return state->buffers + (__u64)index * state->block_size;
 }
 
-/* Gives the part of a block that is not read yet back to its extent. Returns false if the block is not the last one begun. */
+/* Returns the unread part of a block to its extent. Returns false if the block is not the last one begun. */
 static __always_inline bool copy_give_back(struct ringstep_copy *state, struct ringstep_copy_slot *slot)
 {
 	struct ringstep_copy_extent *extent = &state->extents[state->extent_head & (RINGSTEP_COPY_EXTENTS - 1)];
@@ -66,7 +66,7 @@ static __always_inline bool copy_give_back(struct ringstep_copy *state, struct r
 	return true;
 }
 
-/* Cuts off what a block has from behind the end, and of what ends there the part that O_DIRECT cannot write. */
+/* Cuts off the bytes of a block that lie behind the end of the source, and then the tail that O_DIRECT cannot write. */
 static __always_inline void copy_cut(struct ringstep_copy *state, struct ringstep_copy_slot *slot, __u32 index)
 {
 	__u32 tail;
@@ -93,7 +93,7 @@ static __always_inline enum copy_next copy_after_read(struct ringstep_copy *stat
 		if (position > state->size_hint)
 			state->size_hint = RINGSTEP_COPY_ENDLESS;
 		if (slot->filled < slot->size) {
-			/* With O_DIRECT there is no reading on from the middle of a sector: only the end of the source leaves one. */
+			/* With O_DIRECT, a read cannot continue inside a sector. But only the end of the source stops a read there. */
 			if (slot->filled & state->read_align_mask)
 				copy_ended(state, position);
 			else if (!(state->over & RINGSTEP_COPY_ERRORED) &&
@@ -114,7 +114,7 @@ static __always_inline enum copy_next copy_after_read(struct ringstep_copy *stat
 	if (state->over) {
 		if (state->over & RINGSTEP_COPY_ERRORED)
 			return COPY_NEXT_NOTHING;
-		/* Found empty, or filled from behind the end of a source that has shrunk since. */
+		/* The read found nothing, or the block lies behind the end of a source that has shrunk. */
 		if (!slot->filled || slot->offset >= state->end)
 			return COPY_NEXT_NOTHING;
 		copy_cut(state, slot, index);
@@ -140,7 +140,7 @@ static __always_inline enum copy_next copy_after_write(struct ringstep_copy *sta
 		if (written == slot->filled)
 			return COPY_NEXT_NOTHING;
 		if (written == before)
-			result = -EIO; /* no progress and no reason given: asking again and again might be for ever */
+			result = -EIO; /* there is no progress and no error, so trying again might never end */
 	}
 	if (result < 0 && !copy_try_again(result))
 		copy_failed(state, slot->offset + before, -(__u32)result, RINGSTEP_COPY_WRITE);
@@ -179,7 +179,7 @@ static __always_inline void copy_prep_write(const struct ringstep_copy *state, c
 	ringstep_sqe_set_data64(sqe, state->tag | index | RINGSTEP_COPY_USER_DATA_WRITE);
 }
 
-/* Whether there is a block to begin, and a slot for it. */
+/* Returns true if there is a block to begin and a slot for it. */
 static __always_inline bool copy_may_begin(const struct ringstep_copy *state)
 {
 	const struct ringstep_copy_extent *extent = &state->extents[state->extent_head & (RINGSTEP_COPY_EXTENTS - 1)];
@@ -191,7 +191,7 @@ static __always_inline bool copy_may_begin(const struct ringstep_copy *state)
 	return extent->offset < state->size_hint || !state->reading;
 }
 
-/* The slot used last comes first: its buffer is still in the processor's cache. */
+/* Takes an idle slot. The slot used last comes first, because its buffer is still in the processor's cache. */
 static __always_inline __u32 copy_take_slot(struct ringstep_copy *state)
 {
 	if (!state->idle)
@@ -242,7 +242,7 @@ RINGSTEP_LOOP(copy, struct ringstep_copy)
 		struct io_uring_sqe *sqe;
 
 		if (unlikely(cqe->user_data >> 32 != state->tag >> 32))
-			continue; /* of a request that another loop has left in flight */
+			continue; /* the request was left in flight by another loop */
 		if (cqe->user_data & RINGSTEP_COPY_USER_DATA_WRITE)
 			next = copy_after_write(state, slot, cqe->res);
 		else

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Requests of groups, with barriers: a barrier starts when everything that was pushed before it in its group has completed, and
- * nothing that was pushed after it in its group starts before it has completed. A barrier of the whole ring is one to all groups.
+ * Runs requests in groups, with barriers. A barrier is submitted when every request pushed before it in its group has completed.
+ * Requests pushed after it in its group are submitted when the barrier has completed. A barrier of the whole ring applies to all groups.
  *
- * What is behind a barrier of the whole ring waits in one list, in the order in which it was pushed, and joins its group when the
- * barrier has completed. A group exists as long as it has requests: its number is in `own` of each.
+ * Requests behind a barrier of the whole ring wait in one list, in the order in which they were pushed. They join their groups when
+ * the barrier has completed. A group exists as long as it has requests. Each of its requests has the group's number in `own`.
  */
 #define RINGSTEP_CQE_BATCH 128
 #include <ringstep/loop.bpf.h>
 #include <ringstep/requests.bpf.h>
 #include <ringstep/loops/drain.h>
 
-/* request->own of one that waits in the list `behind` */
+/* request->own of a request in the list `behind` */
 #define BEHIND (1U << 31)
 
 static __always_inline __u32 bucket_of(__u64 key)
@@ -24,7 +24,7 @@ static __always_inline struct ringstep_drain_group *group_at(struct ringstep_dra
 	return &state->groups[number & ringstep_mask(state->groups)];
 }
 
-/* The number of the group with that key; a new one if there is none. */
+/* Returns the number of the group with this key, and makes a new group if there is none. */
 static __always_inline __u32 group_of(struct ringstep_drain *state, __u64 key)
 {
 	const __u32 bucket = bucket_of(key);
@@ -53,7 +53,7 @@ static __always_inline __u32 group_of(struct ringstep_drain *state, __u64 key)
 	return number;
 }
 
-/* Of a group with nothing in flight and nothing waiting. */
+/* Removes a group. It must have no requests in flight and none waiting. */
 static __always_inline void forget_group(struct ringstep_drain *state, __u32 number)
 {
 	struct ringstep_drain_group *group = group_at(state, number);
@@ -73,7 +73,7 @@ static __always_inline void forget_group(struct ringstep_drain *state, __u32 num
 	ringstep_store(&state->groups_active, state->groups_active - 1);
 }
 
-/* Something may start in that group, or it may be over. Once the walk over completions is over, the group is looked at. */
+/* Notes that a request of the group may be ready to be submitted, or that the group may be empty. look_after_group() then checks it. */
 static __always_inline void group_is_due(struct ringstep_drain *state, __u32 number)
 {
 	struct ringstep_drain_group *group = group_at(state, number);
@@ -118,12 +118,12 @@ static __always_inline void completed(struct ringstep_drain *state, __u32 slot)
 	number = state->slots[slot].own & ringstep_mask(state->groups);
 	group = group_at(state, number);
 	group->in_flight--;
-	group->barrier = 0; /* a barrier is alone in flight */
+	group->barrier = 0; /* a barrier is in flight alone */
 	if (group->waiting.count || !group->in_flight)
 		group_is_due(state, number);
 }
 
-/* A barrier of the whole ring waits for all that is with the loop and not behind it. */
+/* Returns true if the first request in `behind` may go. A barrier of the whole ring waits for all requests outside that list. */
 static __always_inline bool behind_can_go(struct ringstep_drain *state)
 {
 	__u32 first;
@@ -148,7 +148,7 @@ static __always_inline void cancel_waiting(struct ringstep_drain *state, __u32 s
 	ringstep_request_refuse(state, slot, -ECANCELED);
 }
 
-/* The next request that is to join its group: from behind a barrier that is over, or from the application. */
+/* Gets the next request that must join its group, from behind a completed barrier or from the application. */
 static __always_inline bool next_request(struct ringstep_turn *turn, struct ringstep_drain *state, __u32 *slot)
 {
 	enum ringstep_mail mail;
@@ -196,7 +196,7 @@ static __always_inline void join_group(struct ringstep_turn *turn, struct ringst
 		submit_of_group(turn, state, group, slot);
 }
 
-/* Starts what may start in one of the groups that are due. */
+/* Submits a request of the first due group. If none may be submitted, the group is not due any more, and is removed if it is empty. */
 static __always_inline void look_after_group(struct ringstep_turn *turn, struct ringstep_drain *state)
 {
 	const __u32 number = (state->due - 1) & ringstep_mask(state->groups);
@@ -233,7 +233,7 @@ RINGSTEP_LOOP(drain, struct ringstep_drain)
 		if (next_request(turn, state, &slot))
 			join_group(turn, state, slot);
 	}
-	/* What was cancelled may have been what others waited for. */
+	/* Other requests may have waited for a cancelled one. */
 	ringstep_while (state->due)
 		look_after_group(turn, state);
 	return ringstep_requests_end(turn, state, 1, !state->budget);

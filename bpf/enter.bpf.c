@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-/* Does what io_uring_enter(2) does on a ring without a loop: submits what the application has put into the SQ, and waits. */
+/* Does what io_uring_enter(2) does on a ring without a loop: submits the application's SQEs and waits. */
 #include <ringstep/enter.bpf.h>
 
 RINGSTEP_LOOP(enter, struct ringstep_enter_state)

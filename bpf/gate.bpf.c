@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Keeps so many requests in flight, of any number that wait. Next is always the first one, by class and then by arrival, of those
- * whose file is below its limit. All mail is read before anything is submitted, so what was pushed together is ordered together.
+ * Keeps up to `depth` requests in flight and queues the rest. The next request is always the first one, by class and then by arrival,
+ * whose file is below its limit. The loop reads all messages before it submits anything, so requests pushed together are ordered
+ * together.
  *
- * A request that reaches the front of its class while its file is at the limit is parked with the file, and holds nobody up. When
- * a place becomes free in the file, the first that is parked there comes loose again: it joins the others of its class that did, all
- * of which came before those that still are in the class's queue. Only as many come loose as there are places, so these queues are
- * short and inserting into them in order of arrival takes few steps.
+ * A request that reaches the front of its class while its file is at the limit is parked with the file, so that it does not hold up
+ * others. When a place becomes free in the file, the first request parked there becomes loose. It joins the loose requests of its class,
+ * all of which arrived before the requests in the class's queue. Only as many requests become loose as there are places. So the queues of
+ * loose requests are short, and inserting into them in order of arrival takes few steps.
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/loops/gate.h>
@@ -18,7 +19,7 @@
 
 _Static_assert(RINGSTEP_GATE_CAPACITY == 1 << 14, "the hash has 14 bits");
 
-/* The number of the lowest bit of eight. Powers of two leave eight different remainders modulo 11; this has no branches. */
+/* Returns the number of the lowest set bit of eight, without branches. The eight powers of two have different remainders modulo 11. */
 static __always_inline __u32 gate_lowest(__u32 bits)
 {
 	const __u64 table = 1ULL << 8 | 2ULL << 16 | 4ULL << 20 | 7ULL << 28 | 3ULL << 32 | 6ULL << 36 | 5ULL << 40;
@@ -26,7 +27,7 @@ static __always_inline __u32 gate_lowest(__u32 bits)
 	return (__u32)(table >> (bits & -bits) % 11 * 4) & GATE_CLASS;
 }
 
-/* Behind all that came before it. `list` is a short one, or it belongs at its end. */
+/* Inserts a slot into `list` after all requests that arrived before it. The list should be short. */
 static __noinline int gate_insert(struct ringstep_gate *state, struct ringstep_list *list, __u32 slot)
 {
 	const __u64 sequence = state->slots[slot & ringstep_mask(state->slots)].memo;
@@ -38,7 +39,7 @@ static __noinline int gate_insert(struct ringstep_gate *state, struct ringstep_l
 	return 0;
 }
 
-/* The entry of a file, made if there is none. */
+/* Returns the index of a file's entry, and makes one if there is none. */
 static __noinline __u32 gate_file_of(struct ringstep_gate *state, __u64 file)
 {
 	const __u32 bucket = (__u32)((file * 0x9e3779b97f4a7c15ULL) >> 50) & GATE_FILE;
@@ -62,7 +63,7 @@ static __noinline __u32 gate_file_of(struct ringstep_gate *state, __u64 file)
 	return (state->at - 1) & GATE_FILE;
 }
 
-/* A file without requests. All of its entry is zero but the two fields that are set when it is used again. */
+/* Removes the entry of a file without requests. All its fields are zero except the two that gate_file_of() sets. */
 static __noinline int gate_forget_file(struct ringstep_gate *state, __u32 index)
 {
 	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
@@ -83,7 +84,7 @@ static __noinline int gate_forget_file(struct ringstep_gate *state, __u32 index)
 	return 0;
 }
 
-/* The first that is parked in this class of a file comes loose. */
+/* Makes the first request loose that is parked in this class of a file. */
 static __noinline int gate_loosen(struct ringstep_gate *state, __u32 index, __u32 class)
 {
 	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
@@ -99,11 +100,11 @@ static __noinline int gate_loosen(struct ringstep_gate *state, __u32 index, __u3
 }
 
 /*
- * A file may have a place for one that is parked.
+ * Makes parked requests of a file loose, if the file has places for them.
  *
- * In strict order the places are for the highest classes, and those that are loose and would go first have theirs already. With
- * patience nobody knows yet which class is next, so each has as many loose as there are places; those that come too late are
- * parked again.
+ * In strict order the places are for the highest classes, and loose requests of those classes have theirs already. With patience, the
+ * next class is not known yet, so each class gets as many loose requests as there are places. Those that come too late are parked
+ * again.
  */
 static __noinline int gate_release(struct ringstep_gate *state, __u32 index)
 {
@@ -128,7 +129,7 @@ static __noinline int gate_release(struct ringstep_gate *state, __u32 index)
 	return 0;
 }
 
-/* A request of a file has gone: it was in flight, or waited and was not parked. */
+/* Notes that a request has left its file, after it was in flight or waiting. */
 static __noinline int gate_left_file(struct ringstep_gate *state, __u32 index)
 {
 	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
@@ -162,7 +163,7 @@ static __always_inline void gate_queue(struct ringstep_gate *state, __u32 slot)
 	state->classes |= 1U << class;
 }
 
-/* Takes one that waits out of the queue that it is in: its application has no use for it any more. */
+/* Removes a waiting request from its queue, because the application has cancelled it. */
 static __noinline int gate_take_out(struct ringstep_gate *state, __u32 slot)
 {
 	struct ringstep_request *request = &state->slots[slot & ringstep_mask(state->slots)];
@@ -188,7 +189,7 @@ static __noinline int gate_take_out(struct ringstep_gate *state, __u32 slot)
 	return 0;
 }
 
-/* Takes the first of a class out of its queue. */
+/* Removes the first request of a class from its queue and returns its slot. */
 static __always_inline __u32 gate_pop(struct ringstep_gate *state, __u32 class)
 {
 	__u32 slot;
@@ -203,7 +204,7 @@ static __always_inline __u32 gate_pop(struct ringstep_gate *state, __u32 class)
 	return slot;
 }
 
-/* Whether a request of a file may go; otherwise it is parked. */
+/* Takes a place in the file for a request and returns 1. If there is none, parks the request and returns 0. */
 static __noinline int gate_enters_file(struct ringstep_gate *state, __u32 slot)
 {
 	struct ringstep_request *request = &state->slots[slot & ringstep_mask(state->slots)];
@@ -217,7 +218,7 @@ static __noinline int gate_enters_file(struct ringstep_gate *state, __u32 slot)
 		return 1;
 	}
 	if (request->own & RINGSTEP_GATE_LOOSE)
-		gate_insert(state, &entry->parked[class], slot); /* it came before the others */
+		gate_insert(state, &entry->parked[class], slot); /* it arrived before the others */
 	else
 		ringstep_list_push_back(&entry->parked[class], state->slots, slot);
 	entry->parked_classes |= 1U << class;
@@ -225,7 +226,7 @@ static __noinline int gate_enters_file(struct ringstep_gate *state, __u32 slot)
 	return 0;
 }
 
-/* One of this class goes, and passes over those of lower classes that wait, for their files or for their turn. */
+/* Notes that a request of this class is submitted, and passes over the waiting requests of lower classes, parked ones included. */
 static __noinline int gate_passes_over(struct ringstep_gate *state, __u32 class, __u32 patience)
 {
 	state->passed_over[class & GATE_CLASS] = 0;
@@ -273,7 +274,7 @@ RINGSTEP_LOOP(gate, struct ringstep_gate)
 		}
 	}
 
-	/* Where mail is left, what comes with it may go before what is here. */
+	/* If messages are left, their requests may have priority over those received so far. */
 	state->submits = state->budget ? ringstep_requests_room(turn) : 0;
 	ringstep_while (state->submits && state->classes && state->requests.in_flight < ringstep_load(&state->depth)) {
 		const __u32 patience = ringstep_load(&state->patience);

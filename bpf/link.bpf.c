@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Chains of requests: each starts when the one before it has completed. If one fails that is softly linked to the next, the rest
- * of its chain is cancelled; with a hard link the next one starts anyway.
+ * Runs linked chains of requests. Each request is submitted when the one before it has completed. If a request with a soft link fails,
+ * the rest of its chain is cancelled. With a hard link, the next request is submitted regardless of the result.
  *
- * A chain comes as one message about its first request; each has the slot of the next one in its options. Once a slot has been
- * delivered it may be another request's, so what follows is read before.
+ * A chain arrives as one message about its first request. Each request has the slot of the next one in its options. A delivered slot may
+ * be used again for another request, so the options must be read before the slot is delivered.
  *
- * A LINK_TIMEOUT is submitted together with its request, linked as the kernel wants it, and completes by itself: the chain goes on from
- * the request.
+ * A LINK_TIMEOUT is submitted together with its request, linked as the kernel requires, and has a completion of its own. The chain
+ * continues from the request.
  *
- * An open end is a slot without a request, which the application extends: fills it in and sends it, as the first one of more. The
- * chain may get there before or after that.
+ * An open end is a slot without a request. The application extends it: it fills the slot in and sends it as the first request of an
+ * extension. The chain may reach the open end before or after that.
  */
 #define RINGSTEP_CQE_BATCH 128
 #include <ringstep/loop.bpf.h>
@@ -25,9 +25,9 @@
 #endif
 
 /* request->own */
-#define CANCELLED (1U << 0) /* somebody wants it to be */
+#define CANCELLED (1U << 0) /* the application has cancelled the request */
 
-/* Options of a request after which there is more to do than to submit the next one */
+/* Options of a request whose completion needs more than the submission of the next one */
 #define NEEDS_CARE (RINGSTEP_LINK_CONTINUES | RINGSTEP_LINK_TIMEOUT | RINGSTEP_LINK_BEFORE_OPEN | RINGSTEP_LINK_BEFORE_TIMED)
 
 static __always_inline struct ringstep_request *request_at(struct ringstep_link *state, __u32 slot)
@@ -70,14 +70,14 @@ static __always_inline bool has_failed(const struct ringstep_request *request, _
 	}
 }
 
-/* An open end is no request that waits: the loop may end, and leave it to be extended before the next run. */
+/* Refuses an open end, which does not count as waiting: the loop may end, and the open end may be extended before the next run. */
 static __always_inline void refuse_open_end(struct ringstep_link *state, __u32 slot)
 {
 	ringstep_store(&state->requests.waiting, state->requests.waiting + 1);
 	ringstep_request_refuse(state, slot, -ECANCELED);
 }
 
-/* The chain has come to its open end. If that has not been extended, it waits there. True if there is a request now. */
+/* Notes that the chain has reached its open end. Returns true if the end was extended. Otherwise the chain waits there. */
 static __always_inline bool reach_open_end(struct ringstep_link *state, __u32 slot, bool severed)
 {
 	struct ringstep_request *end = request_at(state, slot);
@@ -90,7 +90,7 @@ static __always_inline bool reach_open_end(struct ringstep_link *state, __u32 sl
 	return false;
 }
 
-/* What follows a request with these options, one more than its slot, is to start, or to be cancelled. */
+/* Queues the request that follows one with these options, to be submitted, or to be cancelled if `severed`. */
 static __always_inline void go_on(struct ringstep_link *state, __u32 options, bool severed)
 {
 	const __u32 next = options & RINGSTEP_LINK_NEXT;
@@ -105,7 +105,7 @@ static __always_inline void go_on(struct ringstep_link *state, __u32 options, bo
 		ringstep_list_push_back(&state->ready, state->slots, next - 1);
 }
 
-/* Moves a request on by what has been transferred. True if there is a rest. */
+/* Advances a request by the number of bytes transferred. Returns true if a rest is left to transfer. */
 static __always_inline bool has_rest(struct ringstep_request *request)
 {
 	struct io_uring_sqe *sqe = (struct io_uring_sqe *)request->sqe;
@@ -120,13 +120,13 @@ static __always_inline bool has_rest(struct ringstep_request *request)
 			sqe->off += (__u32)result;
 		return true;
 	}
-	/* As the kernel does it: what has been transferred is the result, and an error behind it shows in its being short. */
+	/* As in the kernel, the result is the number of bytes transferred. It is short if an error followed. */
 	if (done_of(request))
 		request->result = (__s32)done_of(request);
 	return false;
 }
 
-/* A request has completed, and it takes some care what comes now. Nothing is submitted in here: what starts is ready. */
+/* Handles the completion of a request that needs care. It submits nothing, but puts requests into the list `ready`. */
 static __noinline int completed_with_care(struct ringstep_link *state, __u32 slot)
 {
 	struct ringstep_request *request = request_at(state, slot);
@@ -154,7 +154,7 @@ static __always_inline void completed(struct ringstep_turn *turn, struct ringste
 	const __u32 options = request->options;
 	const __u32 next = options & RINGSTEP_LINK_NEXT;
 
-	/* Of what is no transfer, 0 bytes are expected. */
+	/* Requests that transfer nothing have 0 bytes expected. */
 	if (unlikely(options & NEEDS_CARE) ||
 	    unlikely((__s64)request->result < (__s64)expected_of(request) && !(options & RINGSTEP_LINK_HARD)))
 		completed_with_care(state, slot);
@@ -166,7 +166,7 @@ static __always_inline void completed(struct ringstep_turn *turn, struct ringste
 		(void)ringstep_request_follow(turn, state, slot, next - 1);
 }
 
-/* What an open end is extended by has come. */
+/* Receives the extension of an open end. */
 static __noinline int receive_extension(struct ringstep_link *state, __u32 slot)
 {
 	struct ringstep_request *first = request_at(state, slot);
@@ -179,13 +179,13 @@ static __noinline int receive_extension(struct ringstep_link *state, __u32 slot)
 	return 0;
 }
 
-/* A chain has come, or what its open end is extended by. */
+/* Receives a chain, or the extension of an open end. */
 static __always_inline void receive_chain(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
 {
 	struct ringstep_request *first = request_at(state, slot);
 
 	first->memo = first->extra[0] << 32;
-	/* The message counted for one. */
+	/* The message has counted one of the requests already. */
 	ringstep_store(&state->requests.waiting, state->requests.waiting + (__u32)first->extra[1] - 1);
 	if (unlikely(first->flags & RINGSTEP_LINK_OPEN))
 		receive_extension(state, slot);
@@ -206,7 +206,7 @@ static __always_inline void cancel_waiting(struct ringstep_link *state, __u32 sl
 		request->own |= CANCELLED;
 }
 
-/* Submits a request that is ready; with its LINK_TIMEOUT, if it has one. Both have to be in one submission. */
+/* Submits a ready request, with its LINK_TIMEOUT if it has one. The kernel needs both in one submission. */
 static __always_inline void start(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
 {
 	const __u32 which = slot & ringstep_mask(state->slots);
@@ -215,7 +215,7 @@ static __always_inline void start(struct ringstep_turn *turn, struct ringstep_li
 	struct io_uring_sqe *sqe;
 
 	if (request->own & CANCELLED) {
-		/* Its LINK_TIMEOUT goes with it. If it was to be continued, what has been transferred is its result. */
+		/* The LINK_TIMEOUT is refused with the request. If part of a transfer is done, its length is the request's result. */
 		if (options & RINGSTEP_LINK_TIMED)
 			ringstep_request_refuse(state, timeout_of(request) - 1, -ECANCELED);
 		ringstep_request_refuse(state, which, done_of(request) ? (__s32)done_of(request) : -ECANCELED);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Runs nops, depth of them in flight at a time, and checks that each comes back once, in order and without an error. Stops with
- * code 0 if all of them did, with the number that did not otherwise.
+ * Runs `total` nops, with `depth` of them in flight at a time. It checks that each completes once, in order and without an error. The code
+ * at the end is the number of nops that failed this check, so 0 means success.
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/loops/nop_chain.h>

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Begins requests at the rates that their classes have. Each class has two buckets of tokens, one for requests and one for bytes; the
- * first request of a class goes when both have what it takes. Classes do not wait for each other.
+ * Submits requests at the rates of their classes. Each class has two buckets of tokens, one for requests and one for bytes. The first
+ * request of a class is submitted when both buckets have enough tokens. Classes do not wait for each other.
  *
- * A request that is larger than its bucket goes when the bucket is full, and leaves it that much below empty: over any time, no
- * more goes than the burst (or the largest request, if that is more) and what flows in meanwhile.
+ * A request that is larger than its bucket is submitted when the bucket is full, and leaves the level below zero. So over any period, the
+ * class uses at most the burst (or the largest request, if that is more) plus the tokens that flow in during the period.
  *
- * Arithmetic: a level counts 10^-9 tokens, and `rate` of these flow in each nanosecond, so nothing is ever rounded. A full bucket is
- * 2^32 * 10^9 at most, and so is a request: 63 bits hold the level.
+ * Arithmetic: a level counts units of 10^-9 tokens, and `rate` of these flow in each nanosecond, so nothing is ever rounded. A full bucket
+ * and a request have at most 2^32 * 10^9 units each, so 63 bits hold the level.
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/timer.bpf.h>
@@ -44,12 +44,12 @@ static __always_inline void pace_adopt(struct ringstep_pace_bucket *bucket, cons
 		bucket->is.rate = RINGSTEP_PACE_MOST_RATE;
 	if (bucket->is.burst > RINGSTEP_PACE_MOST_BURST)
 		bucket->is.burst = RINGSTEP_PACE_MOST_BURST;
-	/* There was no limit until now, so nothing has been saved up or overdrawn. */
+	/* If there was no limit until now, no tokens were saved or overdrawn, so the bucket starts full. */
 	if (!rate || bucket->level > (__s64)pace_full(bucket))
 		bucket->level = (__s64)pace_full(bucket);
 }
 
-/* New rates, if there are. They hold from now on: what has flowed in until now came at the old ones. */
+/* Adopts new rates if they are complete. They apply from now on; the tokens until now have flowed in at the old rates. */
 static __noinline int pace_change(struct ringstep_pace *state, __u32 index)
 {
 	struct ringstep_pace_class *class = &state->classes[index & PACE_CLASS];
@@ -57,7 +57,7 @@ static __noinline int pace_change(struct ringstep_pace *state, __u32 index)
 	struct ringstep_pace_rate operations, bytes;
 
 	if (version & 1)
-		return 0; /* being written: whoever writes wakes us up then */
+		return 0; /* the rates are being written; the writer wakes the loop afterwards */
 	operations.rate = ringstep_load(&class->wanted[RINGSTEP_PACE_OPERATIONS].rate);
 	operations.burst = ringstep_load(&class->wanted[RINGSTEP_PACE_OPERATIONS].burst);
 	bytes.rate = ringstep_load(&class->wanted[RINGSTEP_PACE_BYTES].rate);
@@ -70,7 +70,7 @@ static __noinline int pace_change(struct ringstep_pace *state, __u32 index)
 	return 0;
 }
 
-/* How long until the bucket has what a request takes; 0: now. */
+/* Returns the nanoseconds until the bucket has enough tokens for a request, or 0 if it has them now. */
 static __always_inline __u64 pace_wait(const struct ringstep_pace_bucket *bucket, __u64 tokens)
 {
 	__u64 needed = tokens * PACE_TOKEN;
@@ -92,7 +92,7 @@ static __always_inline void pace_take(struct ringstep_pace_bucket *bucket, __u64
 		bucket->level = (__s64)((__u64)bucket->level - tokens * PACE_TOKEN);
 }
 
-/* Brings a class up to date. */
+/* Brings the buckets and rates of a class up to date. */
 static __noinline int pace_look_at(struct ringstep_pace *state, __u32 index)
 {
 	struct ringstep_pace_class *class = &state->classes[index & PACE_CLASS];
@@ -106,7 +106,7 @@ static __noinline int pace_look_at(struct ringstep_pace *state, __u32 index)
 	return 0;
 }
 
-/* Whether the first request of a class may go now. If it may, its tokens are taken; if not, it is known when it may. */
+/* Takes the tokens of the first request of a class and returns 1. If there are too few, it moves the deadline forward and returns 0. */
 static __noinline int pace_may_go(struct ringstep_pace *state, __u32 index)
 {
 	struct ringstep_pace_class *class = &state->classes[index & PACE_CLASS];
@@ -158,7 +158,7 @@ RINGSTEP_LOOP(pace, struct ringstep_pace)
 	state->now = bpf_ktime_get_ns();
 	state->deadline = RINGSTEP_NO_DEADLINE;
 	state->submits = ringstep_requests_room(turn);
-	/* Where the submits run out, the next turn goes on with the next class. */
+	/* If the submits run out, the next turn continues with the next class. */
 	state->left = RINGSTEP_PACE_CLASSES;
 	ringstep_while (state->left && state->submits) {
 		const __u32 class = state->at++ & PACE_CLASS;

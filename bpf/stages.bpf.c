@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * The loop enter with another way to wait: for fewer completions the longer it takes, or for those of certain requests. The latter
- * are counted by hooks, which only run while there are groups to count for.
+ * Works like the loop `enter`, but waits in another way: for fewer completions in each later stage, or for completions of groups of
+ * requests. Hooks count the requests of the groups. They run only while there are groups.
  */
 #include <ringstep/enter.bpf.h>
 #include <ringstep/loops/stages.h>
@@ -13,7 +13,7 @@ static __always_inline bool stages_in_group(const struct ringstep_stages *state,
 	return state->groups_used >> (index & (RINGSTEP_STAGES_GROUPS - 1)) & 1 && (user_data & group->mask) == group->value;
 }
 
-/* bpf_for(), not a loop that clang unrolls: the verifier would follow every combination of groups. */
+/* Counts a request in its groups. It uses bpf_for(), because the verifier would follow every combination of groups in an unrolled loop. */
 static __noinline int stages_submitted(struct ringstep_stages *state, __u64 user_data)
 {
 	__u32 i;
@@ -34,7 +34,7 @@ static __noinline int stages_completed(struct ringstep_stages *state, __u64 user
 
 		if (!stages_in_group(state, i, user_data))
 			continue;
-		/* A notification ends a request whose result has been counted. */
+		/* A notification ends a request whose result was already counted. */
 		if (!(flags & IORING_CQE_F_NOTIF))
 			group->completed++;
 		if (!(flags & IORING_CQE_F_MORE))
@@ -43,7 +43,7 @@ static __noinline int stages_completed(struct ringstep_stages *state, __u64 user
 	return 0;
 }
 
-/* Completions that are missing before the group has what is wanted of it: at least so many. */
+/* Returns how many completions, at least, the group still needs. */
 static __always_inline __u64 stages_missing(const struct ringstep_stages_group *group)
 {
 	if (group->wanted == RINGSTEP_STAGES_ALL)
@@ -51,7 +51,7 @@ static __always_inline __u64 stages_missing(const struct ringstep_stages_group *
 	return group->wanted > group->completed ? group->wanted - group->completed : 0;
 }
 
-/* The same for the groups together: the least, or the most of them. It is noted in the state, a cursor like any other. */
+/* Stores in the state how many completions the groups together still need: the least of any group, or the most. */
 static __noinline int stages_all_missing(struct ringstep_stages *state)
 {
 	const bool any = state->wait == RINGSTEP_STAGES_ANY_GROUP;
@@ -76,7 +76,7 @@ static __always_inline struct ringstep_stage *stages_at(struct ringstep_stages *
 	return &state->stages[state->stage & (RINGSTEP_STAGES_STAGES - 1)];
 }
 
-/* Goes on to the stage that the time belongs to, and waits as that one says. */
+/* Moves to the stage of the current time, and sets up its wait. */
 static __always_inline void stages_go_on(struct ringstep_stages *state)
 {
 	struct ringstep_enter *enter = &state->enter;
@@ -93,7 +93,7 @@ static __always_inline void stages_go_on(struct ringstep_stages *state)
 		}
 	}
 	enter->min_complete = stages_at(state)->completions;
-	/* The end of any but the last is not that of the wait. */
+	/* Only the end of the last stage is the end of the wait. */
 	enter->wake_at = state->stage_end;
 	enter->deadline = state->stage + 1 < state->stage_count ? RINGSTEP_NO_DEADLINE : state->stage_end;
 }
@@ -115,9 +115,9 @@ RINGSTEP_LOOP(stages, struct ringstep_stages)
 		__u32 missing;
 
 		stages_all_missing(state);
-		/* More than any CQ holds is as good as all that it holds. */
+		/* This is more than any CQ holds, and the wait is limited to the size of the CQ. */
 		missing = state->missing > 1 << 30 ? 1 << 30 : (__u32)state->missing;
-		/* Beyond those that were looked at: of the others, some may be of the group. */
+		/* Waits for completions beyond those that the hook has seen, because the others may not be of the groups. */
 		ringstep_enter_ready(turn, &state->enter);
 		state->enter.min_complete = missing ? state->enter.seen - *turn->head + missing : 0;
 	}

@@ -1,17 +1,17 @@
 # ringstep_add_loop(<name> SOURCE <file.bpf.c> STATE <header> [KERNEL_ONLY] [INCLUDE_DIRECTORIES <dir>…])
 #
-# Compiles a loop for both engines and makes the target ringstep_<name> (alias ringstep::<name>): a static library with the loop
-# compiled for user space, which brings along the library and two generated headers:
+# Compiles a loop for both engines and makes the target ringstep_<name> (alias ringstep::<name>). The target is a static library with the
+# loop compiled for user space. Linking to it also adds the ringstep library and two generated headers:
 #
-#   <ringstep/compiled/<name>.hpp>     the type for LoopProgram<>: ringstep::compiled::<name>. Includes the state's header, and checks
-#                                      that C++ lays the state out as the program does
+#   <ringstep/compiled/<name>.hpp>     the type for LoopProgram<>: ringstep::compiled::<name>. It includes the state's header, and checks
+#                                      that the state has one layout in C++ and in the program
 #   <ringstep/skeletons/<name>.skel.h> the program, compiled for the kernel
 #
-# <name> is that given to RINGSTEP_LOOP(). With KERNEL_ONLY there is no user engine for the loop, and it may use whatever the kernel offers
-# to BPF programs; STATE may then be left out, and with it the type.
+# <name> must be the name given to RINGSTEP_LOOP(). With KERNEL_ONLY, the loop has no user engine, and may use everything that the kernel
+# offers to BPF programs. STATE may then be left out, and the type is not generated.
 #
-# Needs C enabled in the project (unless KERNEL_ONLY), a clang that targets BPF, llvm-strip and bpftool; set RINGSTEP_CLANG,
-# RINGSTEP_LLVM_STRIP or RINGSTEP_BPFTOOL where they are not found. The loop is compiled again when any header that it includes changes.
+# The project must have C enabled (unless KERNEL_ONLY). A clang that targets BPF, llvm-strip and bpftool are needed. Set RINGSTEP_CLANG,
+# RINGSTEP_LLVM_STRIP or RINGSTEP_BPFTOOL if they are not found. The loop is compiled again when any header that it includes changes.
 
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH ringstep_root)
 set(RINGSTEP_KIT_DIR "${ringstep_root}/bpf" CACHE INTERNAL "Folder of ringstep/loop.bpf.h")
@@ -48,7 +48,7 @@ function(ringstep_add_loop name)
   set(compiled "${dir}/include/ringstep/compiled/${name}.hpp")
   file(MAKE_DIRECTORY "${dir}/include/ringstep/skeletons" "${dir}/include/ringstep/compiled")
 
-  # UAPI headers include <asm/…>, which on Debian's multiarch is in a folder that clang does not search for the BPF target.
+  # UAPI headers include <asm/…>. On Debian's multiarch, that is in a folder that clang does not search for the BPF target.
   set(includes "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}")
   foreach(include_dir IN LISTS arg_INCLUDE_DIRECTORIES)
     cmake_path(ABSOLUTE_PATH include_dir)
@@ -110,7 +110,7 @@ function(ringstep_add_loop name)
   add_custom_target(ringstep_${name}_generated DEPENDS ${generated})
   add_dependencies(ringstep_${name} ringstep_${name}_generated)
   add_library(ringstep::${name} ALIAS ringstep_${name})
-  # Generated code is not held to the warnings of those who include it.
+  # The warnings of projects that include generated code do not apply to it.
   target_include_directories(ringstep_${name} SYSTEM INTERFACE "$<BUILD_INTERFACE:${dir}/include>")
   if(arg_STATE AND NOT state_is_ours)
     target_include_directories(ringstep_${name} INTERFACE "$<BUILD_INTERFACE:${state_dir}>")

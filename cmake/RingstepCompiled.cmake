@@ -1,5 +1,4 @@
-# Run as a script: writes the C++ type of a compiled loop. Which struct its state is, and how the program lays it out, stands in the
-# object's type information (BTF).
+# Run as a script. Writes the C++ type of a compiled loop. The object's type information (BTF) has the struct of the state and its layout.
 cmake_minimum_required(VERSION 3.25)
 execute_process(COMMAND "${BPFTOOL}" --json btf dump file "${OBJECT}" OUTPUT_VARIABLE btf ERROR_VARIABLE errors RESULT_VARIABLE result)
 if(NOT result EQUAL 0)
@@ -34,8 +33,8 @@ elseif(NOT has_loop)
   message(FATAL_ERROR "ringstep_add_loop(${NAME}): the name given to RINGSTEP_LOOP() in the source is another one")
 endif()
 
-# The verifier follows a function that is not static by itself, and knows nothing of the turn there: it would refuse the loop in the
-# middle of the kit.
+# The verifier follows a function that is not static on its own, and knows nothing about the turn there. It would refuse the loop with a
+# message about a line inside the kit.
 foreach(function IN LISTS global_functions)
   string(REGEX MATCH "^(.*)=(.*)$" ignored "${function}")
   set(function_name "${CMAKE_MATCH_1}")
@@ -58,7 +57,7 @@ foreach(function IN LISTS global_functions)
   endwhile()
 endforeach()
 
-# From the variable to what it points to, and on to the struct; a typedef's name is as good.
+# Follows the variable to the type that it points to, and on to the struct. The name of a typedef also works.
 set(state_type "")
 while(TRUE)
   string(JSON kind GET "${type_${next}}" kind)
@@ -77,7 +76,7 @@ endif()
 
 set(differs "the state of loop ${NAME} is not laid out in C++ as in the program: compile both with the same state header")
 string(JSON size GET "${type_${next}}" size)
-# Type information counts bits with 32 of them, and the verifier lets no pointer go further.
+# Type information counts bits in 32-bit numbers, and the verifier allows no larger offset of a pointer.
 set(checks "static_assert(sizeof(::${state_type}) < (1ULL << 29), \"the state of loop ${NAME} has 512 MiB or more, and no loop in the ")
 string(APPEND checks "kernel reaches that far: keep what the loop itself does not look at elsewhere in the process\");\n")
 string(APPEND checks "static_assert(sizeof(::${state_type}) == ${size}, \"${differs}\");\n")

@@ -1,4 +1,4 @@
-# What the library itself stands on. Packages ask for the same versions.
+# The dependencies of the library. Packages require these versions.
 set(ringstep_liburing_version 2.9)
 set(ringstep_libbpf_version 1.5)
 

@@ -1,13 +1,13 @@
-# What is installed, and the packages made of it. Where, below the prefix:
+# Installs the library and makes packages. Files are installed below the prefix:
 #
 #   include/ringstep/               the library's headers, and the generated ones of the prebuilt loops
 #   lib/libringstep_<loop>.a        the prebuilt loops that have a library
-#   lib/cmake/ringstep/             find_package(ringstep), and with it ringstep_add_loop()
+#   lib/cmake/ringstep/             find_package(ringstep), which also defines ringstep_add_loop()
 #   lib/pkgconfig/                  ringstep.pc, and ringstep-<loop>.pc for each prebuilt loop
 #   share/ringstep/bpf/             the authoring kit. Not in include/, because it is not for host compilers' search paths: only
 #                                   ringstep_add_loop() puts it there
 #
-# Nothing in it knows the prefix: the whole may be moved.
+# No installed file contains the prefix, so the whole tree may be moved.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -16,7 +16,7 @@ set(ringstep_kit_dir "${CMAKE_INSTALL_DATADIR}/ringstep/bpf")
 set(ringstep_pkgconfig_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 set(ringstep_installed ringstep)
 
-# Nothing else makes the headers of a loop that has no library.
+# The headers of a loop without a library are not made by any other target.
 add_custom_target(ringstep_prebuilt_loops ALL)
 foreach(loop IN LISTS ringstep_loops)
   list(APPEND ringstep_installed ringstep_${loop})
@@ -30,7 +30,7 @@ install(TARGETS ${ringstep_installed} EXPORT ringstep-targets ARCHIVE DESTINATIO
         FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT ringstep-targets NAMESPACE ringstep:: DESTINATION "${ringstep_cmake_dir}")
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/bpf/ringstep" DESTINATION "${ringstep_kit_dir}")
-# All that ringstep_add_loop() needs; the rest is for building this project.
+# The files that ringstep_add_loop() needs. The others are only for building this project.
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/cmake/" DESTINATION "${ringstep_cmake_dir}"
         PATTERN "*.in" EXCLUDE PATTERN "RingstepDependencies.cmake" EXCLUDE PATTERN "RingstepDevelopment.cmake" EXCLUDE
         PATTERN "RingstepInstall.cmake" EXCLUDE)
@@ -41,7 +41,7 @@ write_basic_package_version_file(ringstep-config-version.cmake COMPATIBILITY Sam
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/ringstep-config.cmake" "${CMAKE_CURRENT_BINARY_DIR}/ringstep-config-version.cmake"
         DESTINATION "${ringstep_cmake_dir}")
 
-# A .pc file names folders by way of its own place. An absolute folder stays as it is.
+# A .pc file names folders relative to its own location. An absolute folder stays absolute.
 set(ringstep_pc_prefix "/prefix")
 cmake_path(ABSOLUTE_PATH ringstep_pkgconfig_dir BASE_DIRECTORY "${ringstep_pc_prefix}" OUTPUT_VARIABLE ringstep_pc_dir)
 cmake_path(RELATIVE_PATH ringstep_pc_prefix BASE_DIRECTORY "${ringstep_pc_dir}")
@@ -66,7 +66,7 @@ foreach(loop IN LISTS ringstep_loops)
   install(FILES "${CMAKE_CURRENT_BINARY_DIR}/ringstep-${loop}.pc" DESTINATION "${ringstep_pkgconfig_dir}")
 endforeach()
 
-# cpack makes a .deb. It is what people who build with ringstep install, so it needs what their programs are built with.
+# cpack makes a .deb for people who build programs with ringstep, so it depends on what those builds need.
 if(PROJECT_IS_TOP_LEVEL)
   set(CPACK_GENERATOR DEB)
   set(CPACK_PACKAGE_NAME libringstep-dev)
@@ -79,7 +79,7 @@ bounded depth, rates, waiting and copying, and all that is needed to write more.
   set(CPACK_VERBATIM_VARIABLES ON)
   set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
   set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
-  # Debian's libbpf has an epoch.
+  # The version of Debian's libbpf has an epoch.
   string(JOIN ", " CPACK_DEBIAN_PACKAGE_DEPENDS "libbpf-dev (>= 1:${ringstep_libbpf_version})"
          "liburing-dev (>= ${ringstep_liburing_version})" libfmt-dev "pkgconf | pkg-config")
   set(CPACK_DEBIAN_PACKAGE_SUGGESTS "clang, llvm, bpftool") # to write loops

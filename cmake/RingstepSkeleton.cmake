@@ -1,4 +1,4 @@
-# Run as a script: bpftool writes a skeleton to its standard output only, and only a whole one may take the old one's place.
+# Run as a script. bpftool writes a skeleton only to its standard output, and only a complete skeleton may replace the old one.
 execute_process(COMMAND "${BPFTOOL}" gen skeleton "${OBJECT}" name "${NAME}" OUTPUT_VARIABLE skeleton ERROR_VARIABLE errors
                 RESULT_VARIABLE result)
 if(errors MATCHES "failed to find BTF for extern '([^']*)'")
@@ -7,6 +7,6 @@ if(errors MATCHES "failed to find BTF for extern '([^']*)'")
 elseif(NOT result EQUAL 0)
   message(FATAL_ERROR "bpftool gen skeleton ${OBJECT} failed: ${errors}")
 endif()
-# bpftool's code is not held to the warnings of those who include it, however they come to it.
+# The warnings of projects that include bpftool's code do not apply to it, regardless of how they include it.
 file(WRITE "${OUTPUT}.new" "#pragma GCC system_header\n${skeleton}")
 file(RENAME "${OUTPUT}.new" "${OUTPUT}")

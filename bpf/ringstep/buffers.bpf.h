@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looking into registered buffers: the header of what was received, before deciding what becomes of it.
+ * Reads and writes registered buffers. A loop can read the header of a received message, for example, and then decide what to do with it.
  *
- * Include it after <ringstep/loop.bpf.h>. The state has a table (ringstep/blocks/buffers.h), which the application fills in as it
- * registers the buffers.
+ * Include this file after <ringstep/loop.bpf.h>. The state must have a table (ringstep/blocks/buffers.h), which the application fills in
+ * when it registers the buffers.
  *
  *	struct header header;
  *
  *	if (ringstep_buffer_read(turn, &state->buffers, slot, 0, &header, sizeof(header)))
  *		return ringstep_stop(turn, BROKEN);
  *
- * It is always a copy: the memory may change while the loop looks at it, so what was checked is what has to be used. How it is done
- * depends on who runs the loop:
- * - A kernel that shows registered buffers to loops (kernel/next; the kit looks for it in BTF): any registered buffer, by the
- *   slot it was registered in, wherever it lies, also one that the process does not see; the table does not matter.
- * - Other kernels that run loops (Linux 7.3): buffers of the table that lie in the MEM region, behind the state
- *   (LoopOptions::extra_bytes). register_buffers() refuses others there.
- * - The user engine: buffers of the table, wherever in the process they lie.
- * So buffers in the MEM region are good everywhere.
+ * The loop always works on a copy, because the buffer's memory may change at any time. Use the bytes that were checked; do not read them
+ * again. Which buffers a loop can reach depends on the engine:
+ * - A kernel that shows registered buffers to loops (kernel/next; the kit looks for this in BTF): every registered buffer, by the slot
+ *   that it was registered in. This includes buffers outside the process's memory. The table is not used.
+ * - Other kernels that run loops (Linux 7.3): buffers in the table that lie in the memory region, behind the state
+ *   (LoopOptions::extra_bytes). register_buffers() refuses other buffers there.
+ * - The user engine: buffers in the table, at any address in the process.
+ * So buffers in the memory region work everywhere.
  */
 #ifndef RINGSTEP_BUFFERS_BPF_H
 #define RINGSTEP_BUFFERS_BPF_H
@@ -27,12 +27,12 @@
 
 #include <ringstep/blocks/buffers.h>
 
-/* Not <errno.h>, which a vmlinux.h may stand in front of. */
+/* The kit's own names, because <errno.h> cannot be included after a vmlinux.h. */
 #define RINGSTEP__ENOENT 2
 #define RINGSTEP__EOPNOTSUPP 95
 #define RINGSTEP__ERANGE 34
 
-/* Where that part of a buffer lies in the process; 0 and the error if it does not. */
+/* Returns the address of `length` bytes at `offset` in a buffer. Sets `error` to 0, or to a negative errno and then returns 0. */
 static __always_inline __u64 ringstep__buffer_at(const struct ringstep_buffers *buffers, __u32 index, __u64 offset, __u32 length, int *error)
 {
 	const struct ringstep_buffer *buffer = &buffers->at[index & (RINGSTEP_BUFFERS - 1)];
@@ -54,7 +54,7 @@ extern int bpf_io_uring_read_buffer___ringstep(struct iou_ctx___ringstep *ctx, _
 extern int bpf_io_uring_write_buffer___ringstep(struct iou_ctx___ringstep *ctx, __u32 index, __u64 offset, const void *src,
 						__u32 src__sz) __ksym __weak;
 
-/* Copies between the MEM region, at that offset, and memory of the step's. */
+/* Copies `length` bytes between the memory region, at offset `at`, and the step's memory. */
 static __noinline int ringstep__region_copy(struct ringstep_control *control, __u64 at, __u8 *memory, __u32 length, bool write)
 {
 	__u8 *const region = (__u8 *)control;
@@ -108,9 +108,10 @@ static __always_inline int ringstep__buffer_copy(struct ringstep_turn *turn, con
 #endif
 
 /*
- * Copies length bytes from a registered buffer, from that offset on, to memory of the step's: a local variable, or a place in the
- * state. All of it or nothing. The length is a constant, or a number that the verifier sees the bound of. Returns 0; -ENOENT (-2) if no such
- * buffer is registered; -ERANGE (-34) if it ends before; -EOPNOTSUPP (-95) if this kernel does not show it to loops.
+ * Copies `length` bytes from a registered buffer, starting at `offset`, to the step's memory: a local variable or a field of the state.
+ * Returns 0, or a negative errno: -ENOENT (-2) if the slot `index` has no registered buffer, -ERANGE (-34) if the buffer is too short, or
+ * -EOPNOTSUPP (-95) if this kernel does not show the buffer to loops. `length` must be a constant, or a number whose bound the
+ * verifier knows.
  *
  * Example: if (ringstep_buffer_read(turn, &state->buffers, slot, 0, &header, sizeof(header))) …
  */
@@ -121,8 +122,9 @@ static __always_inline int ringstep_buffer_read(struct ringstep_turn *turn, cons
 }
 
 /*
- * Copies length bytes from memory of the step's into a registered buffer. The same rules. A request that is using the buffer
- * meanwhile may see the old bytes or the new ones.
+ * Copies `length` bytes from the step's memory into a registered buffer, starting at `offset`. Returns 0 or the errors of
+ * ringstep_buffer_read(), and `length` must have a bound that the verifier knows. A request that uses the buffer during the copy may see
+ * the old bytes or the new ones.
  *
  * Example: ringstep_buffer_write(turn, &state->buffers, slot, offsetof(struct header, hops), &hops, sizeof(hops));
  */

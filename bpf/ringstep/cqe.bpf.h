@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Completions: walking over them, and waiting for more.
+ * Completions: walks over the CQ, and waits.
  */
 #ifndef RINGSTEP_CQE_BPF_H
 #define RINGSTEP_CQE_BPF_H
@@ -8,27 +8,27 @@
 #include <ringstep/bounded.bpf.h>
 #include <ringstep/turn.bpf.h>
 
-/* Completions that wait in the CQ. */
+/* Returns the number of completions in the CQ. */
 static __always_inline __u32 ringstep_cq_ready(struct ringstep_turn *turn)
 {
 	return ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail)) -
 	       *ringstep__cq_word(turn, ringstep__geometry(turn).cq_head);
 }
 
-/* Bytes of a CQE: 16, or 32 with IORING_SETUP_CQE32. */
+/* Returns the size of a CQE in bytes: 16, or 32 with IORING_SETUP_CQE32. */
 static __always_inline __u32 ringstep_cqe_size(struct ringstep_turn *turn)
 {
 	return 1U << turn->cqe_shift;
 }
 
 /*
- * A copy of the completion at hand. A copy, because its slot is free again from the moment the head has moved, and a
- * submission in the body of the walk may post into it at once.
+ * A walk, with a copy of the current completion. It must be a copy, because the CQE's place is free as soon as the head has moved. A
+ * submission in the body of the walk may then post another completion into it.
  */
 struct ringstep__walk {
 	const __u8 *cqes;
 	__u32 at;  /* the head */
-	__u32 end; /* the head at which to stop. A count of those left would be a known number, another one in each iteration */
+	__u32 end; /* the head at which to stop. The verifier would know a count of completions left, and follow each value of it */
 	struct {
 		__u64 user_data;
 		__u32 res;
@@ -50,7 +50,7 @@ static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringste
 		turn->cut = true;
 	}
 	walk.end = walk.at + ready;
-	/* Or the compiler counts those that are left: in a full batch, a known number. */
+	/* Otherwise the compiler would count the completions left, which is a known number in a full batch. */
 	barrier_var(walk.end);
 	return walk;
 }
@@ -60,13 +60,13 @@ static __always_inline const __u8 *ringstep__cqe_at(const struct ringstep_turn *
 	return walk->cqes + ((__u64)(walk->at & ringstep__geometry(turn).cq_mask) << turn->cqe_shift);
 }
 
-/* Whether there is another one. What only was to wake the loop up is no completion. */
+/* Returns true if there is another completion. Drops those that only woke the loop up. */
 static __always_inline bool ringstep__walk_more(struct ringstep_turn *turn, struct ringstep__walk *walk)
 {
 	while (walk->at != walk->end && ringstep__is_wake(&turn->engine, ringstep__cqe_at(turn, walk))) {
 		++walk->at;
 		ringstep__ring_store(turn->head, walk->at);
-		turn->cq_head++; /* not reaped */
+		turn->cq_head++; /* a wake-up does not count as reaped */
 	}
 	return walk->at != walk->end;
 }
@@ -84,15 +84,15 @@ static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, stru
 	}
 	++walk->at;
 	ringstep__ring_store(turn->head, walk->at);
-	/* The application has to know how many requests are still in flight. */
+	/* Ring::in_flight() needs to know that this request has not ended. */
 	if (walk->cqe.flags & IORING_CQE_F_MORE)
 		turn->control->unfinished++;
 }
 
 /*
- * Walks over the completions in the CQ, at most RINGSTEP_CQE_BATCH of them: those beyond wait for the next turn, which the
- * kernel starts at once. Each counts as consumed when the body is entered, so break and return lose nothing. A step walks
- * once a turn. With IORING_SETUP_CQE32, cqe->big_cqe is there too.
+ * Walks over the completions in the CQ, at most RINGSTEP_CQE_BATCH of them. If there are more, they stay in the CQ for the next turn, which
+ * follows at once. A completion is taken when the body begins to run for it, so a break or a return loses no other completion.
+ * A step may walk once a turn. With IORING_SETUP_CQE32, cqe->big_cqe is also valid.
  *
  * Example:
  *	struct io_uring_cqe *cqe;
@@ -107,9 +107,10 @@ static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, stru
 	     (ringstep__walk_next(turn, &ringstep__walk), cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, true);)
 
 /*
- * Asks to be called again when count completions are there that this turn has not reaped; at once, if the batch kept this
- * turn from reaping all. A hint: a step may be called earlier (a signal, a timeout, work of the kernel's), so it looks at what has
- * come instead of counting on it. More than the CQ holds is taken as all that it holds.
+ * Ends the turn and asks for the next one when `count` completions are in the CQ beyond those that this turn took, or at once if this
+ * turn's walk stopped at RINGSTEP_CQE_BATCH. `count` is a hint: a signal, a timeout or the kernel's own work may start the next turn
+ * earlier. So the step must look at the completions that have arrived, and not rely on their number. A `count` above the size of the CQ
+ * means the size of the CQ.
  *
  * Example: return ringstep_wait(turn, 1);
  */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loops that do what io_uring_enter(2) would have done, and a little more: the application puts requests into the SQ and finds
- * completions in the CQ as on a ring without a loop, and the author of the loop looks at some of them on their way.
+ * Loops that do what io_uring_enter(2) does, with hooks. The application puts requests into the SQ and finds completions in the CQ, as on
+ * a ring without a loop. The hooks see the requests and completions pass.
  *
- * Such a loop has a struct ringstep_enter in its state, as the member "enter", and its step ends with ringstep_enter(). What stands
- * before that are the hooks, each the body of a walk:
+ * The loop's state must have a struct ringstep_enter as the member "enter", and its step must end with ringstep_enter(). The hooks
+ * come before that. Each hook is the body of a walk:
  *
  *	#include <ringstep/enter.bpf.h>
  *	#include "again.h"	// struct again { struct ringstep_enter enter; __u64 swallowed; };
@@ -25,18 +25,20 @@
  *		return ringstep_enter(turn, &state->enter);
  *	}
  *
- * A walk that is left out costs nothing. In C++, ringstep::EnterLoop<ringstep::compiled::again> runs it; see loops/enter_loop.hpp.
+ * A walk that is left out costs nothing. In C++, ringstep::EnterLoop<ringstep::compiled::again> runs this loop; see
+ * loops/enter_loop.hpp.
  *
- * A hook for submissions sees each SQE of the application's once, before the kernel does, and may change it in its place. It must
- * not claim others.
+ * A hook for submissions sees each SQE of the application once, before the kernel does. It may change the SQE in place, but must not
+ * claim SQEs.
  *
- * A hook for completions sees each completion once, before the application does, also those that were in the CQ when the loop was
- * put on the ring. It may change it in its place, take it out with ringstep_swallow(), and claim SQEs: a request that is to be tried
- * again is claimed anew, filled in from what the state knows of it, and its completion swallowed. What it claims is submitted before
- * the run ends, and completes like any other: the hook sees that, too. What it does not swallow stays in the CQ, in order. Requests
- * that it goes on making for ever keep the run from ending.
+ * A hook for completions sees each completion once, before the application does. This includes completions that were in the CQ
+ * when the loop was attached to the ring. The hook may change the completion in place, remove it with ringstep_swallow(), and claim
+ * SQEs. To try a request again, it claims an SQE, fills it in from the state, and swallows the first completion. SQEs that the hook
+ * claims are submitted before the run ends, and the hook also sees their completions. Completions that the hook does not swallow
+ * stay in the CQ, in order. A hook that keeps making requests forever keeps the run from ending.
  *
- * Leaving a walk early loses nothing: what was not handed out is there in the next turn. A turn hands out 32 completions at most.
+ * Leaving a walk early loses nothing: the next turn's walk goes on with the SQEs or completions that are left. A turn walks over at most
+ * RINGSTEP_CQE_BATCH completions, which is 32 unless the loop defines it.
  */
 #ifndef RINGSTEP_ENTER_BPF_H
 #define RINGSTEP_ENTER_BPF_H
@@ -47,7 +49,7 @@
 #include <ringstep/loops/enter.h>
 #include <ringstep/own.bpf.h>
 
-/* Once the kernel has seen the application's SQEs: whether it took all of them. Before hooks claim more. */
+/* Notes, after the submit, whether the kernel took all of the application's SQEs. Call it before hooks claim more. */
 static __always_inline void ringstep__enter_look(struct ringstep_turn *turn, struct ringstep_enter *enter)
 {
 	if (enter->phase != RINGSTEP_ENTER_SUBMITTED)
@@ -56,9 +58,9 @@ static __always_inline void ringstep__enter_look(struct ringstep_turn *turn, str
 }
 
 struct ringstep__submissions {
-	__u32 at;   /* among those claimed */
+	__u32 at;   /* index among the claimed SQEs */
 	__u32 end;
-	__u32 base; /* where the first of them is in the SQ */
+	__u32 base; /* position of the first claimed SQE in the SQ */
 };
 
 static __always_inline struct ringstep__submissions ringstep__submissions_begin(struct ringstep_turn *turn,
@@ -68,12 +70,12 @@ static __always_inline struct ringstep__submissions ringstep__submissions_begin(
 	__u32 claimed = ringstep_sq_claimed(turn);
 
 	if (claimed > ringstep__geometry(turn).sq_mask + 1)
-		claimed = ringstep__geometry(turn).sq_mask + 1; /* not a state that a ring is in */
+		claimed = ringstep__geometry(turn).sq_mask + 1; /* no ring is in this state */
 	walk.base = turn->sq_at - claimed; /* 0 with IORING_SETUP_SQ_REWIND */
 	if (enter->hooked > claimed || enter->phase != RINGSTEP_ENTER_BEGIN)
 		ringstep_store(&enter->hooked, claimed);
 	ringstep_store(&enter->walk_end, claimed);
-	/* Out of memory again, so that the verifier knows no bounds, and finds that iterations look alike. */
+	/* Read back from memory, so that the verifier knows no bounds and finds that the iterations look alike. */
 	walk.at = ringstep_load(&enter->hooked);
 	walk.end = ringstep_load(&enter->walk_end);
 	return walk;
@@ -90,8 +92,8 @@ static __always_inline struct io_uring_sqe *ringstep__submissions_next(struct ri
 }
 
 /*
- * Walks over the SQEs that the application has put into the SQ since the last run. With IORING_SETUP_SQE128 they are followed by
- * their other half.
+ * Walks over the SQEs that the application has put into the SQ since the last run. With IORING_SETUP_SQE128, the second half of each SQE
+ * follows the first in memory.
  *
  * Example:
  *	ringstep_for_each_submission(turn, &state->enter, sqe)
@@ -118,14 +120,14 @@ static __always_inline struct ringstep__completions ringstep__completions_begin(
 
 	ringstep__enter_look(turn, enter);
 	enter->walks = 1;
-	/* The application has taken some out, or this is the first run. */
+	/* `seen` is out of range: the application has taken completions, or this is the first run. */
 	if (tail - enter->seen > ready)
 		enter->seen = *turn->head;
 	walk.cqes = turn->cq + ringstep__geometry(turn).cqes;
 	walk.at = enter->seen;
 	count = tail - walk.at;
 	if (enter->phase == RINGSTEP_ENTER_BEGIN)
-		count = 0; /* first the kernel gets its requests */
+		count = 0; /* the kernel gets the requests first */
 	if (count > RINGSTEP_CQE_BATCH)
 		count = RINGSTEP_CQE_BATCH;
 	walk.end = walk.at + count;
@@ -142,12 +144,12 @@ static __always_inline struct io_uring_cqe *ringstep__completions_next(struct ri
 	return (struct io_uring_cqe *)cqe;
 }
 
-/* Whether the completion at hand is nobody's but the kit's. */
+/* Returns true if the current completion is the kit's own, and notes that it must be dropped. */
 static __always_inline bool ringstep__completions_skip(struct ringstep_turn *turn, struct ringstep_enter *enter,
 						       struct io_uring_cqe *cqe)
 {
 	if (ringstep__is_wake(&turn->engine, (const __u8 *)cqe))
-		cqe->user_data = ringstep__own_tag(turn->control, dead); /* counted, and not to be counted again */
+		cqe->user_data = ringstep__own_tag(turn->control, dead); /* it was counted, and must not be counted again */
 	else if (likely(!ringstep__is_own(turn->control, cqe->user_data)))
 		return false;
 	enter->dropping = 1;
@@ -155,7 +157,8 @@ static __always_inline bool ringstep__completions_skip(struct ringstep_turn *tur
 }
 
 /*
- * Walks over the completions that have come since the last turn. They stay in the CQ, and cqe points to their place there.
+ * Walks over the completions that have arrived since the last turn, at most RINGSTEP_CQE_BATCH of them. They stay in the CQ, and cqe
+ * points to the current one there.
  *
  * Example:
  *	ringstep_for_each_completion(turn, &state->enter, cqe)
@@ -170,8 +173,8 @@ static __always_inline bool ringstep__completions_skip(struct ringstep_turn *tur
 		} else
 
 /*
- * Takes the completion at hand out of the CQ: the application will not see it, and it does not count as one that the run waits for.
- * Look at it first: it is gone then.
+ * Removes the current completion from the CQ. The application does not see it, and it does not count as one that the run waits for;
+ * LoopExit::completions does count it. Read the completion before this call, because its contents are invalid afterwards.
  *
  * Example: ringstep_swallow(turn, &state->enter, cqe);
  */
@@ -187,8 +190,8 @@ static __always_inline void ringstep_swallow(struct ringstep_turn *turn, struct 
 }
 
 /*
- * Completions that are in the CQ for the application. Those swallowed so far, and the kit's own, leave it: not a thing to do within
- * a walk.
+ * Returns the number of completions in the CQ for the application. It first removes swallowed completions and the kit's own from the
+ * CQ, so it must not be called inside a walk.
  */
 static __always_inline __u32 ringstep_enter_ready(struct ringstep_turn *turn, struct ringstep_enter *enter)
 {
@@ -198,12 +201,12 @@ static __always_inline __u32 ringstep_enter_ready(struct ringstep_turn *turn, st
 		   !ringstep__wakes_pending(&turn->engine)))
 		return ready;
 	enter->dropping = 0;
-	/* What the hook has not seen yet stays where it is: only there it will be looked for. */
+	/* Completions that the hook has not seen must stay in place, because the next walk looks for them there. */
 	ringstep__drop_own(turn, enter->walks ? enter->seen : *turn->head + ready);
 	return ringstep_cq_ready(turn);
 }
 
-/* The run is over, unless there are hooks that have something left to do. */
+/* Ends the run, or first submits SQEs that hooks have claimed. */
 static __always_inline int ringstep__enter_stop(struct ringstep_turn *turn, struct ringstep_enter *enter, __s64 code)
 {
 	if (enter->phase == RINGSTEP_ENTER_WAITING && ringstep_sq_claimed(turn))
@@ -212,7 +215,7 @@ static __always_inline int ringstep__enter_stop(struct ringstep_turn *turn, stru
 }
 
 /*
- * Submits and waits as the application asked for: the end of the step.
+ * Ends a step: submits the application's SQEs and waits for as many completions as the application asked for.
  *
  * Example: return ringstep_enter(turn, &state->enter);
  */
@@ -229,12 +232,12 @@ static __always_inline int ringstep_enter(struct ringstep_turn *turn, struct rin
 		enter->phase = RINGSTEP_ENTER_SUBMITTED;
 		enter->begun = claimed - enter->added;
 		enter->hooked = claimed;
-		/* Also if nothing is to be waited for: the kernel has deferred work to do, which comes between two turns. */
+		/* A second turn is needed even without a wait, because the kernel does its deferred work between two turns. */
 		return ringstep_submit_and_wait_until(turn, wanted, wake_at);
 	}
 	ringstep__enter_look(turn, enter);
 	ready = ringstep_enter_ready(turn, enter);
-	/* Nothing goes past the hook: what it has not seen yet is for the next turn. */
+	/* The hook must see every completion: those that it has not seen are for the next turn. */
 	if (enter->walks && *turn->head + ready != enter->seen) {
 		turn->cut = true;
 		if (enter->phase == RINGSTEP_ENTER_WAITING)

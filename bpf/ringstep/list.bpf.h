@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Queues of slots (ringstep/blocks/list.h). The slots are elements of an array in the state, named whole, whose size is a power of
- * two, and have the members `__u32 next` and `__u32 previous`. A slot is in one list at a time. Pushing, popping and removing
- * cost the same whatever the length.
+ * Queues of slots (ringstep/blocks/list.h). The slots are the elements of an array in the state. Pass the array itself, not a pointer; its
+ * size must be a power of two. Its elements must have the members `__u32 next` and `__u32 previous`. A slot may be in one list at a time.
+ * The cost of pushing, popping and removing does not depend on the length of the list.
  *
  * Example:
  *	ringstep_list_push_back(&state->waiting, state->slots, slot);
@@ -16,10 +16,10 @@
 #include <ringstep/blocks/list.h>
 #include <ringstep/mailbox.bpf.h>
 
-/* The number of the first slot, if there is one (list->count). */
+/* Returns the number of the first slot. The list must not be empty (list->count). */
 #define ringstep_list_first(list, slots) (((list)->first - 1) & ringstep_mask(slots))
 
-/* Behind the last one. */
+/* Appends a slot to the list. */
 #define ringstep_list_push_back(list, slots, slot)                                                                             \
 	do {                                                                                                                   \
 		struct ringstep_list *const ringstep__list = (list);                                                           \
@@ -35,7 +35,7 @@
 		ringstep__list->count++;                                                                                       \
 	} while (0)
 
-/* In front of the first one. */
+/* Inserts a slot at the front of the list. */
 #define ringstep_list_push_front(list, slots, slot)                                                                            \
 	do {                                                                                                                   \
 		struct ringstep_list *const ringstep__list = (list);                                                           \
@@ -51,7 +51,7 @@
 		ringstep__list->count++;                                                                                       \
 	} while (0)
 
-/* In front of the slot `where`, which is one more than the number of a slot in the list; 0: behind the last one. */
+/* Inserts a slot before the one numbered `where` - 1, which must be in the list. If `where` is 0, appends the slot. */
 #define ringstep_list_insert(list, slots, where, slot)                                                                         \
 	do {                                                                                                                   \
 		struct ringstep_list *const ringstep__list = (list);                                                           \
@@ -74,7 +74,7 @@
 		ringstep__list->count++;                                                                                       \
 	} while (0)
 
-/* Takes a slot out, wherever in the list it is. */
+/* Removes a slot from any place in the list. */
 #define ringstep_list_remove(list, slots, slot)                                                                                \
 	do {                                                                                                                   \
 		struct ringstep_list *const ringstep__list = (list);                                                           \
@@ -93,7 +93,7 @@
 		ringstep__list->count--;                                                                                       \
 	} while (0)
 
-/* Takes the first slot out; its number. Only of a list that is not empty. */
+/* Removes the first slot and returns its number. The list must not be empty. */
 #define ringstep_list_pop_front(list, slots)                                                                                   \
 	({                                                                                                                     \
 		const __u32 ringstep__popped = ringstep_list_first(list, slots);                                               \

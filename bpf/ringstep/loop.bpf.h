@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The authoring kit: all that a loop includes.
+ * The authoring kit: the header that every loop includes.
  *
- * A loop is one function, the step, over three regions of memory: its state, the completions and the submissions. The kernel
- * calls it once a turn inside io_uring_enter(). It looks at what has completed, claims and fills in SQEs, submits them, and
- * says either for how many completions to wait, or to stop.
+ * A loop is one function, the step, and its state. The engine calls the step once a turn, with three regions of memory: the memory region
+ * with the state, the CQ and the SQ. The step takes completions, claims and fills in SQEs, and submits them. Then it either asks to wait
+ * for a number of completions, or stops the loop.
  *
  *	#include <ringstep/loop.bpf.h>
  *	#include "ping.h"	// struct ping { __u64 left; __u64 in_flight; __u64 done; };
@@ -27,15 +27,16 @@
  *		return ringstep_submit_and_wait(turn, 1);
  *	}
  *
- * What to know before writing one:
- * - A step may be called when nothing has completed. Keep in the state what is in flight, and look.
- * - Everything that lasts from one turn to the next lives in the state. It starts as the application filled it in.
- * - A step must end: walk with ringstep_for_each_cqe(), count with bpf_for() or a constant bound.
+ * Rules for steps:
+ * - A turn may begin when nothing has completed. Keep the number of requests in flight in the state, and check it.
+ * - Keep everything that lasts from one turn to the next in the state. The application fills the state in before the loop runs.
+ * - A step must end: walk with ringstep_for_each_cqe(), and count with bpf_for() or a constant bound.
  * - Index into the state's arrays with a mask (i & (N - 1)), so that the verifier sees the bound.
- * - The same source is compiled for the kernel and, by an ordinary C compiler, for user space. What both have: this kit, io_uring's
- *   UAPI types, bpf_for(), bpf_repeat(), bpf_ktime_get_ns(), _boot_ns() and _tai_ns(), bpf_printk(), and the compiler's atomics
- *   (__sync_fetch_and_add() and so on). Maps, other helpers and kfuncs are the kernel's: ringstep_add_loop(… KERNEL_ONLY).
- * - What another thread reads or writes while the loop runs goes through ringstep_load() and ringstep_store().
+ * - One source is compiled for the kernel and, by an ordinary C compiler, for user space. Both have this kit, io_uring's UAPI types,
+ *   bpf_for(), bpf_repeat(), bpf_ktime_get_ns(), bpf_ktime_get_boot_ns(), bpf_ktime_get_tai_ns(), bpf_printk(), and the compiler's
+ *   atomics (__sync_fetch_and_add() and so on). Maps, other helpers and kfuncs exist only in the kernel; a loop that uses
+ *   them must be declared with ringstep_add_loop(… KERNEL_ONLY).
+ * - Use ringstep_load() and ringstep_store() for fields that another thread reads or writes while the loop runs.
  */
 #ifndef RINGSTEP_LOOP_BPF_H
 #define RINGSTEP_LOOP_BPF_H
@@ -47,8 +48,9 @@
 #include <ringstep/types.bpf.h>
 
 /*
- * Defines the loop called name, whose state is a state_type (a struct that the application shares); the step's body follows
- * it. In the body, `turn` is the turn to hand to the kit and `state` points to the state. One loop a file.
+ * RINGSTEP_LOOP(name, state_type) defines the loop `name`. Its state is a `state_type`, a struct that the loop shares with the
+ * application. The body of the step follows the macro. In the body, `turn` is the turn to pass to the kit, and `state` points to
+ * the state. A file may define one loop.
  */
 #ifdef __bpf__
 #include <ringstep/target/kernel_loop.bpf.h>

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Busy polling: looking for packets in the network's devices for a while before going to sleep.
+ * Busy polling: a wait first polls the network devices for packets for a short time, and only then sleeps.
  *
- * It takes an application that has registered NAPI with the ring (IORING_REGISTER_NAPI, io_uring_register_napi() of liburing) and
- * sockets that receive from devices which can be polled. Include it after <ringstep/loop.bpf.h>, and say before the step ends:
+ * The application must have registered NAPI with the ring (IORING_REGISTER_NAPI, io_uring_register_napi() of liburing). The sockets must
+ * receive from devices that can be polled. Include this file after <ringstep/loop.bpf.h>, and write before the end of the step:
  *
  *	if (state->answer_is_due)
  *		ringstep_busy_poll(turn, 50);
  *	return ringstep_submit_and_wait(turn, 1);
  *
- * What comes of it depends on who runs the loop:
- * - A kernel whose loops can poll (kernel/next; the kit looks for it in BTF) polls before that one wait, for as long as the step says
- *   and the registration allows, until there is something for the loop to do. Then it sleeps. With a deadline (timer.bpf.h), the time
- *   counts.
- * - Other kernels that run loops do not poll (Linux 7.3): the wait is a plain one.
- * - With the user engine io_uring_enter() polls before every wait, for as long as the registration says; the step has no say in it.
+ * The effect depends on the engine:
+ * - A kernel whose loops can poll (kernel/next; the kit looks for this in BTF) polls before that one wait. It polls for the time that the
+ *   step asks for and the registration allows, or until the loop has something to do. Then it sleeps. The polling time counts towards a
+ *   deadline (timer.bpf.h).
+ * - Other kernels that run loops (Linux 7.3) do not poll; they only wait.
+ * - With the user engine, io_uring_enter() polls before every wait, for the time that the registration sets. The step cannot change that.
  */
 #ifndef RINGSTEP_NAPI_BPF_H
 #define RINGSTEP_NAPI_BPF_H
@@ -22,7 +22,7 @@
 #include <ringstep/turn.bpf.h>
 
 /*
- * Has the wait at the end of this turn begin with up to so many microseconds of busy polling. For one wait: each turn says it anew.
+ * Lets the wait at the end of this turn begin with up to `microseconds` of busy polling. Call it in each turn whose wait should poll.
  *
  * Example: ringstep_busy_poll(turn, 50);
  */

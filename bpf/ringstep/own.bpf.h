@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Completions that are the kit's own business: those of the ring's timer, and those that a loop has swallowed. Their user_data is
- * an address within the timer in the control block, which no request of anybody else's has a reason to carry. They count neither
- * as the loop's completions nor as the application's.
+ * The kit's own completions: those of the ring's timer, and those that a loop has swallowed. Their user_data is an address inside
+ * the timer in the control block, which no other request has a reason to carry. The application never sees them. LoopExit::completions
+ * counts the swallowed ones, because ringstep_swallow() raises control->reaped. It does not count the timer's.
  *
- * Not for authors, who find what they need in timer.bpf.h and enter.bpf.h.
+ * This file is not for authors, who should use timer.bpf.h and enter.bpf.h.
  */
 #ifndef RINGSTEP_OWN_BPF_H
 #define RINGSTEP_OWN_BPF_H
@@ -12,7 +12,7 @@
 #include <ringstep/cqe.bpf.h>
 #include <ringstep/turn.bpf.h>
 
-/* The user_data that stands for a field of the timer. */
+/* Returns the user_data that stands for a field of the timer. */
 #define ringstep__own_tag(control, field) ((control)->address + offsetof(struct ringstep_control, timer.field))
 
 static __always_inline bool ringstep__is_own(const struct ringstep_control *control, __u64 user_data)
@@ -20,7 +20,7 @@ static __always_inline bool ringstep__is_own(const struct ringstep_control *cont
 	return user_data - (control->address + offsetof(struct ringstep_control, timer)) < sizeof(struct ringstep_timer);
 }
 
-/* One of them has left the CQ. */
+/* Updates the timer after the kit's own completion with this user_data has left the CQ. */
 static __always_inline void ringstep__own_gone(struct ringstep_control *control, __u64 user_data)
 {
 	if (user_data == ringstep__own_tag(control, armed))
@@ -30,8 +30,8 @@ static __always_inline void ringstep__own_gone(struct ringstep_control *control,
 }
 
 /*
- * Takes them out of the CQ, wake-ups of the user engine included, as far as the index end: the others move together towards that,
- * where the kernel does not write before the head has passed. Returns how many there were.
+ * Removes the kit's own completions and the user engine's wake-ups from the CQ, up to the index `end`. Returns the number that it removed.
+ * The other completions move together towards `end`. That is safe, because the kernel does not write there before the head has passed.
  */
 static __noinline int ringstep__drop_own_from(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq, __u32 end)
 {
@@ -45,7 +45,7 @@ static __noinline int ringstep__drop_own_from(ringstep__ring *ring, struct rings
 
 	(void)ring;
 	if (end - head > mask + 1)
-		return 0; /* not a state that a kernel leaves behind */
+		return 0; /* no kernel leaves the CQ in this state */
 	ringstep__engine_of(&engine, ring);
 	ringstep_while (from != head) {
 		const __u64 *cqe;

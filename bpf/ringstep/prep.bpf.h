@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Filling in SQEs: liburing's names (ringstep_ for io_uring_) and argument order. Each sets the whole SQE, flags and user_data
- * to zero included; ringstep_sqe_set_ helpers come after it. Addresses are user space addresses, as integers: a loop cannot
- * make one up, the application puts it into the state.
+ * Functions that fill in SQEs. They have liburing's names (ringstep_ instead of io_uring_) and argument order. Each sets the whole SQE,
+ * with flags and user_data zero, so call the ringstep_sqe_set_ helpers afterwards. Addresses are user space addresses, as integers. A loop
+ * gets addresses from the application, through the state, or from ringstep_address().
  */
 #ifndef RINGSTEP_PREP_BPF_H
 #define RINGSTEP_PREP_BPF_H
@@ -12,7 +12,7 @@
 
 static __always_inline void ringstep__prep(struct io_uring_sqe *sqe, __u8 opcode, __s32 fd, __u64 addr, __u32 len, __u64 off)
 {
-	/* Whole words: eight stores for an SQE, where field by field it would be a dozen. */
+	/* Whole words need eight stores for an SQE; field by field, a dozen would be needed. */
 	__u64 *word = (__u64 *)sqe;
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -31,8 +31,8 @@ static __always_inline void ringstep__prep(struct io_uring_sqe *sqe, __u8 opcode
 }
 
 /*
- * Fills in an SQE from another, or from 64 bytes of the state that one was copied to: for requests that are made again. The other half
- * of an SQE of 128 bytes is left as it is: zero in one that was just claimed.
+ * Copies 64 bytes into an SQE, from another SQE or from a copy in the state. Use it to make a request again. The second half of a
+ * 128-byte SQE is unchanged, and is zero in an SQE that was just claimed.
  *
  * Example: ringstep_sqe_copy(ringstep_get_sqe(turn), &state->requests[i & (REQUESTS - 1)]);
  */
@@ -45,7 +45,7 @@ static __always_inline void ringstep_sqe_copy(struct io_uring_sqe *sqe, const vo
 		word[i] = source[i];
 }
 
-/* What the completion of this request will carry back. */
+/* Sets the user_data that the completion of this request will carry. */
 static __always_inline void ringstep_sqe_set_data64(struct io_uring_sqe *sqe, __u64 data)
 {
 	sqe->user_data = data;
@@ -57,7 +57,7 @@ static __always_inline void ringstep_sqe_set_flags(struct io_uring_sqe *sqe, __u
 	sqe->flags = (__u8)(sqe->flags | flags);
 }
 
-/* The provided-buffer group to pick from; sets IOSQE_BUFFER_SELECT. */
+/* Sets the provided-buffer group that the kernel picks a buffer from, and IOSQE_BUFFER_SELECT. */
 static __always_inline void ringstep_sqe_set_buf_group(struct io_uring_sqe *sqe, __u16 group)
 {
 	sqe->flags |= IOSQE_BUFFER_SELECT;
@@ -66,7 +66,7 @@ static __always_inline void ringstep_sqe_set_buf_group(struct io_uring_sqe *sqe,
 
 static __always_inline void ringstep__set_target_fixed_file(struct io_uring_sqe *sqe, __u32 file_index)
 {
-	/* The field is one higher than the slot, 0 being "no slot". */
+	/* The field is one higher than the slot; 0 means "no slot". */
 	sqe->file_index = file_index == IORING_FILE_INDEX_ALLOC ? IORING_FILE_INDEX_ALLOC : file_index + 1;
 }
 
@@ -99,7 +99,7 @@ static __always_inline void ringstep_prep_write_fixed(struct io_uring_sqe *sqe, 
 	sqe->buf_index = buf_index;
 }
 
-/* iovecs: the user address of an array of struct iovec. */
+/* `iovecs` is the user address of an array of struct iovec. */
 static __always_inline void ringstep_prep_readv(struct io_uring_sqe *sqe, __s32 fd, __u64 iovecs, __u32 nr_vecs, __u64 offset)
 {
 	ringstep__prep(sqe, IORING_OP_READV, fd, iovecs, nr_vecs, offset);
@@ -110,7 +110,7 @@ static __always_inline void ringstep_prep_writev(struct io_uring_sqe *sqe, __s32
 	ringstep__prep(sqe, IORING_OP_WRITEV, fd, iovecs, nr_vecs, offset);
 }
 
-/* A multishot read needs a buffer group (ringstep_sqe_set_buf_group()) and nbytes 0; the buffer decides. */
+/* Reads into buffers of the group `buf_group`, once for each arrival. `nbytes` must be 0, because each buffer sets its own length. */
 static __always_inline void ringstep_prep_read_multishot(struct io_uring_sqe *sqe, __s32 fd, __u32 nbytes, __u64 offset,
 							 __u16 buf_group)
 {
@@ -141,14 +141,14 @@ static __always_inline void ringstep_prep_fadvise(struct io_uring_sqe *sqe, __s3
 	sqe->fadvise_advice = advice;
 }
 
-/* path: the user address of a NUL-terminated string. */
+/* `path` is the user address of a NUL-terminated string. */
 static __always_inline void ringstep_prep_openat(struct io_uring_sqe *sqe, __s32 dfd, __u64 path, __u32 flags, __u32 mode)
 {
 	ringstep__prep(sqe, IORING_OP_OPENAT, dfd, path, mode, 0);
 	sqe->open_flags = flags;
 }
 
-/* Opens into a slot of the registered file table; IORING_FILE_INDEX_ALLOC picks a free one and returns it in res. */
+/* Opens a file into a slot of the registered file table. With IORING_FILE_INDEX_ALLOC, the kernel picks a free slot; res is its number. */
 static __always_inline void ringstep_prep_openat_direct(struct io_uring_sqe *sqe, __s32 dfd, __u64 path, __u32 flags, __u32 mode,
 							__u32 file_index)
 {
@@ -167,7 +167,7 @@ static __always_inline void ringstep_prep_close_direct(struct io_uring_sqe *sqe,
 	ringstep__set_target_fixed_file(sqe, file_index);
 }
 
-/* statxbuf: the user address of a struct statx. */
+/* `statxbuf` is the user address of a struct statx. */
 static __always_inline void ringstep_prep_statx(struct io_uring_sqe *sqe, __s32 dfd, __u64 path, __u32 flags, __u32 mask,
 						__u64 statxbuf)
 {
@@ -181,7 +181,7 @@ static __always_inline void ringstep_prep_recv(struct io_uring_sqe *sqe, __s32 s
 	sqe->msg_flags = flags;
 }
 
-/* Completes once for each arrival, with IORING_CQE_F_MORE while it goes on. Needs ringstep_sqe_set_buf_group(). */
+/* Completes once for each arrival, with IORING_CQE_F_MORE while the request continues. Call ringstep_sqe_set_buf_group() after it. */
 static __always_inline void ringstep_prep_recv_multishot(struct io_uring_sqe *sqe, __s32 sockfd, __u64 buf, __u32 len, __u32 flags)
 {
 	ringstep_prep_recv(sqe, sockfd, buf, len, flags);
@@ -194,7 +194,7 @@ static __always_inline void ringstep_prep_send(struct io_uring_sqe *sqe, __s32 s
 	sqe->msg_flags = flags;
 }
 
-/* Two completions: the result, with IORING_CQE_F_MORE, and later the notification (IORING_CQE_F_NOTIF): then buf is free. */
+/* Completes twice: with the result (IORING_CQE_F_MORE), and later with the notification (IORING_CQE_F_NOTIF) that `buf` is free again. */
 static __always_inline void ringstep_prep_send_zc(struct io_uring_sqe *sqe, __s32 sockfd, __u64 buf, __u32 len, __u32 flags,
 						  __u32 zc_flags)
 {
@@ -203,7 +203,7 @@ static __always_inline void ringstep_prep_send_zc(struct io_uring_sqe *sqe, __s3
 	sqe->ioprio = (__u16)zc_flags;
 }
 
-/* msg: the user address of a struct msghdr. */
+/* `msg` is the user address of a struct msghdr. */
 static __always_inline void ringstep_prep_recvmsg(struct io_uring_sqe *sqe, __s32 fd, __u64 msg, __u32 flags)
 {
 	ringstep__prep(sqe, IORING_OP_RECVMSG, fd, msg, 1, 0);
@@ -216,7 +216,7 @@ static __always_inline void ringstep_prep_sendmsg(struct io_uring_sqe *sqe, __s3
 	sqe->msg_flags = flags;
 }
 
-/* addr and addrlen: user addresses of a struct sockaddr and of its length, or 0. */
+/* `addr` and `addrlen` are the user addresses of a struct sockaddr and of its length, or 0. */
 static __always_inline void ringstep_prep_accept(struct io_uring_sqe *sqe, __s32 fd, __u64 addr, __u64 addrlen, __u32 flags)
 {
 	ringstep__prep(sqe, IORING_OP_ACCEPT, fd, addr, 0, addrlen);
@@ -255,8 +255,8 @@ static __always_inline void ringstep_prep_poll_multishot(struct io_uring_sqe *sq
 }
 
 /*
- * ts: the user address of a struct __kernel_timespec, which the kernel copies when the request is submitted; keep it in the
- * state. Completes with -ETIME when the time is up, or with 0 once count other completions have come.
+ * Completes with -ETIME when the time is up, or with 0 once `count` other completions have arrived. `ts` is the user address of a
+ * struct __kernel_timespec. Keep it in the state until the request is submitted, when the kernel copies it.
  */
 static __always_inline void ringstep_prep_timeout(struct io_uring_sqe *sqe, __u64 ts, __u32 count, __u32 flags)
 {
@@ -288,7 +288,7 @@ static __always_inline void ringstep_prep_cancel_fd(struct io_uring_sqe *sqe, __
 	sqe->cancel_flags = flags | IORING_ASYNC_CANCEL_FD;
 }
 
-/* Offsets of -1 mean "the file's own position", as with splice(2); a pipe always has -1. */
+/* An offset of -1 means the file's own position, as with splice(2). The offset of a pipe must be -1. */
 static __always_inline void ringstep_prep_splice(struct io_uring_sqe *sqe, __s32 fd_in, __s64 off_in, __s32 fd_out, __s64 off_out,
 						 __u32 nbytes, __u32 splice_flags)
 {

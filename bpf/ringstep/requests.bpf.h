@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The loop's side of a table of requests (ringstep/blocks/requests.h): for loops that decide when each request that the application
- * pushes is submitted. A step of such a loop:
+ * The loop's side of a table of requests (ringstep/blocks/requests.h). It is for loops that decide when to submit each request that the
+ * application pushes. The step of a loop with a table of requests:
  *
  *	ringstep_requests_begin(state);
  *	ringstep_for_each_cqe(turn, cqe) {
@@ -14,8 +14,8 @@
  *		ringstep_request_submit(turn, state, slot);
  *	return ringstep_requests_end(turn, state, 1, false);
  *
- * These are macros, because the state's type is the loop's own; it has the members of RINGSTEP_REQUESTS(). No request is ever
- * lost: it is with the application, waiting with the loop, or in flight, and state->requests counts the latter two.
+ * These are macros, because each loop has its own state type, which must have the members of RINGSTEP_REQUESTS(). No request is ever
+ * lost: each is with the application, waiting with the loop, or in flight. state->requests counts those waiting and those in flight.
  */
 #ifndef RINGSTEP_REQUESTS_BPF_H
 #define RINGSTEP_REQUESTS_BPF_H
@@ -31,13 +31,14 @@
 #define ECANCELED 125
 #endif
 
-/* Most messages that are received, or requests that are submitted, in one turn. What is left waits for the next, which follows at once. */
+/* The most messages to receive, or requests to submit, in one turn. The next turn, which follows at once, handles the rest. */
 #define RINGSTEP_REQUESTS_BATCH_IN 64
 
 /*
- * How many requests to submit in this turn, or messages to receive where each may be submitted at once; after the walk over
- * completions. Fewer, or none, where completions fill half the CQ: requests that complete at once would overflow it otherwise,
- * which costs more than all the rest of a request.
+ * Returns how many requests to submit in this turn, at most RINGSTEP_REQUESTS_BATCH_IN. If each message may be submitted at once, it is
+ * also the number of messages to receive. Call it after the walk over completions. Completions and new requests together must fill no
+ * more than half the CQ, so it returns 0 if completions alone do. Otherwise requests that complete at once would overflow the CQ, which
+ * costs more than all the rest of a request.
  */
 static __always_inline __u32 ringstep_requests_room(struct ringstep_turn *turn)
 {
@@ -49,18 +50,18 @@ static __always_inline __u32 ringstep_requests_room(struct ringstep_turn *turn)
 	return half - ready < RINGSTEP_REQUESTS_BATCH_IN ? half - ready : RINGSTEP_REQUESTS_BATCH_IN;
 }
 
-/* user_data of attempts to cancel: this | epoch */
+/* The user_data of requests that cancel another one is this | epoch. */
 #define RINGSTEP__DATA_CANCEL ((__u64)RINGSTEP_TAG_CANCEL << 48)
 
-/* What a message is about */
+/* The kinds of messages */
 enum ringstep_mail {
-	RINGSTEP_MAIL_NOTHING,	      /* an attempt to cancel what is complete by now */
-	RINGSTEP_MAIL_REQUEST,	      /* a request has come: it is waiting */
-	RINGSTEP_MAIL_CANCEL_WAITING, /* one that waits is to be cancelled: take it out of its list, then ringstep_request_refuse() */
-	RINGSTEP_MAIL_CANCEL_IN_FLIGHT, /* one that is in flight is: ringstep_request_cancel() */
+	RINGSTEP_MAIL_NOTHING,	      /* nothing to do: the request to cancel has already completed */
+	RINGSTEP_MAIL_REQUEST,	      /* a new request, which is now waiting */
+	RINGSTEP_MAIL_CANCEL_WAITING, /* cancel a waiting request: remove it from its list, then call ringstep_request_refuse() */
+	RINGSTEP_MAIL_CANCEL_IN_FLIGHT, /* cancel a request in flight: call ringstep_request_cancel() */
 };
 
-/* Begins a step: marks the loop as awake, so that no sender has to wake it up. */
+/* Begins a step: marks the loop as awake, so that senders do not wake it. */
 #define ringstep_requests_begin(state) ringstep_mailbox_wake(&(state)->mailbox)
 
 static __always_inline enum ringstep_mail ringstep__request_of_message(struct ringstep_requests *requests,
@@ -77,8 +78,8 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
 		return RINGSTEP_MAIL_REQUEST;
 	}
 	/*
-	 * A slot that has been given back may be the application's again, which fills it in under our eyes: first the generation,
-	 * then the phase. So they are read the other way round.
+	 * A slot that was given back may belong to the application again, which may fill it in during this turn. It writes the
+	 * generation first and then the phase, so the loop reads them in the opposite order.
 	 */
 	phase = ringstep_load(&request->phase);
 	if ((ringstep_load(&request->generation) & RINGSTEP_REQUEST_GENERATION) != generation)
@@ -89,7 +90,7 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
 }
 
 /*
- * Takes the next message: which slot it is about, and what it says (enum ringstep_mail). False if there is none.
+ * Takes the next message and stores its slot in `slot` and its kind in `mail` (enum ringstep_mail). Returns false if there is none.
  *
  * Example:
  *	state->budget = ringstep_requests_room(turn);
@@ -112,7 +113,7 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
 		ringstep__got;                                                                                                 \
 	})
 
-/* Copies a request into an SQE: eight words, as the application prepared them. */
+/* Copies the eight words of a request, as the application prepared them, into an SQE. */
 static __always_inline void ringstep_prep_copy(struct io_uring_sqe *sqe, const __u64 *words)
 {
 	__u64 *const to = (__u64 *)sqe;
@@ -121,7 +122,7 @@ static __always_inline void ringstep_prep_copy(struct io_uring_sqe *sqe, const _
 		to[i] = words[i];
 }
 
-/* One that waited is in flight: `waiting` and `in_flight` lie side by side, and both change in one addition. */
+/* Counts a waiting request as in flight. `waiting` and `in_flight` lie side by side, so one addition changes both. */
 static __always_inline void ringstep__request_started(struct ringstep_requests *requests)
 {
 	__u64 *const both = (__u64 *)&requests->waiting;
@@ -137,7 +138,7 @@ static __always_inline void ringstep__request_started(struct ringstep_requests *
 	ringstep_store(both, *both + change);
 }
 
-/* Claims an SQE for a request that waits, and fills it in. Returns the SQE, for what is to be changed in it. */
+/* Claims an SQE for a waiting request and fills it in. Returns the SQE, which the caller may change. */
 static __always_inline struct io_uring_sqe *ringstep__request_fill_in(struct ringstep_turn *turn, struct ringstep_request *request)
 {
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
@@ -154,7 +155,7 @@ static __always_inline struct io_uring_sqe *ringstep__request_submit(struct ring
 	return ringstep__request_fill_in(turn, request);
 }
 
-/* Submits a request that waits: claims an SQE, fills it in and returns it, for changes before the submit. */
+/* Claims an SQE for a waiting request and fills it in. Returns the SQE, which the step may change until it is submitted. */
 #define ringstep_request_submit(turn, state, slot)                                                                             \
 	({                                                                                                                     \
 		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \
@@ -162,7 +163,7 @@ static __always_inline struct io_uring_sqe *ringstep__request_submit(struct ring
 		ringstep__request_submit(turn, &(state)->requests, &(state)->slots[ringstep__which]);                          \
 	})
 
-/* The same again for a request in flight whose completion has come: it stays in flight. */
+/* Submits a request again whose completion has arrived. The request stays in flight. Returns the SQE, like ringstep_request_submit(). */
 #define ringstep_request_resubmit(turn, state, slot)                                                                           \
 	({                                                                                                                     \
 		ringstep_store(&(state)->requests.in_flight, (state)->requests.in_flight - 1);                                 \
@@ -170,7 +171,7 @@ static __always_inline struct io_uring_sqe *ringstep__request_submit(struct ring
 		ringstep_request_submit(turn, state, slot);                                                                    \
 	})
 
-/* A completion of nothing that is in flight. False. */
+/* Counts a completion that belongs to no request in flight. Returns false. */
 static __always_inline bool ringstep__request_foreign(struct ringstep_requests *requests, __u64 user_data)
 {
 	if (user_data == (RINGSTEP__DATA_CANCEL | requests->epoch))
@@ -180,7 +181,7 @@ static __always_inline bool ringstep__request_foreign(struct ringstep_requests *
 	return false;
 }
 
-/* The slot is looked at only if it is one of this loop's: others may be the application's just now. */
+/* Reads the slot only if the completion belongs to this loop, because other slots may belong to the application at the moment. */
 static __always_inline bool ringstep__request_completed(const struct ringstep_turn *turn, struct ringstep_requests *requests,
 							struct ringstep_request *request, const struct io_uring_cqe *cqe)
 {
@@ -202,9 +203,9 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 }
 
 /*
- * Whether a completion ends a request, which one, and what came of it: slots[slot].result and flags. Then the loop delivers it, or
- * submits it again. False for what is none of these requests', and for the first completion of a request that has two (zero-copy
- * sends).
+ * Returns true if a completion ends a request. Stores the request's slot in `slot`, and its result in slots[slot].result and
+ * slots[slot].flags. The loop must then deliver the request or submit it again. Returns false for a completion of any other request, and
+ * for the first of the two completions of a zero-copy send.
  */
 #define ringstep_request_completed(turn, state, cqe, slot)                                                                     \
 	({                                                                                                                     \
@@ -212,7 +213,7 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 		ringstep__request_completed(turn, &(state)->requests, &(state)->slots[*(slot)], cqe);                          \
 	})
 
-/* Gives a request that has completed to the application. */
+/* Delivers a completed request to the application. */
 #define ringstep_request_deliver(state, slot)                                                                                  \
 	do {                                                                                                                   \
 		const __u32 ringstep__done = (slot) & ringstep_mask((state)->slots);                                           \
@@ -223,8 +224,8 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 	} while (0)
 
 /*
- * Gives one that has completed to the application, and submits another one that waits: what ringstep_request_deliver() and
- * ringstep_request_submit() do, in fewer steps. `slot` and `following` are two.
+ * Delivers the completed request `slot` to the application and submits the waiting request `following`. It is faster than
+ * ringstep_request_deliver() and ringstep_request_submit(). The two slots must differ. Returns the SQE of `following`.
  */
 #define ringstep_request_follow(turn, state, slot, following)                                                                  \
 	({                                                                                                                     \
@@ -237,7 +238,7 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 		ringstep__request_fill_in(turn, &(state)->slots[ringstep__which]);                                             \
 	})
 
-/* Gives one that waits to the application, with this result, without ever submitting it. */
+/* Delivers a waiting request to the application with the result `error`, without submitting it. */
 #define ringstep_request_refuse(state, slot, error)                                                                            \
 	do {                                                                                                                   \
 		const __u32 ringstep__refused = (slot) & ringstep_mask((state)->slots);                                        \
@@ -250,7 +251,6 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__refused);                               \
 	} while (0)
 
-/* Asks the kernel to cancel a request in flight. It completes as it would have anyway, or with -ECANCELED. */
 static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn, struct ringstep_requests *requests,
 						     const struct ringstep_request *request)
 {
@@ -261,7 +261,7 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 	requests->cancels++;
 }
 
-/* Asks the kernel to cancel a request in flight, which then completes as it would have anyway, or with -ECANCELED. */
+/* Asks the kernel to cancel a request in flight, which then completes with -ECANCELED, or with its own result if it is too late. */
 #define ringstep_request_cancel(turn, state, slot)                                                                             \
 	do {                                                                                                                   \
 		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \
@@ -270,14 +270,15 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 	} while (0)
 
 /*
- * The end of a step: submits, and waits for `count` completions or for mail; `again` if the step has not done all that it could.
- * Ends the loop if there is nothing to do, or if the application wants to see what has come (ringstep_requests.stay, batch).
+ * Ends a step: submits, then waits for `count` completions or for a message. Set `again` if the step has work left, so that the next turn
+ * follows at once. It stops the loop if `batch` requests have been delivered and not taken, or if there is nothing to do and the
+ * application has not set `stay` (struct ringstep_requests).
  */
 #define ringstep_requests_end(turn, state, count, again)                                                                       \
 	ringstep__requests_end(turn, state, again, ringstep_submit_and_wait(turn, count))
 
 /*
- * The same, but it waits until the deadline at most: see <ringstep/timer.bpf.h>, which is to be included for it.
+ * Ends a step like ringstep_requests_end(), but waits no longer than until `deadline`. Include <ringstep/timer.bpf.h> to use it.
  *
  * Example: return ringstep_requests_end_until(turn, state, 1, false, state->next);
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Submissions: claiming SQEs and handing them to the kernel.
+ * Submissions: claims SQEs and submits them to the kernel.
  *
- * How many are claimed is a variable while a turn lasts, but one that starts from region memory: what the verifier cannot
- * know, it does not have to follow through every iteration of a loop.
+ * During a turn, the number of claimed SQEs is in a local variable that is first read from region memory. So the verifier does not know
+ * its value, and does not follow each value through every iteration of a loop.
  */
 #ifndef RINGSTEP_SQE_BPF_H
 #define RINGSTEP_SQE_BPF_H
@@ -11,25 +11,25 @@
 #include <ringstep/cqe.bpf.h>
 #include <ringstep/turn.bpf.h>
 
-/* SQEs that are claimed and not yet submitted, those of earlier turns and of the application included. */
+/* Returns the number of claimed SQEs that are not yet submitted, including those of earlier turns and of the application. */
 static __always_inline __u32 ringstep_sq_claimed(struct ringstep_turn *turn)
 {
 	return turn->rewinds ? turn->sq_at : turn->sq_at - turn->sq_end + ringstep__geometry(turn).sq_mask + 1;
 }
 
-/* SQEs that can still be claimed before the next submit. */
+/* Returns the number of SQEs that can be claimed before the next submit. */
 static __always_inline __u32 ringstep_sq_space_left(struct ringstep_turn *turn)
 {
 	return turn->rewinds ? ringstep__geometry(turn).sq_mask + 1 - turn->sq_at : turn->sq_end - turn->sq_at;
 }
 
-/* Bytes of an SQE: 64, or 128 with IORING_SETUP_SQE128. */
+/* Returns the size of an SQE in bytes: 64, or 128 with IORING_SETUP_SQE128. */
 static __always_inline __u32 ringstep_sqe_size(struct ringstep_turn *turn)
 {
 	return 1U << turn->sqe_shift;
 }
 
-/* With SQ_REWIND the kernel always starts at entry 0: what it did not take has to move there. Out of line: it is rare. */
+/* Moves the SQEs that the kernel did not take to entry 0, where it always starts with SQ_REWIND. Out of line, because it is rare. */
 static __noinline int ringstep__sq_compact(ringstep__ring *ring, struct ringstep_control *control, __u8 *sq, __u32 taken,
 					   __u32 left)
 {
@@ -45,7 +45,7 @@ static __noinline int ringstep__sq_compact(ringstep__ring *ring, struct ringstep
 	return 0;
 }
 
-/* Of the claimed SQEs, the kernel took the first so many. */
+/* Notes that the kernel took the first `taken` of the `claimed` SQEs. */
 static __always_inline void ringstep__sq_taken(struct ringstep_turn *turn, __u32 claimed, __u32 taken)
 {
 	turn->control->submitted += taken;
@@ -60,10 +60,10 @@ static __always_inline void ringstep__sq_taken(struct ringstep_turn *turn, __u32
 }
 
 /*
- * Hands all that is claimed to the kernel; requests that complete at once have their completions in the CQ when it returns.
- * Returns how many the kernel took, or a negative errno: -EAGAIN when it has no memory for requests. What it did not take
- * stays claimed, and the next submit tries again. (Without IORING_SETUP_SUBMIT_ALL, the kernel stops behind a request that it
- * refuses; that one counts as taken, its completion carries the error.)
+ * Submits all claimed SQEs to the kernel. Returns how many the kernel took, or a negative errno: -EAGAIN if it has no memory for requests.
+ * SQEs that it did not take stay claimed, and the next submit tries them again. Requests that complete at once have their completions in
+ * the CQ when this returns. Without IORING_SETUP_SUBMIT_ALL, the kernel stops after a request that it refuses. The refused request counts
+ * as taken, and its completion carries the error.
  */
 static __always_inline int ringstep_submit(struct ringstep_turn *turn)
 {
@@ -84,7 +84,8 @@ static __always_inline int ringstep_submit(struct ringstep_turn *turn)
 }
 
 /*
- * Submits all that is claimed and waits for count completions: the usual end of a step.
+ * Ends a step: submits all claimed SQEs, then waits for `count` completions. If the kernel did not take all SQEs, the next turn follows at
+ * once.
  *
  * Example: return ringstep_submit_and_wait(turn, 1);
  */
@@ -92,14 +93,14 @@ static __always_inline int ringstep_submit_and_wait(struct ringstep_turn *turn, 
 {
 	if (ringstep__submits_at_end(&turn->engine))
 		return ringstep_wait(turn, count);
-	/* What the kernel did not take is not in flight, so waiting for it could be for ever: come round again at once. */
+	/* SQEs that the kernel did not take are not in flight, so a wait for them might never end. The next turn must follow at once. */
 	ringstep_submit(turn);
 	if (ringstep_sq_claimed(turn))
 		return ringstep_wait(turn, 0);
 	return ringstep_wait(turn, count);
 }
 
-/* Out of line: it is rare, and every ringstep_get_sqe() would carry a copy of it. */
+/* Submits the claimed SQEs of a full SQ. Out of line, because it is rare and every ringstep_get_sqe() would have a copy of it. */
 static __noinline int ringstep__make_room(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq, __u8 *sq)
 {
 	struct ringstep_turn turn = {.control = control, .cq = cq, .sq = sq};
@@ -114,9 +115,9 @@ static __noinline int ringstep__make_room(ringstep__ring *ring, struct ringstep_
 }
 
 /*
- * Sees to it that count SQEs can be claimed that go into one submission, as requests that are linked have to: submits what is claimed
- * where there are fewer left. False if the kernel took too little of it. In a ringstep_while, call this rather than
- * ringstep_submit(): behind that one the verifier knows how many are claimed, and follows all numbers up to a full SQ.
+ * Makes room for `count` SQEs in one submission, as linked requests need. If fewer are free, it submits the claimed SQEs first. Returns
+ * false if the kernel took too few of them. In a ringstep_while, call this function and not ringstep_submit(). After ringstep_submit(),
+ * the verifier knows how many SQEs are claimed, and follows all numbers up to a full SQ.
  *
  * Example: if (ringstep_sq_reserve(turn, 2)) { first = ringstep_get_sqe(turn); second = ringstep_get_sqe(turn); ... }
  */
@@ -131,9 +132,9 @@ static __always_inline bool ringstep_sq_reserve(struct ringstep_turn *turn, __u3
 }
 
 /*
- * Claims the next SQE; fill it in with a ringstep_prep_ helper, which sets every field. Never NULL: a full SQ is submitted
- * first. If the kernel takes nothing even then, the SQE handed out is a dummy, nothing claimed is lost, and the loop ends after
- * this turn with RINGSTEP_FAULT_SQ_FULL.
+ * Claims the next SQE and returns it; it never returns NULL. Fill the SQE in with a ringstep_prep_ helper, which sets every field. If the
+ * SQ is full, its SQEs are submitted first. If the kernel then takes none, the returned SQE is a dummy, and the loop ends after this turn
+ * with RINGSTEP_FAULT_SQ_FULL. No claimed SQE is lost.
  */
 static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_turn *turn)
 {
@@ -156,7 +157,7 @@ static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_tur
 	sqe = (__u64 *)(turn->sq + ((__u64)(turn->sq_at & ringstep__geometry(turn).sq_mask) << turn->sqe_shift));
 	turn->sq_at++;
 	if (turn->sqe_shift == 7) {
-		/* The second half of a long SQE belongs to the command that uses it; the others must find zeroes. */
+		/* Only some commands use the second half of a long SQE; all others need zeros there. */
 		for (int i = 8; i < 16; i++)
 			sqe[i] = 0;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a loop is compiled for: the kernel, if the compiler targets BPF, and a process otherwise. Each offers the same few
- * things, on which the rest of the kit stands.
+ * Selects the target of a loop: the kernel if the compiler targets BPF, otherwise a process. Both targets define one small set of types
+ * and functions, which the rest of the kit uses.
  */
 #ifndef RINGSTEP_TARGET_BPF_H
 #define RINGSTEP_TARGET_BPF_H

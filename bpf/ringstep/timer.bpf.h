@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waiting with a deadline.
+ * Waits with a deadline.
  *
- * Include it after <ringstep/loop.bpf.h>, end the step with ringstep_submit_and_wait_until(), and look at the clock: that is all.
+ * Include this file after <ringstep/loop.bpf.h>, end the step with ringstep_submit_and_wait_until(), and check the clock in each turn.
  *
  *	#include <ringstep/loop.bpf.h>
  *	#include <ringstep/timer.bpf.h>
@@ -20,21 +20,21 @@
  *		return ringstep_submit_and_wait_until(turn, 32, state->next);
  *	}
  *
- * A deadline is a time of CLOCK_MONOTONIC in nanoseconds, as bpf_ktime_get_ns() and clock_gettime() count it. It holds for one wait;
- * each turn says anew until when it waits. A loop with several deadlines waits until the first of them.
+ * A deadline is a time of CLOCK_MONOTONIC in nanoseconds, as bpf_ktime_get_ns() and clock_gettime() count it. It applies to one wait, so
+ * each turn must set it again. A loop with several deadlines should wait until the earliest.
  *
- * How it is done is the kit's business. The user engine hands the deadline to io_uring_enter(). In a kernel whose loops can wait with a
- * timeout (kernel/next; the kit looks for it in BTF), the step hands it to the kernel. In others, as in all that have been released
- * (Linux 7.3), it is an IORING_OP_TIMEOUT request, and what follows from that is:
- * - The request costs about a nop. One is enough for many waits whose deadlines only grow: it is left in flight when a wait ends
- *   before its deadline, fires in some later wait, which is one turn for nothing, and is made anew if need be. A deadline that is
- *   earlier than that of the request in flight costs one more request, which moves it.
- * - Its completions take room in the CQ, two at most. ringstep_for_each_cqe() does not hand them out, Ring::cq() hides them, and
- *   neither LoopExit nor Ring::in_flight() counts them. A program that is destroyed takes its request back.
- * - A request with IOSQE_IO_DRAIN waits for it as for every request before it: until it fires.
- * - A request that cancels everything (IORING_ASYNC_CANCEL_ANY) cancels it, too. The next wait makes another.
- * - Where the kernel refuses the request, for want of memory, the wait ends at once, and the next turn tries again. No wait is
- *   without the timer that it needs.
+ * The user engine passes the deadline to io_uring_enter(). In a kernel whose loops can wait with a timeout (kernel/next; the kit looks
+ * for this in BTF), the step passes the deadline to the kernel. In other kernels, including all released ones (up to Linux 7.3), the kit
+ * uses an IORING_OP_TIMEOUT request. That has these effects:
+ * - The request costs about as much as a nop. One request is enough for many waits whose deadlines only grow. It stays in flight when a
+ *   wait ends before its deadline, and fires in a later wait. When it fires, the loop gets one extra turn, and the kit makes a new
+ *   request if the loop still needs one. A deadline earlier than that of the request in flight costs one more request, which moves it.
+ * - The request's completions take room in the CQ, for two at most. ringstep_for_each_cqe() skips them, and Ring::cq() hides them. Neither
+ *   LoopExit nor Ring::in_flight() counts them. A program that is destroyed cancels its request.
+ * - A request with IOSQE_IO_DRAIN waits until the timer's request fires, as for every request before it.
+ * - A request that cancels everything (IORING_ASYNC_CANCEL_ANY) also cancels the timer's request. The next wait makes another one.
+ * - If the kernel refuses the request, because it has no memory, the wait ends at once and the next turn tries again. A loop never
+ *   sleeps without the timer that it needs.
  */
 #ifndef RINGSTEP_TIMER_BPF_H
 #define RINGSTEP_TIMER_BPF_H
@@ -44,8 +44,8 @@
 #include <ringstep/sqe.bpf.h>
 
 /*
- * The deadline that is so many nanoseconds later than a time. Where no clock will ever show it, RINGSTEP_NO_DEADLINE: a sum that is
- * too large must not become a deadline that has passed.
+ * Returns the deadline that is `nanoseconds` later than `time`. Returns RINGSTEP_NO_DEADLINE if no clock ever gets there, so that a sum
+ * that overflows does not become a deadline in the past.
  *
  * Example: state->deadline = ringstep_later(bpf_ktime_get_ns(), state->patience);
  */
@@ -57,7 +57,7 @@ static __always_inline __u64 ringstep_later(__u64 time, __u64 nanoseconds)
 }
 
 /*
- * Whether the deadline has come. RINGSTEP_NO_DEADLINE never does.
+ * Returns true if the deadline has passed. RINGSTEP_NO_DEADLINE never passes.
  *
  * Example: if (ringstep_expired(state->deadline)) return ringstep_stop(turn, TIMED_OUT);
  */
@@ -67,8 +67,8 @@ static __always_inline bool ringstep_expired(__u64 deadline)
 }
 
 /*
- * Has the timer fire at the deadline. 1, or 0 if there is no such timer: the kernel did not take the request, or refused it. Out of
- * line: it is rare.
+ * Sets the timer to fire at the deadline. Returns 1, or 0 if the kernel did not take the request or refused it. Out of line, because it is
+ * rare.
  */
 static __noinline int ringstep__arm(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq, __u8 *sq, __u64 deadline)
 {
@@ -86,7 +86,7 @@ static __noinline int ringstep__arm(ringstep__ring *ring, struct ringstep_contro
 	before = turn.sq_at;
 	timer->seconds = (__s64)(deadline / 1000000000);
 	timer->nanoseconds = (__s64)(deadline % 1000000000);
-	sqe = ringstep_get_sqe(&turn); /* nothing is claimed, so there is room */
+	sqe = ringstep_get_sqe(&turn); /* no SQE is claimed, so there is room */
 	ready = ringstep_cq_ready(&turn) + timer->armed; /* an update completes at once */
 	if (timer->armed) {
 		ringstep_prep_timeout_remove(sqe, ringstep__own_tag(control, armed), IORING_TIMEOUT_UPDATE | IORING_TIMEOUT_ABS);
@@ -103,21 +103,20 @@ static __noinline int ringstep__arm(ringstep__ring *ring, struct ringstep_contro
 		return 0;
 	}
 	ringstep__sq_store(&turn);
-	control->submitted--; /* not the loop's */
+	control->submitted--; /* does not count as the loop's */
 	if (timer->armed)
 		timer->updates++;
 	timer->armed = 1;
-	/* An update that comes too late fails, and then the timeout's completion is on its way. */
+	/* An update that comes too late fails, but then the timeout's completion is about to arrive. */
 	timer->deadline = deadline;
-	/* A timeout that has completed already was refused. Its completion must not count as one of those that the step waits for. */
+	/* A timeout that has already completed was refused. Its completion must not end the wait for the step's completions. */
 	return ringstep_cq_ready(&turn) <= ready;
 }
 
 /*
- * Submits all that is claimed and waits for count completions, like ringstep_submit_and_wait(), but until the deadline at most: then
- * the step is called, whatever has completed. It is a hint like every wait: the step looks at the clock (ringstep_expired()), for it
- * may be called earlier. A deadline that has passed lets the next turn follow at once. The submit has priority: if the
- * kernel does not take all that is claimed, the next turn follows at once, too.
+ * Ends a step: submits all claimed SQEs, then waits for `count` completions, but no longer than until `deadline`. The next turn may begin
+ * earlier, as after every wait, so the step must check the clock with ringstep_expired(). The next turn follows at once if the
+ * deadline has passed, or if the kernel does not take all claimed SQEs.
  *
  * Example: return ringstep_submit_and_wait_until(turn, 32, state->flush_at);
  */
@@ -142,11 +141,11 @@ static __always_inline int ringstep_submit_and_wait_until(struct ringstep_turn *
 		if (!armed)
 			return ringstep_wait(turn, 0);
 	}
-	/* An update completes while it is submitted, and lies in the CQ now. */
+	/* An update completes while it is submitted, so its completion is in the CQ now. */
 	return ringstep_wait(turn, count + control->timer.updates);
 }
 
-/* Whether the completion at hand is the timer's. Then it was not reaped. */
+/* Returns true if the current completion is the timer's. That completion does not count as reaped. */
 static __always_inline bool ringstep__timer_took(struct ringstep_turn *turn, const struct io_uring_cqe *cqe)
 {
 	if (!RINGSTEP__TIMER_IS_A_REQUEST || likely(!ringstep__is_own(turn->control, cqe->user_data)))

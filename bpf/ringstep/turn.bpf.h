@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A turn: one call of the step, with the three regions in reach, and its end.
+ * A turn, which is one run of the step, and its end.
  */
 #ifndef RINGSTEP_TURN_BPF_H
 #define RINGSTEP_TURN_BPF_H
@@ -9,24 +9,24 @@
 #include <ringstep/types.bpf.h>
 
 /*
- * One turn. Authors hand it on and look at nothing inside; it is good until the step returns.
+ * One turn. Authors pass it to the kit's functions and must not use its members. It is valid until the step returns.
  *
- * The compiler may leave a function that takes the turn out of line, and then the turn is on the stack, where the verifier keeps what it
- * knows of a number only if the number has eight bytes for itself. So those that it has to know are that wide.
+ * If the compiler leaves a function that takes the turn out of line, the turn is on the stack. The verifier tracks a number on the stack
+ * only if the number has eight bytes of its own. So the numbers that the verifier must know are eight bytes wide.
  */
 struct ringstep_turn {
 	struct ringstep__engine engine;
 	struct ringstep_control *control;
 	__u8 *cq; /* CQ region: headers and CQEs */
 	__u8 *sq; /* SQ region: SQEs */
-	__u32 *head;   /* the CQ's */
-	__u32 cq_head; /* it, when the turn began */
-	__u32 sq_at;   /* where the next SQE is claimed */
-	__u32 sq_end;  /* where the SQ is full */
+	__u32 *head;   /* the head of the CQ */
+	__u32 cq_head; /* the head when the turn began, plus completions that do not count as reaped */
+	__u32 sq_at;   /* position at which the next SQE is claimed */
+	__u32 sq_end;  /* position at which the SQ is full */
 	__u64 rewinds;   /* IORING_SETUP_SQ_REWIND */
 	__u64 sqe_shift; /* log2 of an SQE's size */
 	__u64 cqe_shift; /* log2 of a CQE's size */
-	__u64 cut;       /* the walk over completions ended at the batch, with more of them there */
+	__u64 cut;       /* the walk over completions ended at RINGSTEP_CQE_BATCH, with more of them in the CQ */
 };
 
 static __always_inline __u32 *ringstep__cq_word(const struct ringstep_turn *turn, __u32 offset)
@@ -35,8 +35,8 @@ static __always_inline __u32 *ringstep__cq_word(const struct ringstep_turn *turn
 }
 
 /*
- * While a turn lasts, the cursor of the SQ is a local variable. It starts as a word of memory, so what it is the verifier never
- * knows, and does not follow it through the iterations of a loop.
+ * Reads the cursor of the SQ into the turn. During a turn, the cursor is a local variable. It is first read from memory, so the verifier
+ * does not know its value, and does not follow each value through the iterations of a loop.
  */
 static __always_inline void ringstep__sq_load(struct ringstep_turn *turn)
 {
@@ -58,7 +58,7 @@ static __always_inline void ringstep__sq_store(struct ringstep_turn *turn)
 		ringstep__ring_store(ringstep__cq_word(turn, ringstep__geometry(turn).sq_tail), turn->sq_at);
 }
 
-/* With the regions at hand. */
+/* Begins a turn. The caller has set the pointers to the regions. */
 static __always_inline void ringstep__turn_start(struct ringstep_turn *turn)
 {
 	turn->cut = false;
@@ -81,7 +81,8 @@ static __always_inline int ringstep__turn_end(struct ringstep_turn *turn, int re
 }
 
 /*
- * The address that a request uses for something in the MEM region: the state, or anything in it or behind it.
+ * Returns the user space address of an object in the memory region, for use in a request. `pointer` may point to the state, into it, or
+ * behind it.
  *
  * Example: ringstep_prep_read(sqe, fd, ringstep_address(turn, &state->header), sizeof(state->header), 0);
  */
@@ -91,8 +92,8 @@ static __always_inline __u64 ringstep_address(const struct ringstep_turn *turn, 
 }
 
 /*
- * Ends the loop: io_uring_enter() returns, and the application finds code in LoopExit::code. Requests in flight stay in
- * flight, completions not yet reaped stay in the CQ.
+ * Stops the loop: run() returns, and LoopExit::code is `code`. Requests in flight stay in flight, and completions that the loop has not
+ * taken stay in the CQ.
  *
  * Example: return ringstep_stop(turn, 0);
  */

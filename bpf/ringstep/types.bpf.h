@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The types a loop is written with: io_uring's UAPI.
+ * The types that loops use, which are io_uring's UAPI types.
  *
- * With a vmlinux.h in front, its types are taken and only the macros that BTF cannot carry are added; without one, the UAPI
- * headers are.
+ * If a vmlinux.h was included before, this file uses its types and adds only the macros that BTF cannot carry. Otherwise, this file
+ * includes the UAPI headers.
  */
 #ifndef RINGSTEP_TYPES_BPF_H
 #define RINGSTEP_TYPES_BPF_H
@@ -21,7 +21,7 @@
 
 #include <ringstep/abi.h>
 
-/* Flags of io_uring's UAPI: macros there, so neither in a vmlinux.h nor, if they are young, in every system's headers. */
+/* Flags of io_uring's UAPI. They are macros, so no vmlinux.h has them, and older system headers lack the newer ones. */
 #ifndef IOSQE_FIXED_FILE
 #define IOSQE_FIXED_FILE (1U << 0)
 #define IOSQE_IO_DRAIN (1U << 1)
@@ -94,16 +94,16 @@
 #define SPLICE_F_FD_IN_FIXED (1U << 31)
 #endif
 
-/* For waits with a deadline: none. */
+/* Stands for no deadline. */
 #define RINGSTEP_NO_DEADLINE (~0ULL)
-/* One that is later is as good as none: the clock does not get there. 292 years. */
+/* The last deadline that the clock can reach, after 292 years. A later one counts as none. */
 #define RINGSTEP__LAST_DEADLINE 0x7fffffffffffffffULL
 
-/* What a step returns. */
+/* The values that a step returns. */
 enum {
 	RINGSTEP_CONTINUE = 0,
 	RINGSTEP_STOP = 1,
-	/* Not for authors: the MEM region is gone, so there is nowhere to say why; the kernel answers EINVAL. */
+	/* Not for authors. The memory region is gone, so there is no place to write the reason. The kernel returns EINVAL. */
 	RINGSTEP__NO_REGION = 2,
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Copies a file in the background: its writes begin at so many KiB a second and no faster, whatever the disk could do.
+// Copies a file in the background. Its writes begin at a chosen rate in KiB a second, even if the disk is faster.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/pace.hpp>
 #include <ringstep/ringstep.hpp>
@@ -22,9 +22,9 @@
 namespace {
 
 constexpr std::size_t block_size = 16 << 10;
-constexpr std::size_t blocks = 16;  // under way at a time
+constexpr std::size_t blocks = 16;  // in flight at a time
 
-// Writes what was read; all of it, or an exception.
+// Writes all bytes that were read, or throws.
 void write_all(ringstep::Pace& pace, int output, std::vector<std::byte>& data, std::uint64_t offset) {
     std::size_t done = 0;
     for (std::size_t at = 0; at < data.size(); at += block_size) {
@@ -36,7 +36,7 @@ void write_all(ringstep::Pace& pace, int output, std::vector<std::byte>& data, s
     ringstep::LoopExit exit;
     do {
         exit = pace.run();
-    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
+    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
     if (!exit.ok()) throw std::system_error(exit.error, std::generic_category(), "running the loop");
     for (const ringstep::RequestCompletion& completion : pace.completions()) {
         if (completion.result < 0) throw std::system_error(-completion.result, std::generic_category(), "write");

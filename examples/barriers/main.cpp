@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Barriers between requests: several files are written at once, block by block in any order, and each is synced when all its
-// blocks are there; no file waits for another one. In the end, behind a barrier of the whole ring, a file is written that says
-// so.
+// Barriers between requests. Several files are written at the same time, block by block in any order. Each file is synced when
+// all its blocks are written, and no file waits for another one. At the end, behind a barrier of the whole ring, a last file is
+// written that reports the success.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/drain.hpp>
 #include <ringstep/ringstep.hpp>
@@ -57,16 +57,16 @@ int run() {
     }
     for (std::uint64_t file = 0; file < files; file++) {
         io_uring_prep_fsync(&sqe, fds[file], 0);
-        drain.barrier(sqe, file);  // when all that was pushed for this file has completed
+        drain.barrier(sqe, file);  // starts when all requests pushed for this file have completed
     }
     constexpr std::string_view text = "complete\n";
     io_uring_prep_write(&sqe, marker, text.data(), text.size(), 0);
-    drain.barrier_of_all(sqe);  // when everything has
+    drain.barrier_of_all(sqe);  // starts when all requests have completed
 
     ringstep::LoopExit exit;
     do {
         exit = drain.run();
-    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
+    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
     std::uint64_t failed = 0;
     for (const ringstep::RequestCompletion& completion : drain.completions()) {
         if (completion.ok()) continue;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What every program in this folder has around what it does:
+// The frame that every program in this folder has around its work:
 //
 //   int main() {
 //       return program::run("hello", [] {
@@ -9,8 +9,9 @@
 //   }
 //
 // - An exception becomes a message on stderr and an exit status.
-// - Output that could not be written becomes one, too: exit status 4, whatever the program itself wanted to end with.
-// - A program that is started with stdin, stdout or stderr closed does not mistake a file or a ring for it.
+// - Output that could not be written also becomes a message. The exit status is then 4, whatever status the program has
+// returned.
+// - A program that is started with stdin, stdout or stderr closed does not use a file or a ring in its place.
 #pragma once
 
 #include <fmt/format.h>
@@ -34,7 +35,7 @@ enum ExitStatus : int {
     exit_output = 4,  // the output could not be written
 };
 
-/// What --help says of them, for programs that have no others. (CLI11 has many for wrong options.)
+/// The text of --help about the exit statuses, for programs that have only these. (CLI11 has many for wrong options.)
 constexpr std::string_view status_help =
     "Exit status:\n"
     "  0       all is well\n"
@@ -42,7 +43,7 @@ constexpr std::string_view status_help =
     "  4       the output could not be written\n"
     "  others  wrong options";
 
-/// A file that is a program's output could not be written.
+/// The error that a program's output file could not be written.
 class OutputError : public std::system_error {
 public:
     OutputError(const std::string& path, int error) : std::system_error(error, std::generic_category(), "writing " + path) {}
@@ -50,24 +51,25 @@ public:
 
 namespace detail {
 
-/// errno of the first write to stdout that failed.
+/// The errno of the first failed write to stdout.
 inline int output_error = 0;
 
 }  // namespace detail
 
-/// Occupies the numbers 0 to 2 where they are closed. Otherwise the next file, socket or ring that is opened gets such a
-/// number, and whoever prints writes into it.
+/// Occupies the file descriptors 0 to 2 if they are closed. Otherwise the next opened file, socket or ring gets one of these
+/// numbers, and printed text is written into it.
 inline void occupy_standard_descriptors() {
     int fd = -1;
     do {
-        // A file that can be neither read nor written, also not by the name /dev/stdout. The next program does not inherit it.
+        // This file can be neither read nor written, even by the name /dev/stdout. Child programs do not inherit it.
         fd = ::open("/proc/self", O_PATH | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0) fd = ::open("/dev/null", O_PATH | O_CLOEXEC);
     } while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd >= 0) ::close(fd);
 }
 
-/// Prints to stdout, and goes on if that fails: run() will notice. fmt::print() would throw, in the middle of the work.
+/// Prints to stdout, and continues if that fails, because run() checks it at the end. fmt::print() would throw in the middle of
+/// the work.
 template <typename... Args>
 void print(fmt::format_string<Args...> format, Args&&... args) {
     const std::string text = fmt::format(format, std::forward<Args>(args)...);
@@ -76,20 +78,20 @@ void print(fmt::format_string<Args...> format, Args&&... args) {
         detail::output_error = errno;
 }
 
-/// Prints to stderr. If that fails there is nobody left to be told, and the work goes on.
+/// Prints to stderr. Ignores a failure, because there is no other place to report it.
 template <typename... Args>
 void print_error(fmt::format_string<Args...> format, Args&&... args) {
     const std::string text = fmt::format(format, std::forward<Args>(args)...);
     (void)std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
-/// Sees to it that all that was printed has arrived. Returns `status`, or exit_output after a message if something is lost. A
-/// status that means a signal stays as it is.
+/// Checks that all printed output was written. Returns `status`, or prints a message and returns exit_output if output was
+/// lost. Never changes a status that means a signal.
 inline int finish(std::string_view name, int status) {
     errno = 0;
     bool good = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     if (detail::output_error == 0) detail::output_error = errno;
-    // Some file systems tell at the end that they could not keep what was written.
+    // Some file systems report only at the end that they could not store the data.
     const int last = good ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : -1;
     if (last >= 0 && ::close(last) != 0 && errno != EINTR) {
         good = false;
@@ -102,8 +104,8 @@ inline int finish(std::string_view name, int status) {
     return status >= 128 ? status : exit_output;
 }
 
-/// Runs what a program does, and returns the status that it has to end with: what `body` returns, `failed` if it threw,
-/// exit_output if output was lost.
+/// Runs a program's work and returns its exit status: the status that `body` returns, `failed` if it threw, or exit_output if
+/// output was lost.
 template <typename Body>
 int run(std::string_view name, Body&& body, int failed = exit_failed) {
     occupy_standard_descriptors();
@@ -121,11 +123,11 @@ int run(std::string_view name, Body&& body, int failed = exit_failed) {
                 print_error("{}: {}\n", name, error.what());
             }
         } catch (const std::exception& error) {
-            print_error("{}: {}\n", name, error.what());  // a ringstep::Error says what to do, too
+            print_error("{}: {}\n", name, error.what());  // a ringstep::Error also says what to do
         }
         return finish(name, status);
     } catch (const std::exception&) {
-        return failed;  // there is not even memory for the message
+        return failed;  // there is no memory for the message
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * The loop, in C. clang compiles it for the kernel's BPF machine; the kernel calls it again and again inside one
- * io_uring_enter(): whenever completions have come, and sometimes when none have.
+ * The loop, in C. clang compiles it for the kernel's BPF machine. The kernel calls the step again and again inside one
+ * io_uring_enter(): whenever completions have arrived, and sometimes when none have.
  */
 #include <ringstep/loop.bpf.h>
 

@@ -13,18 +13,18 @@
 int main() try {
     ringstep::Ring ring;  // an io_uring
     ringstep::LoopProgram<ringstep::compiled::hello> program{
-        ring};  // the loop on the ring: in the kernel if that can, else here
+        ring};  // the loop, attached to the ring: in the kernel if it can run loops, else in this process
 
     program.state()->countdown = 1000;
     const ringstep::LoopExit exit = program.run();  // the system call
 
     fmt::print("{} requests completed. The loop {}.\n", program.state()->completed, exit);
-    if (std::fflush(stdout) != 0) {  // on a full disk, for instance
+    if (std::fflush(stdout) != 0) {  // on a full disk, for example
         std::perror("hello: the output could not be written");
         return 4;
     }
     return exit.ok() ? 0 : 1;
-} catch (const std::exception& error) {  // ringstep::Error is one, and says what to do
+} catch (const std::exception& error) {  // also ringstep::Error, which says what to do
     (void)std::fprintf(stderr, "hello: %s\n", error.what());
     return 1;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-/* io_uring_enter(), but requests are counted, and one after the other is timed: the next begins when the one before has completed. */
+/* Does what io_uring_enter() does, counts the requests, and times one request after the other. */
 #include <ringstep/enter.bpf.h>
 
 #include "latency.h"
@@ -21,7 +21,7 @@ RINGSTEP_LOOP(latency, struct latency)
 		if (cqe->res < 0)
 			state->failed++;
 		if (state->started && cqe->user_data == state->sample) {
-			/* The lowest bit makes no difference, but for a time of 0. */
+			/* Setting the lowest bit changes the bucket only for a time of 0. */
 			const __u64 time = (bpf_ktime_get_ns() - state->started) | 1;
 
 			state->histogram[63 - __builtin_clzll(time)]++;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Counts the requests of an application by their opcode, and shows how long they take, without a change to how it makes them.
+// Counts the requests of an application by opcode and shows how long they take. The application makes its requests as before.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/enter_loop.hpp>
 #include <ringstep/ringstep.hpp>
@@ -24,7 +24,7 @@ namespace {
 constexpr unsigned rounds = 2000;
 constexpr unsigned depth = 8;
 
-/// The application's own work: every round, some reads and writes of a file and a nop.
+/// Does the application's own work: in each round, some reads and writes of a file and a nop.
 void work(ringstep::Ring& ring, ringstep::EnterLoop<ringstep::compiled::latency>& enter, int fd) {
     static std::array<std::array<char, 4096>, depth> buffers;
     std::uint64_t number = 0;
@@ -44,7 +44,7 @@ void work(ringstep::Ring& ring, ringstep::EnterLoop<ringstep::compiled::latency>
         ringstep::Entered entered;
         do {
             entered = enter.submit_and_wait(depth);
-        } while (entered.end == ringstep::EnterEnd::interrupted);  // by a debugger, say
+        } while (entered.end == ringstep::EnterEnd::interrupted);  // by a debugger, for example
         if (!entered) throw std::system_error(entered.error, std::generic_category(), "waiting for requests");
         for ([[maybe_unused]] const ringstep::Completion& completion : ring.cq()) {
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Chains of linked requests: a log that tells its readers of each record when that is on the disk, and not if it is not. Each
-// record is a chain: write, sync, notify. All chains are pushed at once. One of them fails on the way, and only that one is cut
-// off.
+// Chains of linked requests: a log that notifies its readers of each record only when the record is on the disk. Each record is
+// a chain: write, sync, notify. All chains are pushed at the same time. One of them fails, and only the rest of that chain is
+// cancelled.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/link.hpp>
 #include <ringstep/ringstep.hpp>
@@ -25,10 +25,10 @@
 namespace {
 
 constexpr std::uint64_t records = 100;
-constexpr std::uint64_t broken = 42;  // of these, the one that cannot be written
+constexpr std::uint64_t broken = 42;  // the record that cannot be written
 
 int run() {
-    // A write to a pipe that nobody reads any more would end the process. So it fails, and that is all.
+    // Without this, a write to a pipe without a reader would end the process. Now the write only fails.
     (void)std::signal(SIGPIPE, SIG_IGN);
 
     std::string path = (std::filesystem::temp_directory_path() / "ringstep-linked-XXXXXX").string();
@@ -56,7 +56,7 @@ int run() {
     ringstep::LoopExit exit;
     do {
         exit = link.run();
-    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
+    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
     std::uint64_t notified = 0;
     std::uint64_t cancelled = 0;
     for (const ringstep::RequestCompletion& completion : link.completions()) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Reads all of the files that it is given, in blocks, many more of them than the ring has entries: the loop `gate` keeps as
-// many under way as it is told, and of each file only a few, so that a slow one does not take all the places. The last block of
-// each file comes first (where many formats have their index), the others follow in order. Files that have no size to begin
-// with (pipes, devices, what is generated as it is read) are read in order before that, without the loop.
+// Reads all given files in blocks, with many more requests than the ring has entries. The loop `gate` keeps a chosen number of
+// blocks in flight, and only a few of each file, so that a slow file does not take all the places. The last block of each file,
+// where many formats have their index, comes first, and the others follow in order. Files whose size is not known (pipes,
+// devices, files that are generated while they are read) are read in order before that, without the loop.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/gate.hpp>
 #include <ringstep/ringstep.hpp>
@@ -57,10 +57,10 @@ struct File {
     std::vector<unsigned char> bytes;
     int error = 0;
     bool is_read = false;
-    std::size_t missing = 0;  // of the bytes: the file was shorter than it had said
+    std::size_t missing = 0;  // bytes: the file was shorter than its size said
 
 private:
-    // Until a read finds nothing more. A device may go on for ever.
+    // Reads until a read returns nothing. A device may never end.
     void read_in_order() {
         constexpr std::size_t most = std::size_t{1} << 30;
         for (is_read = true; bytes.size() < most;) {
@@ -78,7 +78,7 @@ private:
     }
 };
 
-// Takes what has been read so far.
+// Takes the blocks that have been read so far.
 std::size_t collect(ringstep::Gate& gate, std::vector<File>& files) {
     std::size_t count = 0;
     for (const ringstep::RequestCompletion& completion : gate.completions()) {
@@ -111,7 +111,7 @@ int run(int argc, char** argv) {
                                static_cast<unsigned>(std::min(block_size, file.bytes.size() - i * block_size)), i * block_size);
             sqe.user_data = number << 32 | i;
             while (!gate.try_push(sqe, i + 1 == blocks ? first_class : usual_class)) {
-                // All slots are taken: have the loop work until half of them are free.
+                // All slots are taken, so run the loop until half of them are free.
                 gate.set_batch(ringstep::Gate::capacity / 2);
                 gate.run();
                 reads += collect(gate, files);
@@ -122,7 +122,7 @@ int run(int argc, char** argv) {
     ringstep::LoopExit exit;
     do {
         exit = gate.run();
-    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
+    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
     reads += collect(gate, files);
 
     bool good = exit.ok();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Reads whole files into memory, however large each is: open, statx, allocate, read, close, as one graph. On the kernel engine,
-// one system call for 4,096 files.
+// Reads whole files of any size into memory: open, statx, allocate, read, close, as one graph. On the kernel engine, one system
+// call reads 4,096 files.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/chains.hpp>
 
@@ -22,11 +22,11 @@ namespace {
 
 struct Job {
     const char* name;
-    std::uint64_t room;  // bytes of memory for it, at least
+    std::uint64_t room;  // bytes of memory for the file, at least
 };
 
 int run(int argc, char** argv) {
-    // What is done with each file. Values go from node to node: the descriptor, the size, the memory.
+    // The plan for each file. Values pass from node to node: the descriptor, the size, the memory.
     ringstep::Graph graph;
     const auto path = graph.parameter<ringstep::Address>();
     const auto least = graph.parameter<ringstep::Length>();
@@ -34,12 +34,13 @@ int run(int argc, char** argv) {
     const auto room = graph.variable<ringstep::Length>();
     const auto open = graph.open(path, O_RDONLY | O_CLOEXEC);
     const auto stat = graph.statx(open);
-    // Only a read that finds nothing tells where a file ends: it may grow, and in /proc its size is 0. So one byte more.
+    // Only a read that returns nothing shows the end of a file. A file may grow, and in /proc its size is 0. So read one byte
+    // more.
     const auto known = graph.set(size, stat.size());
     const auto one_more = graph.set(size, size + 1);
     const auto enough = graph.set(room, max(size, least));
     const auto memory = graph.allocate(room);
-    const auto read = graph.read(open, memory.result(), room, ~0ULL).all();  // no offset, which pipes do not have
+    const auto read = graph.read(open, memory.result(), room, ~0ULL).all();  // without an offset, because pipes have none
     const auto whole = graph.finish(0);
     const auto full = graph.finish(1);
     const auto close = graph.close(open);
@@ -47,7 +48,7 @@ int run(int argc, char** argv) {
     read.on_short(whole);
     read.on_end(whole);
     read.then(full);
-    open.finally(close);  // however it ends, once it is open
+    open.finally(close);  // closes the file after every outcome, once it is open
 
     ringstep::Ring ring;
     ringstep::Chains chains(ring);
@@ -62,18 +63,18 @@ int run(int argc, char** argv) {
     std::deque<Job> jobs;
     for (int i = 1; i < argc; i++) jobs.push_back({argv[i], 16 << 10});
     while (!jobs.empty()) {
-        chains.set_arena(arena);  // all of it is free
+        chains.set_arena(arena);  // makes all its memory free
         std::vector<Job> started;
         while (!jobs.empty() && chains.try_start(read_file, {path(jobs.front().name), least(jobs.front().room)},
                                                  {.user_data = started.size()})) {
             started.push_back(jobs.front());
             jobs.pop_front();
         }
-        std::vector<Job> crowded;  // the others have taken the memory
+        std::vector<Job> crowded;  // files that found no memory left
         ringstep::LoopExit exit;
         do {
             exit = chains.run();
-        } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
+        } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
         for (const ringstep::ChainResult& file : chains.results()) {
             const Job& job = started[file.user_data()];
             std::error_code ignored;
@@ -86,7 +87,7 @@ int run(int argc, char** argv) {
                                             static_cast<std::size_t>(file.result(read)));
                 fmt::print("{}: {} bytes, the first line: {}\n", job.name, text.size(), text.substr(0, text.find('\n')));
             } else if (std::filesystem::is_regular_file(job.name, ignored)) {
-                jobs.push_back({job.name, 4 * static_cast<std::uint64_t>(file.result(read))});  // it is longer: again
+                jobs.push_back({job.name, 4 * static_cast<std::uint64_t>(file.result(read))});  // it is longer: try again
             } else {
                 failure(job.name, "reading a second time, which pipes and devices do not allow,", EFBIG);
             }

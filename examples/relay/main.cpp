@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A relay: what comes in on one socket goes out on another, exactly as much as came, until the sender has no more. One graph
-// does it for a connection, and a chain runs for each. On the kernel engine, a single system call moves it all.
+// A relay: it sends every byte that arrives on one socket to another, until the sender ends. One graph describes the work for a
+// connection, and a chain runs for each connection. On the kernel engine, a single system call moves all the data.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/chains.hpp>
 
@@ -40,7 +40,7 @@ struct Pair {
     std::array<int, 2> ends{};
 };
 
-/// Which byte is there on that connection.
+/// Returns the byte at this position of this connection.
 std::byte content(std::size_t connection, std::uint64_t offset) {
     return static_cast<std::byte>((offset * 7 + connection) % 251);
 }
@@ -57,7 +57,7 @@ void produce(int socket, std::size_t connection) {
     ::shutdown(socket, SHUT_WR);
 }
 
-/// How many bytes were there before the end, and as they ought to be.
+/// Returns how many bytes arrived before the end, or 0 if one of them is not as expected.
 std::uint64_t consume(int socket, std::size_t connection) {
     std::vector<std::byte> bytes(10'000);
     for (std::uint64_t at = 0;;) {
@@ -104,7 +104,7 @@ int run() {
         }
         do {
             exit = chains.run();
-        } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
+        } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
     }
 
     std::uint64_t relayed = 0;

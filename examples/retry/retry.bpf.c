@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-/* io_uring_enter(), but a request that ends with EAGAIN is tried again, before the application ever sees it. */
+/* Does what io_uring_enter() does, but tries a request that ends with EAGAIN again before the application sees the completion. */
 #include <ringstep/enter.bpf.h>
 
 #include "retry.h"

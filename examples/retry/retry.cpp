@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Receives from a socket without waiting (MSG_DONTWAIT). That ends with EAGAIN while nothing has come; with this loop the
-// application does not see it, unless it happens too often.
+// Receives from a socket without waiting (MSG_DONTWAIT), which ends with EAGAIN while no data has arrived. With this loop, the
+// application sees EAGAIN only if it happens too often.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/enter_loop.hpp>
 #include <ringstep/ringstep.hpp>
@@ -31,7 +31,7 @@ int run() {
     ringstep::EnterLoop<ringstep::compiled::retry> enter{ring};
     enter.state()->limit = 100;
 
-    // These come first, so they find nothing. Then there is something for four of the eight.
+    // The receives run first and find nothing. Then data arrives for four of the eight.
     std::array<char, 8> bytes{};
     for (std::uint64_t i = 0; i < bytes.size(); i++) {
         io_uring_sqe* receive = ring.sq().claim();
@@ -46,7 +46,7 @@ int run() {
     ringstep::Entered entered;
     do {
         entered = enter.submit_and_wait(9);
-    } while (entered.end == ringstep::EnterEnd::interrupted);  // by a debugger, say
+    } while (entered.end == ringstep::EnterEnd::interrupted);  // by a debugger, for example
     if (!entered) {
         program::print_error("retry: {}\n", entered.exit);
         return 1;

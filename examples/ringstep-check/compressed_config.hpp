@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The kernel's configuration out of a file as /proc/config.gz. The library does not read it: it starts no other programs. A
-// tool may.
+// Reads the kernel's configuration from a compressed file like /proc/config.gz. The library does not do this, because it never
+// starts other programs. A tool may.
 #pragma once
 
 #include <ringstep/support/facts.hpp>
@@ -18,7 +18,7 @@
 #include <optional>
 #include <string>
 
-/// What `gzip -dc` makes of a file. Returns nothing if there is no gzip, or if it fails.
+/// Returns a file's content as unpacked by `gzip -dc`, or nothing if there is no gzip or if it fails.
 [[nodiscard]] inline std::optional<std::string> decompressed(const std::string& path) {
     constexpr std::size_t most = std::size_t{16} << 20;  // a configuration has a third of a megabyte
     std::array<int, 2> ends{};
@@ -53,7 +53,7 @@
     return text;
 }
 
-/// Adds what /proc/config.gz says to facts that lack a configuration. Without a gzip they stay as they are.
+/// Adds the configuration in /proc/config.gz to facts that lack one. Without gzip, it leaves them unchanged.
 inline void add_compressed_config(ringstep::support::Facts& facts, const std::string& path = "/proc/config.gz") {
     if (facts.config.readable() || !facts.config.compressed_only) return;
     if (const auto text = decompressed(path)) facts.config = ringstep::support::parse_config(*text, path);

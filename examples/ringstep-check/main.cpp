@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
-// Tells which engine runs loops here, for this user: the kernel or user space; and if not the kernel, what to do about it.
+// Shows which engine runs this user's loops on this machine: the kernel or user space. If it is not the kernel, shows what to
+// do.
 //
-// The JSON that --json prints, schema 1. Keys may be added to it; those that are there stay as they are.
+// --json prints JSON with schema 1. Later versions may add keys, but do not change these:
 //   schema       1
 //   ringstep     version of this program
 //   kernel       release of the kernel
-//   engine       "kernel" | "user" | null: what Engine::automatic takes; null where io_uring cannot be used
+//   engine       "kernel" | "user" | null: the engine that Engine::automatic takes; null if io_uring cannot be used
 //   loops        true: loops can run in the kernel
-//   user_engine  true: they can run in user space, because io_uring can be used
+//   user_engine  true: loops can run in user space, because io_uring can be used
 //   status       the exit status: 0, 1 or 2
-//   reason       id of the finding to mend first for loops to run in the kernel, or null
-//   kernel_engine_lacks  ids of all findings that keep loops from running in the kernel, in the order in which to mend them
-//   summary      the verdict, for a person
+//   reason       id of the problem to fix first so that loops run in the kernel, or null
+//   kernel_engine_lacks  ids of all findings that keep loops from running in the kernel, in the order in which to fix them
+//   summary      the verdict, as a text for people
 //   findings     list of {id, title, state: ok | missing | warning | unknown, needed_for: nothing | loops (the kernel engine) |
 //                ring (both engines), value, explanation, advice}
 #include <ringstep/support/format.hpp>
@@ -59,7 +60,7 @@ int status_of(const ringstep::Support& support) {
     return 2;
 }
 
-/// A JSON string. The kernel's texts are ASCII; whatever else there may be must not make the JSON invalid.
+/// Returns a text as a JSON string. The kernel's texts are ASCII; other characters must not make the JSON invalid.
 std::string json_string(std::string_view text) {
     std::string out = "\"";
     for (const char character : text) {
@@ -106,7 +107,7 @@ void print_json(const ringstep::Support& support) {
         json_string(support.summary()), findings);
 }
 
-/// How to print for a person.
+/// Settings for output for people.
 struct Style {
     bool colour = false;
     std::size_t width = 100;
@@ -130,7 +131,7 @@ struct Style {
         return fmt::format("\x1b[{}m{}\x1b[0m", code, text);
     }
 
-    /// Text in lines of at most `width` columns. All lines but the first start with `indent` spaces.
+    /// Returns a text in lines of at most `width` columns. All lines but the first start with `indent` spaces.
     [[nodiscard]] std::string wrap(std::string_view text, std::size_t indent, std::size_t column) const {
         std::string out;
         bool line_is_empty = true;
@@ -163,7 +164,7 @@ std::string_view engines_that_need(const ringstep::Finding& finding) {
     return {};
 }
 
-// Both engines, whether they work, and which one is taken.
+// Prints whether each engine works, and which one is taken.
 void print_engines(const ringstep::Support& support, const Style& style, std::size_t indent) {
     using enum ringstep::FindingState;
     std::string lacks;
@@ -186,14 +187,14 @@ void print_engines(const ringstep::Support& support, const Style& style, std::si
 
 void print_text(const ringstep::Support& support, bool explain) {
     using enum ringstep::FindingState;
-    constexpr std::size_t indent = 11;  // of what stands below a title
+    constexpr std::size_t indent = 11;  // of the lines below a title
     const Style style = Style::of_stdout();
     std::size_t title_width = 0;
     for (const ringstep::Finding& finding : support.findings()) title_width = std::max(title_width, finding.title.size());
 
     fmt::print("ringstep-check {} on Linux {}\n\n", version(), support.facts().release);
     for (const ringstep::Finding& finding : support.findings()) {
-        // Padded before it is painted: escape sequences have no width.
+        // The text is padded before it is colored, because escape sequences have no width.
         const std::string state = style.paint(finding.state, fmt::format("{:<9}", to_string(finding.state)));
         const std::size_t value_column = indent + title_width + 2;
         fmt::print("  {}{:<{}}  {}\n", state, finding.title, title_width,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Files: opening source and destination, carrying attributes over.
+// Opens source and destination, and copies attributes.
 #pragma once
 
 #include <ringstep/loops/copy_result.hpp>
@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-// One file that cannot be copied. Others may be.
+// The error of one file that cannot be copied. Other files may still be copied.
 class CopyFailure : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
@@ -66,11 +66,10 @@ inline Descriptor open_source(const std::string& path) {
     return file;
 }
 
-// A destination, and whether it is this copy that has brought it into being. If it has, and keep() is not called, it goes
-// again.
+// A destination file. If this copy has created the file and keep() is not called, the destructor removes it.
 class Destination {
 public:
-    // Opens or creates it; nothing of an existing one is touched yet.
+    // Opens or creates the file. The content of an existing file is not changed yet.
     Destination(std::string path, const std::string& source_path, const struct stat& source, bool force)
         : path_(std::move(path)) {
         const mode_t mode = source.st_mode & 0777;
@@ -104,13 +103,13 @@ public:
     [[nodiscard]] bool created() const noexcept { return created_; }
     void keep() noexcept { kept_ = true; }
 
-    // After a copy that failed half-way: nothing of an old content is left behind what was copied in order. (What is copied in
-    // any order empties an old file first.)
+    // Cuts the file after a copy that failed half-way, so that no old content follows the data copied in order. (A copy in any
+    // order empties an old file first.)
     void cut(const ringstep::CopyResult& result) const noexcept {
         if (result.in_order && ::ftruncate(file_.get(), static_cast<off_t>(result.bytes)) < 0) return;
     }
 
-    // Waits until it is on the disk, its name included.
+    // Waits until the file and its name are on the disk.
     void sync() const {
         if (::fsync(file_.get()) < 0) fail_with_errno(fmt::format("cannot sync '{}'", path_));
         if (!created_) return;
@@ -121,7 +120,7 @@ public:
     }
 
 private:
-    // Only if the name still means the file that was created.
+    // Removes the file, but only if the name still refers to the file that was created.
     void remove() noexcept {
         struct stat mine{};
         struct stat there{};
@@ -135,12 +134,12 @@ private:
     bool kept_ = false;
 };
 
-// Mode, owner where permitted, extended attributes where the destination has them, times.
+// Copies the mode, the owner if permitted, extended attributes if the destination supports them, and the times.
 inline void copy_attributes(const Descriptor& from, const struct stat& source, const Descriptor& to, const std::string& path) {
     mode_t mode = source.st_mode & 07777;
     if (::fchown(to.get(), source.st_uid, source.st_gid) < 0) {
         if (errno != EPERM) fail_with_errno(fmt::format("cannot set the owner of '{}'", path));
-        mode &= 0777;  // set-id bits say "run as the owner", who is another one now
+        mode &= 0777;  // set-id bits mean "run as the owner", and the owner has changed
     }
 
     std::vector<char> names(static_cast<std::size_t>(std::max<ssize_t>(0, ::flistxattr(from.get(), nullptr, 0))));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ringstep-cp: cp for files, with the reading and writing done by a loop, in the kernel where that is possible.
+// ringstep-cp: copies files like cp. A loop does the reading and writing, in the kernel if possible.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/copy_file.hpp>
 #include <ringstep/loops/copy_format.hpp>
@@ -27,8 +27,8 @@
 
 namespace {
 
-// SIGINT, SIGTERM and SIGHUP as a stop token. The signals are blocked everywhere and waited for by a thread, so there is no
-// moment between looking and entering the kernel in which one could get lost. A second one ends the process at once.
+// Turns SIGINT, SIGTERM and SIGHUP into a stop token. All threads block the signals, and one thread waits for them. So no
+// signal can get lost between a check and the entry into the kernel. A second signal ends the process at once.
 class Signals {
 public:
     Signals() {
@@ -161,10 +161,10 @@ private:
         std::optional<ProgressBar> bar;
         if (!options_.quiet && ProgressBar::wanted()) bar.emplace(copy_, std::filesystem::path(name).filename().string());
         ringstep::CopyResult result = copy_.run(source.get(), destination.file().get(), signals_.token());
-        // Stopping and continuing (Ctrl-Z) interrupts the loop, too.
+        // Stopping and continuing the process (Ctrl-Z) also interrupts the loop.
         while (result.resumable() && !signals_.token().stop_requested()) result = copy_.resume(signals_.token());
         copy_.abandon();  // if it was stopped
-        // The signal that wakes this thread up may have come first.
+        // The signal that wakes this thread up may have arrived first.
         if (result.resumable()) result.exit.reason = ringstep::ExitReason::stop_requested;
         return result;
     }
@@ -174,7 +174,7 @@ private:
     ringstep::Ring ring_;
     ringstep::FileCopy copy_;
     Totals totals_;
-    std::map<std::string, std::string> copied_;  // destinations, and what they are copies of
+    std::map<std::string, std::string> copied_;  // the source of each destination
 };
 
 int report(const std::string& message) {
@@ -196,7 +196,7 @@ int run(const Options& options) {
     try {
         copier.emplace(options, signals);
     } catch (const ringstep::Error& error) {
-        if (signals.received() != 0) return exit_signal + signals.received();  // it has interrupted the loading
+        if (signals.received() != 0) return exit_signal + signals.received();  // the signal has interrupted the loading
         report(fmt::format("the loop cannot run here: {}", error));
         return exit_unavailable;
     }
@@ -219,7 +219,7 @@ int run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    // A destination that nobody reads, or a stdout, is an error like any other. The signal would end the copies that are left.
+    // A destination or a stdout without a reader is an ordinary error. SIGPIPE would end the remaining copies.
     (void)std::signal(SIGPIPE, SIG_IGN);
     return program::run("ringstep-cp", [&] {
         int status = exit_ok;

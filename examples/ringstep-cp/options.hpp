@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What ringstep-cp was asked to do.
+// The options of ringstep-cp.
 #pragma once
 
 #include <ringstep/loops/copy_file.hpp>
@@ -21,7 +21,7 @@ enum ExitStatus : int {
     exit_usage = 2,
     exit_unavailable = 3,
     exit_output = program::exit_output,
-    exit_signal = 128,  // and the signal's number
+    exit_signal = 128,  // plus the signal's number
 };
 
 struct Options {
@@ -37,7 +37,7 @@ struct Options {
     ringstep::CopyOptions copy;
 };
 
-// The options, or the status to exit with: after --help, or after a mistake that has been reported.
+// Returns the options, or nothing after --help or after a reported mistake; `status` is then the status to exit with.
 inline std::optional<Options> parse_options(int argc, char** argv, int& status) {
     Options options;
     std::vector<std::string> paths;
@@ -99,7 +99,7 @@ inline std::optional<Options> parse_options(int argc, char** argv, int& status) 
     force->option_text(" ");
     verbose->option_text(" ");
 
-    // An option that is given twice counts as it was given last.
+    // If an option is given twice, the last one counts.
     for (CLI::Option* option : app.get_options()) {
         if (!option->get_lnames().empty() && option->get_items_expected() == 1) option->take_last();
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A progress bar on a terminal. Its thread reads the copy's live state; the loop in the kernel notices nothing of it.
+// A progress bar on a terminal. Its thread reads the copy's live state, without any effect on the loop.
 #pragma once
 
 #include <ringstep/loops/copy_file.hpp>
@@ -81,5 +81,5 @@ private:
     const ringstep::FileCopy& copy_;
     std::string name_;
     std::condition_variable_any wakeup_;
-    std::jthread thread_;  // last: ends first
+    std::jthread thread_;  // the last member, so that it ends first
 };

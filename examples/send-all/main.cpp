@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Sends until all is sent, without ever waiting for room: after EAGAIN the graph pauses and tries again, after a short send it
-// goes on behind what was taken. Spelled out with edges, to show how one says it. (Where the request may wait for room,
-// graph.send() alone does all of this: it continues what is short by itself, and retry() repeats EAGAIN.)
+// Sends a whole buffer without ever waiting for room. After EAGAIN, the graph pauses and tries again. After a short send, it
+// continues behind the bytes that were sent. The graph spells this out with edges, to show how edges work. (If the request may
+// wait for room, graph.send() alone is enough: it continues short sends by itself, and retry() repeats after EAGAIN.)
 #include <ringstep/format.hpp>
 #include <ringstep/loops/chains.hpp>
 
@@ -26,7 +26,7 @@ namespace {
 
 int run() {
     constexpr std::size_t size = 1'000'000;
-    constexpr std::uint16_t often = 60'000;  // every node of a cycle says how often it may begin
+    constexpr std::uint16_t often = 60'000;  // each node of a cycle needs a limit on its runs
     std::array<int, 2> sockets{};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0)
         throw std::system_error(errno, std::generic_category(), "socketpair");
@@ -62,7 +62,7 @@ int run() {
     std::size_t right = 0;
     ringstep::LoopExit exit;
     {
-        // The other end takes its time.
+        // The other end is slow.
         const std::jthread reader([&] {
             std::vector<std::byte> got(30'000);
             for (std::size_t place = 0; place < size;) {
@@ -75,7 +75,7 @@ int run() {
         });
         do {
             exit = chains.run();
-        } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
+        } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
         ::close(sockets[1]);
     }
     ::close(sockets[0]);

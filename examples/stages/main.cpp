@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Two waits of a storage engine that io_uring_enter() does not have: a record is safe when two of three copies are on disk; and
-// of many reads, a batch is handled when it is large, or old.
+// Two waits of a storage engine that io_uring_enter() does not have. A record is safe when two of three copies are on the disk.
+// A batch of many reads is handled when it is large or old.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/stages.hpp>
 #include <ringstep/ringstep.hpp>
@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// user_data: what a request belongs to, above its number.
+// user_data: the group of a request, in the bits above its number.
 constexpr std::uint64_t kind_mask = std::uint64_t{0xff} << 56;
 constexpr std::uint64_t copy_of_record = std::uint64_t{1} << 56;
 constexpr std::uint64_t read_of_record = std::uint64_t{2} << 56;
@@ -48,7 +48,7 @@ struct Files {
     [[nodiscard]] int fd(std::size_t index) const { return ::fileno(files[index]); }
 };
 
-// Waits again if it was interrupted, by a debugger say.
+// Waits, and waits again after an interruption, for example by a debugger.
 template <class Wait>
 void wait(const Wait& wait_once) {
     ringstep::Entered entered;
@@ -63,7 +63,7 @@ int run() {
     ringstep::Ring ring;
     ringstep::Stages stages{ring, {{32, 50us}, {8, 500us}, {1}}};
 
-    // Copies that are written and synced. The write's completion does not count: only the sync carries the tag.
+    // Writes and syncs the copies. Only the sync carries the tag, so the completion of the write does not count.
     const ringstep::RequestGroup copies = stages.group(kind_mask, copy_of_record);
     for (std::uint64_t i = 0; i < 3; i++) {
         io_uring_sqe* write = ring.sq().claim();
@@ -82,7 +82,7 @@ int run() {
         if (!completion.ok()) throw std::system_error(completion.error(), std::generic_category(), "writing");
     }
 
-    // Reads, taken as they come: 32 at once, or 8 after 50 µs, or any after 550 µs.
+    // Takes reads as they complete: 32 at once, or 8 after 50 µs, or any number after 550 µs.
     std::array<std::array<char, record.size()>, 48> buffers{};
     for (std::uint64_t i = 0; i < buffers.size(); i++) {
         io_uring_sqe* read = ring.sq().claim();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Runs a command in a user namespace of its own, with a BPF file system from which libbpf takes a token: what a container
-// manager does for a container that is to load loops. The command has no capability outside its namespace.
+// Runs a command in a user namespace of its own, with a BPF file system from which libbpf takes a token. A container manager
+// does this for a container that must load loops. The command has no capability outside its namespace.
 //
 //   with-bpf-token [OPTION=VALUE…] COMMAND [ARGUMENT…]      (as root)
 //
-// The options are those of mount -t bpf; without any, those that a loop needs.
+// The options are those of mount -t bpf. The default is the options that a loop needs.
 #include <linux/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -32,9 +32,9 @@ using Options = std::vector<std::pair<std::string, std::string>>;
 const Options what_a_loop_needs = {
     {"delegate_cmds", "prog_load:map_create:btf_load"},
     {"delegate_maps", "array:struct_ops"},
-    // libbpf tries out what the kernel can do with a program of the first type.
+    // libbpf tests the kernel's features with a program of the first type.
     {"delegate_progs", "socket_filter:struct_ops"},
-    // For struct_ops programs the kernel takes the number of the member for an attach type: loop_step is 0, as this one is.
+    // For struct_ops programs, the kernel takes the member's number as the attach type. loop_step has number 0, like this type.
     {"delegate_attachs", "cgroup_inet_ingress"},
 };
 
@@ -45,7 +45,7 @@ int failed(const char* what) {
     return 125;
 }
 
-// One number each way. A pipe that was closed gives -1.
+// A pipe that carries a number. Reading from a closed pipe gives -1.
 class Pipe {
 public:
     Pipe() {
@@ -63,14 +63,15 @@ private:
     std::array<int, 2> ends_{};
 };
 
-// Inside: opens the file system, so that it belongs to the new namespace, and mounts it when the parent has set it up.
+// Inside the namespace: opens the file system, so that it belongs to the new namespace, and mounts it after the parent has set
+// it up.
 int inside(const Pipe& to_parent, const Pipe& from_parent, char** command) {
     if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return failed("unshare");
     const int context = static_cast<int>(::syscall(SYS_fsopen, "bpf", FSOPEN_CLOEXEC));
     if (context < 0) return failed("fsopen");
     to_parent.send(context);
     if (from_parent.receive() != 0) return 125;
-    // An ordinary user outside, root in here.
+    // The process is an ordinary user outside and root inside.
     if (::setgroups(0, nullptr) != 0 || ::setgid(0) != 0 || ::setuid(0) != 0) return failed("setuid");
     const int mount = static_cast<int>(::syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0));
     if (mount < 0) return failed("fsmount");
@@ -80,7 +81,7 @@ int inside(const Pipe& to_parent, const Pipe& from_parent, char** command) {
     return 127;
 }
 
-// Outside: root of the whole system grants what the options say. Nobody else may.
+// Outside the namespace: grants what the options say. Only root of the whole system may do that.
 int delegate(pid_t child, int number, const Options& options) {
     const std::string process = "/proc/" + std::to_string(child);
     for (const char* map : {"/uid_map", "/gid_map"}) std::ofstream(process + map) << "0 65534 1";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A write-ahead log: a record is written, then synced, and only then is its writer told. Writers are threads; each starts a
-// chain for a record while the loop runs, sleeps until it is told, and may rely on the record from then on. Many records are on
-// their way at once, and none of them costs the thread that runs the loop a system call on the kernel engine.
+// A write-ahead log: a record is written, then synced, and only then is its writer notified. Writers are threads. Each starts a
+// chain for a record while the loop runs, sleeps until it is notified, and may rely on the record from then on. Many records
+// are in progress at the same time. On the kernel engine, none of them costs the thread that runs the loop a system call.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/chains.hpp>
 
@@ -25,10 +25,10 @@
 namespace {
 
 constexpr unsigned writers = 4;
-constexpr unsigned records = 25;  // of each
+constexpr unsigned records = 25;  // of each writer
 constexpr std::size_t record_size = 16;
 
-/// What the graph is given for a record.
+/// The arguments of the graph for a record.
 struct Commit {
     ringstep::Graph graph;
     ringstep::Parameter<ringstep::Address> record = graph.parameter<ringstep::Address>();
@@ -36,7 +36,7 @@ struct Commit {
     ringstep::Parameter<ringstep::Fd> waiting = graph.parameter<ringstep::Fd>();
 
     explicit Commit(int log) {
-        const auto write = graph.write(log, record, record_size, offset);  // all of it, or it fails
+        const auto write = graph.write(log, record, record_size, offset);  // writes all of it, or fails
         const auto sync = graph.fsync(log, IORING_FSYNC_DATASYNC);
         const auto notify = graph.write(waiting, "s", 1, ~0ULL);  // a pipe: no offset
         const auto failed = graph.write(waiting, "f", 1, ~0ULL);
@@ -47,7 +47,7 @@ struct Commit {
 };
 
 int run() {
-    // A write to a pipe that nobody reads any more would end the process. So it fails, and that is all.
+    // Without this, a write to a pipe without a reader would end the process. Now the write only fails.
     (void)std::signal(SIGPIPE, SIG_IGN);
 
     std::string path = (std::filesystem::temp_directory_path() / "ringstep-log-XXXXXX").string();
@@ -58,7 +58,7 @@ int run() {
     ringstep::Ring ring;
     ringstep::Chains chains(ring);
     const ringstep::GraphId id = chains.add(commit.graph);
-    chains.set_stay(true);  // there may be more to come
+    chains.set_stay(true);  // more records may follow
 
     std::atomic<std::uint64_t> places{0};
     std::atomic<unsigned> safe{0};
@@ -80,7 +80,7 @@ int run() {
             ::close(told[0]);
             ::close(told[1]);
         }
-        if (--working == 0) chains.set_stay(false);  // the loop ends when it has nothing left to do
+        if (--working == 0) chains.set_stay(false);  // now the loop ends when it has no work left
     };
     std::vector<std::jthread> threads;
     for (unsigned writer = 0; writer < writers; writer++) threads.emplace_back(write_records, writer);
@@ -88,7 +88,7 @@ int run() {
     ringstep::LoopExit exit;
     do {
         exit = chains.run();
-    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, say
+    } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
     threads.clear();
     unsigned completed = 0;
     for (const ringstep::ChainResult& record : chains.results()) completed += record.ok() ? 1U : 0U;

@@ -1,6 +1,6 @@
 # Part of `dev`, which reads this file: messages, long commands, and what is cleaned up at the end. All other parts use it.
 
-# All messages go to stderr: stdout belongs to the command that is run.
+# Prints a message to stderr, because stdout belongs to the command that is run.
 say() {
 	printf 'dev: %s\n' "$*" >&2
 }
@@ -16,12 +16,12 @@ usage_error() {
 	exit 2
 }
 
-# step WHAT COMMAND…: runs a long command, shows what it is and for how long already, and its output only where it fails. Bash does not
-# end a function at its first error when somebody looks at its status, as everybody does here: such functions say || return themselves.
+# step WHAT COMMAND…: runs a long command. Shows its description and how long it has run, and its output only if it fails. Bash does not
+# end a function at its first error if the caller checks its status, as all callers here do. So these functions write || return themselves.
 step() {
 	local what=$1 start=$SECONDS status=0 file log pid
 	shift
-	# A file without a name: nothing stays behind, however this ends.
+	# The file has no name, so that nothing stays behind, regardless of how this ends.
 	file=$(mktemp)
 	exec {log}<>"$file"
 	rm "$file"
@@ -59,7 +59,7 @@ remove_at_exit() {
 	exit_files+=("$1")
 }
 
-# Without stderr: bash would report each process that it kills.
+# Runs without stderr, because bash would report each process that it kills.
 clean_up() {
 	local pid file
 	for pid in "${exit_processes[@]}"; do

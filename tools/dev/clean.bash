@@ -17,7 +17,7 @@ remove_tree() {
 	rm -rf "$1" 2>/dev/null || remove_as_owner "$1"
 }
 
-# Removes a tool box, unless somebody is using it.
+# Removes a tool box, unless it is in use.
 remove_toolbox() {
 	local lock
 	exec {lock}>"$1.lock"
@@ -38,7 +38,7 @@ command_clean() {
 		--all) everything=yes ;;
 		*) usage_error "clean: unknown argument $1" clean ;;
 	esac
-	# Not a folder that only somebody's RINGSTEP_BUILD_DIR says is a build.
+	# Does not remove a folder that is a build only according to RINGSTEP_BUILD_DIR.
 	if [[ -f $build/CMakeCache.txt ]]; then
 		remove_tree "$build"
 	fi

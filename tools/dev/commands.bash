@@ -9,7 +9,7 @@ help_demo() {
 	END
 }
 
-# Real data: the tool box's largest libraries and programs, as many as make 256 MiB.
+# Makes a file of real data from the tool box's largest libraries and programs, 256 MiB in total.
 make_demo_file() {
 	local file=$1
 	mkdir -p "$(dirname "$file")"
@@ -98,13 +98,13 @@ command_budgets() {
 	configure
 	build_targets verifier-budgets
 	for series in "${all[@]}"; do
-		# A process of its own, because a virtual machine's exit status ends the script.
+		# Uses a process of its own, because a virtual machine's exit status ends the script.
 		measured=$("$repo/dev" vm --kernel "$series" --time 120 -- \
 			"$build/tests/verifier-budgets" measure "$build/tests/verifier/loops") ||
 			fail "budgets: no figures from $series; the table stays as it is"
 		lines+=$'\n'$measured
 	done
-	# Kernels of our own, where they are built; budgets of others stay. `next` has those of the kernel that it is made from.
+	# Measures our patched kernels if they are built. The budgets of other kernels stay. `next` has the budgets of its base kernel.
 	for series in $(patched_older_series); do
 		if have_patched_kernel "$series-ringstep"; then
 			measured=$("$repo/dev" vm --kernel "$series-ringstep" --time 120 -- \

@@ -1,11 +1,11 @@
 # Part of `dev`, which reads this file: the kernels of the archive.
 #
-# A kernel has its full version as its name, the one uname -r prints, for instance 7.3.4+deb13-cloud-amd64. In the cache:
+# The name of a kernel is its full version, as uname -r prints it, for example 7.3.4+deb13-cloud-amd64. In the cache:
 #   kernels/index-…      the package names that the archive has, refreshed once a day; named by the suites that it is made from
 #   kernels/VERSION/     vmlinuz, vmlinux, config, modules/, feature (yes or no)
 #
-# vmlinux is the same kernel, unpacked. QEMU starts it directly (PVH), which saves a second on each start of a machine, and puts it at the
-# same address each time. bpftool can read its types: ./dev run -- bpftool btf dump file …/vmlinux format c
+# vmlinux is the unpacked kernel. QEMU starts it directly (PVH), which saves a second on each start of a machine, and always puts it at one
+# address. bpftool can read its types: ./dev run -- bpftool btf dump file …/vmlinux format c
 
 # The oldest kernel series with the feature, and those without it that tests run on: the oldest that rings can be opened on, and the
 # stable one. The first is that of the Debian release before.
@@ -15,7 +15,7 @@ older_suite=bookworm
 feature_type=io_uring_bpf_ops
 kernel_index=$cache/kernels/index-$suite-$older_suite
 
-# Our own apt configuration: the machine's own package lists stay as they are, and an ordinary user can do it too.
+# Runs apt with a configuration of our own. It leaves the machine's package lists unchanged, and works for an ordinary user.
 apt_kernels() {
 	local program=$1
 	shift
@@ -42,7 +42,7 @@ update_index() {
 	write_kernel_sources >"$cache/apt/sources.list" || return
 	[[ -s $cache/apt/sources.list ]] || { echo "no $suite archive in this system's apt sources"; return 1; }
 	if ! apt_kernels apt-get update; then
-		# A mirror may have dropped the older release. The others are worth more.
+		# A mirror may have dropped the older release, which matters less than the others.
 		sed -i "/ $older_suite/d" "$cache/apt/sources.list"
 		apt_kernels apt-get update || return
 	fi
@@ -77,7 +77,7 @@ cached_kernels() {
 	done
 }
 
-# All kernels, newest first: those of the archive and those in the cache.
+# Lists all kernels of the archive and of the cache, newest first.
 all_kernels() {
 	{
 		sed -n -E 's/^linux-(binary-unsigned|binary|image)-([0-9].*)$/\2/p' "$kernel_index" 2>/dev/null || true
@@ -93,7 +93,7 @@ series_has_feature() {
 	[[ $(printf '%s\n%s\n' "$1" $first_series | sort -V | sed -n 1p) == "$first_series" ]]
 }
 
-# The series with the feature, oldest first.
+# Lists the series with the feature, oldest first.
 series_with_feature() {
 	all_kernels | while read -r version; do
 		series_of "$version"
@@ -102,7 +102,7 @@ series_with_feature() {
 	done
 }
 
-# The kernels that a name stands for, best first.
+# Lists the kernels that a name stands for, best first.
 candidates() {
 	local name=$1
 	case $name in
@@ -115,7 +115,7 @@ candidates() {
 	done
 }
 
-# The part of a kernel image that is compressed, unpacked. Where it lies is in the image's header (Documentation/arch/x86/boot.rst).
+# Unpacks the compressed part of a kernel image. The image's header has its position (Documentation/arch/x86/boot.rst).
 unpack_image() {
 	local image=$1 sectors offset length unpack
 	sectors=$(od -An -tu1 -j497 -N1 "$image")
@@ -131,7 +131,7 @@ unpack_image() {
 	dd if="$image" iflag=skip_bytes,count_bytes skip=$offset count=$((length - 4)) bs=1M status=none | "${unpack[@]}"
 }
 
-# Downloads and unpacks into kernels/VERSION. Only called with the lock held.
+# Downloads a kernel and unpacks it into kernels/VERSION. The caller must hold the lock.
 fetch_kernel() {
 	local version=$1 work=$cache/kernels/tmp root package image
 	rm -rf "$work"
@@ -179,7 +179,7 @@ fetch_kernel() {
 	rm -rf "$work"
 }
 
-# Sets $kernel_version and $kernel_folder to the best kernel for a name, and sees to it that it is in the cache.
+# Sets $kernel_version and $kernel_folder to the best kernel for a name, and gets it into the cache if it is not there.
 find_kernel() {
 	local name=$1 version lock
 	if is_patched_kernel "$name"; then
@@ -210,7 +210,7 @@ find_kernel() {
 	fail "no kernel $name: neither in the archive nor in the cache. ./dev kernels lists what there is"
 }
 
-# The kernels that tests run on: the oldest and the newest series with the feature and the one in the middle.
+# Lists the kernels that tests run on: the oldest and the newest series with the feature, and the one in the middle.
 test_series() {
 	local -a all
 	mapfile -t all < <(series_with_feature)

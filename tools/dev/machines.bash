@@ -8,12 +8,12 @@
 keeper=$repo/tools/dev/vm/keeper.py
 client=(python3 -S -E -B "$repo/tools/dev/vm/client.py")
 
-# What a machine of tests has, at least: tests that want a disk do not need another machine.
+# The least that a machine for tests has, so that tests that need a disk do not need another machine.
 test_disk=512
-# A machine that is kept by hand ends when nobody has used it for so long.
+# A machine that is kept by hand ends when it has not been used for this time.
 kept_idle_seconds=7200
 
-# Whether a machine's keeper is alive ($1: folder).
+# Succeeds if a machine's keeper is alive ($1: folder).
 machine_is_there() {
 	local lock
 	[[ -e $1/lock ]] || return 1
@@ -34,7 +34,7 @@ machine_options() {
 	echo "$options"
 }
 
-# prepare_machine FOLDER: writes down how the keeper starts it. Sets $vm_run.
+# prepare_machine FOLDER: writes the command with which the keeper starts the machine. Sets $vm_run.
 prepare_machine() {
 	local -a qemu virtiofsd
 	vm_run=$1
@@ -77,7 +77,7 @@ run_in_machine() {
 
 # --- Kept by hand ---
 
-# The folder of the machine with a kernel ($1: its version).
+# Prints the folder of the machine with a kernel ($1: its version).
 kept_folder() {
 	echo "$build/vm/${1//\//_}"
 }
@@ -99,7 +99,7 @@ choose_kept_machine() {
 		say "vm: the machine that is kept up has not these options: starting another one"
 		return 1
 	fi
-	# A folder of the system is the same everywhere.
+	# The system's folders are identical everywhere.
 	folder=$(nearest_shared_folder)
 	if [[ -n $folder ]] && ! grep -qxF -- "$folder" "$vm_kept/folders"; then
 		say "vm: the machine that is kept up does not see $PWD: starting another one"
@@ -115,7 +115,7 @@ nearest_shared_folder() {
 	done <<<"$RINGSTEP_SHARED_FOLDERS" | head -n 1
 }
 
-# Inside, in namespaces of its own: becomes the keeper. Outside, start_kept_machine has started it and waits.
+# Becomes the keeper, inside namespaces of its own. Outside, start_kept_machine has started it and waits.
 keep_machine() {
 	local folder
 	choose_vm_kernel
@@ -131,7 +131,7 @@ keep_machine() {
 	run_keeper --idle "$kept_idle_seconds"
 }
 
-# Outside: starts a ./dev that outlives this one, and waits until the machine is up.
+# Starts, outside, a ./dev that outlives this one, and waits until the machine is up.
 start_kept_machine() {
 	local log status=0 lines process text
 	mkdir -p "$build/vm"
@@ -193,7 +193,7 @@ test_folder() {
 	test_machine=/tmp/ringstep-machines-$namespace/${vm_kernel//\//_}-$(machine_options)
 }
 
-# Starts the machine if it is not there. Its keeper goes on after this process.
+# Starts the machine if it is not running. Its keeper continues after this process ends.
 ensure_test_machine() {
 	local lock tries=0
 	test_folder

@@ -4,7 +4,7 @@ am_root() {
 	[[ $(id -u) == 0 ]]
 }
 
-# Says what keeps an ordinary user from having namespaces here.
+# Prints what keeps an ordinary user from having namespaces on this machine.
 explain_no_namespaces() {
 	local user limit
 	user=$(id -un)
@@ -29,13 +29,13 @@ explain_no_namespaces() {
 	exit 1
 }
 
-# Sets $namespace_command: what starts a command in namespaces of its own, as root there.
+# Sets $namespace_command to the command that starts another one in namespaces of its own, as root there.
 choose_namespaces() {
 	local tool
 	for tool in unshare setpriv flock mount chroot; do
 		command -v $tool >/dev/null || fail "this machine has no $tool: install util-linux, mount and coreutils"
 	done
-	# pdeathsig: when this script is killed, even by kill -9, all that it started goes too.
+	# pdeathsig: when this script is killed, even by kill -9, every process that it started also ends.
 	namespace_command=(setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child)
 	am_root && return
 	unshare --user --map-root-user --map-auto true 2>/dev/null || explain_no_namespaces
@@ -48,8 +48,8 @@ remove_as_owner() {
 	unshare --user --map-root-user --map-auto rm -rf "$1"
 }
 
-# supervise COMMAND…: runs it in the foreground and ends with its exit status. The shell's own way of running a command would not see a
-# signal before the command has ended.
+# supervise COMMAND…: runs it in the foreground and ends with its exit status. A command run directly by the shell would delay signals
+# until the command has ended.
 supervise() {
 	local status=0 terminal='' tries
 	if [[ -n $interactive && -t 0 ]]; then
@@ -70,7 +70,7 @@ supervise() {
 	while true; do
 		wait $supervised 2>/dev/null && status=0 || status=$?
 		if ((interrupted)); then
-			# Ctrl-C went to all processes of the terminal. They get two seconds to end in good order.
+			# Ctrl-C has reached all processes of the terminal. They get two seconds to end by themselves.
 			tries=0
 			while kill -0 $supervised 2>/dev/null && ((tries++ < 20)); do
 				sleep 0.1 || true

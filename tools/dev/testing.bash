@@ -10,7 +10,7 @@ help_build() {
 	END
 }
 
-# Paths in the repository count as relative ones, so that another clone finds what this one has compiled.
+# Makes paths in the repository relative for ccache, so that another clone finds the results of this one.
 use_compiler_cache() {
 	export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$repo CCACHE_NOHASHDIR=1
 }
@@ -112,8 +112,8 @@ command_test() {
 	exit $status
 }
 
-# Emulated processors that share a busy machine may be slower than a test can wait. So what failed in a virtual machine gets a second
-# try, alone, and is named. Nothing else does, and neither do many at once: that is no accident.
+# Emulated processors that share a busy machine may be slower than a test can wait. So a test that failed in a virtual machine runs once
+# more, alone, and its name is shown. Other tests do not run again, and neither do many failed tests, because those failures are real.
 run_again() {
 	local failed=$build/Testing/Temporary/LastTestsFailed.log names
 	[[ -s $failed ]] || return 1

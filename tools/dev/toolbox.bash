@@ -20,8 +20,8 @@ packages=(
 
 # --- Which tools? ---
 
-# Whether this machine's own packages will do: those of the same Debian release as the kernels, all of them. $tools_reason says why or why
-# not.
+# Succeeds if this machine has all packages, from the Debian release that the kernels are from. Sets $tools_reason to the reason for the
+# answer.
 machine_has_tools() {
 	local codename package
 	local -a missing=()
@@ -40,7 +40,7 @@ machine_has_tools() {
 	tools_reason="this machine has all that is needed"
 }
 
-# Sets $box, the root folder of the tool box, or / for this machine.
+# Sets $box to the root folder of the tool box, or to / for this machine's own tools.
 choose_tools() {
 	local choice=${RINGSTEP_TOOLBOX:-}
 	case $choice in
@@ -74,7 +74,7 @@ toolbox_hash() {
 	printf '%s\n' "$suite" "$variant" "${packages[@]}" | sha256sum | cut -c 1-12
 }
 
-# Sets $mmdebstrap, the program that makes Debian systems, getting it first where it is missing.
+# Sets $mmdebstrap to the program that makes Debian systems. Gets the program first if it is missing.
 find_mmdebstrap() {
 	mmdebstrap=$(command -v mmdebstrap || true)
 	[[ -z $mmdebstrap ]] || return 0
@@ -170,7 +170,7 @@ shared_folders() {
 	{
 		printf '%s\n' "$repo" "$cache" "$build" "${extra_folders[@]}"
 		[[ -z ${RINGSTEP_MOUNT:-} ]] || tr ':' '\n' <<<"$RINGSTEP_MOUNT"
-		# The current folder, unless it belongs to the system: the tool box has its own.
+		# The current folder, unless it belongs to the system, because the tool box has its own system folders.
 		case $PWD/ in
 			// | /usr/* | /bin/* | /sbin/* | /lib*/* | /etc/* | /dev/* | /proc/* | /sys/* | /run/* | /boot/* | /tmp/ | /var/ | /var/tmp/) ;;
 			*) echo "$PWD" ;;
@@ -218,7 +218,7 @@ stage_enter() {
 	mount_system_folders "$box"
 	for folder in "${folders[@]}"; do
 		mkdir -p "$box$folder"
-		# In a user namespace a folder with other mounts below it can be bound only together with them.
+		# In a user namespace, a folder with other mounts below it can be bound only together with those mounts.
 		mount --bind "$folder" "$box$folder" 2>/dev/null || mount --rbind "$folder" "$box$folder"
 	done
 	# The tool box is read-only, so that nobody changes what its name says is in it.
@@ -236,7 +236,7 @@ stage_enter() {
 
 mount_system_folders() {
 	local root=$1 device file
-	# In a container that hides parts of /proc a fresh one is refused; the old one has to do.
+	# A container that hides parts of /proc refuses a new /proc, so use the old one.
 	mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
 	mount --rbind /sys "$root/sys"
 	mount -t tmpfs -o mode=755 dev "$root/dev"
@@ -276,7 +276,7 @@ tell_thrown_away() {
 		[[ -n $shared ]] || places+=("$place")
 	done
 	((${#places[@]})) || return 0
-	# Shared folders below them are other file systems.
+	# Shared folders below these places are other file systems.
 	mapfile -d '' files < <(find "${places[@]}" -xdev -type f -print0 2>/dev/null)
 	((${#files[@]})) || return 0
 	say "thrown away with the tool box, to which ${places[*]} belong:"

@@ -3,7 +3,7 @@
 #
 # vm/init is the first process in a machine.
 
-# How long a machine may take to reach its init, and how often that is tried.
+# The time that a machine may take to reach its init, and the number of tries.
 boot_seconds=${RINGSTEP_VM_BOOT_SECONDS:-60}
 boot_tries=3
 
@@ -76,7 +76,7 @@ parse_vm_options() {
 	elif ((${#vm_command[@]} == 0)); then
 		[[ -t 0 && -t 1 ]] || usage_error "vm: no command, and no terminal for a shell" vm
 		vm_tty=yes
-		# Nobody wants to be thrown out of a shell.
+		# A shell has no time limit.
 		vm_time=0
 		vm_command=(/bin/bash -i)
 	fi
@@ -92,13 +92,13 @@ quote() {
 	printf "'%s'" "${1//\'/\'\\\'\'}"
 }
 
-# The command as a shell script: same folder, chosen environment, arguments exactly as given.
+# Prints the command as a shell script, with the current folder, the chosen environment, and the arguments exactly as given.
 write_vm_command() {
 	local name word
 	local -a names=(PATH HOME TERM LANG)
 	# shellcheck disable=SC2206 # split on purpose
 	names+=(${!RINGSTEP_*} ${!CATCH*} ${!GTEST*} ${!BENCHMARK_*} ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS LSAN_OPTIONS)
-	# Which kernel it is, the machine knows.
+	# The machine knows its kernel.
 	printf '. /run/ringstep/host/settings\n'
 	printf 'cd %s || exit 1\n' "$(quote "$PWD")"
 	printf 'exec'
@@ -133,8 +133,8 @@ write_vm_settings() {
 	printf 'rows=%s\ncolumns=%s\n' "${size% *}" "${size#* }"
 }
 
-# The modules of the chosen kernel that a machine needs to reach its root and its output, in the order in which they have to be loaded.
-# None where all is built in.
+# Prints the modules of the chosen kernel that a machine needs to reach its root and its output, in the order in which they must be loaded.
+# Prints nothing if all are built in.
 boot_modules() {
 	local dependencies=$vm_kernel_dir/modules/modules.dep module
 	[[ -f $dependencies ]] || return 0
@@ -143,7 +143,7 @@ boot_modules() {
 	done | awk '!seen[$0]++'
 }
 
-# Sets $initramfs. One for each state of tools/dev/vm/init, and for each kernel that needs modules to boot.
+# Sets $initramfs. There is one for each state of tools/dev/vm/init, and for each kernel that needs modules to boot.
 make_initramfs() {
 	local busybox hash work module number=100
 	local -a modules
@@ -212,7 +212,7 @@ start_virtiofsd() {
 # Sets $vm_accel and $qemu, all but where the command's output goes. $1 is what comes before the names of files in the run folder.
 qemu_command() {
 	local at=$1
-	# The emulation does string instructions byte by byte: without these flags the kernel copies memory in words.
+	# The emulation runs string instructions byte by byte. Without these flags, the kernel copies memory in words.
 	local cpu=max,-erms,-fsrm
 	local -a accel
 	if [[ -n $vm_icount ]]; then
@@ -229,7 +229,7 @@ qemu_command() {
 	qemu=(
 		qemu-system-x86_64 "${accel[@]}" -cpu "$cpu" -M "q35,memory-backend=memory" -smp "$vm_cpus" -m "$vm_memory"
 		-nodefaults -no-user-config -display none -no-reboot
-		# virtiofsd reads and writes the machine's memory, so that has to be shared.
+		# virtiofsd reads and writes the machine's memory, so the memory must be shared.
 		-object "memory-backend-memfd,id=memory,size=${vm_memory}M,share=on"
 		-kernel "$vm_image" -initrd "$initramfs"
 		-append "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic ringstep.run=$vm_run$vm_append"
@@ -244,20 +244,20 @@ qemu_command() {
 	fi
 }
 
-# The last so many lines of what the kernel said; a thousand with --verbose.
+# Prints the last lines of the kernel's messages: as many as $1 says, or a thousand with --verbose.
 show_console() {
 	local lines=$1
 	[[ -z $verbose ]] || lines=1000
 	tr -d '\r' <"$vm_run/console" | sed 's/\x1b\[[0-9;?]*[A-Za-z]//g; s/\x1bc//g' | tail -n "$lines" | sed 's/^/     /' >&2
 }
 
-# Whether the kernel complained after it was up. An emulated machine that is held up while it boots may get an interrupt before it can
-# cope with one, which has nothing to do with what runs later.
+# Succeeds if the kernel complained after it was up. An emulated machine that is held up while it boots may get an interrupt before it
+# can handle one. That complaint has nothing to do with later commands.
 has_complained() {
 	sed -n '/ringstep: the kernel is up/,$p' "$vm_run/console" | grep -aE '(WARNING|BUG|KASAN|UBSAN|INFO): ' >/dev/null
 }
 
-# Says how the machine ended, and ends with the status to hand back.
+# Prints how the machine ended, and exits with the status to return.
 finish_vm() {
 	local qemu_status=$1 status
 	if ((qemu_status == 124)); then
@@ -266,7 +266,7 @@ finish_vm() {
 		exit 124
 	elif grep -qa 'Kernel panic' "$vm_run/console" 2>/dev/null; then
 		say "vm: the kernel ($vm_version) crashed. Its last messages:"
-		# What it complained of before is often the cause.
+		# Earlier complaints of the kernel are often the cause.
 		show_console 60
 		exit 125
 	elif [[ ! -s $vm_run/status ]]; then
@@ -321,7 +321,7 @@ command_vm() {
 	esac
 }
 
-# A machine for this command alone.
+# Runs a machine for this command alone.
 run_own_machine() {
 	local status=0 try=${RINGSTEP_VM_TRY:-1} machine
 	local -a readers=() arguments=("$@")
@@ -348,7 +348,7 @@ run_own_machine() {
 		kill_at_exit "${readers[1]}"
 	fi
 	start_virtiofsd
-	# Both go when what started them is killed.
+	# Both end when the process that started them is killed.
 	qemu=(setpriv --pdeathsig KILL timeout --foreground --kill-after 2 "$vm_time" setpriv --pdeathsig KILL "${qemu[@]}")
 	if [[ -n $vm_tty ]]; then
 		"${qemu[@]}" 2>"$vm_run/qemu.log" <&0 &

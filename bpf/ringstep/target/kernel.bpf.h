@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the kit stands on in the kernel, where the step is a struct_ops program.
+ * The kernel's part of the kit. In the kernel, the step is a struct_ops program.
  *
- * Types of the loop interface carry a flavour (the ___ringstep suffix, which libbpf ignores when it looks for the kernel's
- * own): so it does not matter which kernel a vmlinux.h came from, or whether that kernel has loops.
+ * Types of the loop interface carry a flavour, the ___ringstep suffix, which libbpf ignores when it looks for the kernel's own types. So a
+ * vmlinux.h may come from any kernel, with or without loops.
  */
 #ifndef RINGSTEP_TARGET_KERNEL_BPF_H
 #define RINGSTEP_TARGET_KERNEL_BPF_H
@@ -11,7 +11,7 @@
 #include <ringstep/types.bpf.h>
 
 #ifndef __VMLINUX_H__
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0) /* of the headers; what bpf_for() of libbpf stands on */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0) /* the version of the headers; bpf_for() of libbpf needs this type */
 struct bpf_iter_num {
 	__u64 __opaque[1];
 } __attribute__((aligned(8)));
@@ -27,7 +27,7 @@ struct bpf_iter_num {
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 #endif
 
-/* Where things lie. Filled in by the application before the load, then frozen: constants to the verifier. */
+/* The layout of the regions. The application fills it in before the load, and then it is frozen, so the verifier sees constants. */
 extern const volatile struct ringstep_geometry ringstep_geometry;
 
 enum ringstep__region {
@@ -36,12 +36,12 @@ enum ringstep__region {
 	RINGSTEP__REGION_SQ = 2,
 };
 
-/* The ring, as loops see it: a handle to pass on. 7.1 calls it io_ring_ctx, later kernels iou_ctx; libbpf compares kinds. */
+/* The ring, as a handle. Linux 7.1 calls it io_ring_ctx and later kernels call it iou_ctx. libbpf compares only the kinds of the types. */
 struct iou_ctx___ringstep {};
 
 struct iou_loop_params___ringstep {
 	__u32 cq_wait_idx;
-	/* no release has these, see kernel/next */
+	/* No released kernel has these; see kernel/next. */
 	__u32 flags;
 	__u64 timeout_ns;
 	__u32 busy_poll_us;
@@ -60,7 +60,7 @@ struct io_uring_bpf_ops___ringstep {
 extern int bpf_io_uring_submit_sqes___ringstep(struct iou_ctx___ringstep *ctx, __u32 count) __ksym;
 extern __u8 *bpf_io_uring_get_region___ringstep(struct iou_ctx___ringstep *ctx, __u32 id, const __u64 rdwr_buf_size) __ksym;
 
-/* The ring, for what is called in a turn, and what else a turn needs of its engine. */
+/* The ring, for functions called in a turn, and the other data that a turn needs from its engine. */
 typedef struct iou_ctx___ringstep ringstep__ring;
 struct ringstep__engine {
 	ringstep__ring *ring;
@@ -75,7 +75,7 @@ static __always_inline void ringstep__engine_of(struct ringstep__engine *engine,
 	engine->ring = ring;
 }
 
-/* Hands the first count claimed SQEs to the kernel; how many it took, or a negative errno. */
+/* Submits the first `count` claimed SQEs to the kernel. Returns how many it took, or a negative errno. */
 static __always_inline int ringstep__submit_sqes(struct ringstep__engine *engine, __u32 count)
 {
 	return bpf_io_uring_submit_sqes___ringstep(engine->ring, count);
@@ -91,9 +91,9 @@ struct task_struct___ringstep {
 } __attribute__((preserve_access_index));
 
 /*
- * Whether the task has work to do that it puts off until it leaves the kernel: the last of closing a file, whoever closed it. That is
- * a request of the loop's, or a request that was the last user of a file that somebody had closed before. Linux 7.1 to 7.3 let a loop
- * fall asleep without doing it; between two turns that do not sleep, they do it.
+ * Returns true if the task has work that it puts off until it leaves the kernel. That is the last part of closing a file. The file was
+ * closed by a request of the loop, or was already closed and then lost its last user, a request. Linux 7.1 to 7.3 let a loop sleep
+ * without doing this work, but do it between two turns without a sleep.
  */
 static __always_inline bool ringstep__work_pending(const struct ringstep__engine *engine)
 {
@@ -101,7 +101,7 @@ static __always_inline bool ringstep__work_pending(const struct ringstep__engine
 	return ((struct task_struct___ringstep *)bpf_get_current_task_btf())->task_works;
 }
 
-/* Loops in the kernel are woken up without a completion. */
+/* Returns false, because loops in the kernel are woken up without a completion. */
 static __always_inline bool ringstep__is_wake(const struct ringstep__engine *engine, const __u8 *cqe)
 {
 	(void)engine;
@@ -109,7 +109,7 @@ static __always_inline bool ringstep__is_wake(const struct ringstep__engine *eng
 	return false;
 }
 
-/* Whether one may be among the completions that are in the CQ just now. */
+/* Returns false, because the CQ never contains a wake-up. */
 static __always_inline bool ringstep__wakes_pending(const struct ringstep__engine *engine)
 {
 	(void)engine;
@@ -117,14 +117,14 @@ static __always_inline bool ringstep__wakes_pending(const struct ringstep__engin
 }
 
 /*
- * A wait with a deadline: a request for kernels that know of none by themselves, which is all that have been released. See
- * timer.bpf.h. Constants when the program is loaded: the kernel's BTF has the flag or has it not.
+ * True if a wait with a deadline needs a request, because the kernel's loops cannot wait with a timeout. No released kernel can; see
+ * timer.bpf.h. It is a constant when the program is loaded, because the kernel's BTF decides it.
  */
 #define RINGSTEP__TIMER_IS_A_REQUEST                                                                                           \
 	(!bpf_core_enum_value_exists(enum iou_loop_flags___ringstep, IOU_LOOP_F_TIMEOUT_ABS___ringstep))
 static __always_inline void ringstep__set_deadline(struct ringstep__engine *engine, __u64 deadline)
 {
-	/* The kernel clears the flags after each wait. The clock of both is the ring's, CLOCK_MONOTONIC. */
+	/* The kernel clears the flags after each wait. The deadline and the timeout use the ring's clock, CLOCK_MONOTONIC. */
 	if (RINGSTEP__TIMER_IS_A_REQUEST || deadline == RINGSTEP_NO_DEADLINE)
 		return;
 	engine->params->timeout_ns = deadline;
@@ -132,27 +132,27 @@ static __always_inline void ringstep__set_deadline(struct ringstep__engine *engi
 				bpf_core_enum_value(enum iou_loop_flags___ringstep, IOU_LOOP_F_TIMEOUT_ABS___ringstep);
 }
 
-/* Polls the network's devices before the wait at the end of the turn, for so long at most, where the kernel has that. See napi.bpf.h. */
+/* Lets the wait at the end of the turn begin with up to `microseconds` of busy polling, if the kernel can do that. See napi.bpf.h. */
 static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *engine, __u32 microseconds)
 {
 	if (bpf_core_field_exists(struct iou_loop_params___ringstep, busy_poll_us))
 		engine->params->busy_poll_us = microseconds;
 }
 
-/* Whether the submit at the end of a step is the engine's business, together with the waiting. */
+/* Returns true if the engine does the submit at the end of a step together with the wait. The kernel does not. */
 static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *engine)
 {
 	(void)engine;
 	return false;
 }
 
-/* The kernel runs steps and completes requests in one task: the words that they share need no ordering. */
+/* The kernel runs steps and completes requests in one task, so the words that they share need no ordering. */
 #define ringstep__ring_load(word) (*(word))
 #define ringstep__ring_store(word, value) (*(word) = (value))
 
 /*
- * A field of the state that the application reads or writes while the loop runs, on another thread: by RegionView::load() and
- * store() there, by these two here. A value that is stored comes after all that the step has written before it.
+ * Read and write a field of the state that another thread of the application reads or writes while the loop runs. The application uses
+ * RegionView::load() and RegionView::store(). Whoever reads the stored value also sees everything that the step has written before it.
  *
  * Example: ringstep_store(&state->done, state->done + 1);
  */
@@ -168,9 +168,9 @@ static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *en
 		*(volatile __typeof__(*(field)) *)(field) = (value);                                                           \
 	})
 
-#define RINGSTEP__TRACE(turn, ...) ((void)(turn)) /* the kernel has nowhere to print to */
+#define RINGSTEP__TRACE(turn, ...) ((void)(turn)) /* the kernel does not trace */
 
-/* Part of a loop's condition. Always true in practice: see ringstep_while() for the kernel's limits. */
+/* Part of the condition of a C loop. It becomes false only at the kernel's limits; see ringstep_while(). */
 #if __clang_major__ >= 19
 #define ringstep__may_goto(label) asm volatile goto("may_goto %l[" #label "]" ::::label)
 #elif __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -196,16 +196,16 @@ static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *en
 #define ringstep__while(condition) while ((condition) && ringstep__may_loop)
 
 /*
- * A function that the verifier follows once, however often and with whatever it is called: in a loop that does much, that is what keeps
- * the verifier's work small. It knows of the arguments nothing but their types: numbers are any, pointers are to structs of the state, or
- * to an SQE, and are marked with ringstep_arg_nonnull. It returns a number, and cannot have the turn.
+ * Marks a function that the verifier follows only once, regardless of its calls and their arguments. This keeps the verifier's work small
+ * in a large loop. The verifier knows only the types of the arguments. Numbers may have any value. Pointers must point to structs of the
+ * state or to an SQE, and must be marked with ringstep_arg_nonnull. The function must return a number, and cannot take the turn.
  *
  * Example: ringstep_apart int take(struct my_state *state ringstep_arg_nonnull, __u32 slot)
  */
 #define ringstep_apart __noinline
 #define ringstep_arg_nonnull __attribute__((btf_decl_tag("arg:nonnull")))
 
-/* Keeps clang from working out in advance, in every turn, what only a rare branch needs. */
+/* Keeps clang from computing a pointer in every turn that only a rare branch needs. */
 #define ringstep__not_in_advance(pointer) asm volatile("" : "+r"(pointer))
 
 #endif /* RINGSTEP_TARGET_KERNEL_BPF_H */

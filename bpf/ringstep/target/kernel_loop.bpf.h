@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The definition of a loop for the kernel. */
+/* Defines a loop for the kernel. */
 #ifndef RINGSTEP_TARGET_KERNEL_LOOP_BPF_H
 #define RINGSTEP_TARGET_KERNEL_LOOP_BPF_H
 
 #include <ringstep/turn.bpf.h>
 
 /*
- * Gets the regions; the pointers are good for this turn only, so every turn does. RINGSTEP_CONTINUE: go on with the step,
- * anything else: return that.
+ * Gets the regions. Every turn must do this, because the pointers are valid for one turn. Returns RINGSTEP_CONTINUE if the step may run;
+ * otherwise the program must return the result.
  */
 static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, const __u64 *args)
 {
@@ -61,7 +61,7 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, cons
                                                                                                                                \
 		if (result != RINGSTEP_CONTINUE)                                                                               \
 			return result;                                                                                         \
-		/* To the compiler these are constants in the first call, and to the verifier the other one is dead. */        \
+		/* The compiler sees constants in the first call, and the verifier sees that only one call is reachable. */    \
 		if (ringstep_geometry.flags & RINGSTEP_SHORT_ENTRIES)                                                          \
 			return name##_turn(&turn, true, 6, 4);                                                                 \
 		return name##_turn(&turn, ringstep_geometry.flags & RINGSTEP_SQ_REWIND, ringstep_geometry.sqe_shift,           \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the kit stands on in a process, where the step is an ordinary C function around an ordinary io_uring_enter().
+ * The user engine's part of the kit. In a process, the step is an ordinary C function, and the engine calls io_uring_enter(2).
  *
- * No header of the C library is included: a vmlinux.h may stand in front.
+ * This file includes no header of the C library, because a vmlinux.h may have been included before.
  */
 #ifndef RINGSTEP_TARGET_USER_BPF_H
 #define RINGSTEP_TARGET_USER_BPF_H
@@ -11,7 +11,7 @@
 
 #include <ringstep/user.h>
 
-/* --- What <bpf/bpf_helpers.h> is to a loop in the kernel ------------------------------------------------------------------ */
+/* --- Replaces <bpf/bpf_helpers.h> ------------------------------------------------------------------------------------------ */
 
 #undef __always_inline
 #ifdef __OPTIMIZE__
@@ -42,8 +42,8 @@
 #define barrier_var(variable) asm volatile("" : "+r"(variable))
 
 /*
- * Like libbpf's: it counts in ints, looks at the bounds again each time, and does nothing at all for a range that is too long for
- * the kernel.
+ * Like bpf_for() of libbpf: it counts in ints, evaluates the bounds again each time, and does nothing if the range is too long for the
+ * kernel.
  */
 static inline __attribute__((unused)) int ringstep__for_end(int start, int end)
 {
@@ -59,7 +59,7 @@ struct ringstep__timespec {
 	long seconds;
 	long nanoseconds;
 };
-/* Under names of our own, so that they are in nobody's way. */
+/* Functions of the C library and of liburing, under the kit's own names to avoid conflicts. */
 extern int ringstep__clock_gettime(int clock, struct ringstep__timespec *time) __asm__("clock_gettime");
 extern int ringstep__nanosleep(const struct ringstep__timespec *time, void *rest) __asm__("nanosleep");
 extern int ringstep__dprintf(int fd, const char *format, ...) __asm__("dprintf") __attribute__((format(printf, 2, 3)));
@@ -75,8 +75,8 @@ static inline __attribute__((unused)) __u64 ringstep__clock_ns(int clock)
 }
 
 /*
- * What the kernel offers to BPF programs only. A loop that uses it is declared so (KERNEL_ONLY of ringstep_add_loop()).
- * GCC before 12 and clang before 14 do not know the attribute's effect; the linker says less there.
+ * Marks functions that exist only for BPF programs. A loop that uses them must be declared with KERNEL_ONLY in ringstep_add_loop().
+ * The attribute has no effect in GCC before 12 and clang before 14, where the linker reports an error that says less.
  */
 #define RINGSTEP__KERNEL_ONLY                                                                                                  \
 	__attribute__((unavailable("it exists in the kernel only: do without, or declare the loop KERNEL_ONLY in "            \
@@ -86,7 +86,7 @@ static inline __attribute__((unused)) __u64 ringstep__clock_ns(int clock)
 #undef __kconfig
 #define __kconfig RINGSTEP__KERNEL_ONLY
 
-/* A map's definition, of which __uint() is a part. */
+/* The macros of a map's definition. Every map has an __uint(). */
 #define __uint(name, value)                                                                                                    \
 	_Static_assert(0, "BPF maps exist in the kernel only: do without, or declare the loop KERNEL_ONLY in "                \
 			  "ringstep_add_loop(), and it will have no user engine")
@@ -94,36 +94,36 @@ static inline __attribute__((unused)) __u64 ringstep__clock_ns(int clock)
 #define __type(name, value) __typeof__(value) *name
 #define __array(name, value) __typeof__(value) *name[]
 
-#ifdef ___BPF_FUNC_MAPPER /* of <linux/bpf.h>: all helpers, by name */
+#ifdef ___BPF_FUNC_MAPPER /* in <linux/bpf.h>: the names of all helpers */
 #define ringstep__kernel_only_helper(helper, ...) extern void *bpf_##helper() RINGSTEP__KERNEL_ONLY;
 ___BPF_FUNC_MAPPER(ringstep__kernel_only_helper)
 #undef ringstep__kernel_only_helper
 #endif
 
-/* The helpers that are here, too. bpf_printk() writes to stderr; it knows printf's formats, not the kernel's own (%pI4 …). */
+/* The helpers that the user engine also has. bpf_printk() writes to stderr, with printf's formats but not the kernel's own (%pI4 …). */
 #define bpf_ktime_get_ns() ringstep__clock_ns(1 /* CLOCK_MONOTONIC */)
 #define bpf_ktime_get_boot_ns() ringstep__clock_ns(7 /* CLOCK_BOOTTIME */)
 #define bpf_ktime_get_tai_ns() ringstep__clock_ns(11 /* CLOCK_TAI */)
 #undef bpf_printk
 #define bpf_printk(format, ...) ringstep__dprintf(2, format "\n", ##__VA_ARGS__)
 
-/* --- What the kit needs ---------------------------------------------------------------------------------------------------- */
+/* --- Needed by the kit ----------------------------------------------------------------------------------------------------- */
 
 typedef struct ringstep_user ringstep__ring;
 struct ringstep__engine {
 	ringstep__ring *ring;
 	struct ringstep_geometry geometry; /* a copy, which no write to the regions can change in the compiler's eyes */
-	__u32 cq_wait_idx;		   /* as in struct iou_loop_params: lasts from one turn to the next */
+	__u32 cq_wait_idx;		   /* as in struct iou_loop_params; keeps its value from one turn to the next */
 	__u32 wanted;			   /* ringstep_user.wanted when the turn began */
-	bool special;			   /* traced, or in need of barriers: what usual runs do without */
-	bool owes;			   /* a submit, at the end of the turn */
-	__u64 deadline;			   /* of the wait at the end of the turn; RINGSTEP_NO_DEADLINE: none */
+	bool special;			   /* the run is traced or needs barriers, unlike most runs */
+	bool owes;			   /* the engine must submit at the end of the turn */
+	__u64 deadline;			   /* the deadline of the wait at the end of the turn, or RINGSTEP_NO_DEADLINE */
 };
 
 #define ringstep__geometry(turn) ((turn)->engine.geometry)
 #define ringstep__geometry_of(ring) ((ring)->geometry)
 
-/* The kernel writes these words from other processors, and looks at what we have written before them. */
+/* The kernel writes these words from other processors, and reads what the process has written before them. */
 #define ringstep__ring_load(word) __atomic_load_n(word, __ATOMIC_ACQUIRE)
 #define ringstep__ring_store(word, value) __atomic_store_n(word, value, __ATOMIC_RELEASE)
 
@@ -160,11 +160,11 @@ static __attribute__((cold, noinline, unused)) void ringstep__trace(const struct
 
 #define RINGSTEP__ENTER_EXT_ARG (1U << 3) /* IORING_ENTER_EXT_ARG */
 
-#ifndef RINGSTEP__ENTER /* a test may put something else in its place */
+#ifndef RINGSTEP__ENTER /* tests may replace it */
 #define RINGSTEP__ENTER ringstep__io_uring_enter
 #endif
 
-/* The system call by itself, where we know how: a call of liburing's takes a few nanoseconds, of some 180 that a nop takes. */
+/* Makes the system call directly on x86-64 and arm64. liburing's function would add a few nanoseconds to about 180 for a nop. */
 static __always_inline int ringstep__io_uring_enter(__u32 ring, __u32 to_submit, __u32 min_complete, __u32 flags)
 {
 #if defined(__x86_64__) && !defined(__ILP32__)
@@ -195,18 +195,18 @@ static __always_inline int ringstep__io_uring_enter(__u32 ring, __u32 to_submit,
 #endif
 }
 
-/* io_uring_enter(2): what it returns, with -errno for an error. */
+/* Calls io_uring_enter(2). Returns its result, or a negative errno. */
 static __always_inline int ringstep__enter(struct ringstep_user *user, __u32 to_submit, __u32 min_complete, __u32 flags)
 {
 	user->enters++;
 	return RINGSTEP__ENTER(user->ring_fd, to_submit, min_complete, flags | user->enter_flags);
 }
 
-#ifndef RINGSTEP__ENTER_FOR /* likewise */
+#ifndef RINGSTEP__ENTER_FOR /* tests may replace it */
 #define RINGSTEP__ENTER_FOR ringstep__io_uring_enter_for
 #endif
 
-/* The same, for so many nanoseconds at most: -ETIME if they were not enough. */
+/* Calls io_uring_enter(2), and waits for up to `nanoseconds`. Returns its result, or a negative errno: -ETIME after that time. */
 static __attribute__((noinline, unused)) int ringstep__io_uring_enter_for(__u32 ring, __u32 to_submit, __u32 min_complete,
 									  __u32 flags, __u64 nanoseconds)
 {
@@ -246,14 +246,14 @@ static __always_inline void ringstep__set_wait(struct ringstep__engine *engine, 
 	engine->cq_wait_idx = cq_index;
 }
 
-/* io_uring_enter() does what the task has put off before it sleeps. */
+/* Returns false, because io_uring_enter() does the work that the task has put off before it sleeps. */
 static __always_inline bool ringstep__work_pending(const struct ringstep__engine *engine)
 {
 	(void)engine;
 	return false;
 }
 
-/* Whether the completion at hand was to wake the loop up; then it is counted, to be dropped. */
+/* Returns true if the current completion is a wake-up. Then counts it as seen, and the caller must drop it. */
 static __always_inline bool ringstep__is_wake(struct ringstep__engine *engine, const __u8 *cqe)
 {
 	if (likely(*(const __u64 *)cqe != engine->ring->wake_tag))
@@ -262,28 +262,28 @@ static __always_inline bool ringstep__is_wake(struct ringstep__engine *engine, c
 	return true;
 }
 
-/* Whether one may be among the completions that are in the CQ just now. */
+/* Returns true if the CQ may contain a wake-up now. */
 static __always_inline bool ringstep__wakes_pending(const struct ringstep__engine *engine)
 {
 	return unlikely(ringstep_load(&engine->ring->wakes_sent) != engine->ring->wakes_seen);
 }
 
-/* A wait with a deadline: io_uring_enter() has that. */
+/* A wait with a deadline needs no request, because io_uring_enter() takes a timeout. */
 #define RINGSTEP__TIMER_IS_A_REQUEST false
 static __always_inline void ringstep__set_deadline(struct ringstep__engine *engine, __u64 deadline)
 {
-	/* Later than any clock gets: what is left is not added to anything. */
+	/* A deadline that no clock reaches counts as none, so that the time left is never too large for the kernel. */
 	engine->deadline = deadline > RINGSTEP__LAST_DEADLINE ? RINGSTEP_NO_DEADLINE : deadline;
 }
 
-/* io_uring_enter() polls by itself, before each wait. */
+/* Does nothing, because io_uring_enter() polls before each wait by itself. */
 static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *engine, __u32 microseconds)
 {
 	(void)engine;
 	(void)microseconds;
 }
 
-/* It goes into the same io_uring_enter() as the waiting. */
+/* Returns true, because one io_uring_enter() submits and waits. */
 static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *engine)
 {
 	engine->owes = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The definition of a loop for user space, and what the kernel does between the turns of its own: submitting, waiting, waking.
+ * Defines a loop for user space. Between two turns, the user engine submits, waits and handles wake-ups, as the kernel does for its loops.
  */
 #ifndef RINGSTEP_TARGET_USER_LOOP_BPF_H
 #define RINGSTEP_TARGET_USER_LOOP_BPF_H
@@ -23,8 +23,8 @@
 #endif
 
 /*
- * Takes the completions that only were to wake the loop up out of the CQ: the others move together towards its tail, where the
- * kernel does not write before the head has passed.
+ * Removes the wake-ups from the CQ. The other completions move together towards its tail. That is safe, because the kernel does not write
+ * there before the head has passed.
  */
 static __noinline void ringstep__drop_wakes(struct ringstep_user *user)
 {
@@ -37,7 +37,7 @@ static __noinline void ringstep__drop_wakes(struct ringstep_user *user)
 	__u32 from = tail, to = tail, i;
 
 	if (tail - head > geometry->cq_mask + 1)
-		return; /* not a state that a kernel leaves behind */
+		return; /* no kernel leaves the CQ in this state */
 	while (from != head) {
 		const __u64 *cqe = cqes + (__u64)(--from & geometry->cq_mask) * words;
 
@@ -53,7 +53,7 @@ static __noinline void ringstep__drop_wakes(struct ringstep_user *user)
 	ringstep__ring_store(head_word, to);
 }
 
-/* What stays the same for all turns of a run, and where the SQ stands: nobody else writes to it meanwhile. */
+/* Sets what is constant in a run, and reads the cursor of the SQ, which only the loop changes during the run. */
 static __always_inline void ringstep__run_begin(struct ringstep_turn *turn, struct ringstep_user *user, bool special, bool rewinds,
 						__u32 sqe_shift, __u32 cqe_shift)
 {
@@ -88,8 +88,9 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn)
 }
 
 /*
- * Sleeps until so many completions are there, after a look at whether somebody wants the loop awake. Whoever does first writes that
- * down and then reads our announcement, with a barrier on both sides in between.
+ * Submits `owed` SQEs and sleeps until `wait` completions are in the CQ, unless another thread wants the loop awake. That thread first
+ * writes `wanted` or `stop` and then reads `waiting`. The loop writes `waiting` first and then reads them. Both have a barrier in between.
+ * Returns the result of io_uring_enter(2).
  */
 static __always_inline int ringstep__enter_and_wait(struct ringstep_turn *turn, __u32 owed, __u32 wait)
 {
@@ -130,10 +131,10 @@ static __always_inline int ringstep__enter_and_wait(struct ringstep_turn *turn, 
 }
 
 /*
- * Whether a signal has cut a wait short that io_uring_enter() calls a success: it does so if it has submitted something, or if there is
- * any completion, that of an earlier turn included. Completions too few are no sign of it, timeouts wake up early, too. But none at all
- * since the tail stood at `tail` are, unless something else has ended the wait. A timeout may even wake up before its completion is
- * there, and so the kernel gets another chance to post it.
+ * Returns true if a signal has cut a wait short for which io_uring_enter() reported success. It does so if it has submitted something, or
+ * if the CQ contains any completion, even of an earlier turn. Too few completions do not prove a signal, because timeouts also wake up
+ * early. No completion at all since the tail was at `tail` does prove one, unless something else has ended the wait. A timeout may
+ * even wake up before its completion is posted, so the kernel gets another chance to post it.
  */
 static __always_inline bool ringstep__cut_short(struct ringstep_turn *turn, __u32 wait, __u32 tail)
 {
@@ -148,8 +149,8 @@ static __always_inline bool ringstep__cut_short(struct ringstep_turn *turn, __u3
 }
 
 /*
- * What happens between two turns: submits if the step left that to us, waits, and has the kernel do its deferred work: all of it one
- * io_uring_enter(), if the kernel takes all SQEs. Returns 0, or a negative errno that ends the run.
+ * Does the work between two turns: submits if the step left that to the engine, waits, and lets the kernel do its deferred work. One
+ * io_uring_enter() does it all if the kernel takes all SQEs. Returns 0, or a negative errno that ends the run.
  */
 static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 {
@@ -168,24 +169,24 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 			turn->control->claimed = turn->sq_at;
 		if (likely((__u32)result == owed))
 			return ringstep__cut_short(turn, wait, tail) ? -EINTR : 0;
-		/* Some are not in flight, so waiting for them could be for ever: the next turn follows, and submits them. */
+		/* Some SQEs are not in flight, so a wait for them might never end. The next turn follows at once and submits them. */
 		result = ringstep__enter_and_wait(turn, 0, 0);
 	} else if (owed && (result == -EAGAIN || result == -EBUSY)) {
-		/* Out of memory for requests: those that are done give theirs back in here. */
+		/* The kernel has no memory for requests. Requests that have completed give theirs back in this call. */
 		result = ringstep__enter_and_wait(turn, 0, 0);
 	} else if (!owed && likely(result >= 0)) {
 		return ringstep__cut_short(turn, wait, tail) ? -EINTR : 0;
 	}
-	/* -EBADR: completions were dropped, which the CQ's overflow counter tells. -ETIME: the deadline, which the step sees. */
+	/* -EBADR: completions were dropped, which the CQ's overflow counter shows. -ETIME: the deadline has passed, which the step sees. */
 	if (unlikely(result < 0) && result != -EBADR && result != -ETIME)
 		return result;
 	return 0;
 }
 
-/* The step has returned: to what io_uring_enter() would return, or 1 to take the next turn. */
+/* Ends a turn after the step has returned `result`. Returns 1 for another turn, or the result of the run: 0 or a negative errno. */
 static __always_inline int ringstep__after_step(struct ringstep_turn *turn, int result)
 {
-	/* To submit and then not to go on is odd, but then the kernel has the requests all the same. */
+	/* A step that submits and then stops is unusual, but its requests must still be submitted. */
 	if (unlikely(turn->engine.owes && result != RINGSTEP_CONTINUE))
 		ringstep_submit(turn);
 	result = ringstep__turn_end(turn, result);
@@ -204,9 +205,9 @@ static __always_inline bool ringstep__cq_full(const struct ringstep_user *user)
 }
 
 /*
- * Wake-ups that are on their way when the loop has ended would come up in the application's CQ. They are only a moment away: whoever
- * announced them sends them at once. Half a second at most, should that thread be gone. Into a full CQ none can come: those are dropped
- * when the application takes completions out of it, or by the next run.
+ * Waits for wake-ups that are announced but have not arrived, and drops them, so that the application does not find them in its CQ. The
+ * thread that has announced a wake-up sends it at once. The wait lasts at most half a second, in case that thread is gone. No wake-up
+ * can arrive in a full CQ. It is dropped when the application takes completions, or by the next run.
  */
 static __noinline void ringstep__settle(struct ringstep_user *user)
 {
@@ -249,7 +250,7 @@ static __noinline void ringstep__settle(struct ringstep_user *user)
 		const struct ringstep_geometry *geometry = &user->geometry;                                                    \
 		const bool rewinds = geometry->flags & RINGSTEP_SQ_REWIND;                                                     \
                                                                                                                                \
-		/* What is usual is constant there. */                                                                         \
+		/* The usual values are constants in the other two calls. */                                                   \
 		if (geometry->sqe_shift != 6 || geometry->cqe_shift != 4 || user->trace || user->wait_fences)                  \
 			return loop##_run_on(user, true, rewinds, geometry->sqe_shift, geometry->cqe_shift);                   \
 		if (rewinds)                                                                                                   \

@@ -19,9 +19,13 @@ endif()
 list(GET RINGSTEP_TEST_KERNELS -1 ringstep_kernel)
 ringstep_add_vm_test(${ringstep_kernel} support/probe-as-user VM_OPTIONS --user COMMAND "$<TARGET_FILE:test-support-probe>" [user])
 
-# What the documents say can be typed, can.
+# What the documents say can be typed, can. The last one leaves the machine locked down, so all others that look at that come first.
 if(TARGET ringstep-check)
   get_target_property(ringstep_examples ringstep-check BINARY_DIR)
-  ringstep_add_vm_test(${ringstep_kernel} docs/engines COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/commands.sh"
-                       "${PROJECT_SOURCE_DIR}/docs/engines.md" "${ringstep_examples}")
+  foreach(name IN ITEMS engines privileges containers)
+    ringstep_add_vm_test(${ringstep_kernel} docs/${name} COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/commands.sh"
+                         "${PROJECT_SOURCE_DIR}/docs/${name}.md" "${ringstep_examples}")
+  endforeach()
+  set_property(TEST "${ringstep_kernel}/docs/containers" APPEND PROPERTY DEPENDS "${ringstep_kernel}/support/probe"
+                                                                         "${ringstep_kernel}/docs/engines" "${ringstep_kernel}/docs/privileges")
 endif()

@@ -26,6 +26,6 @@ if(TARGET ringstep-check)
     ringstep_add_vm_test(${ringstep_kernel} docs/${name} COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/commands.sh"
                          "${PROJECT_SOURCE_DIR}/docs/${name}.md" "${ringstep_examples}")
   endforeach()
-  set_property(TEST "${ringstep_kernel}/docs/containers" APPEND PROPERTY DEPENDS "${ringstep_kernel}/support/probe"
-                                                                         "${ringstep_kernel}/docs/engines" "${ringstep_kernel}/docs/privileges")
+  set_property(TEST "${ringstep_kernel}/docs/containers" APPEND PROPERTY DEPENDS
+               "${ringstep_kernel}/support/probe" "${ringstep_kernel}/docs/engines" "${ringstep_kernel}/docs/privileges")
 endif()

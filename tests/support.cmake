@@ -19,10 +19,14 @@ endif()
 list(GET RINGSTEP_TEST_KERNELS -1 ringstep_kernel)
 ringstep_add_vm_test(${ringstep_kernel} support/probe-as-user VM_OPTIONS --user COMMAND "$<TARGET_FILE:test-support-probe>" [user])
 
-# What the documents say can be typed, can.
+# The commands of the documents work as they are written there.
 if(TARGET ringstep-check)
   get_target_property(ringstep_examples ringstep-check BINARY_DIR)
+  foreach(name IN ITEMS engines privileges)
+    ringstep_add_vm_test(${ringstep_kernel} docs/${name} COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/commands.sh"
+                         "${PROJECT_SOURCE_DIR}/docs/${name}.md" "${ringstep_examples}")
+  endforeach()
   # In a machine of its own: one of the commands locks the kernel down, which lasts until the machine is gone.
-  ringstep_add_vm_test(${ringstep_kernel} docs/engines VM_OPTIONS --memory 1536 COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/commands.sh"
-                       "${PROJECT_SOURCE_DIR}/docs/engines.md" "${ringstep_examples}")
+  ringstep_add_vm_test(${ringstep_kernel} docs/containers VM_OPTIONS --memory 1536 COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/commands.sh"
+                       "${PROJECT_SOURCE_DIR}/docs/containers.md" "${ringstep_examples}")
 endif()

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
-#include <ringstep/loops/chains.hpp>
+#include <ringstep/chain/chains.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,8 +70,8 @@ private:
 class ChainWay final : public bench::NopWay {
 public:
     explicit ChainWay(unsigned steps) : steps_(steps) {
-        ringstep::Graph graph;
-        std::vector<ringstep::Node<ringstep::Number>> nodes;
+        ringstep::chain::Graph graph;
+        std::vector<ringstep::chain::Node<ringstep::chain::Number>> nodes;
         for (unsigned i = 0; i < steps; i++) {
             nodes.push_back(graph.nop());
             if (i > 0) nodes[i - 1].then(nodes[i]);
@@ -88,7 +88,7 @@ public:
             while (started < total / steps_ && chains_.try_start(id_)) started++;
             const ringstep::LoopExit exit = chains_.run();
             if (!exit.ok()) failed++;
-            for (const ringstep::ChainResult& result : chains_.results()) {
+            for (const ringstep::chain::ChainResult& result : chains_.results()) {
                 if (!result.ok()) failed++;
                 ended++;
             }
@@ -100,8 +100,8 @@ public:
 
 private:
     ringstep::Ring ring_{{.sq_entries = bench::nop_sq_entries, .cq_entries = bench::nop_cq_entries}};
-    ringstep::Chains chains_{ring_};
-    ringstep::GraphId id_;
+    ringstep::chain::Chains chains_{ring_};
+    ringstep::chain::GraphId id_;
     unsigned steps_;
 };
 

@@ -143,8 +143,8 @@ TEST_CASE("A second loop on a ring, behind the library's back") {
         params.cq_off.cqes = ring.geometry().cqes_offset;
         return params;
     }());
-    const ringstep::engine::Object object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
-    ringstep::engine::Kernel second(object, same.fd(), same.geometry(), 4096);
+    const ringstep::detail::LoopObject object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
+    ringstep::detail::KernelEngine second(object, same.fd(), same.geometry(), 4096);
     const Error error = error_of([&] { second.attach(same.core()); });
     CHECK(error.error_number() == EBUSY);
     CHECK(says(error.advice(), "loop already"));
@@ -153,8 +153,8 @@ TEST_CASE("A second loop on a ring, behind the library's back") {
 
 TEST_CASE("A second attach of one program never reaches the kernel") {
     Ring ring;
-    const ringstep::engine::Object object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
-    ringstep::engine::Kernel kernel(object, ring.fd(), ring.geometry(), 4096);
+    const ringstep::detail::LoopObject object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
+    ringstep::detail::KernelEngine kernel(object, ring.fd(), ring.geometry(), 4096);
     kernel.attach(ring.core());
     CHECK(error_of([&] { kernel.attach(ring.core()); }).error_number() == EBUSY);
     kernel.detach();

@@ -2,7 +2,7 @@
 // Which requests raise SIGPIPE when nobody reads any more, and what helps: as docs/turn.md says.
 #include <ringstep/format.hpp>
 #include <ringstep/loops/gate.hpp>
-#include <ringstep/support/parse.hpp>
+#include <check/parse.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -23,7 +23,7 @@
 #include <utility>
 #include <vector>
 
-#include "support/child.hpp"
+#include "check/child.hpp"
 
 namespace {
 

@@ -2,7 +2,7 @@
 /*
  * Reads and writes registered buffers. A loop can read the header of a received message, for example, and then decide what to do with it.
  *
- * Include this file after <ringstep/loop.bpf.h>. The state must have a table (ringstep/blocks/buffers.h), which the application fills in
+ * Include this file after <ringstep/loop.bpf.h>. The state must have a table (ringstep/c/blocks/buffers.h), which the application fills in
  * when it registers the buffers.
  *
  *	struct header header;
@@ -25,7 +25,7 @@
 #include <ringstep/bounded.bpf.h>
 #include <ringstep/turn.bpf.h>
 
-#include <ringstep/blocks/buffers.h>
+#include <ringstep/c/blocks/buffers.h>
 
 /* The kit's own names, because <errno.h> cannot be included after a vmlinux.h. */
 #define RINGSTEP__ENOENT 2

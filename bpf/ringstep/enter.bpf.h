@@ -46,7 +46,7 @@
 #include <ringstep/loop.bpf.h>
 #include <ringstep/timer.bpf.h>
 
-#include <ringstep/loops/enter.h>
+#include <ringstep/c/loops/enter.h>
 #include <ringstep/own.bpf.h>
 
 /* Notes, after the submit, whether the kernel took all of the application's SQEs. Call it before hooks claim more. */

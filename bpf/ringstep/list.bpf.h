@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Queues of slots (ringstep/blocks/list.h). The slots are the elements of an array in the state. Pass the array itself, not a pointer; its
+ * Queues of slots (ringstep/c/blocks/list.h). The slots are the elements of an array in the state. Pass the array itself, not a pointer; its
  * size must be a power of two. Its elements must have the members `__u32 next` and `__u32 previous`. A slot may be in one list at a time.
  * The cost of pushing, popping and removing does not depend on the length of the list.
  *
@@ -13,7 +13,7 @@
 #ifndef RINGSTEP_LIST_BPF_H
 #define RINGSTEP_LIST_BPF_H
 
-#include <ringstep/blocks/list.h>
+#include <ringstep/c/blocks/list.h>
 #include <ringstep/mailbox.bpf.h>
 
 /* Returns the number of the first slot. The list must not be empty (list->count). */

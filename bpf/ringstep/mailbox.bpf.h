@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The loop's side of a mailbox (ringstep/blocks/mailbox.h).
+ * The loop's side of a mailbox (ringstep/c/blocks/mailbox.h).
  *
  * A step that uses a mailbox begins with ringstep_mailbox_wake(). It then calls ringstep_mailbox_receive() until there is no message left,
  * and ringstep_mailbox_deliver() for each slot that has completed. It ends with
@@ -12,7 +12,7 @@
 #ifndef RINGSTEP_MAILBOX_BPF_H
 #define RINGSTEP_MAILBOX_BPF_H
 
-#include <ringstep/blocks/mailbox.h>
+#include <ringstep/c/blocks/mailbox.h>
 #include <ringstep/turn.bpf.h>
 
 /* Returns the mask for indices into an array. The array's size must be a power of two; otherwise this does not compile. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The loop's side of a table of requests (ringstep/blocks/requests.h). It is for loops that decide when to submit each request that the
+ * The loop's side of a table of requests (ringstep/c/blocks/requests.h). It is for loops that decide when to submit each request that the
  * application pushes. The step of a loop with a table of requests:
  *
  *	ringstep_requests_begin(state);
@@ -20,7 +20,7 @@
 #ifndef RINGSTEP_REQUESTS_BPF_H
 #define RINGSTEP_REQUESTS_BPF_H
 
-#include <ringstep/blocks/requests.h>
+#include <ringstep/c/blocks/requests.h>
 #include <ringstep/cqe.bpf.h>
 #include <ringstep/list.bpf.h>
 #include <ringstep/mailbox.bpf.h>

@@ -19,7 +19,7 @@
 
 #endif
 
-#include <ringstep/abi.h>
+#include <ringstep/c/abi.h>
 
 /* Flags of io_uring's UAPI. They are macros, so no vmlinux.h has them, and older system headers lack the newer ones. */
 #ifndef IOSQE_FIXED_FILE

@@ -2,7 +2,7 @@
 /* The struct that the application and its loop share. */
 #pragma once
 
-#include <ringstep/loops/enter.h>
+#include <ringstep/c/loops/enter.h>
 
 #define LATENCY_OPCODES 128 /* a power of two */
 

@@ -2,7 +2,7 @@
 // Reads whole files of any size into memory: open, statx, allocate, read, close, as one graph. On the kernel engine, one system
 // call reads 4,096 files.
 #include <ringstep/format.hpp>
-#include <ringstep/loops/chains.hpp>
+#include <ringstep/chain/chains.hpp>
 
 #include <fmt/format.h>
 
@@ -27,11 +27,11 @@ struct Job {
 
 int run(int argc, char** argv) {
     // The plan for each file. Values pass from node to node: the descriptor, the size, the memory.
-    ringstep::Graph graph;
-    const auto path = graph.parameter<ringstep::Address>();
-    const auto least = graph.parameter<ringstep::Length>();
-    const auto size = graph.variable<ringstep::Length>();
-    const auto room = graph.variable<ringstep::Length>();
+    ringstep::chain::Graph graph;
+    const auto path = graph.parameter<ringstep::chain::Address>();
+    const auto least = graph.parameter<ringstep::chain::Length>();
+    const auto size = graph.variable<ringstep::chain::Length>();
+    const auto room = graph.variable<ringstep::chain::Length>();
     const auto open = graph.open(path, O_RDONLY | O_CLOEXEC);
     const auto stat = graph.statx(open);
     // Only a read that returns nothing shows the end of a file. A file may grow, and in /proc its size is 0. So read one byte
@@ -51,8 +51,8 @@ int run(int argc, char** argv) {
     open.finally(close);  // closes the file after every outcome, once it is open
 
     ringstep::Ring ring;
-    ringstep::Chains chains(ring);
-    const ringstep::GraphId read_file = chains.add(graph);
+    ringstep::chain::Chains chains(ring);
+    const ringstep::chain::GraphId read_file = chains.add(graph);
     std::vector<std::byte> arena(std::size_t{256} << 20);
 
     int failed = 0;
@@ -75,7 +75,7 @@ int run(int argc, char** argv) {
         do {
             exit = chains.run();
         } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
-        for (const ringstep::ChainResult& file : chains.results()) {
+        for (const ringstep::chain::ChainResult& file : chains.results()) {
             const Job& job = started[file.user_data()];
             std::error_code ignored;
             if (!file.ok() && file.error() == ENOMEM) {

@@ -2,7 +2,7 @@
 // A relay: it sends every byte that arrives on one socket to another, until the sender ends. One graph describes the work for a
 // connection, and a chain runs for each connection. On the kernel engine, a single system call moves all the data.
 #include <ringstep/format.hpp>
-#include <ringstep/loops/chains.hpp>
+#include <ringstep/chain/chains.hpp>
 
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -69,11 +69,11 @@ std::uint64_t consume(int socket, std::size_t connection) {
 }
 
 int run() {
-    ringstep::Graph graph;
-    const auto from = graph.parameter<ringstep::Fd>();
-    const auto to = graph.parameter<ringstep::Fd>();
-    const auto buffer = graph.parameter<ringstep::Address>();
-    const auto total = graph.variable<ringstep::Length>();
+    ringstep::chain::Graph graph;
+    const auto from = graph.parameter<ringstep::chain::Fd>();
+    const auto to = graph.parameter<ringstep::chain::Fd>();
+    const auto buffer = graph.parameter<ringstep::chain::Address>();
+    const auto total = graph.variable<ringstep::chain::Length>();
     const auto receive = graph.recv(from, buffer, buffer_size).repeat(50'000);
     const auto send = graph.send(to, buffer, receive.result(), MSG_NOSIGNAL).repeat(50'000);
     const auto count = graph.set(total, total + receive.result()).repeat(50'000);
@@ -88,8 +88,8 @@ int run() {
     std::array<Pair, connections> outputs;
     std::vector<std::byte> buffers(connections * buffer_size);
     ringstep::Ring ring;
-    ringstep::Chains chains(ring);
-    const ringstep::GraphId relay = chains.add(graph);
+    ringstep::chain::Chains chains(ring);
+    const ringstep::chain::GraphId relay = chains.add(graph);
     for (std::size_t i = 0; i < connections; i++)
         chains.start(relay, {from(inputs[i].ends[1]), to(outputs[i].ends[0]), buffer(&buffers[i * buffer_size])},
                      {.user_data = i});
@@ -108,7 +108,7 @@ int run() {
     }
 
     std::uint64_t relayed = 0;
-    for (const ringstep::ChainResult& connection : chains.results()) {
+    for (const ringstep::chain::ChainResult& connection : chains.results()) {
         relayed += static_cast<std::uint64_t>(connection.value(total));
         if (!connection.ok())
             fmt::print("connection {}: {} failed: {}\n", connection.user_data(), graph.name(connection.failed_node()),

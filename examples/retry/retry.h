@@ -2,7 +2,7 @@
 /* The struct that the application and its loop share. */
 #pragma once
 
-#include <ringstep/loops/enter.h>
+#include <ringstep/c/loops/enter.h>
 
 #define RETRY_REQUESTS 256 /* a power of two; the numbers of requests in flight must be smaller */
 

@@ -3,7 +3,7 @@
 // continues behind the bytes that were sent. The graph spells this out with edges, to show how edges work. (If the request may
 // wait for room, graph.send() alone is enough: it continues short sends by itself, and retry() repeats after EAGAIN.)
 #include <ringstep/format.hpp>
-#include <ringstep/loops/chains.hpp>
+#include <ringstep/chain/chains.hpp>
 
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -33,12 +33,12 @@ int run() {
     std::vector<std::byte> bytes(size);
     for (std::size_t i = 0; i < size; i++) bytes[i] = static_cast<std::byte>(i % 251);
 
-    ringstep::Graph graph;
-    const auto data = graph.parameter<ringstep::Address>();
-    const auto total = graph.parameter<ringstep::Length>();
-    const auto at = graph.variable<ringstep::Address>();
-    const auto left = graph.variable<ringstep::Length>();
-    const auto pauses = graph.variable<ringstep::Number>();
+    ringstep::chain::Graph graph;
+    const auto data = graph.parameter<ringstep::chain::Address>();
+    const auto total = graph.parameter<ringstep::chain::Length>();
+    const auto at = graph.variable<ringstep::chain::Address>();
+    const auto left = graph.variable<ringstep::chain::Length>();
+    const auto pauses = graph.variable<ringstep::chain::Number>();
 
     const auto begin = graph.set(at, data);
     const auto all = graph.set(left, total);
@@ -48,7 +48,7 @@ int run() {
     const auto again = graph.branch(send.result() == -EAGAIN).repeat(often);
     const auto pause = graph.pause(200us).repeat(often);
     const auto count = graph.set(pauses, pauses + 1).repeat(often);
-    const auto failed = graph.finish(send.result().as<ringstep::Number>());
+    const auto failed = graph.finish(send.result().as<ringstep::chain::Number>());
     begin.then(all).then(send);
     send.on_short(forward);
     forward.then(less).then(send);
@@ -57,7 +57,7 @@ int run() {
     again.on_failure(failed);
 
     ringstep::Ring ring;
-    ringstep::Chains chains(ring);
+    ringstep::chain::Chains chains(ring);
     chains.start(chains.add(graph), {data(bytes.data()), total(size)});
     std::size_t right = 0;
     ringstep::LoopExit exit;

@@ -3,7 +3,7 @@
 // chain for a record while the loop runs, sleeps until it is notified, and may rely on the record from then on. Many records
 // are in progress at the same time. On the kernel engine, none of them costs the thread that runs the loop a system call.
 #include <ringstep/format.hpp>
-#include <ringstep/loops/chains.hpp>
+#include <ringstep/chain/chains.hpp>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -30,10 +30,10 @@ constexpr std::size_t record_size = 16;
 
 /// The arguments of the graph for a record.
 struct Commit {
-    ringstep::Graph graph;
-    ringstep::Parameter<ringstep::Address> record = graph.parameter<ringstep::Address>();
-    ringstep::Parameter<ringstep::Offset> offset = graph.parameter<ringstep::Offset>();
-    ringstep::Parameter<ringstep::Fd> waiting = graph.parameter<ringstep::Fd>();
+    ringstep::chain::Graph graph;
+    ringstep::chain::Parameter<ringstep::chain::Address> record = graph.parameter<ringstep::chain::Address>();
+    ringstep::chain::Parameter<ringstep::chain::Offset> offset = graph.parameter<ringstep::chain::Offset>();
+    ringstep::chain::Parameter<ringstep::chain::Fd> waiting = graph.parameter<ringstep::chain::Fd>();
 
     explicit Commit(int log) {
         const auto write = graph.write(log, record, record_size, offset);  // writes all of it, or fails
@@ -56,8 +56,8 @@ int run() {
 
     const Commit commit(log);
     ringstep::Ring ring;
-    ringstep::Chains chains(ring);
-    const ringstep::GraphId id = chains.add(commit.graph);
+    ringstep::chain::Chains chains(ring);
+    const ringstep::chain::GraphId id = chains.add(commit.graph);
     chains.set_stay(true);  // more records may follow
 
     std::atomic<std::uint64_t> places{0};
@@ -91,7 +91,7 @@ int run() {
     } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
     threads.clear();
     unsigned completed = 0;
-    for (const ringstep::ChainResult& record : chains.results()) completed += record.ok() ? 1U : 0U;
+    for (const ringstep::chain::ChainResult& record : chains.results()) completed += record.ok() ? 1U : 0U;
     ::close(log);
     std::filesystem::remove(path);
     fmt::print("{} records, {} of them safe when their writers were told, {} chains completed. The loop {}\n",

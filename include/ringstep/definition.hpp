@@ -3,7 +3,7 @@
 #pragma once
 
 #include <ringstep/region.hpp>
-#include <ringstep/user.h>
+#include <ringstep/c/user.h>
 #include <ringstep/version.hpp>
 
 #include <concepts>

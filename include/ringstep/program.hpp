@@ -4,8 +4,8 @@
 #include <ringstep/definition.hpp>
 #include <ringstep/detail/trace.hpp>
 #include <ringstep/detail/waker.hpp>
-#include <ringstep/engine/kernel.hpp>
-#include <ringstep/engine/user.hpp>
+#include <ringstep/detail/kernel_engine.hpp>
+#include <ringstep/detail/user_engine.hpp>
 #include <ringstep/exit.hpp>
 #include <ringstep/options.hpp>
 #include <ringstep/region.hpp>
@@ -31,7 +31,7 @@ namespace detail {
 class ProgramCore {
 public:
     // `user` is null for a loop that has no user engine.
-    ProgramCore(Ring& ring, const engine::Object& object, const ringstep_user_loop* user, const LoopOptions& options)
+    ProgramCore(Ring& ring, const detail::LoopObject& object, const ringstep_user_loop* user, const LoopOptions& options)
         : ring_(ring.core()), name_(object.name) {
         const std::string loop = "loop '" + std::string(object.name) + "'";
         if (!ring_->open()) raise(EBADF, "use of a closed ring for " + loop, "Open another.");
@@ -154,17 +154,17 @@ private:
         return Engine::automatic;
     }
 
-    void try_kernel(const engine::Object& object, Engine wanted, std::uint32_t load_seconds) {
+    void try_kernel(const detail::LoopObject& object, Engine wanted, std::uint32_t load_seconds) {
         // A kernel without loops does not gain them while it runs, so one failure is enough.
         static std::atomic<bool> kernel_cannot{false};
         if (wanted == Engine::automatic && kernel_cannot.load(std::memory_order_relaxed)) {
-            reason_ = engine::Kernel::without_loops;
+            reason_ = detail::KernelEngine::without_loops;
             return;
         }
         try {
             // Loads the loop before it registers the region. On a kernel without loops, the load error is then the one
             // reported.
-            auto kernel = std::make_unique<engine::Kernel>(object, ring_->fd(), ring_->geometry(),
+            auto kernel = std::make_unique<detail::KernelEngine>(object, ring_->fd(), ring_->geometry(),
                                                            static_cast<std::uint32_t>(region_->size()), load_seconds);
             ring_->register_region(*region_);
             ring_->share_region(region_);
@@ -175,16 +175,16 @@ private:
         } catch (const Error& error) {
             if (wanted == Engine::kernel) throw;
             reason_ = error.what();
-            if (error.advice().starts_with(engine::Kernel::without_loops)) kernel_cannot.store(true, std::memory_order_relaxed);
+            if (error.advice().starts_with(detail::KernelEngine::without_loops)) kernel_cannot.store(true, std::memory_order_relaxed);
         }
     }
 
-    void use_user(const engine::Object& object, const ringstep_user_loop* user) {
+    void use_user(const detail::LoopObject& object, const ringstep_user_loop* user) {
         if (user == nullptr) {
             raise(EOPNOTSUPP, "use of loop '" + std::string(object.name) + "' in user space",
                   "It was compiled for the kernel only: KERNEL_ONLY of ringstep_add_loop(), or a type without user().");
         }
-        auto engine = std::make_unique<engine::User>(*user, object.name, object.state_size, waker_);
+        auto engine = std::make_unique<detail::UserEngine>(*user, object.name, object.state_size, waker_);
         ring_->share_region(region_);
         region_->control().stop = 0;
         engine->attach(ring_, region_);
@@ -298,8 +298,8 @@ private:
     std::shared_ptr<RingCore> ring_;
     std::string name_;
     std::shared_ptr<RegionMemory> region_;
-    std::unique_ptr<engine::Kernel> kernel_;  // either this or user_ is set
-    std::unique_ptr<engine::User> user_;
+    std::unique_ptr<detail::KernelEngine> kernel_;  // either this or user_ is set
+    std::unique_ptr<detail::UserEngine> user_;
     std::string reason_;  // why the kernel does not run the loop
 };
 
@@ -347,7 +347,7 @@ public:
     /// Loads the loop and attaches it to `ring`. Allocates the memory region if the ring has none yet. An existing region keeps
     /// its contents, except for the state, which starts zeroed. Must be called on the ring's owning thread. Throws Error.
     explicit LoopProgram(Ring& ring, const LoopOptions& options = {})
-        : core_(std::make_unique<detail::ProgramCore>(ring, engine::Object{Loop::name, Loop::object(), sizeof(state_type)},
+        : core_(std::make_unique<detail::ProgramCore>(ring, detail::LoopObject{Loop::name, Loop::object(), sizeof(state_type)},
                                                       detail::user_loop_of<Loop>(), options)),
           state_(core_->region(), sizeof(ringstep_control)) {
         std::memset(static_cast<void*>(state_.get()), 0, sizeof(state_type));

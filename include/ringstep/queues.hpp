@@ -2,7 +2,7 @@
 // The layout of the rings in memory, and typed views of both queues.
 #pragma once
 
-#include <ringstep/abi.h>
+#include <ringstep/c/abi.h>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/version.hpp>
 

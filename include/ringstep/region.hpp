@@ -2,7 +2,7 @@
 // The memory region that an application and its loop share, and typed views of it.
 #pragma once
 
-#include <ringstep/abi.h>
+#include <ringstep/c/abi.h>
 #include <ringstep/error.hpp>
 
 #include <sys/mman.h>

@@ -25,7 +25,7 @@ for header in "$@"; do
 		fi
 	done
 done
-printf '#include <ringstep/abi.h>\n#include <ringstep/loops/nop_chain.h>\n#include <ringstep/loops/copy.h>\n' >"$dir/shared.c"
+printf '#include <ringstep/c/abi.h>\n#include <ringstep/c/loops/nop_chain.h>\n#include <ringstep/c/loops/copy.h>\n' >"$dir/shared.c"
 for compiler in gcc "${clang%++*}${clang##*++}"; do
 	"$compiler" -std=gnu11 -fsyntax-only -Wall -Wextra -Werror -I"$repo/include" "$dir/shared.c" || failed=1
 done

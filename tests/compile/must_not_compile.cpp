@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Each case must be refused by the compiler. The line "//! case: message" names what its diagnostics must contain.
-#include <ringstep/loops/chain_graph.hpp>
+#include <ringstep/chain/graph.hpp>
 #include <ringstep/ringstep.hpp>
 
 struct plain_state {
@@ -66,7 +66,7 @@ void compile(ringstep::Ring& ring, ringstep::LoopProgram<plain_loop>& program) {
 #endif
 }
 
-void chain(ringstep::Graph& graph, const ringstep::Parameter<ringstep::Length>& length, const ringstep::Node<ringstep::Fd>& open) {
+void chain(ringstep::chain::Graph& graph, const ringstep::chain::Parameter<ringstep::chain::Length>& length, const ringstep::chain::Node<ringstep::chain::Fd>& open) {
     (void)graph, (void)length, (void)open;
 #if CASE == 0
     (void)graph.read(open, nullptr, length, 0);

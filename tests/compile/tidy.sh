@@ -17,7 +17,7 @@ cat >"$dir/use.cpp" <<'END'
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/loops/stages.hpp>
 #include <ringstep/ringstep.hpp>
-#include <ringstep/support.hpp>
+#include <check/support.hpp>
 
 int main() {
     ringstep::Ring ring;

@@ -5,16 +5,16 @@
 //
 // libFuzzer's input begins with a choice of loop and geometry; then come turns. FUZZ_LOOP=name in the environment makes it one
 // loop.
-#include <ringstep/abi.h>
-#include <ringstep/loops/chain.h>
-#include <ringstep/loops/copy.h>
-#include <ringstep/loops/drain.h>
-#include <ringstep/loops/gate.h>
-#include <ringstep/loops/link.h>
-#include <ringstep/loops/nop_chain.h>
-#include <ringstep/loops/pace.h>
-#include <ringstep/loops/stages.h>
-#include <ringstep/user.h>
+#include <ringstep/c/abi.h>
+#include <ringstep/c/loops/chain.h>
+#include <ringstep/c/loops/copy.h>
+#include <ringstep/c/loops/drain.h>
+#include <ringstep/c/loops/gate.h>
+#include <ringstep/c/loops/link.h>
+#include <ringstep/c/loops/nop_chain.h>
+#include <ringstep/c/loops/pace.h>
+#include <ringstep/c/loops/stages.h>
+#include <ringstep/c/user.h>
 
 #include "loops/hooked.h"
 #include "loops/scripted.h"

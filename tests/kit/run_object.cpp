@@ -3,7 +3,7 @@
 //   LOOP  nop_chain or both_worlds
 //   FILE  its object for the kernel, or, with the ending .so, a library with the loop for user space
 #include <ringstep/format.hpp>
-#include <ringstep/loops/nop_chain.h>
+#include <ringstep/c/loops/nop_chain.h>
 #include <ringstep/program.hpp>
 
 #include "kit/both_worlds.h"

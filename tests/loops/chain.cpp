@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <ringstep/loops/chains.hpp>
+#include <ringstep/chain/chains.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -27,21 +27,21 @@
 #include "nops.hpp"
 
 using namespace std::chrono_literals;
-using ringstep::Address;
-using ringstep::Argument;
-using ringstep::ChainReason;
-using ringstep::ChainResult;
-using ringstep::Chains;
+using ringstep::chain::Address;
+using ringstep::chain::Argument;
+using ringstep::chain::ChainReason;
+using ringstep::chain::ChainResult;
+using ringstep::chain::Chains;
 using ringstep::ExitReason;
-using ringstep::Fd;
-using ringstep::Graph;
-using ringstep::GraphId;
-using ringstep::Length;
+using ringstep::chain::Fd;
+using ringstep::chain::Graph;
+using ringstep::chain::GraphId;
+using ringstep::chain::Length;
 using ringstep::LoopExit;
-using ringstep::Number;
-using ringstep::Offset;
+using ringstep::chain::Number;
+using ringstep::chain::Offset;
 using ringstep::Ring;
-using ringstep::Slot;
+using ringstep::chain::Slot;
 using ringstep::Ticket;
 
 namespace {
@@ -355,7 +355,7 @@ TEST_CASE("Branches fan out and meet again") {
     Graph graph;
     const auto begin = graph.nop();
     const auto meet = graph.nop().join(5);
-    std::vector<ringstep::RawNode> middle;
+    std::vector<ringstep::chain::RawNode> middle;
     for (int i = 0; i < 5; i++) {
         middle.push_back(graph.request(nop_of(i + 1)));
         begin.then(middle.back()).then(meet);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Many small files into memory, and how many system calls that takes.
-#include <ringstep/loops/chains.hpp>
+#include <ringstep/chain/chains.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -20,9 +20,9 @@
 #include "common/system_calls.hpp"
 #include "loops/files.hpp"
 
-using ringstep::ChainReason;
-using ringstep::ChainResult;
-using ringstep::Chains;
+using ringstep::chain::ChainReason;
+using ringstep::chain::ChainResult;
+using ringstep::chain::Chains;
 
 namespace {
 
@@ -85,8 +85,8 @@ TEST_CASE("10,000 small files are read into memory by a handful of system calls"
         }
     }
 
-    ringstep::Graph graph;
-    const auto path = graph.parameter<ringstep::Address>();
+    ringstep::chain::Graph graph;
+    const auto path = graph.parameter<ringstep::chain::Address>();
     const auto open = graph.open(path, O_RDONLY | O_CLOEXEC);
     const auto stat = graph.statx(open);
     const auto memory = graph.allocate(stat.size());
@@ -97,7 +97,7 @@ TEST_CASE("10,000 small files are read into memory by a handful of system calls"
 
     ringstep::Ring ring;
     Chains chains(ring);
-    const ringstep::GraphId id = chains.add(graph);
+    const ringstep::chain::GraphId id = chains.add(graph);
     std::vector<std::byte> arena(total + count * 64 + (std::size_t{1} << 22));
     chains.set_arena(arena);
     std::vector<Seen> seen(count);

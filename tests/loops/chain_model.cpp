@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Random graphs, and what a model of a few lines says that must come of each chain.
-#include <ringstep/loops/chains.hpp>
+#include <ringstep/chain/chains.hpp>
 
 #include "nops.hpp"
 
@@ -15,16 +15,16 @@
 #include <random>
 #include <vector>
 
-using ringstep::AnyNode;
-using ringstep::Argument;
-using ringstep::ChainReason;
-using ringstep::ChainResult;
-using ringstep::Chains;
-using ringstep::Graph;
-using ringstep::GraphId;
-using ringstep::Length;
+using ringstep::chain::AnyNode;
+using ringstep::chain::Argument;
+using ringstep::chain::ChainReason;
+using ringstep::chain::ChainResult;
+using ringstep::chain::Chains;
+using ringstep::chain::Graph;
+using ringstep::chain::GraphId;
+using ringstep::chain::Length;
 using ringstep::LoopExit;
-using ringstep::Offset;
+using ringstep::chain::Offset;
 using ringstep::Ring;
 using ringstep::Ticket;
 
@@ -140,12 +140,12 @@ public:
 private:
     void build() {
         for (std::size_t i = 0; i < parameter_count; i++) parameters_.push_back(graph_->parameter<Length>());
-        std::vector<ringstep::Node<ringstep::Number>> built;
+        std::vector<ringstep::chain::Node<ringstep::chain::Number>> built;
         for (const ModelNode& node : nodes_) {
             if (node.kind == ModelNode::branch) {
                 built.push_back(graph_->branch(parameters_[node.source] < 1000));
             } else {
-                const ringstep::RawNode request = graph_->request(nops::nop(0, 1));
+                const ringstep::chain::RawNode request = graph_->request(nops::nop(0, 1));
                 if (node.kind == ModelNode::fed) {
                     request.length(built[node.source].result().as<Length>() + node.plus);
                 } else if (node.kind == ModelNode::fixed) {
@@ -170,7 +170,7 @@ private:
 
     std::unique_ptr<Graph> graph_ = std::make_unique<Graph>();
     std::vector<ModelNode> nodes_;
-    std::vector<ringstep::Parameter<Length>> parameters_;
+    std::vector<ringstep::chain::Parameter<Length>> parameters_;
     std::vector<AnyNode> handles_;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Numbers at the edges: durations that are over, slots and descriptors that there are not, offsets, alignments.
-#include <ringstep/loops/chains.hpp>
+#include <ringstep/chain/chains.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -33,21 +33,21 @@
 
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
-using ringstep::Address;
-using ringstep::ChainReason;
-using ringstep::ChainResult;
-using ringstep::Chains;
+using ringstep::chain::Address;
+using ringstep::chain::ChainReason;
+using ringstep::chain::ChainResult;
+using ringstep::chain::Chains;
 using ringstep::Duration;
 using ringstep::ExitReason;
-using ringstep::Fd;
-using ringstep::Graph;
-using ringstep::GraphId;
-using ringstep::Length;
+using ringstep::chain::Fd;
+using ringstep::chain::Graph;
+using ringstep::chain::GraphId;
+using ringstep::chain::Length;
 using ringstep::LoopExit;
-using ringstep::Number;
-using ringstep::Offset;
+using ringstep::chain::Number;
+using ringstep::chain::Offset;
 using ringstep::Ring;
-using ringstep::Slot;
+using ringstep::chain::Slot;
 
 namespace {
 
@@ -573,7 +573,7 @@ TEST_CASE("Memory is allocated on the boundary that was asked for, wherever the 
     const std::span<std::byte> arena = std::span(memory).subspan(skip);
     chains.set_arena(arena);
     Graph graph;
-    std::vector<ringstep::Node<Address>> nodes;
+    std::vector<ringstep::chain::Node<Address>> nodes;
     for (const std::uint64_t size : {100ULL, 1ULL, 0ULL, 5000ULL, 4096ULL}) {
         nodes.push_back(alignment == 64 ? graph.allocate(size) : graph.allocate(size, 0, alignment));
         if (nodes.size() > 1) nodes[nodes.size() - 2].then(nodes.back());

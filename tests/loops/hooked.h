@@ -3,7 +3,7 @@
 #ifndef HOOKED_H
 #define HOOKED_H
 
-#include <ringstep/loops/enter.h>
+#include <ringstep/c/loops/enter.h>
 
 /* In user_data, above the number that a test gives a request. */
 #define HOOKED_SWALLOW (1ULL << 32) /* the application does not see it */

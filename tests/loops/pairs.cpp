@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Two loops on one ring, one after the other, with requests of the first still in flight when the second begins.
-#include <ringstep/loops/chains.hpp>
+#include <ringstep/chain/chains.hpp>
 #include <ringstep/loops/copy.hpp>
 #include <ringstep/loops/copy_file.hpp>
 #include <ringstep/loops/drain.hpp>
@@ -139,7 +139,7 @@ public:
         LoopExit exit = chains_.run();
         while (exit.reason == ringstep::ExitReason::interrupted) exit = chains_.run();
         CHECK(exit.ok());
-        const std::optional<ringstep::ChainResult> result = chains_.pop();
+        const std::optional<ringstep::chain::ChainResult> result = chains_.pop();
         REQUIRE(result);
         CHECK(result->ok());
         CHECK(chains_.in_flight() == 0);
@@ -147,8 +147,8 @@ public:
     }
 
 private:
-    ringstep::Chains chains_;
-    ringstep::Graph graph_;
+    ringstep::chain::Chains chains_;
+    ringstep::chain::Graph graph_;
 };
 
 /// The application's own requests, by Ring::sq() and cq(). Their user_data is the application's, which tells them apart itself.

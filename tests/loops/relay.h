@@ -3,8 +3,8 @@
 #ifndef RELAY_H
 #define RELAY_H
 
-#include <ringstep/blocks/list.h>
-#include <ringstep/blocks/requests.h>
+#include <ringstep/c/blocks/list.h>
+#include <ringstep/c/blocks/requests.h>
 
 #define RELAY_REQUESTS 256
 

@@ -6,7 +6,7 @@
 #ifndef SORTER_H
 #define SORTER_H
 
-#include <ringstep/blocks/buffers.h>
+#include <ringstep/c/blocks/buffers.h>
 
 enum sorter_kind {
 	SORTER_KEEP = 1,

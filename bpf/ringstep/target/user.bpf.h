@@ -9,7 +9,7 @@
 
 #include <ringstep/types.bpf.h>
 
-#include <ringstep/user.h>
+#include <ringstep/c/user.h>
 
 /* --- Replaces <bpf/bpf_helpers.h> ------------------------------------------------------------------------------------------ */
 

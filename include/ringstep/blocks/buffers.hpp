@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <ringstep/blocks/buffers.h>
+#include <ringstep/c/blocks/buffers.h>
 #include <ringstep/detail/libbpf.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/options.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <ringstep/blocks/mailbox.h>
+#include <ringstep/c/blocks/mailbox.h>
 #include <ringstep/version.hpp>
 
 #include <atomic>
@@ -12,7 +12,7 @@
 namespace ringstep::inline v0 {
 
 /**
- * The application's side of a mailbox in a loop's state (ringstep/blocks/mailbox.h). Messages to the loop and from the loop are
+ * The application's side of a mailbox in a loop's state (ringstep/c/blocks/mailbox.h). Messages to the loop and from the loop are
  * numbers of slots. The object is a view: the state and both arrays must outlive it.
  *
  * **Example**:

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <ringstep/blocks/mailbox.hpp>
-#include <ringstep/blocks/requests.h>
+#include <ringstep/c/blocks/requests.h>
 #include <ringstep/blocks/slots.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/exit.hpp>

@@ -4,7 +4,7 @@
 
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/exit.hpp>
-#include <ringstep/user.h>
+#include <ringstep/c/user.h>
 #include <ringstep/version.hpp>
 
 #include <array>

@@ -7,14 +7,14 @@
 namespace ringstep::inline v0::loops {
 
 /**
- * Runs graphs of requests, thousands at once. This is the bare loop: Graph (ringstep/loops/chain_graph.hpp) builds graphs, and
- * Chains (ringstep/loops/chains.hpp) runs them.
+ * Runs graphs of requests, thousands at once. This is the bare loop: Graph (ringstep/chain/graph.hpp) builds graphs, and
+ * Chains (ringstep/chain/chains.hpp) runs them.
  *
  * LoopExit::code is an `enum ringstep_requests_code`.
  *
  * **Example**:
  *
- *     ringstep::Chains chains{ring};    // has a LoopProgram<ringstep::loops::chain>
+ *     ringstep::chain::Chains chains{ring};    // has a LoopProgram<ringstep::loops::chain>
  */
 struct chain : compiled::chain {};
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <ringstep/duration.hpp>
-#include <ringstep/loops/enter.h>
+#include <ringstep/c/loops/enter.h>
 #include <ringstep/program.hpp>
 #include <ringstep/ring.hpp>
 

@@ -40,7 +40,7 @@ struct LinkOptions {
 
 namespace detail {
 
-// When a request counts as failed, as one of the rules of ringstep/loops/link.h, and how many bytes it should transfer.
+// When a request counts as failed, as one of the rules of ringstep/c/loops/link.h, and how many bytes it should transfer.
 struct LinkRule {
     ringstep_link_rule rule = RINGSTEP_LINK_NEGATIVE;
     std::uint64_t bytes = 0;

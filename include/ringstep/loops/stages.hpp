@@ -6,7 +6,7 @@
 #include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/loops/enter_loop.hpp>
-#include <ringstep/loops/stages.h>
+#include <ringstep/c/loops/stages.h>
 #include <ringstep/region.hpp>
 
 #include <cerrno>

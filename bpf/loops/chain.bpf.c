@@ -1,0 +1,705 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Runs graphs of requests, thousands of chains at a time. The result of one request is filled into the requests that follow it.
+ *
+ * A chain that has work to do is in one of three lists. The step takes one piece of work after the other from the lists: a request to
+ * begin, a computation, a cancellation, or a timeout to set or to remove. So the step never walks over nodes inside a walk over chains,
+ * which the verifier would have to follow. A piece of work that may turn out to submit nothing is prepared in the state, and an SQE is
+ * claimed only afterwards.
+ *
+ * Most completions need none of that: one request follows, and only its values must be filled in. This request is submitted at once.
+ */
+#include <ringstep/loop.bpf.h>
+#include <ringstep/requests.bpf.h>
+
+#include <ringstep/c/loops/chain.h>
+
+#include <linux/errno.h>
+
+#define CHAIN_INSTANCE (RINGSTEP_CHAIN_INSTANCES - 1)
+#define CHAIN_NODE RINGSTEP_CHAIN_NODES /* as a mask */
+
+/* The most pieces of work, and the most messages, in one turn. */
+#define CHAIN_WORK_BATCH 2048
+
+#define CHAIN_ENDLESS 0x7fffffffffffffffULL
+
+/* user_data: tag 8 bits, epoch 16, generation 16, kind 2, node 6, instance 16. All but kind and node is constant in a chain. */
+#define CHAIN_DATA_TAG ((__u64)RINGSTEP_TAG_CHAIN << 56)
+#define CHAIN_DATA_WHAT_AND_NODE (0xffULL << 16)
+enum chain_what {
+	CHAIN_OF_NODE = 0,
+	CHAIN_OF_TIMEOUT = 1,
+	CHAIN_OF_HELPER = 2, /* a cancellation, of a request or of a timeout */
+};
+
+static __always_inline __u64 chain_data_of_loop(const struct ringstep_chain *state)
+{
+	return CHAIN_DATA_TAG | (__u64)(state->requests.epoch & 0xffff) << 40;
+}
+
+static __always_inline __u64 chain_data(const struct ringstep_chain_instance *chain, enum chain_what what, __u32 node)
+{
+	return chain->data | (__u32)what << 22 | node << 16;
+}
+
+static __always_inline __u32 chain_lowest(__u32 bits)
+{
+	__u32 lowest = (__u32)__builtin_ctz(bits);
+
+	barrier_var(lowest); /* otherwise the compiler, which knows that it is less than 32, would leave the mask out */
+	return lowest & CHAIN_NODE;
+}
+
+/* Returns non-zero if the chain has requests to submit that do not belong to a node: cancellations and timeouts. */
+static __always_inline __u32 chain_helpers(const struct ringstep_chain_instance *chain)
+{
+	return chain->cancel | (chain->arm & ~chain->taken_back) | chain->disarm;
+}
+
+/* Returns true if the chain's work is done regardless of the depth, because it adds no request that stays in flight for long. */
+static __always_inline bool chain_urgent(const struct ringstep_chain_instance *chain)
+{
+	return chain_helpers(chain) || !chain->ready;
+}
+
+/*
+ * Puts a chain that has work to do into the list for it. Chains in progress come before new ones, so that each gives back the files and
+ * memory that it has before new ones take more. Urgent work has a list of its own, so that work that waits for completions does not
+ * hold it up.
+ */
+static __always_inline void chain_enlist(struct ringstep_chain *state, __u32 slot)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	__u32 list = chain->ended | chain->running ? RINGSTEP_CHAIN_UNDER_WAY : RINGSTEP_CHAIN_NEW;
+
+	if (chain_urgent(chain))
+		list = RINGSTEP_CHAIN_URGENT;
+	if (chain->listed) {
+		if (chain->listed == list || (list != RINGSTEP_CHAIN_URGENT && chain->listed != RINGSTEP_CHAIN_URGENT))
+			return;
+		ringstep_list_remove(&state->work[chain->listed & 3], state->instances, slot);
+	}
+	ringstep_list_push_back(&state->work[list & 3], state->instances, slot);
+	chain->listed = list;
+}
+
+static __always_inline void chain_end(struct ringstep_chain_instance *chain, enum ringstep_chain_reason reason, __u32 node, __s32 error)
+{
+	if (chain->phase == RINGSTEP_CHAIN_ENDING)
+		return;
+	if (chain->phase == RINGSTEP_CHAIN_CLEANING) {
+		/* Clean-up continues. Its error counts only if the chain had completed before. */
+		if (reason != RINGSTEP_CHAIN_FAILED || chain->reason != RINGSTEP_CHAIN_COMPLETED)
+			return;
+	} else {
+		chain->phase = RINGSTEP_CHAIN_ENDING;
+		chain->ready = 0;
+		chain->continuing = 0;
+		chain->arriving = 0;
+		chain->arm = 0;
+		chain->cancel = chain->running;
+	}
+	chain->reason = reason;
+	chain->node = node;
+	chain->error = error;
+}
+
+/* Makes the nodes in .arriving ready, which the edges of an ended node lead to, once enough edges have arrived. */
+ringstep_apart int chain_arrive(struct ringstep_chain *state ringstep_arg_nonnull, __u32 slot)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)];
+
+	ringstep_while (chain->arriving) {
+		const __u32 node = chain_lowest(chain->arriving);
+		const __u32 bit = 1U << node;
+		const struct ringstep_chain_node *to = &graph->nodes[node];
+		struct ringstep_chain_progress *progress = &chain->nodes[node];
+
+		chain->arriving &= chain->arriving - 1;
+		if (++progress->arrivals < to->join)
+			continue;
+		progress->arrivals = 0;
+		if ((chain->ready | chain->running) & bit)
+			chain_end(chain, RINGSTEP_CHAIN_FAILED, node, EBUSY);
+		else if (progress->runs && progress->runs >= to->limit)
+			chain_end(chain, RINGSTEP_CHAIN_FAILED, node, ELOOP);
+		else
+			chain->ready |= bit;
+	}
+	return 0;
+}
+
+/* Ends a node with its final outcome. */
+static __always_inline void chain_node_ended(struct ringstep_chain *state, __u32 slot, __u32 node, enum ringstep_chain_outcome outcome,
+					     __s32 error)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node];
+
+	chain->ended |= 1U << node;
+	if (outcome != RINGSTEP_CHAIN_FAILURE)
+		chain->cleanup |= of->cleanup;
+	if (chain->phase == RINGSTEP_CHAIN_ENDING)
+		return;
+	chain->arriving = of->edges[outcome & 3];
+	if (chain->arriving)
+		chain_arrive(state, slot);
+	else if (error && !(of->flags & RINGSTEP_CHAIN_MAY_FAIL))
+		chain_end(chain, RINGSTEP_CHAIN_FAILED, node, error);
+}
+
+/* The result of a piece of work */
+enum chain_submission {
+	CHAIN_NOTHING = 0,
+	CHAIN_PREPARED = 1,   /* submit state->sqe */
+	CHAIN_READY_MADE = 2, /* submit the node state->node of the chain state->slot with chain_submit_begun() */
+};
+
+/* Handles the completion of a node's request. */
+static __always_inline void chain_node_completed(struct ringstep_chain *state, __u32 slot, __u32 node, __s32 result, __u32 flags)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node];
+	struct ringstep_chain_progress *progress = &chain->nodes[node];
+	const __u32 bit = 1U << node;
+	const bool goes_on = chain->phase != RINGSTEP_CHAIN_ENDING;
+	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
+	__s64 before = 0;
+
+	if (flags & IORING_CQE_F_MORE) { /* a zero-copy send: the buffer is still in use */
+		chain->values[node] = result;
+		return;
+	}
+	if (flags & IORING_CQE_F_NOTIF)
+		result = (__s32)chain->values[node];
+	chain->running &= ~bit;
+	chain->cancel &= ~bit;
+	chain->arm &= ~bit;
+	chain->disarm |= chain->armed & bit;
+	chain->taken_back |= chain->armed & bit;
+	chain->armed &= ~bit;
+	ringstep_store(&state->requests.in_flight, state->requests.in_flight - 1);
+
+	if (of->flags & RINGSTEP_CHAIN_CONTINUE)
+		before = chain->values[node];
+	if (result == -ETIME && (of->flags & RINGSTEP_CHAIN_TIME_IS_SUCCESS))
+		result = 0;
+	if (result < 0) {
+		if ((chain->late & bit) && (result == -ECANCELED || result == -EINTR)) {
+			result = chain->unguarded & bit ? -chain->guard_error : -ETIME;
+		} else if ((result == -EAGAIN || result == -EINTR) && goes_on && progress->tries < of->tries) {
+			progress->tries++;
+			chain->continuing |= bit;
+			chain->ready |= bit;
+			chain_enlist(state, slot);
+			return;
+		}
+		outcome = RINGSTEP_CHAIN_FAILURE;
+		chain->values[node] = result;
+	} else {
+		chain->values[node] = before + result;
+		if ((of->flags & RINGSTEP_CHAIN_TRANSFER) && (__u64)(before + result) < progress->wanted) {
+			outcome = before + result ? RINGSTEP_CHAIN_SHORT : RINGSTEP_CHAIN_END;
+			if (result && goes_on && (of->flags & RINGSTEP_CHAIN_CONTINUE)) {
+				chain->continuing |= bit;
+				chain->ready |= bit;
+				chain_enlist(state, slot);
+				return;
+			}
+			if (of->flags & RINGSTEP_CHAIN_NEEDS_ALL) {
+				/* The node's value stays the number of bytes moved. Without an edge for a short result, the node fails. */
+				if (!of->edges[outcome & 3])
+					outcome = RINGSTEP_CHAIN_FAILURE;
+				result = -EIO;
+			}
+		}
+	}
+	chain_node_ended(state, slot, node, outcome, result < 0 ? -result : 0);
+	chain_enlist(state, slot);
+}
+
+/*
+ * Handles the completion of a timeout. Its time is over, or it could not be set, or a request that cancels everything has cancelled it. In
+ * each case, the node or chain that it guards must not continue without it.
+ */
+static __always_inline void chain_timed_out(struct ringstep_chain *state, __u32 slot, __u32 node, __s32 result)
+{
+	const bool lost = result < 0 && result != -ETIME;
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const __u32 bit = 1U << node;
+
+	/* A timeout that was taken back has gone. If its node has been submitted again, it may have another one now. */
+	if (chain->taken_back & bit) {
+		chain->taken_back &= ~bit;
+		if (chain->arm & bit)
+			chain_enlist(state, slot);
+		return;
+	}
+	if (!(chain->armed & bit))
+		return;
+	chain->armed &= ~bit;
+	if (node == RINGSTEP_CHAIN_WHOLE_CHAIN) {
+		if (lost)
+			chain_end(chain, RINGSTEP_CHAIN_FAILED, RINGSTEP_CHAIN_WHOLE_CHAIN, -result);
+		else
+			chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
+	} else {
+		chain->late |= bit;
+		if (lost) {
+			chain->unguarded |= bit;
+			chain->guard_error = -result;
+		}
+		chain->cancel |= chain->running & bit;
+	}
+	chain_enlist(state, slot);
+}
+
+ringstep_apart int chain_completed(struct ringstep_chain *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
+{
+	const __u32 slot = user_data & CHAIN_INSTANCE;
+	const __u32 node = user_data >> 16 & CHAIN_NODE;
+	const __u32 what = user_data >> 22 & 3;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+	const bool current = (user_data & ~CHAIN_DATA_WHAT_AND_NODE) == chain->data;
+
+	if (what == CHAIN_OF_NODE && current && (chain->running & 1U << node)) {
+		chain_node_completed(state, slot, node, result, flags);
+	} else if (what != CHAIN_OF_NODE && user_data >> 40 == chain_data_of_loop(state) >> 40) {
+		state->requests.cancels--;
+		if (what == CHAIN_OF_TIMEOUT && current)
+			chain_timed_out(state, slot, node, result);
+	} else {
+		state->requests.foreign++;
+	}
+	return 0;
+}
+
+ringstep_apart int chain_received(struct ringstep_chain *state ringstep_arg_nonnull, __u32 message)
+{
+	const __u32 slot = message & CHAIN_INSTANCE;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+
+	if (message & RINGSTEP_REQUEST_CANCEL) {
+		/* The slot may belong to the application again, which may fill it in during this turn. */
+		if ((ringstep_load(&chain->generation) & RINGSTEP_REQUEST_GENERATION) !=
+			    (message >> RINGSTEP_REQUEST_GENERATION_SHIFT & RINGSTEP_REQUEST_GENERATION) ||
+		    chain->phase != RINGSTEP_CHAIN_RUNNING)
+			return 0;
+		chain_end(chain, RINGSTEP_CHAIN_CANCELLED, 0, ECANCELED);
+	} else {
+		chain->phase = RINGSTEP_CHAIN_RUNNING;
+		chain->data = chain_data_of_loop(state) | (__u64)(chain->generation & 0xffff) << 24 | slot;
+		chain->ready = state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].roots;
+		if (chain->timeout.seconds < 0)
+			chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
+		else if (chain->timeout.seconds | chain->timeout.nanoseconds)
+			chain->arm = 1U << RINGSTEP_CHAIN_WHOLE_CHAIN;
+		ringstep_store(&state->requests.waiting, state->requests.waiting + 1);
+	}
+	chain_enlist(state, slot);
+	return 0;
+}
+
+static __always_inline __u64 chain_operate(const struct ringstep_chain_instance *chain, const struct ringstep_chain_op *op)
+{
+	const __s64 x = chain->values[op->x & (RINGSTEP_CHAIN_VALUES - 1)];
+	const __s64 y = op->constant_y ? (__s64)op->constant : chain->values[op->y & (RINGSTEP_CHAIN_VALUES - 1)];
+	__u64 loaded;
+
+	switch (op->operation) {
+	case RINGSTEP_CHAIN_ADD:
+		return (__u64)x + (__u64)y;
+	case RINGSTEP_CHAIN_SUB:
+		return (__u64)x - (__u64)y;
+	case RINGSTEP_CHAIN_MIN:
+		return (__u64)(x < y ? x : y);
+	case RINGSTEP_CHAIN_MAX:
+		return (__u64)(x > y ? x : y);
+	case RINGSTEP_CHAIN_LESS:
+		return x < y;
+	case RINGSTEP_CHAIN_EQUAL:
+		return x == y;
+	case RINGSTEP_CHAIN_MULTIPLY:
+		return (__u64)x * (__u64)y;
+	case RINGSTEP_CHAIN_AND:
+		return (__u64)x & (__u64)y;
+	case RINGSTEP_CHAIN_SHIFT_RIGHT:
+		return (__u64)x >> (y & 63);
+	case RINGSTEP_CHAIN_LOAD:
+		__builtin_memcpy(&loaded, &chain->scratch[(__u64)y & (RINGSTEP_CHAIN_SCRATCH - 1)], sizeof(loaded));
+		return op->bytes < 8 ? loaded & ((1ULL << (op->bytes & 7) * 8) - 1) : loaded;
+	default:
+		return 0;
+	}
+}
+
+/* Converts a computed number to the value of an SQE's file field. An invalid number becomes a value that the kernel refuses. */
+static __always_inline __u32 chain_file(__u32 target, __s64 value)
+{
+	const bool fits = value >= 0 && value <= 0x7fffffff;
+
+	switch (target) {
+	case RINGSTEP_CHAIN_TO_FILE:
+		return fits ? (__u32)value : ~0U;
+	case RINGSTEP_CHAIN_TO_DIRECTORY:
+		return value == (__s32)value ? (__u32)value : ~0U;
+	case RINGSTEP_CHAIN_TO_NEW_FILE_INDEX:
+		if (value == ~0U)
+			return ~0U; /* IORING_FILE_INDEX_ALLOC */
+		__attribute__((fallthrough));
+	case RINGSTEP_CHAIN_TO_FILE_INDEX:
+		return fits && value <= RINGSTEP_CHAIN_LAST_SLOT ? (__u32)value + 1 : RINGSTEP_CHAIN_LAST_SLOT + 1;
+	default:
+		return (__u32)value;
+	}
+}
+
+/* Runs a node's operations, which set values and fields of an SQE. Returns the result of the last operation. */
+ringstep_apart __u64 chain_apply(struct ringstep_chain *state ringstep_arg_nonnull, __u32 slot, __u32 node,
+				 struct io_uring_sqe *sqe ringstep_arg_nonnull)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_node *of =
+		&state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node & CHAIN_NODE];
+	__u64 value = 0;
+
+	state->op = 0;
+	ringstep_while (state->op < of->op_count) {
+		const struct ringstep_chain_op *op = &of->ops[state->op & (RINGSTEP_CHAIN_OPS - 1)];
+		const __u32 to = op->to;
+
+		state->op++;
+		value = chain_operate(chain, op);
+		if (op->target == RINGSTEP_CHAIN_TO_VALUE)
+			chain->values[to & (RINGSTEP_CHAIN_VALUES - 1)] = (__s64)value;
+		else if (op->target == RINGSTEP_CHAIN_TO_FIELD8)
+			((__u64 *)sqe)[to >> 3 & 7] = value;
+		else if (op->target == RINGSTEP_CHAIN_TO_LENGTH)
+			state->wanted = value;
+		else if (op->target == RINGSTEP_CHAIN_TO_OFFSET)
+			((__u64 *)sqe)[to >> 3 & 7] = value == ~0ULL ? ~1ULL : value;
+		else
+			((__u32 *)sqe)[to >> 2 & 15] = chain_file(op->target, (__s64)value);
+	}
+	return value;
+}
+
+/* Allocates `size` bytes from an arena. Returns their address, which is a multiple of 1 << alignment, or -ENOMEM. */
+static __always_inline __s64 chain_allocate(struct ringstep_chain *state, __u32 which, __u64 size, __u32 alignment)
+{
+	struct ringstep_chain_arena *arena = &state->arenas[which & (RINGSTEP_CHAIN_ARENAS - 1)];
+	const __u64 used = arena->used;
+	const __u64 left_out = -(arena->address + used) & ((1ULL << (alignment & 63)) - 1);
+
+	if (used > arena->size || left_out > arena->size - used || size > arena->size - used - left_out)
+		return -ENOMEM;
+	arena->used = used + left_out + size;
+	return (__s64)(arena->address + used + left_out);
+}
+
+/* Runs a node that is not a request, and ends it at once. */
+static __always_inline void chain_compute(struct ringstep_chain *state, __u32 slot, __u32 node, const struct ringstep_chain_node *of)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
+	const __u64 value = chain_apply(state, slot, node, (struct io_uring_sqe *)state->sqe);
+	__s32 error = 0;
+
+	chain->values[node] = (__s64)value;
+	if (of->kind == RINGSTEP_CHAIN_ALLOCATE) {
+		chain->values[node] = chain_allocate(state, of->arena, value, of->alignment);
+		if (chain->values[node] == -ENOMEM)
+			error = ENOMEM;
+	} else if (of->kind == RINGSTEP_CHAIN_FINISH) {
+		chain->ended |= 1U << node;
+		chain->code = (__s64)value;
+		chain_end(chain, RINGSTEP_CHAIN_COMPLETED, node, 0);
+		return;
+	}
+	if (error || (of->kind == RINGSTEP_CHAIN_BRANCH && !value))
+		outcome = RINGSTEP_CHAIN_FAILURE;
+	chain_node_ended(state, slot, node, outcome, error);
+}
+
+/* Submits the request of a node that begins. The node must already be in `running`, and the builder must have marked it as ready-made. */
+static __always_inline void chain_submit(struct ringstep_turn *turn, struct ringstep_chain *state, struct ringstep_chain_instance *chain,
+					 const struct ringstep_chain_node *of, __u32 slot, __u32 node)
+{
+	struct ringstep_chain_progress *progress = &chain->nodes[node];
+	__u64 *sqe = (__u64 *)ringstep_get_sqe(turn);
+
+	progress->runs++;
+	progress->tries = 0;
+	sqe[0] = of->sqe[0];
+	sqe[1] = of->sqe[1];
+	sqe[2] = of->sqe[2];
+	sqe[3] = of->sqe[3];
+	sqe[4] = chain_data(chain, CHAIN_OF_NODE, node);
+	sqe[5] = of->sqe[5];
+	sqe[6] = of->sqe[6];
+	sqe[7] = of->sqe[7];
+	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
+		progress->wanted = ((const struct io_uring_sqe *)of->sqe)->len;
+		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
+			chain->values[node] = 0;
+	}
+	if (of->op_count)
+		chain_apply(state, slot, node, (struct io_uring_sqe *)sqe);
+}
+
+/* Submits the ready-made request that chain_begin() has left in state->slot and state->node. */
+static __always_inline void chain_submit_begun(struct ringstep_turn *turn, struct ringstep_chain *state)
+{
+	const __u32 slot = state->slot & CHAIN_INSTANCE;
+	const __u32 node = state->node & CHAIN_NODE;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+
+	chain_submit(turn, state, chain, &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node], slot, node);
+}
+
+/*
+ * Submits the request that follows a completed one at once, if exactly one node follows and its request is ready-made. It takes the
+ * completed request's place among those in flight. Returns false, without effect, if the completion needs more work.
+ */
+static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct ringstep_chain *state, const struct io_uring_cqe *cqe)
+{
+	const __u32 slot = cqe->user_data & CHAIN_INSTANCE;
+	const __u32 node = cqe->user_data >> 16 & CHAIN_NODE;
+	const __u32 bit = 1U << node;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+	const struct ringstep_chain_graph *graph;
+	const struct ringstep_chain_node *of;
+	__s64 moved = cqe->res;
+	__u32 running, next, after;
+
+	if (chain->data != (cqe->user_data & ~((__u64)CHAIN_NODE << 16)) || cqe->res < 0 ||
+	    (cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
+		return false;
+	running = chain->running;
+	/* A chain in no list has no other work to do. Chains in the lists must not wait forever. */
+	if (!(running & bit) || chain->listed || chain->phase != RINGSTEP_CHAIN_RUNNING || (chain->armed & bit) ||
+	    state->work[RINGSTEP_CHAIN_UNDER_WAY].count || state->requests.in_flight > ringstep_load(&state->depth))
+		return false;
+	graph = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)];
+	of = &graph->nodes[node];
+	after = of->next;
+	if (!after)
+		return false;
+	next = after & CHAIN_NODE;
+	if ((after & RINGSTEP_CHAIN_NEXT_AGAIN) &&
+	    (chain->nodes[next].runs >= graph->nodes[next].limit || (running & ~bit & 1U << next)))
+		return false;
+	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
+		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
+			moved += chain->values[node];
+		if ((__u64)moved < chain->nodes[node].wanted)
+			return false;
+	}
+	chain->values[node] = moved;
+	chain->ended |= bit;
+	chain->cleanup |= of->cleanup;
+	chain->running = (running & ~bit) | 1U << next;
+	chain_submit(turn, state, chain, &graph->nodes[next], slot, next);
+	return true;
+}
+
+/* Prepares a node to begin or to continue. Returns CHAIN_NOTHING if there is nothing to submit. */
+static __always_inline enum chain_submission chain_begin(struct ringstep_chain *state, __u32 slot, __u32 node)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node];
+	struct io_uring_sqe *sqe = (struct io_uring_sqe *)state->sqe;
+	const __u32 bit = 1U << node;
+	__u64 done = 0;
+
+	if (chain->continuing & bit) {
+		chain->continuing &= ~bit;
+		done = of->flags & RINGSTEP_CHAIN_CONTINUE ? (__u64)chain->values[node] : 0;
+	} else if (of->flags & RINGSTEP_CHAIN_READY_MADE) {
+		state->slot = slot;
+		state->node = node;
+		chain->running |= bit;
+		ringstep_store(&state->requests.in_flight, state->requests.in_flight + 1);
+		return CHAIN_READY_MADE;
+	} else {
+		chain->nodes[node].runs++;
+		chain->nodes[node].tries = 0;
+		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
+			chain->values[node] = 0;
+	}
+	chain->late &= ~bit;
+	chain->unguarded &= ~bit;
+	if (of->timeout.seconds < 0) {
+		chain->values[node] = -ETIME;
+		chain_node_ended(state, slot, node, RINGSTEP_CHAIN_FAILURE, ETIME);
+		return CHAIN_NOTHING;
+	}
+	if (of->kind != RINGSTEP_CHAIN_REQUEST) {
+		chain_compute(state, slot, node, of);
+		return CHAIN_NOTHING;
+	}
+	ringstep_prep_copy(sqe, of->sqe);
+	state->wanted = sqe->len;
+	chain_apply(state, slot, node, (struct io_uring_sqe *)state->sqe);
+	if (state->wanted < done || state->wanted > (of->flags & RINGSTEP_CHAIN_TRANSFER ? CHAIN_ENDLESS : 0xffffffff)) {
+		/* The length is negative or does not fit into its field. */
+		chain->values[node] = -EOVERFLOW;
+		chain_node_ended(state, slot, node, RINGSTEP_CHAIN_FAILURE, EOVERFLOW);
+		return CHAIN_NOTHING;
+	}
+	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
+		__u64 left = state->wanted - done;
+
+		chain->nodes[node].wanted = state->wanted;
+		sqe->addr += done;
+		if ((of->flags & RINGSTEP_CHAIN_HAS_OFFSET) && sqe->off != ~0ULL)
+			sqe->off += done;
+		if (left > RINGSTEP_CHAIN_LARGEST)
+			left = RINGSTEP_CHAIN_LARGEST;
+		sqe->len = (__u32)left;
+	} else {
+		sqe->len = (__u32)state->wanted;
+	}
+	sqe->user_data = chain_data(chain, CHAIN_OF_NODE, node);
+	chain->running |= bit;
+	if (of->timeout.seconds | of->timeout.nanoseconds)
+		chain->arm |= bit;
+	ringstep_store(&state->requests.in_flight, state->requests.in_flight + 1);
+	return CHAIN_PREPARED;
+}
+
+static __always_inline void chain_do_urgent(struct ringstep_chain *state, __u32 slot)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	struct io_uring_sqe *sqe = (struct io_uring_sqe *)state->sqe;
+	const __u32 arm = chain->arm & ~chain->taken_back;
+	__u32 node;
+
+	if (arm) {
+		/* Computed from numbers, because the compiler may swap the pointers of a subtraction, which the verifier then refuses. */
+		__u64 timeout = offsetof(struct ringstep_chain, instances) + slot * sizeof(*chain) +
+				offsetof(struct ringstep_chain_instance, timeout);
+
+		node = chain_lowest(arm);
+		chain->arm &= ~(1U << node);
+		chain->armed |= 1U << node;
+		if (node != RINGSTEP_CHAIN_WHOLE_CHAIN)
+			timeout = offsetof(struct ringstep_chain, graphs) +
+				  (chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)) * sizeof(struct ringstep_chain_graph) +
+				  offsetof(struct ringstep_chain_graph, nodes) + node * sizeof(struct ringstep_chain_node) +
+				  offsetof(struct ringstep_chain_node, timeout);
+		ringstep_prep_timeout(sqe, state->address + timeout, 0, 0);
+		sqe->user_data = chain_data(chain, CHAIN_OF_TIMEOUT, node);
+	} else if (chain->cancel) {
+		node = chain_lowest(chain->cancel);
+		chain->cancel &= chain->cancel - 1;
+		ringstep_prep_cancel64(sqe, chain_data(chain, CHAIN_OF_NODE, node), 0);
+		sqe->user_data = chain_data(chain, CHAIN_OF_HELPER, node);
+	} else {
+		node = chain_lowest(chain->disarm);
+		chain->disarm &= chain->disarm - 1;
+		ringstep_prep_timeout_remove(sqe, chain_data(chain, CHAIN_OF_TIMEOUT, node), 0);
+		sqe->user_data = chain_data(chain, CHAIN_OF_HELPER, node);
+	}
+	state->requests.cancels++;
+	if (!chain_urgent(chain))
+		chain_enlist(state, slot);
+}
+
+/* Handles a chain that has no node left to begin. If it has no request in flight either, the chain cleans up and then ends. */
+static __always_inline void chain_settle(struct ringstep_chain *state, __u32 slot)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+
+	ringstep_list_remove(&state->work[chain->listed & 3], state->instances, slot);
+	chain->listed = 0;
+	if (chain->running)
+		return;
+	if (chain->cleanup) {
+		chain->phase = RINGSTEP_CHAIN_CLEANING;
+		chain->ready = chain->cleanup;
+		chain->cleanup = 0;
+		chain_enlist(state, slot);
+	} else if (chain->armed) {
+		chain->disarm |= chain->armed;
+		chain->taken_back |= chain->armed;
+		chain->armed = 0;
+		chain_enlist(state, slot);
+	} else {
+		chain->phase = RINGSTEP_CHAIN_OUTSIDE;
+		chain->data = 0; /* later completions do not belong to the slot, which is now the application's */
+		ringstep_store(&state->requests.waiting, state->requests.waiting - 1);
+		ringstep_mailbox_deliver(&state->mailbox, state->outbox, slot);
+	}
+}
+
+/* Does one piece of work of the first chain in a list. Returns an enum chain_submission. */
+ringstep_apart int chain_work(struct ringstep_chain *state ringstep_arg_nonnull, __u32 list)
+{
+	const __u32 slot = ringstep_list_first(&state->work[list & 3], state->instances);
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+	enum chain_submission submits = CHAIN_NOTHING;
+
+	if (chain_helpers(chain)) {
+		chain_do_urgent(state, slot);
+		submits = CHAIN_PREPARED;
+	} else if (chain->ready) {
+		const __u32 node = chain_lowest(chain->ready);
+
+		chain->ready &= chain->ready - 1;
+		submits = chain_begin(state, slot, node);
+		/* Its timeout goes next, whatever the depth. */
+		if (chain_helpers(chain))
+			chain_enlist(state, slot);
+	}
+	if (!chain_helpers(chain) && !chain->ready)
+		chain_settle(state, slot);
+	return (int)submits;
+}
+
+/* Returns the list to take work from, or 0 if no work may be done now. */
+static __always_inline __u32 chain_next_list(const struct ringstep_chain *state)
+{
+	if (state->work[RINGSTEP_CHAIN_URGENT].count)
+		return RINGSTEP_CHAIN_URGENT;
+	if (state->requests.in_flight >= ringstep_load(&state->depth))
+		return 0;
+	if (state->work[RINGSTEP_CHAIN_UNDER_WAY].count)
+		return RINGSTEP_CHAIN_UNDER_WAY;
+	return state->work[RINGSTEP_CHAIN_NEW].count ? RINGSTEP_CHAIN_NEW : 0;
+}
+
+RINGSTEP_LOOP(chain, struct ringstep_chain)
+{
+	struct io_uring_cqe *cqe;
+	__u32 message = 0;
+	bool again;
+
+	ringstep_requests_begin(state);
+	ringstep_for_each_cqe(turn, cqe) {
+		if (!chain_goes_on(turn, state, cqe))
+			chain_completed(state, cqe->user_data, cqe->res, cqe->flags);
+	}
+
+	state->budget = RINGSTEP_REQUESTS_BATCH_IN;
+	ringstep_while (state->budget && ringstep_mailbox_receive(&state->mailbox, state->inbox, &message)) {
+		state->budget--;
+		chain_received(state, message);
+	}
+	again = !state->budget;
+
+	state->budget = CHAIN_WORK_BATCH;
+	ringstep_while (state->budget && (state->list = chain_next_list(state)) != 0) {
+		int submits;
+
+		state->budget--;
+		submits = chain_work(state, state->list);
+		if (submits == CHAIN_READY_MADE)
+			chain_submit_begun(turn, state);
+		else if (submits == CHAIN_PREPARED)
+			ringstep_prep_copy(ringstep_get_sqe(turn), state->sqe);
+	}
+	return ringstep_requests_end(turn, state, 1, again || !state->budget);
+}

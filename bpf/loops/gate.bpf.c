@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Keeps up to `depth` requests in flight and queues the rest. The next request is always the first one, by class and then by arrival,
+ * whose file is below its limit. The loop reads all messages before it submits anything, so requests pushed together are ordered
+ * together.
+ *
+ * A request that reaches the front of its class while its file is at the limit is parked with the file, so that it does not hold up
+ * others. When a place becomes free in the file, the first request parked there becomes loose. It joins the loose requests of its class,
+ * all of which arrived before the requests in the class's queue. Only as many requests become loose as there are places. So the queues of
+ * loose requests are short, and inserting into them in order of arrival takes few steps.
+ */
+#include <ringstep/loop.bpf.h>
+#include <ringstep/c/loops/gate.h>
+#include <ringstep/requests.bpf.h>
+
+#define GATE_MESSAGES 1024 /* received in one turn */
+#define GATE_FILE (RINGSTEP_GATE_CAPACITY - 1)
+#define GATE_CLASS (RINGSTEP_GATE_CLASSES - 1)
+
+_Static_assert(RINGSTEP_GATE_CAPACITY == 1 << 14, "the hash has 14 bits");
+
+/* Returns the number of the lowest set bit of eight, without branches. The eight powers of two have different remainders modulo 11. */
+static __always_inline __u32 gate_lowest(__u32 bits)
+{
+	const __u64 table = 1ULL << 8 | 2ULL << 16 | 4ULL << 20 | 7ULL << 28 | 3ULL << 32 | 6ULL << 36 | 5ULL << 40;
+
+	return (__u32)(table >> (bits & -bits) % 11 * 4) & GATE_CLASS;
+}
+
+/* Inserts a slot into `list` after all requests that arrived before it. The list should be short. */
+static __noinline int gate_insert(struct ringstep_gate *state, struct ringstep_list *list, __u32 slot)
+{
+	const __u64 sequence = state->slots[slot & ringstep_mask(state->slots)].memo;
+
+	state->at = list->first;
+	ringstep_while (state->at && state->slots[(state->at - 1) & ringstep_mask(state->slots)].memo < sequence)
+		state->at = state->slots[(state->at - 1) & ringstep_mask(state->slots)].next;
+	ringstep_list_insert(list, state->slots, state->at, slot);
+	return 0;
+}
+
+/* Returns the index of a file's entry, and makes one if there is none. */
+static __noinline __u32 gate_file_of(struct ringstep_gate *state, __u64 file)
+{
+	const __u32 bucket = (__u32)((file * 0x9e3779b97f4a7c15ULL) >> 50) & GATE_FILE;
+	struct ringstep_gate_file *entry;
+
+	state->at = state->buckets[bucket];
+	ringstep_while (state->at && state->files[(state->at - 1) & GATE_FILE].file != file)
+		state->at = state->files[(state->at - 1) & GATE_FILE].next;
+	if (state->at)
+		return (state->at - 1) & GATE_FILE;
+	if (state->unused_files) {
+		state->at = state->unused_files;
+		state->unused_files = state->files[(state->at - 1) & GATE_FILE].next;
+	} else {
+		state->at = ++state->opened_files;
+	}
+	entry = &state->files[(state->at - 1) & GATE_FILE];
+	entry->file = file;
+	entry->next = state->buckets[bucket];
+	state->buckets[bucket] = state->at;
+	return (state->at - 1) & GATE_FILE;
+}
+
+/* Removes the entry of a file without requests. All its fields are zero except the two that gate_file_of() sets. */
+static __noinline int gate_forget_file(struct ringstep_gate *state, __u32 index)
+{
+	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
+	const __u32 bucket = (__u32)((entry->file * 0x9e3779b97f4a7c15ULL) >> 50) & GATE_FILE;
+
+	state->before = 0;
+	state->at = state->buckets[bucket];
+	ringstep_while (state->at && ((state->at - 1) & GATE_FILE) != index) {
+		state->before = state->at;
+		state->at = state->files[(state->at - 1) & GATE_FILE].next;
+	}
+	if (state->before)
+		state->files[(state->before - 1) & GATE_FILE].next = entry->next;
+	else
+		state->buckets[bucket] = entry->next;
+	entry->next = state->unused_files;
+	state->unused_files = index + 1;
+	return 0;
+}
+
+/* Makes the first request loose that is parked in this class of a file. */
+static __noinline int gate_loosen(struct ringstep_gate *state, __u32 index, __u32 class)
+{
+	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
+	const __u32 slot = ringstep_list_pop_front(&entry->parked[class & GATE_CLASS], state->slots);
+
+	if (!entry->parked[class & GATE_CLASS].count)
+		entry->parked_classes &= ~(1U << (class & GATE_CLASS));
+	entry->loose[class & GATE_CLASS]++;
+	state->slots[slot].own = RINGSTEP_GATE_FILED | RINGSTEP_GATE_LOOSE | (index & GATE_FILE);
+	gate_insert(state, &state->loose[class & GATE_CLASS], slot);
+	state->classes |= 1U << (class & GATE_CLASS);
+	return 0;
+}
+
+/*
+ * Makes parked requests of a file loose, if the file has places for them.
+ *
+ * In strict order the places are for the highest classes, and loose requests of those classes have theirs already. With patience, the
+ * next class is not known yet, so each class gets as many loose requests as there are places. Those that come too late are parked
+ * again.
+ */
+static __noinline int gate_release(struct ringstep_gate *state, __u32 index)
+{
+	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
+	const __u32 strict = !ringstep_load(&state->patience);
+
+	if (!entry->parked_classes || entry->in_flight >= state->file_limit)
+		return 0;
+	state->sum = 0;
+	state->at_class = 0;
+	ringstep_while (state->at_class < RINGSTEP_GATE_CLASSES) {
+		const __u32 class = state->at_class++ & GATE_CLASS;
+
+		state->sum = entry->loose[class] + (strict ? state->sum : 0);
+		if (!(entry->parked_classes & 1U << class))
+			continue;
+		if (state->sum < state->file_limit - entry->in_flight)
+			gate_loosen(state, index, class);
+		if (strict)
+			break;
+	}
+	return 0;
+}
+
+/* Notes that a request has left its file, after it was in flight or waiting. */
+static __noinline int gate_left_file(struct ringstep_gate *state, __u32 index)
+{
+	struct ringstep_gate_file *entry = &state->files[index & GATE_FILE];
+
+	gate_release(state, index);
+	if (!--entry->requests)
+		gate_forget_file(state, index & GATE_FILE);
+	return 0;
+}
+
+static __always_inline void gate_class_shrank(struct ringstep_gate *state, __u32 class)
+{
+	if (!state->ready[class].count && !state->loose[class].count)
+		state->classes &= ~(1U << class);
+}
+
+static __always_inline void gate_queue(struct ringstep_gate *state, __u32 slot)
+{
+	struct ringstep_request *request = &state->slots[slot];
+	const __u32 class = request->options & GATE_CLASS;
+
+	request->memo = state->sequence++;
+	state->waiting[class]++;
+	if (state->file_limit) {
+		const __u32 index = gate_file_of(state, request->group);
+
+		state->files[index & GATE_FILE].requests++;
+		request->own = RINGSTEP_GATE_FILED | (index & GATE_FILE);
+	}
+	ringstep_list_push_back(&state->ready[class], state->slots, slot);
+	state->classes |= 1U << class;
+}
+
+/* Removes a waiting request from its queue, because the application has cancelled it. */
+static __noinline int gate_take_out(struct ringstep_gate *state, __u32 slot)
+{
+	struct ringstep_request *request = &state->slots[slot & ringstep_mask(state->slots)];
+	const __u32 own = request->own;
+	const __u32 class = request->options & GATE_CLASS;
+	struct ringstep_gate_file *entry = &state->files[own & GATE_FILE];
+
+	state->waiting[class]--;
+	if (own & RINGSTEP_GATE_PARKED) {
+		ringstep_list_remove(&entry->parked[class], state->slots, slot);
+		if (!entry->parked[class].count)
+			entry->parked_classes &= ~(1U << class);
+	} else if (own & RINGSTEP_GATE_LOOSE) {
+		ringstep_list_remove(&state->loose[class], state->slots, slot);
+		entry->loose[class]--;
+		gate_class_shrank(state, class);
+	} else {
+		ringstep_list_remove(&state->ready[class], state->slots, slot);
+		gate_class_shrank(state, class);
+	}
+	if (own & RINGSTEP_GATE_FILED)
+		gate_left_file(state, own & GATE_FILE);
+	return 0;
+}
+
+/* Removes the first request of a class from its queue and returns its slot. */
+static __always_inline __u32 gate_pop(struct ringstep_gate *state, __u32 class)
+{
+	__u32 slot;
+
+	if (state->loose[class].count) {
+		slot = ringstep_list_pop_front(&state->loose[class], state->slots);
+		state->files[state->slots[slot].own & GATE_FILE].loose[class]--;
+	} else {
+		slot = ringstep_list_pop_front(&state->ready[class], state->slots);
+	}
+	gate_class_shrank(state, class);
+	return slot;
+}
+
+/* Takes a place in the file for a request and returns 1. If there is none, parks the request and returns 0. */
+static __noinline int gate_enters_file(struct ringstep_gate *state, __u32 slot)
+{
+	struct ringstep_request *request = &state->slots[slot & ringstep_mask(state->slots)];
+	const __u32 index = request->own & GATE_FILE;
+	const __u32 class = request->options & GATE_CLASS;
+	struct ringstep_gate_file *entry = &state->files[index];
+
+	if (entry->in_flight < state->file_limit) {
+		entry->in_flight++;
+		request->own = RINGSTEP_GATE_FILED | index;
+		return 1;
+	}
+	if (request->own & RINGSTEP_GATE_LOOSE)
+		gate_insert(state, &entry->parked[class], slot); /* it arrived before the others */
+	else
+		ringstep_list_push_back(&entry->parked[class], state->slots, slot);
+	entry->parked_classes |= 1U << class;
+	request->own = RINGSTEP_GATE_FILED | RINGSTEP_GATE_PARKED | index;
+	return 0;
+}
+
+/* Notes that a request of this class is submitted, and passes over the waiting requests of lower classes, parked ones included. */
+static __noinline int gate_passes_over(struct ringstep_gate *state, __u32 class, __u32 patience)
+{
+	state->passed_over[class & GATE_CLASS] = 0;
+	state->impatient &= ~(1U << (class & GATE_CLASS));
+	state->at = class + 1;
+	ringstep_while (state->at < RINGSTEP_GATE_CLASSES) {
+		const __u32 passed = state->at & GATE_CLASS;
+
+		if (state->waiting[passed] && ++state->passed_over[passed] >= patience)
+			state->impatient |= 1U << passed;
+		state->at++;
+	}
+	return 0;
+}
+
+RINGSTEP_LOOP(gate, struct ringstep_gate)
+{
+	struct io_uring_cqe *cqe;
+	enum ringstep_mail mail;
+	__u32 slot;
+
+	ringstep_requests_begin(state);
+	ringstep_for_each_cqe(turn, cqe) {
+		if (!ringstep_request_completed(turn, state, cqe, &slot))
+			continue;
+		if (state->slots[slot].own & RINGSTEP_GATE_FILED) {
+			const __u32 index = state->slots[slot].own & GATE_FILE;
+
+			state->files[index].in_flight--;
+			gate_left_file(state, index);
+		}
+		ringstep_request_deliver(state, slot);
+	}
+
+	state->budget = GATE_MESSAGES;
+	ringstep_while (state->budget && ringstep_requests_receive(state, &slot, &mail)) {
+		state->budget--;
+		if (mail == RINGSTEP_MAIL_REQUEST) {
+			gate_queue(state, slot);
+		} else if (mail == RINGSTEP_MAIL_CANCEL_WAITING) {
+			gate_take_out(state, slot);
+			ringstep_request_refuse(state, slot, -ECANCELED);
+		} else if (mail == RINGSTEP_MAIL_CANCEL_IN_FLIGHT) {
+			ringstep_request_cancel(turn, state, slot);
+		}
+	}
+
+	/* If messages are left, their requests may have priority over those received so far. */
+	state->submits = state->budget ? ringstep_requests_room(turn) : 0;
+	ringstep_while (state->submits && state->classes && state->requests.in_flight < ringstep_load(&state->depth)) {
+		const __u32 patience = ringstep_load(&state->patience);
+		const __u32 impatient = patience ? state->classes & state->impatient : 0;
+		const __u32 class = gate_lowest(impatient ? impatient : state->classes);
+
+		slot = gate_pop(state, class);
+		if ((state->slots[slot].own & RINGSTEP_GATE_FILED) && !gate_enters_file(state, slot))
+			continue;
+		if (patience)
+			gate_passes_over(state, class, patience);
+		state->submits--;
+		state->waiting[class]--;
+		state->slots[slot].memo = state->order++;
+		ringstep_request_submit(turn, state, slot);
+	}
+	return ringstep_requests_end(turn, state, 1, !state->submits);
+}

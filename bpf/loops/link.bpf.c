@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Runs linked chains of requests. Each request is submitted when the one before it has completed. If a request with a soft link fails,
+ * the rest of its chain is cancelled. With a hard link, the next request is submitted regardless of the result.
+ *
+ * A chain arrives as one message about its first request. Each request has the slot of the next one in its options. A delivered slot may
+ * be used again for another request, so the options must be read before the slot is delivered.
+ *
+ * A LINK_TIMEOUT is submitted together with its request, linked as the kernel requires, and has a completion of its own. The chain
+ * continues from the request.
+ *
+ * An open end is a slot without a request. The application extends it: it fills the slot in and sends it as the first request of an
+ * extension. The chain may reach the open end before or after that.
+ */
+#define RINGSTEP_CQE_BATCH 128
+#include <ringstep/loop.bpf.h>
+#include <ringstep/requests.bpf.h>
+#include <ringstep/c/loops/link.h>
+
+#ifndef ETIME
+#define ETIME 62
+#endif
+#ifndef EBADF
+#define EBADF 9
+#endif
+
+/* request->own */
+#define CANCELLED (1U << 0) /* the application has cancelled the request */
+
+/* Options of a request whose completion needs more than the submission of the next one */
+#define NEEDS_CARE (RINGSTEP_LINK_CONTINUES | RINGSTEP_LINK_TIMEOUT | RINGSTEP_LINK_BEFORE_OPEN | RINGSTEP_LINK_BEFORE_TIMED)
+
+static __always_inline struct ringstep_request *request_at(struct ringstep_link *state, __u32 slot)
+{
+	return &state->slots[slot & ringstep_mask(state->slots)];
+}
+
+static __always_inline __u32 timeout_of(const struct ringstep_request *request)
+{
+	return (__u32)(request->extra[1] >> 32);
+}
+
+static __always_inline __u32 expected_of(const struct ringstep_request *request)
+{
+	return (__u32)(request->memo >> 32);
+}
+
+static __always_inline __u32 done_of(const struct ringstep_request *request)
+{
+	return (__u32)request->memo;
+}
+
+static __always_inline bool has_failed(const struct ringstep_request *request, __u32 options)
+{
+	const __s64 expected = expected_of(request);
+	const __s64 result = request->result;
+
+	switch ((options & RINGSTEP_LINK_RULE) >> RINGSTEP_LINK_RULE_SHIFT) {
+	case RINGSTEP_LINK_EXACTLY:
+	case RINGSTEP_LINK_AT_LEAST:
+		return result < expected;
+	case RINGSTEP_LINK_SILENT:
+		return result == -ECANCELED;
+	case RINGSTEP_LINK_FILE:
+		return result == -ECANCELED || result == -EBADF;
+	case RINGSTEP_LINK_EXPIRES:
+		return result < 0 && result != -ETIME;
+	default:
+		return result < 0;
+	}
+}
+
+/* Refuses an open end, which does not count as waiting: the loop may end, and the open end may be extended before the next run. */
+static __always_inline void refuse_open_end(struct ringstep_link *state, __u32 slot)
+{
+	ringstep_store(&state->requests.waiting, state->requests.waiting + 1);
+	ringstep_request_refuse(state, slot, -ECANCELED);
+}
+
+/* Notes that the chain has reached its open end. Returns true if the end was extended. Otherwise the chain waits there. */
+static __always_inline bool reach_open_end(struct ringstep_link *state, __u32 slot, bool severed)
+{
+	struct ringstep_request *end = request_at(state, slot);
+
+	if (end->flags & RINGSTEP_LINK_EXTENDED)
+		return true;
+	end->flags |= severed ? RINGSTEP_LINK_REACHED | RINGSTEP_LINK_SEVERED : RINGSTEP_LINK_REACHED;
+	if (end->own & CANCELLED)
+		refuse_open_end(state, slot);
+	return false;
+}
+
+/* Queues the request that follows one with these options, to be submitted, or to be cancelled if `severed`. */
+static __always_inline void go_on(struct ringstep_link *state, __u32 options, bool severed)
+{
+	const __u32 next = options & RINGSTEP_LINK_NEXT;
+
+	if (!next)
+		return;
+	if ((options & RINGSTEP_LINK_BEFORE_OPEN) && !reach_open_end(state, next - 1, severed))
+		return;
+	if (severed)
+		ringstep_list_push_back(&state->severed, state->slots, next - 1);
+	else
+		ringstep_list_push_back(&state->ready, state->slots, next - 1);
+}
+
+/* Advances a request by the number of bytes transferred. Returns true if a rest is left to transfer. */
+static __always_inline bool has_rest(struct ringstep_request *request)
+{
+	struct io_uring_sqe *sqe = (struct io_uring_sqe *)request->sqe;
+	const __s32 result = request->result;
+
+	if (result > 0)
+		request->memo += (__u32)result;
+	if (result > 0 && done_of(request) < expected_of(request) && !(request->own & CANCELLED)) {
+		sqe->addr += (__u32)result;
+		sqe->len -= (__u32)result;
+		if (request->options & RINGSTEP_LINK_MOVES_OFFSET)
+			sqe->off += (__u32)result;
+		return true;
+	}
+	/* As in the kernel, the result is the number of bytes transferred. It is short if an error followed. */
+	if (done_of(request))
+		request->result = (__s32)done_of(request);
+	return false;
+}
+
+/* Handles the completion of a request that needs care. It submits nothing, but puts requests into the list `ready`. */
+static __noinline int completed_with_care(struct ringstep_link *state, __u32 slot)
+{
+	struct ringstep_request *request = request_at(state, slot);
+	const __u32 options = request->options;
+	bool severed;
+
+	if ((options & RINGSTEP_LINK_CONTINUES) && has_rest(request)) {
+		ringstep_store(&state->continued, state->continued + 1);
+		ringstep_store(&state->requests.in_flight, state->requests.in_flight - 1);
+		ringstep_store(&state->requests.waiting, state->requests.waiting + 1);
+		request->phase = RINGSTEP_REQUEST_WAITING;
+		ringstep_list_push_back(&state->ready, state->slots, slot);
+		return 0;
+	}
+	severed = !(options & RINGSTEP_LINK_HARD) && has_failed(request, options);
+	ringstep_request_deliver(state, slot);
+	if (!(options & RINGSTEP_LINK_TIMEOUT))
+		go_on(state, options, severed);
+	return 0;
+}
+
+static __always_inline void completed(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
+{
+	const struct ringstep_request *request = request_at(state, slot);
+	const __u32 options = request->options;
+	const __u32 next = options & RINGSTEP_LINK_NEXT;
+
+	/* Requests that transfer nothing have 0 bytes expected. */
+	if (unlikely(options & NEEDS_CARE) ||
+	    unlikely((__s64)request->result < (__s64)expected_of(request) && !(options & RINGSTEP_LINK_HARD)))
+		completed_with_care(state, slot);
+	else if (!next)
+		ringstep_request_deliver(state, slot);
+	else if (unlikely(request_at(state, next - 1)->own & CANCELLED))
+		completed_with_care(state, slot);
+	else
+		(void)ringstep_request_follow(turn, state, slot, next - 1);
+}
+
+/* Receives the extension of an open end. */
+static __noinline int receive_extension(struct ringstep_link *state, __u32 slot)
+{
+	struct ringstep_request *first = request_at(state, slot);
+
+	if (first->flags & RINGSTEP_LINK_SEVERED)
+		ringstep_list_push_back(&state->severed, state->slots, slot);
+	else if (first->flags & RINGSTEP_LINK_REACHED)
+		ringstep_list_push_back(&state->ready, state->slots, slot);
+	first->flags |= RINGSTEP_LINK_EXTENDED;
+	return 0;
+}
+
+/* Receives a chain, or the extension of an open end. */
+static __always_inline void receive_chain(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
+{
+	struct ringstep_request *first = request_at(state, slot);
+
+	first->memo = first->extra[0] << 32;
+	/* The message has counted one of the requests already. */
+	ringstep_store(&state->requests.waiting, state->requests.waiting + (__u32)first->extra[1] - 1);
+	if (unlikely(first->flags & RINGSTEP_LINK_OPEN))
+		receive_extension(state, slot);
+	else if (unlikely(first->options & RINGSTEP_LINK_TIMED))
+		ringstep_list_push_back(&state->ready, state->slots, slot);
+	else
+		(void)ringstep_request_submit(turn, state, slot);
+}
+
+static __always_inline void cancel_waiting(struct ringstep_link *state, __u32 slot)
+{
+	struct ringstep_request *request = request_at(state, slot);
+
+	if ((request->flags & (RINGSTEP_LINK_OPEN | RINGSTEP_LINK_REACHED | RINGSTEP_LINK_EXTENDED)) ==
+	    (RINGSTEP_LINK_OPEN | RINGSTEP_LINK_REACHED))
+		refuse_open_end(state, slot);
+	else
+		request->own |= CANCELLED;
+}
+
+/* Submits a ready request, with its LINK_TIMEOUT if it has one. The kernel needs both in one submission. */
+static __always_inline void start(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
+{
+	const __u32 which = slot & ringstep_mask(state->slots);
+	struct ringstep_request *request = request_at(state, which);
+	const __u32 options = request->options;
+	struct io_uring_sqe *sqe;
+
+	if (request->own & CANCELLED) {
+		/* The LINK_TIMEOUT is refused with the request. If part of a transfer is done, its length is the request's result. */
+		if (options & RINGSTEP_LINK_TIMED)
+			ringstep_request_refuse(state, timeout_of(request) - 1, -ECANCELED);
+		ringstep_request_refuse(state, which, done_of(request) ? (__s32)done_of(request) : -ECANCELED);
+		go_on(state, options, !(options & RINGSTEP_LINK_HARD));
+		return;
+	}
+	if (options & RINGSTEP_LINK_TIMED)
+		(void)ringstep_sq_reserve(turn, 2);
+	sqe = ringstep_request_submit(turn, state, which);
+	if (options & RINGSTEP_LINK_TIMED) {
+		sqe->flags |= IOSQE_IO_LINK;
+		(void)ringstep_request_submit(turn, state, timeout_of(request) - 1);
+	}
+}
+
+static __always_inline void cancel_rest(struct ringstep_link *state, __u32 slot)
+{
+	const struct ringstep_request *request = request_at(state, slot);
+	const __u32 options = request->options;
+	const __u32 timeout = timeout_of(request);
+
+	ringstep_request_refuse(state, slot, -ECANCELED);
+	if (options & RINGSTEP_LINK_TIMED)
+		ringstep_request_refuse(state, timeout - 1, -ECANCELED);
+	go_on(state, options, true);
+}
+
+RINGSTEP_LOOP(link, struct ringstep_link)
+{
+	struct io_uring_cqe *cqe;
+	enum ringstep_mail mail;
+	__u32 slot;
+
+	ringstep_requests_begin(state);
+	ringstep_for_each_cqe(turn, cqe) {
+		if (ringstep_request_completed(turn, state, cqe, &slot))
+			completed(turn, state, slot);
+	}
+
+	state->budget = ringstep_requests_room(turn);
+	ringstep_while (state->budget && ringstep_requests_receive(state, &slot, &mail)) {
+		state->budget--;
+		if (mail == RINGSTEP_MAIL_REQUEST) {
+			receive_chain(turn, state, slot);
+		} else if (mail == RINGSTEP_MAIL_CANCEL_WAITING) {
+			cancel_waiting(state, slot);
+		} else if (mail == RINGSTEP_MAIL_CANCEL_IN_FLIGHT) {
+			request_at(state, slot)->own |= CANCELLED;
+			ringstep_request_cancel(turn, state, slot);
+		}
+	}
+
+	ringstep_while (state->ready.count)
+		start(turn, state, ringstep_list_pop_front(&state->ready, state->slots));
+	ringstep_while (state->severed.count)
+		cancel_rest(state, ringstep_list_pop_front(&state->severed, state->slots));
+	return ringstep_requests_end(turn, state, 1, !state->budget);
+}

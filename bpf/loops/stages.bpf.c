@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Works like the loop `enter`, but waits in another way: for fewer completions in each later stage, or for completions of groups of
+ * requests. Hooks count the requests of the groups. They run only while there are groups.
+ */
+#include <ringstep/enter.bpf.h>
+#include <ringstep/c/loops/stages.h>
+
+static __always_inline bool stages_in_group(const struct ringstep_stages *state, __u32 index, __u64 user_data)
+{
+	const struct ringstep_stages_group *group = &state->groups[index & (RINGSTEP_STAGES_GROUPS - 1)];
+
+	return state->groups_used >> (index & (RINGSTEP_STAGES_GROUPS - 1)) & 1 && (user_data & group->mask) == group->value;
+}
+
+/* Counts a request in its groups. It uses bpf_for(), because the verifier would follow every combination of groups in an unrolled loop. */
+static __noinline int stages_submitted(struct ringstep_stages *state, __u64 user_data)
+{
+	__u32 i;
+
+	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS) {
+		if (stages_in_group(state, i, user_data))
+			state->groups[i & (RINGSTEP_STAGES_GROUPS - 1)].submitted++;
+	}
+	return 0;
+}
+
+static __noinline int stages_completed(struct ringstep_stages *state, __u64 user_data, __u32 flags)
+{
+	__u32 i;
+
+	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS) {
+		struct ringstep_stages_group *group = &state->groups[i & (RINGSTEP_STAGES_GROUPS - 1)];
+
+		if (!stages_in_group(state, i, user_data))
+			continue;
+		/* A notification ends a request whose result was already counted. */
+		if (!(flags & IORING_CQE_F_NOTIF))
+			group->completed++;
+		if (!(flags & IORING_CQE_F_MORE))
+			group->finished++;
+	}
+	return 0;
+}
+
+/* Returns how many completions, at least, the group still needs. */
+static __always_inline __u64 stages_missing(const struct ringstep_stages_group *group)
+{
+	if (group->wanted == RINGSTEP_STAGES_ALL)
+		return group->submitted > group->finished ? group->submitted - group->finished : 0;
+	return group->wanted > group->completed ? group->wanted - group->completed : 0;
+}
+
+/* Stores in the state how many completions the groups together still need: the least of any group, or the most. */
+static __noinline int stages_all_missing(struct ringstep_stages *state)
+{
+	const bool any = state->wait == RINGSTEP_STAGES_ANY_GROUP;
+	__u32 i;
+
+	state->missing = any ? RINGSTEP_STAGES_ALL : 0;
+	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS) {
+		const struct ringstep_stages_group *group = &state->groups[i & (RINGSTEP_STAGES_GROUPS - 1)];
+		__u64 missing;
+
+		if (!group->wanted || !(state->groups_used >> (i & (RINGSTEP_STAGES_GROUPS - 1)) & 1))
+			continue;
+		missing = stages_missing(group);
+		if (any ? missing < state->missing : missing > state->missing)
+			state->missing = missing;
+	}
+	return 0;
+}
+
+static __always_inline struct ringstep_stage *stages_at(struct ringstep_stages *state)
+{
+	return &state->stages[state->stage & (RINGSTEP_STAGES_STAGES - 1)];
+}
+
+/* Moves to the stage of the current time, and sets up its wait. */
+static __always_inline void stages_go_on(struct ringstep_stages *state)
+{
+	struct ringstep_enter *enter = &state->enter;
+
+	if (enter->phase == RINGSTEP_ENTER_BEGIN) {
+		ringstep_store(&state->stage, 0);
+		state->stage_end = ringstep_later(bpf_ktime_get_ns(), stages_at(state)->nanoseconds);
+	} else if (ringstep_expired(state->stage_end)) {
+		const __u64 now = bpf_ktime_get_ns();
+
+		ringstep_while (state->stage + 1 < state->stage_count && state->stage_end <= now) {
+			ringstep_store(&state->stage, state->stage + 1);
+			state->stage_end = ringstep_later(state->stage_end, stages_at(state)->nanoseconds);
+		}
+	}
+	enter->min_complete = stages_at(state)->completions;
+	/* Only the end of the last stage is the end of the wait. */
+	enter->wake_at = state->stage_end;
+	enter->deadline = state->stage + 1 < state->stage_count ? RINGSTEP_NO_DEADLINE : state->stage_end;
+}
+
+RINGSTEP_LOOP(stages, struct ringstep_stages)
+{
+	if (state->groups_used) {
+		struct io_uring_sqe *sqe;
+		struct io_uring_cqe *cqe;
+
+		ringstep_for_each_submission(turn, &state->enter, sqe)
+			stages_submitted(state, sqe->user_data);
+		ringstep_for_each_completion(turn, &state->enter, cqe)
+			stages_completed(state, cqe->user_data, cqe->flags);
+	}
+	if (state->wait == RINGSTEP_STAGES_STEPS) {
+		stages_go_on(state);
+	} else {
+		__u32 missing;
+
+		stages_all_missing(state);
+		/* This is more than any CQ holds, and the wait is limited to the size of the CQ. */
+		missing = state->missing > 1 << 30 ? 1 << 30 : (__u32)state->missing;
+		/* Waits for completions beyond those that the hook has seen, because the others may not be of the groups. */
+		ringstep_enter_ready(turn, &state->enter);
+		state->enter.min_complete = missing ? state->enter.seen - *turn->head + missing : 0;
+	}
+	return ringstep_enter(turn, &state->enter);
+}

@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: MIT
+// Runs graphs of requests, thousands at once.
+#pragma once
+
+#include <ringstep/blocks/mailbox.hpp>
+#include <ringstep/blocks/slots.hpp>
+#include <ringstep/duration.hpp>
+#include <ringstep/error.hpp>
+#include <ringstep/exit.hpp>
+#include <ringstep/loops/chain.hpp>
+#include <ringstep/chain/graph.hpp>
+#include <ringstep/options.hpp>
+#include <ringstep/program.hpp>
+#include <ringstep/ring.hpp>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace ringstep::inline v0::chain {
+
+class Chains;
+
+/// Why a chain ended.
+enum class ChainReason : std::uint32_t {
+    completed = RINGSTEP_CHAIN_COMPLETED,  ///< all nodes were done, or a finish() was reached
+    failed = RINGSTEP_CHAIN_FAILED,        ///< a node failed, and had no edge for the failure
+    cancelled = RINGSTEP_CHAIN_CANCELLED,  ///< by Chains::cancel()
+    timed_out = RINGSTEP_CHAIN_TIMED_OUT,  ///< the timeout of the whole chain was over
+};
+
+/// Returns the reason in words, such as "timed out".
+[[nodiscard]] constexpr std::string_view to_string(ChainReason reason) noexcept {
+    switch (reason) {
+        case ChainReason::completed: return "completed";
+        case ChainReason::failed: return "failed";
+        case ChainReason::cancelled: return "cancelled";
+        case ChainReason::timed_out: return "timed out";
+    }
+    return "unknown";
+}
+
+/// Identifies a graph that was added to the loop. Chains::add() returns it and Chains::start() takes it.
+struct GraphId {
+    std::uint32_t slot = 0;        ///< the place in the loop's table of graphs
+    std::uint32_t generation = 0;  ///< how many graphs had this place before
+    /// Returns whether both identify one graph.
+    friend bool operator==(const GraphId&, const GraphId&) = default;
+};
+
+/// The options of Chains::start().
+struct ChainOptions {
+    std::uint64_t user_data = 0;  ///< returned with the result
+    /// The timeout of the whole chain, instead of the graph's. `for_ever` means no timeout. See Duration.
+    std::optional<Duration> timeout{};
+};
+
+/// The result of a chain, read in place. Its destructor frees the chain's slot, so it must not outlive its `Chains`.
+class ChainResult {
+public:
+    ChainResult(const ChainResult&) = delete;
+    ChainResult& operator=(const ChainResult&) = delete;
+    /// Moves the result. Only assignment and destruction are allowed on the moved-from object.
+    ChainResult(ChainResult&& other) noexcept
+        : chains_(std::exchange(other.chains_, nullptr)), chain_(other.chain_), ticket_(other.ticket_) {}
+    /// Exchanges both results. This object's former result is freed when `other` is destroyed.
+    ChainResult& operator=(ChainResult&& other) noexcept {
+        std::swap(chains_, other.chains_);
+        std::swap(chain_, other.chain_);
+        std::swap(ticket_, other.ticket_);
+        return *this;
+    }
+    inline ~ChainResult();
+
+    /// Returns the ticket that Chains::start() returned for the chain.
+    [[nodiscard]] Ticket ticket() const noexcept { return ticket_; }
+    /// Returns ChainOptions::user_data.
+    [[nodiscard]] std::uint64_t user_data() const noexcept { return chain_->user_data; }
+    /// Returns why the chain ended.
+    [[nodiscard]] ChainReason reason() const noexcept { return static_cast<ChainReason>(chain_->reason); }
+    /// Returns true if the chain completed.
+    [[nodiscard]] bool ok() const noexcept { return reason() == ChainReason::completed; }
+    /// Returns the number of the node that failed (AnyNode::number()). It is RINGSTEP_CHAIN_WHOLE_CHAIN if the chain's own
+    /// timeout could not be set. Valid only if the chain failed.
+    [[nodiscard]] std::uint32_t failed_node() const noexcept { return chain_->node; }
+    /// Returns the error as a positive errno, including ECANCELED and ETIME, or 0 if the chain completed.
+    [[nodiscard]] int error() const noexcept { return chain_->error; }
+    /// Returns the code given to finish(), or 0 if no finish() was reached.
+    [[nodiscard]] std::int64_t code() const noexcept { return chain_->code; }
+    /// Returns whether a node has a result, that is, has ended at least once.
+    [[nodiscard]] bool ran(const AnyNode& node) const noexcept { return (chain_->ended >> node.number() & 1) != 0; }
+    /// Returns how often a node has started.
+    [[nodiscard]] unsigned runs(const AnyNode& node) const noexcept { return chain_->nodes[node.number()].runs; }
+    /// Returns a node's last result, as in a completion. For continued transfers it is the sum, for allocate() the address.
+    /// Returns 0 if the node never ran.
+    [[nodiscard]] std::int64_t result(const AnyNode& node) const noexcept {
+        return chain_->values[RINGSTEP_CHAIN_VALUE_RESULT + node.number()];
+    }
+    /// Returns the memory that a node allocated.
+    [[nodiscard]] std::byte* address(const Node<Address>& node) const noexcept {
+        return reinterpret_cast<std::byte*>(static_cast<std::uintptr_t>(result(node)));
+    }
+    /// Returns the last value of a variable or parameter.
+    template <ChainType T>
+    [[nodiscard]] std::int64_t value(const Value<T>& value) const noexcept {
+        return chain_->values[value.index()];
+    }
+    /// Returns scratch bytes, as requests have written them. The span is valid as long as this result.
+    [[nodiscard]] std::span<const std::byte> scratch(const Scratch& scratch) const noexcept {
+        return {reinterpret_cast<const std::byte*>(chain_->scratch) + scratch.offset(), scratch.size()};
+    }
+
+private:
+    friend class Chains;
+    ChainResult(Chains* chains, ringstep_chain_instance* chain, Ticket ticket) noexcept
+        : chains_(chains), chain_(chain), ticket_(ticket) {}
+
+    Chains* chains_;
+    ringstep_chain_instance* chain_;
+    Ticket ticket_;
+};
+
+/**
+ * Runs graphs of requests on a ring: the C++ class of the loop `chain`.
+ *
+ * Any thread may start chains, also while the loop runs on its owning thread; starting takes no locks. `run()` must be called
+ * on the ring's owning thread. It returns when every chain has ended, unless set_stay() or set_batch() change that. One thread
+ * at a time may take results: any thread, also while the loop runs. Memory that requests use must stay valid until the result
+ * is taken.
+ *
+ * When the object is destroyed while chains run, their requests in flight stay with the ring (Ring::in_flight(),
+ * Ring::close()). Nodes that have not started never start.
+ *
+ * Limits: RINGSTEP_CHAIN_INSTANCES outstanding chains (started, and not yet taken as results), RINGSTEP_CHAIN_GRAPHS graphs,
+ * RINGSTEP_CHAIN_ARENAS arenas.
+ *
+ * **Example**:
+ *
+ *     ringstep::chain::Chains chains{ring};
+ *     const ringstep::chain::GraphId id = chains.add(graph);    // the example of Graph
+ *     chains.set_arena(memory);
+ *     for (const std::string& name : names) chains.start(id, {path(name.c_str())});
+ *     chains.run();    // one system call
+ *     for (const ringstep::chain::ChainResult& file : chains.results())
+ *         if (file.ok()) use(file.address(buffer), file.result(read));
+ */
+class Chains {
+public:
+    /// The highest number of outstanding chains: started, and not yet taken as results.
+    static constexpr std::uint32_t capacity = RINGSTEP_CHAIN_INSTANCES;
+
+    /// Attaches the loop to a ring. At first, requests that fill half of the CQ may be in flight; set_depth() changes that.
+    /// Throws Error.
+    explicit Chains(Ring& ring, const LoopOptions& options = {})
+        : program_(ring, options),
+          state_(program_.state()),
+          free_(capacity),
+          mailbox_(state_->mailbox, state_->inbox, state_->outbox),
+          ring_(ring.core()),
+          epoch_(ring_->epochs().take()) {
+        state_->requests.epoch = epoch_;
+        state_->address = state_.address();
+        state_->depth = (ring.geometry().cq_entries + 1) / 2;
+    }
+    Chains(const Chains&) = delete;
+    Chains& operator=(const Chains&) = delete;
+    ~Chains() {
+        // The state of a loop that was detached earlier may belong to another loop by now.
+        if (program_.attached() && state_->requests.in_flight == 0 && state_->requests.cancels == 0)
+            ring_->epochs().give_back(epoch_);
+    }
+
+    /// Returns the loop's program.
+    [[nodiscard]] LoopProgram<loops::chain>& program() noexcept { return program_; }
+    /// Returns the state that application and loop share.
+    [[nodiscard]] const RegionView<ringstep_chain>& state() const noexcept { return state_; }
+
+    /// Adds a graph to the loop. The graph may be destroyed afterwards, but its handles are needed to read results. May be
+    /// called by one thread at a time, also while the loop runs. Throws Error: EINVAL if the graph is invalid
+    /// (Graph::compile()), ENOSPC if there are RINGSTEP_CHAIN_GRAPHS already.
+    GraphId add(const Graph& graph) {
+        const ringstep_chain_graph compiled = graph.compile();
+        for (std::uint32_t slot = 0; slot < RINGSTEP_CHAIN_GRAPHS; slot++) {
+            GraphEntry& entry = graphs_.at(slot);
+            if (entry.draft != nullptr) continue;
+            state_->graphs[slot] = compiled;
+            for (std::uint32_t i = 0; i < compiled.node_count; i++) {
+                ringstep_chain_node& node = state_->graphs[slot].nodes[i];
+                if ((node.flags & RINGSTEP_CHAIN_TIME_IS_SUCCESS) != 0)
+                    reinterpret_cast<io_uring_sqe*>(node.sqe)->addr = reinterpret_cast<std::uintptr_t>(&node.pause);
+            }
+            entry.draft = &graph.draft();
+            entry.parameters = graph.draft().parameters;
+            entry.nodes = compiled.node_count;
+            entry.timeout = detail::chain_timespec(graph.draft().timeout);
+            return {slot, entry.generation};
+        }
+        ringstep::detail::raise(ENOSPC, "adding a graph to chains",
+                      "There are " + std::to_string(RINGSTEP_CHAIN_GRAPHS) +
+                          " already. Remove one, or start one with other parameters instead of building it anew.");
+    }
+    /// Removes a graph. Must not be called while another thread starts a chain of this graph. May be called by one thread at a
+    /// time. Throws Error: ENOENT for an unknown graph, EBUSY if chains of this graph are outstanding.
+    void remove(GraphId id) {
+        GraphEntry& entry = find(id);
+        if (const std::uint32_t under_way = entry.chains.load(std::memory_order_acquire); under_way != 0) {
+            ringstep::detail::raise(EBUSY, "removing a graph from chains",
+                          std::to_string(under_way) +
+                              " of its chains are under way. Run the loop until they have ended, and take their results.");
+        }
+        entry.draft = nullptr;
+        entry.generation++;
+    }
+
+    /// Sets the memory that allocate() uses, from its beginning. Must not be called while a chain allocates from this arena.
+    /// The memory must stay valid as long as chains use it. Throws Error (EINVAL) for an unknown arena.
+    void set_arena(std::span<std::byte> memory, unsigned arena = 0) {
+        if (arena >= RINGSTEP_CHAIN_ARENAS)
+            ringstep::detail::raise(EINVAL, "setting arena " + std::to_string(arena) + " of chains",
+                          "They are 0 to " + std::to_string(RINGSTEP_CHAIN_ARENAS - 1) + ".");
+        state_->arenas[arena] = {
+            .address = reinterpret_cast<std::uintptr_t>(memory.data()), .size = memory.size(), .used = 0, .__reserved = 0};
+    }
+    /// Returns how many bytes of an arena are used, including gaps for alignment. Returns 0 for an unknown arena. May be called
+    /// from any thread.
+    [[nodiscard]] std::uint64_t arena_used(unsigned arena = 0) const noexcept {
+        return arena < RINGSTEP_CHAIN_ARENAS ? load(state_->arenas[arena].used) : 0;
+    }
+
+    /// Starts a chain, with an argument for each parameter of the graph, in any order. Returns the chain's ticket, or nullopt
+    /// if `capacity` chains are outstanding: then take results first. May be called from any thread. Throws Error: EINVAL if a
+    /// parameter is missing, given twice or another graph's, ENOENT for an unknown graph.
+    std::optional<Ticket> try_start(GraphId id, std::span<const Argument> arguments, const ChainOptions& options = {}) {
+        GraphEntry& entry = find(id);
+        check(entry, arguments);
+        const std::optional<Ticket> ticket = free_.take();
+        if (!ticket) return ticket;
+        ringstep_chain_instance& chain = state_->instances[ticket->slot];
+        reset(chain, entry);
+        entry.chains.fetch_add(1, std::memory_order_relaxed);
+        chain.graph = id.slot;
+        // The loop compares the generation when it receives a message to cancel the slot's earlier chain.
+        std::atomic_ref(chain.generation).store(static_cast<std::uint32_t>(ticket->generation), std::memory_order_relaxed);
+        chain.user_data = options.user_data;
+        chain.timeout = options.timeout ? detail::chain_timespec(*options.timeout) : entry.timeout;
+        for (const Argument& argument : arguments) chain.values[argument.index] = static_cast<std::int64_t>(argument.bits);
+        send(ticket->slot);
+        return ticket;
+    }
+    /// Starts a chain like the other `try_start()`, with the arguments from a list.
+    std::optional<Ticket> try_start(GraphId id, std::initializer_list<Argument> arguments = {},
+                                    const ChainOptions& options = {}) {
+        return try_start(id, std::span(arguments.begin(), arguments.size()), options);
+    }
+    /// Starts a chain like `try_start()`, but throws Error (ENOSPC) if `capacity` chains are outstanding.
+    Ticket start(GraphId id, std::span<const Argument> arguments, const ChainOptions& options = {}) {
+        const std::optional<Ticket> ticket = try_start(id, arguments, options);
+        if (!ticket)
+            ringstep::detail::raise(ENOSPC, "start of a chain",
+                          "All " + std::to_string(capacity) + " are under way. Take results first, or use try_start().");
+        return *ticket;
+    }
+    /// Starts a chain like the other `start()`, with the arguments from a list.
+    Ticket start(GraphId id, std::initializer_list<Argument> arguments = {}, const ChainOptions& options = {}) {
+        return start(id, std::span(arguments.begin(), arguments.size()), options);
+    }
+
+    /// Cancels a chain: no new nodes start, requests in flight are cancelled, and clean-up nodes run. Returns false if the
+    /// chain's result was already taken, or if it was cancelled before. The chain may still complete; its result tells. May be
+    /// called from any thread.
+    bool cancel(const Ticket& ticket) noexcept {
+        if (free_.mark_and_pin(ticket) != FreeSlots::Marked::yes) return false;
+        send(RINGSTEP_REQUEST_CANCEL |
+             static_cast<std::uint32_t>(ticket.generation & RINGSTEP_REQUEST_GENERATION) << RINGSTEP_REQUEST_GENERATION_SHIFT |
+             ticket.slot);
+        free_.unpin(ticket);
+        return true;
+    }
+
+    /// Runs the loop until every chain has ended, or as set_stay() and set_batch() say. LoopExit::code is an `enum
+    /// ringstep_requests_code`. Must be called on the ring's owning thread.
+    LoopExit run() noexcept { return program_.run(); }
+    /// Runs the loop like `run()`, but ends when a stop is requested through `token`. The next run() continues.
+    LoopExit run(std::stop_token token) noexcept { return program_.run(std::move(token)); }
+
+    /// Sets whether run() waits for more chains when there is nothing to do. Off by default. May be called from any thread.
+    void set_stay(bool stay) noexcept { store(state_->requests.stay, stay ? 1U : 0U); }
+    /// Makes run() return when `results` results can be taken. With 0, the default, it returns when all chains have ended. May
+    /// be called from any thread.
+    void set_batch(std::uint32_t results) noexcept { store(state_->requests.batch, results); }
+    /// Sets how many requests may be in flight at once, at least 1. May be called from any thread.
+    void set_depth(std::uint32_t depth) noexcept { store(state_->depth, depth == 0 ? 1U : depth); }
+
+    /// Takes the next result. Returns nullopt if there is none. May be called by one thread at a time, also while the loop
+    /// runs.
+    std::optional<ChainResult> pop() noexcept {
+        std::uint32_t slot = 0;
+        if (!mailbox_.collect(slot)) return std::nullopt;
+        return ChainResult(this, &state_->instances[slot], free_.of(slot));
+    }
+
+    /// The results as a range that takes each result when the iteration reaches it. A result is valid until the next one is
+    /// taken.
+    class Results {
+    public:
+        /// Creates the range for Chains::results().
+        explicit Results(Chains& chains) noexcept : chains_(&chains) {}
+
+        /// Iterates over the results once.
+        class iterator {
+        public:
+            using value_type = ChainResult;                    ///< for std::iterator_traits
+            using difference_type = std::ptrdiff_t;            ///< for std::iterator_traits
+            using iterator_concept = std::input_iterator_tag;  ///< for std::input_iterator
+
+            /// Takes the first result.
+            explicit iterator(Chains* chains) noexcept : chains_(chains), current_(chains->pop()) {}
+            /// Returns the current result.
+            ChainResult& operator*() const noexcept { return *current_; }
+            /// Returns a pointer to the current result.
+            ChainResult* operator->() const noexcept { return &*current_; }
+            /// Frees the current result and takes the next.
+            iterator& operator++() noexcept {
+                current_.reset();
+                current_ = chains_->pop();
+                return *this;
+            }
+            /// Frees the current result and takes the next.
+            void operator++(int) noexcept { ++*this; }
+            /// Returns true if there was no further result.
+            friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
+
+        private:
+            Chains* chains_;
+            mutable std::optional<ChainResult> current_;
+        };
+
+        /// Takes the first result and returns an iterator to it.
+        [[nodiscard]] iterator begin() const noexcept { return iterator(chains_); }
+        /// Returns the end of the range, where no result is left.
+        [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+    private:
+        Chains* chains_;
+    };
+
+    /// Returns a range that takes results like pop().
+    [[nodiscard]] Results results() noexcept { return Results(*this); }
+
+    /// Returns how many chains are outstanding: started, and not yet taken as results. May be called from any thread.
+    [[nodiscard]] std::uint32_t outstanding() const noexcept { return free_.outstanding(); }
+    /// Returns how many results can be taken. May be called from any thread.
+    [[nodiscard]] std::uint32_t ready() const noexcept { return mailbox_.delivered(); }
+    /// Returns how many chains the loop has received and not ended. May be called from any thread.
+    [[nodiscard]] std::uint32_t active() const noexcept { return load(state_->requests.waiting); }
+    /// Returns how many requests are in flight. May be called from any thread.
+    [[nodiscard]] std::uint32_t in_flight() const noexcept { return load(state_->requests.in_flight); }
+
+private:
+    friend class ChainResult;
+
+    struct GraphEntry {
+        const detail::GraphDraft* draft = nullptr;  // only compared, never dereferenced
+        std::uint32_t generation = 0;
+        std::uint32_t nodes = 0;
+        std::uint8_t parameters = 0;
+        ringstep_chain_timespec timeout{};
+        std::atomic<std::uint32_t> chains{0};  // started and not yet taken
+    };
+
+    GraphEntry& find(GraphId id) {
+        if (id.slot >= RINGSTEP_CHAIN_GRAPHS || graphs_.at(id.slot).draft == nullptr ||
+            graphs_.at(id.slot).generation != id.generation) [[unlikely]] {
+            ringstep::detail::raise(ENOENT, "use of a graph of chains", "It was not added to these, or is removed.");
+        }
+        return graphs_.at(id.slot);
+    }
+
+    static void check(const GraphEntry& entry, std::span<const Argument> arguments) {
+        std::uint32_t given = 0;
+        for (const Argument& argument : arguments) {
+            const std::uint32_t bit = 1U << (argument.index - RINGSTEP_CHAIN_VALUE_PARAMETER);
+            if (argument.graph != entry.draft) [[unlikely]]
+                ringstep::detail::raise(EINVAL, "start of a chain", "An argument is for a parameter of another graph.");
+            if ((given & bit) != 0) [[unlikely]]
+                ringstep::detail::raise(EINVAL, "start of a chain", "A parameter is given twice.");
+            given |= bit;
+        }
+        if (given != (1U << entry.parameters) - 1) [[unlikely]]
+            ringstep::detail::raise(EINVAL, "start of a chain",
+                          "The graph has " + std::to_string(entry.parameters) + " parameters, and " +
+                              std::to_string(arguments.size()) + " are given.");
+    }
+
+    static void reset(ringstep_chain_instance& chain, const GraphEntry& entry) noexcept {
+        chain.phase = RINGSTEP_CHAIN_OUTSIDE;
+        chain.ready = chain.running = chain.continuing = chain.arriving = chain.cleanup = 0;
+        chain.cancel = chain.arm = chain.armed = chain.disarm = chain.taken_back = chain.late = chain.listed = 0;
+        chain.unguarded = 0;
+        chain.guard_error = 0;
+        chain.reason = RINGSTEP_CHAIN_COMPLETED;
+        chain.node = 0;
+        chain.error = 0;
+        chain.ended = 0;
+        chain.code = 0;
+        for (std::uint32_t i = 0; i < entry.nodes; i++) {
+            chain.values[RINGSTEP_CHAIN_VALUE_RESULT + i] = 0;
+            chain.nodes[i] = {};
+        }
+        for (std::uint32_t i = 0; i < RINGSTEP_CHAIN_REGISTERS; i++) chain.values[RINGSTEP_CHAIN_VALUE_REGISTER + i] = 0;
+        chain.values[RINGSTEP_CHAIN_VALUE_ZERO] = 0;
+        chain.values[RINGSTEP_CHAIN_VALUE_SCRATCH] = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(chain.scratch));
+    }
+
+    template <class Field>
+    static Field load(Field& field) noexcept {
+        return std::atomic_ref(field).load(std::memory_order_acquire);
+    }
+    void store(__u32& field, std::uint32_t value) noexcept {
+        std::atomic_ref(field).store(value, std::memory_order_release);
+        program_.wake();
+    }
+    void send(std::uint32_t message) noexcept {
+        if (mailbox_.send(message)) program_.wake();
+    }
+
+    LoopProgram<loops::chain> program_;
+    RegionView<ringstep_chain> state_;
+    FreeSlots free_;
+    Mailbox mailbox_;
+    std::shared_ptr<detail::RingCore> ring_;
+    std::uint32_t epoch_;
+    std::array<GraphEntry, RINGSTEP_CHAIN_GRAPHS> graphs_{};
+};
+
+inline ChainResult::~ChainResult() {
+    if (chains_ == nullptr) return;
+    chains_->graphs_.at(chain_->graph).chains.fetch_sub(1, std::memory_order_release);
+    chains_->free_.give_back(ticket_.slot);
+}
+
+}  // namespace ringstep::inline v0::chain

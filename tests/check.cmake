@@ -1,12 +1,11 @@
 # Support probing and ringstep-check.
-ringstep_add_test(check/parse HOST)
-ringstep_add_test(check/judge HOST)
-ringstep_add_test(check/collect HOST)
-ringstep_add_test(support/compressed_config HOST)
-target_include_directories(test-check-compressed_config PRIVATE "${PROJECT_SOURCE_DIR}/tools/check")
+ringstep_add_test(check/parse HOST LIBRARIES ringstep_check)
+ringstep_add_test(check/judge HOST LIBRARIES ringstep_check)
+ringstep_add_test(check/collect HOST LIBRARIES ringstep_check)
+ringstep_add_test(check/compressed_config HOST LIBRARIES ringstep_check)
 
 # The probe and the command in one executable: starting a virtual machine is what takes the time.
-ringstep_add_test(check/probe HOST KERNELS KERNEL_WITHOUT LOOPS nop_chain)
+ringstep_add_test(check/probe HOST KERNELS KERNEL_WITHOUT LOOPS nop_chain LIBRARIES ringstep_check)
 if(TARGET ringstep-check)
   target_sources(test-check-probe PRIVATE check/check.cpp)
   target_compile_definitions(test-check-probe PRIVATE "RINGSTEP_CHECK_PROGRAM=\"$<TARGET_FILE:ringstep-check>\"")
@@ -21,12 +20,11 @@ ringstep_add_vm_test(${ringstep_kernel} check/probe-as-user VM_OPTIONS --user CO
 
 # The commands of the documents work as they are written there.
 if(TARGET ringstep-check)
-  get_target_property(ringstep_examples ringstep-check BINARY_DIR)
   foreach(name IN ITEMS engines privileges)
     ringstep_add_vm_test(${ringstep_kernel} docs/${name} COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/commands.sh"
-                         "${PROJECT_SOURCE_DIR}/docs/${name}.md" "${ringstep_examples}")
+                         "${PROJECT_SOURCE_DIR}/docs/${name}.md" "$<TARGET_FILE_DIR:ringstep-check>" "$<TARGET_FILE_DIR:with-bpf-token>")
   endforeach()
   # In a machine of its own: one of the commands locks the kernel down, which lasts until the machine is gone.
   ringstep_add_vm_test(${ringstep_kernel} docs/containers VM_OPTIONS --memory 1536 COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/commands.sh"
-                       "${PROJECT_SOURCE_DIR}/docs/containers.md" "${ringstep_examples}")
+                       "${PROJECT_SOURCE_DIR}/docs/containers.md" "$<TARGET_FILE_DIR:ringstep-check>" "$<TARGET_FILE_DIR:with-bpf-token>")
 endif()

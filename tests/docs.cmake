@@ -12,7 +12,7 @@ endforeach()
 
 # The document is followed on this machine, with the user engine, and then in the newest kernel, where it asks for one.
 function(ringstep_add_document name folder)
-  set(command "${run_document}" "--path" "$<TARGET_FILE_DIR:ringstep-check>")
+  set(command "${run_document}" "--path" "$<TARGET_FILE_DIR:ringstep-check>" "--path" "$<TARGET_FILE_DIR:hello>")
   set(what "${PROJECT_SOURCE_DIR}/docs/${name}.md" "${docs_dir}/${folder}")
   add_test(NAME "docs/${name}" COMMAND ${command} ${ARGN} ${what})
   set_tests_properties("docs/${name}" PROPERTIES LABELS host TIMEOUT 300 ENVIRONMENT "${environment}" FIXTURES_SETUP "docs_${name}")

@@ -1,7 +1,7 @@
 # What the verifier says of loops: what it spends on ours, and what it refuses of others.
 
-# Every loop in bpf/ and examples/: a new one without a budget fails.
-file(GLOB loops CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bpf/*.bpf.c" "${PROJECT_SOURCE_DIR}/examples/*/*.bpf.c")
+# Every loop in bpf/loops/ and examples/: a new one without a budget fails.
+file(GLOB loops CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bpf/loops/*.bpf.c" "${PROJECT_SOURCE_DIR}/examples/*/*.bpf.c")
 set(loop_list "${CMAKE_CURRENT_BINARY_DIR}/verifier/loops")
 set(loop_lines)
 add_executable(verifier-budgets verifier/budgets.cpp)

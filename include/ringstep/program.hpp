@@ -175,7 +175,8 @@ private:
         } catch (const Error& error) {
             if (wanted == Engine::kernel) throw;
             reason_ = error.what();
-            if (error.advice().starts_with(detail::KernelEngine::without_loops)) kernel_cannot.store(true, std::memory_order_relaxed);
+            if (error.advice().starts_with(detail::KernelEngine::without_loops))
+                kernel_cannot.store(true, std::memory_order_relaxed);
         }
     }
 

@@ -5,4 +5,4 @@
 generated=$(find "$build" \( -path "$build/tests/package" -o -path "$build/tests/docs" \) -prune -o \
 	-type d -path '*/loops/*/include' -printf '-isystem %p ')
 # shellcheck disable=SC2034 # for who reads this file
-includes="-I$repo/include $generated"
+includes="-I$repo/include -I$repo/tools $generated"

@@ -18,7 +18,7 @@ fi
 repo=$2
 dir=$3
 kernel=$4
-loops="$repo/bpf/nop_chain $repo/bpf/copy"
+loops="$repo/bpf/loops/nop_chain $repo/bpf/loops/copy"
 [ "${5:-}" != all ] || loops="$loops $repo/tests/kit/both_worlds"
 rm -rf "$dir"
 mkdir -p "$dir"

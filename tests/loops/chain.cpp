@@ -27,22 +27,22 @@
 #include "nops.hpp"
 
 using namespace std::chrono_literals;
+using ringstep::ExitReason;
+using ringstep::LoopExit;
+using ringstep::Ring;
+using ringstep::Ticket;
 using ringstep::chain::Address;
 using ringstep::chain::Argument;
 using ringstep::chain::ChainReason;
 using ringstep::chain::ChainResult;
 using ringstep::chain::Chains;
-using ringstep::ExitReason;
 using ringstep::chain::Fd;
 using ringstep::chain::Graph;
 using ringstep::chain::GraphId;
 using ringstep::chain::Length;
-using ringstep::LoopExit;
 using ringstep::chain::Number;
 using ringstep::chain::Offset;
-using ringstep::Ring;
 using ringstep::chain::Slot;
-using ringstep::Ticket;
 
 namespace {
 

@@ -15,6 +15,9 @@
 #include <random>
 #include <vector>
 
+using ringstep::LoopExit;
+using ringstep::Ring;
+using ringstep::Ticket;
 using ringstep::chain::AnyNode;
 using ringstep::chain::Argument;
 using ringstep::chain::ChainReason;
@@ -23,10 +26,7 @@ using ringstep::chain::Chains;
 using ringstep::chain::Graph;
 using ringstep::chain::GraphId;
 using ringstep::chain::Length;
-using ringstep::LoopExit;
 using ringstep::chain::Offset;
-using ringstep::Ring;
-using ringstep::Ticket;
 
 namespace {
 

@@ -9,7 +9,7 @@ rm -rf "$work"
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
 
-cmake -S "$repo" -B "$work/library" -G Ninja -DCMAKE_BUILD_TYPE=Release -DRINGSTEP_BUILD_TESTS=OFF -DRINGSTEP_BUILD_EXAMPLES=OFF \
+cmake -S "$repo" -B "$work/library" -G Ninja -DCMAKE_BUILD_TYPE=Release -DRINGSTEP_BUILD_TESTS=OFF -DRINGSTEP_BUILD_TOOLS=OFF -DRINGSTEP_BUILD_EXAMPLES=OFF \
 	-DRINGSTEP_BUILD_BENCH=OFF
 cmake --build "$work/library"
 cmake --install "$work/library" --prefix "$work/first"

@@ -31,7 +31,7 @@
 #include <string_view>
 #include <utility>
 
-#include "../common/program.hpp"
+#include "../../examples/common/program.hpp"
 #include "compressed_config.hpp"
 
 namespace {

@@ -19,7 +19,7 @@
 #include <string>
 #include <thread>
 
-#include "../common/program.hpp"
+#include "../../examples/common/program.hpp"
 #include "files.hpp"
 #include "options.hpp"
 #include "progress_bar.hpp"

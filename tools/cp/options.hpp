@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "../common/program.hpp"
+#include "../../examples/common/program.hpp"
 
 enum ExitStatus : int {
     exit_ok = 0,

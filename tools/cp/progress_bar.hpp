@@ -20,7 +20,7 @@
 #include <thread>
 #include <utility>
 
-#include "../common/program.hpp"
+#include "../../examples/common/program.hpp"
 #include "units.hpp"
 
 class ProgressBar {

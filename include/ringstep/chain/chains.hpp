@@ -207,17 +207,18 @@ public:
             return {slot, entry.generation};
         }
         ringstep::detail::raise(ENOSPC, "adding a graph to chains",
-                      "There are " + std::to_string(RINGSTEP_CHAIN_GRAPHS) +
-                          " already. Remove one, or start one with other parameters instead of building it anew.");
+                                "There are " + std::to_string(RINGSTEP_CHAIN_GRAPHS) +
+                                    " already. Remove one, or start one with other parameters instead of building it anew.");
     }
     /// Removes a graph. Must not be called while another thread starts a chain of this graph. May be called by one thread at a
     /// time. Throws Error: ENOENT for an unknown graph, EBUSY if chains of this graph are outstanding.
     void remove(GraphId id) {
         GraphEntry& entry = find(id);
         if (const std::uint32_t under_way = entry.chains.load(std::memory_order_acquire); under_way != 0) {
-            ringstep::detail::raise(EBUSY, "removing a graph from chains",
-                          std::to_string(under_way) +
-                              " of its chains are under way. Run the loop until they have ended, and take their results.");
+            ringstep::detail::raise(
+                EBUSY, "removing a graph from chains",
+                std::to_string(under_way) +
+                    " of its chains are under way. Run the loop until they have ended, and take their results.");
         }
         entry.draft = nullptr;
         entry.generation++;
@@ -228,7 +229,7 @@ public:
     void set_arena(std::span<std::byte> memory, unsigned arena = 0) {
         if (arena >= RINGSTEP_CHAIN_ARENAS)
             ringstep::detail::raise(EINVAL, "setting arena " + std::to_string(arena) + " of chains",
-                          "They are 0 to " + std::to_string(RINGSTEP_CHAIN_ARENAS - 1) + ".");
+                                    "They are 0 to " + std::to_string(RINGSTEP_CHAIN_ARENAS - 1) + ".");
         state_->arenas[arena] = {
             .address = reinterpret_cast<std::uintptr_t>(memory.data()), .size = memory.size(), .used = 0, .__reserved = 0};
     }
@@ -267,8 +268,9 @@ public:
     Ticket start(GraphId id, std::span<const Argument> arguments, const ChainOptions& options = {}) {
         const std::optional<Ticket> ticket = try_start(id, arguments, options);
         if (!ticket)
-            ringstep::detail::raise(ENOSPC, "start of a chain",
-                          "All " + std::to_string(capacity) + " are under way. Take results first, or use try_start().");
+            ringstep::detail::raise(
+                ENOSPC, "start of a chain",
+                "All " + std::to_string(capacity) + " are under way. Take results first, or use try_start().");
         return *ticket;
     }
     /// Starts a chain like the other `start()`, with the arguments from a list.
@@ -399,8 +401,8 @@ private:
         }
         if (given != (1U << entry.parameters) - 1) [[unlikely]]
             ringstep::detail::raise(EINVAL, "start of a chain",
-                          "The graph has " + std::to_string(entry.parameters) + " parameters, and " +
-                              std::to_string(arguments.size()) + " are given.");
+                                    "The graph has " + std::to_string(entry.parameters) + " parameters, and " +
+                                        std::to_string(arguments.size()) + " are given.");
     }
 
     static void reset(ringstep_chain_instance& chain, const GraphEntry& entry) noexcept {

@@ -58,7 +58,7 @@ struct GraphDraft {
     GraphDraft() { names.at(RINGSTEP_CHAIN_WHOLE_CHAIN) = "the chain's timeout"; }
 
     [[noreturn]] static void refuse(int error, const std::string& tried, const std::string& advice) {
-        raise(error, tried + " of a graph", advice);
+        ringstep::detail::raise(error, tried + " of a graph", advice);
     }
 
     [[nodiscard]] std::string describe(std::uint32_t node) const {

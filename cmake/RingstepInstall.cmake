@@ -3,7 +3,7 @@
 #   include/ringstep/               the library's headers, and the generated ones of the prebuilt loops
 #   lib/libringstep_<loop>.a        the prebuilt loops that have a library
 #   lib/cmake/ringstep/             find_package(ringstep), which also defines ringstep_add_loop()
-#   lib/pkgconfig/                  ringstep.pc, and ringstep-<loop>.pc for each prebuilt loop
+#   lib/pkgconfig/                  ringstep.pc, ringstep-format.pc, and ringstep-<loop>.pc for each prebuilt loop
 #   share/ringstep/bpf/             the authoring kit. Not in include/, because it is not for host compilers' search paths: only
 #                                   ringstep_add_loop() puts it there
 #
@@ -55,7 +55,8 @@ set(ringstep_pc_kitdir "${ringstep_kit_dir}")
 cmake_path(ABSOLUTE_PATH ringstep_pc_kitdir BASE_DIRECTORY "\${prefix}")
 
 configure_file(cmake/ringstep.pc.in ringstep.pc @ONLY)
-install(FILES "${CMAKE_CURRENT_BINARY_DIR}/ringstep.pc" DESTINATION "${ringstep_pkgconfig_dir}")
+configure_file(cmake/ringstep-format.pc.in ringstep-format.pc @ONLY)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/ringstep.pc" "${CMAKE_CURRENT_BINARY_DIR}/ringstep-format.pc" DESTINATION "${ringstep_pkgconfig_dir}")
 foreach(loop IN LISTS ringstep_loops)
   get_target_property(type ringstep_${loop} TYPE)
   set(ringstep_pc_libs)
@@ -81,7 +82,8 @@ bounded depth, rates, waiting and copying, and all that is needed to write more.
   set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
   # The version of Debian's libbpf has an epoch.
   string(JOIN ", " CPACK_DEBIAN_PACKAGE_DEPENDS "libbpf-dev (>= 1:${ringstep_libbpf_version})"
-         "liburing-dev (>= ${ringstep_liburing_version})" libfmt-dev "pkgconf | pkg-config")
+         "liburing-dev (>= ${ringstep_liburing_version})" "pkgconf | pkg-config")
+  set(CPACK_DEBIAN_PACKAGE_RECOMMENDS libfmt-dev) # for ringstep::format
   set(CPACK_DEBIAN_PACKAGE_SUGGESTS "clang, llvm, bpftool") # to write loops
   install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/libringstep-dev" RENAME copyright)
   include(CPack)

@@ -78,8 +78,11 @@ struct Both {
         for (std::size_t i = 0; i < 2; i++) {
             const auto& geometry = rings[i].geometry();
             std::memset(static_cast<void*>(&state(i)), 0, sizeof(State));
-            std::memset(rings[i].core()->queues().sqes, 0, std::size_t{geometry.sq_entries} * geometry.sqe_size);
-            begin[i] = geometry.rewinds() ? 0 : rings[i].core()->queues().word(geometry.sq_tail_offset).load();
+            std::memset(ringstep::detail::RingAccess::core(rings[i])->queues().sqes, 0,
+                        std::size_t{geometry.sq_entries} * geometry.sqe_size);
+            begin[i] = geometry.rewinds()
+                           ? 0
+                           : ringstep::detail::RingAccess::core(rings[i])->queues().word(geometry.sq_tail_offset).load();
         }
     }
 
@@ -87,7 +90,8 @@ struct Both {
     /// then.
     [[nodiscard]] std::vector<io_uring_sqe> sqes(std::size_t engine) {
         const auto& geometry = rings[engine].geometry();
-        const auto* first = reinterpret_cast<const io_uring_sqe*>(rings[engine].core()->queues().sqes);
+        const auto* first =
+            reinterpret_cast<const io_uring_sqe*>(ringstep::detail::RingAccess::core(rings[engine])->queues().sqes);
         const std::size_t halves = geometry.sqe_size / sizeof(io_uring_sqe);
         std::vector<io_uring_sqe> sqes(first, first + geometry.sq_entries * halves);
         std::ranges::rotate(sqes,

@@ -5,7 +5,7 @@
 
 #include "ensure.hpp"
 #include "loops/scripted.hpp"
-#include "check/child.hpp"
+#include "child.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>

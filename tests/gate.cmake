@@ -3,4 +3,4 @@ ringstep_add_test(loops/gate USER KERNELS LOOPS gate)
 ringstep_add_example(read_all read-all SCRIPT read_all.sh)
 
 # SIGPIPE of requests.
-ringstep_add_test(sigpipe USER KERNELS LOOPS gate)
+ringstep_add_test(sigpipe USER KERNELS LOOPS gate LIBRARIES ringstep_check)

@@ -28,7 +28,7 @@ using Nops = LoopProgram<ringstep::loops::nop_chain>;
 
 namespace {
 
-using rejected_loop = ringstep::compiled::rejected;
+using rejected_loop = ringstep::loops::rejected;
 
 bool says(std::string_view text, std::string_view word) { return text.find(word) != std::string_view::npos; }
 
@@ -145,7 +145,7 @@ TEST_CASE("A second loop on a ring, behind the library's back") {
     }());
     const ringstep::detail::LoopObject object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
     ringstep::detail::KernelEngine second(object, same.fd(), same.geometry(), 4096);
-    const Error error = error_of([&] { second.attach(same.core()); });
+    const Error error = error_of([&] { second.attach(ringstep::detail::RingAccess::core(same)); });
     CHECK(error.error_number() == EBUSY);
     CHECK(says(error.advice(), "loop already"));
     (void)same.release();  // the ring is the first one's
@@ -155,10 +155,10 @@ TEST_CASE("A second attach of one program never reaches the kernel") {
     Ring ring;
     const ringstep::detail::LoopObject object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
     ringstep::detail::KernelEngine kernel(object, ring.fd(), ring.geometry(), 4096);
-    kernel.attach(ring.core());
-    CHECK(error_of([&] { kernel.attach(ring.core()); }).error_number() == EBUSY);
+    kernel.attach(ringstep::detail::RingAccess::core(ring));
+    CHECK(error_of([&] { kernel.attach(ringstep::detail::RingAccess::core(ring)); }).error_number() == EBUSY);
     kernel.detach();
-    const Error error = error_of([&] { kernel.attach(ring.core()); });
+    const Error error = error_of([&] { kernel.attach(ringstep::detail::RingAccess::core(ring)); });
     CHECK(error.error_number() == EBUSY);
     CHECK(says(error.tried(), "second attach"));
     CHECK_FALSE(ring.has_loop());

@@ -23,7 +23,7 @@
 #include <utility>
 #include <vector>
 
-#include "check/child.hpp"
+#include "child.hpp"
 
 namespace {
 

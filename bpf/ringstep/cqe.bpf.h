@@ -63,7 +63,7 @@ static __always_inline const __u8 *ringstep__cqe_at(const struct ringstep_turn *
 /* Returns true if there is another completion. Drops those that only woke the loop up. */
 static __always_inline bool ringstep__walk_more(struct ringstep_turn *turn, struct ringstep__walk *walk)
 {
-	while (walk->at != walk->end && ringstep__is_wake(&turn->engine, ringstep__cqe_at(turn, walk))) {
+	while (walk->at != walk->end && ringstep__swallow_wake(&turn->engine, ringstep__cqe_at(turn, walk))) {
 		++walk->at;
 		ringstep__ring_store(turn->head, walk->at);
 		turn->cq_head++; /* a wake-up does not count as reaped */

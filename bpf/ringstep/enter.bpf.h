@@ -25,7 +25,7 @@
  *		return ringstep_enter(turn, &state->enter);
  *	}
  *
- * A walk that is left out costs nothing. In C++, ringstep::EnterLoop<ringstep::compiled::again> runs this loop; see
+ * A walk that is left out costs nothing. In C++, ringstep::EnterLoop<ringstep::loops::again> runs this loop; see
  * loops/enter_loop.hpp.
  *
  * A hook for submissions sees each SQE of the application once, before the kernel does. It may change the SQE in place, but must not
@@ -148,7 +148,7 @@ static __always_inline struct io_uring_cqe *ringstep__completions_next(struct ri
 static __always_inline bool ringstep__completions_skip(struct ringstep_turn *turn, struct ringstep_enter *enter,
 						       struct io_uring_cqe *cqe)
 {
-	if (ringstep__is_wake(&turn->engine, (const __u8 *)cqe))
+	if (ringstep__swallow_wake(&turn->engine, (const __u8 *)cqe))
 		cqe->user_data = ringstep__own_tag(turn->control, dead); /* it was counted, and must not be counted again */
 	else if (likely(!ringstep__is_own(turn->control, cqe->user_data)))
 		return false;

@@ -53,7 +53,7 @@ static __noinline int ringstep__drop_own_from(ringstep__ring *ring, struct rings
 
 		from--;
 		cqe = (const __u64 *)(cqes + ((__u64)(from & mask) << shift));
-		if (ringstep__is_wake(&engine, (const __u8 *)cqe))
+		if (ringstep__swallow_wake(&engine, (const __u8 *)cqe))
 			continue;
 		if (ringstep__is_own(control, cqe[0])) {
 			ringstep__own_gone(control, cqe[0]);

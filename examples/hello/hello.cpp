@@ -12,7 +12,7 @@
 
 int main() try {
     ringstep::Ring ring;  // an io_uring
-    ringstep::LoopProgram<ringstep::compiled::hello> program{
+    ringstep::LoopProgram<ringstep::loops::hello> program{
         ring};  // the loop, attached to the ring: in the kernel if it can run loops, else in this process
 
     program.state()->countdown = 1000;

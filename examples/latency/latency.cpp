@@ -25,7 +25,7 @@ constexpr unsigned rounds = 2000;
 constexpr unsigned depth = 8;
 
 /// Does the application's own work: in each round, some reads and writes of a file and a nop.
-void work(ringstep::Ring& ring, ringstep::EnterLoop<ringstep::compiled::latency>& enter, int fd) {
+void work(ringstep::Ring& ring, ringstep::EnterLoop<ringstep::loops::latency>& enter, int fd) {
     static std::array<std::array<char, 4096>, depth> buffers;
     std::uint64_t number = 0;
     for (unsigned round = 0; round < rounds; round++) {
@@ -76,7 +76,7 @@ int run() {
     std::FILE* file = std::tmpfile();
     if (file == nullptr) throw std::system_error(errno, std::generic_category(), "making of a file");
     ringstep::Ring ring;
-    ringstep::EnterLoop<ringstep::compiled::latency> enter{ring};
+    ringstep::EnterLoop<ringstep::loops::latency> enter{ring};
     work(ring, enter, ::fileno(file));
     print(*enter.state());
     (void)std::fclose(file);

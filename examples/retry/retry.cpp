@@ -28,7 +28,7 @@ int run() {
         throw std::system_error(errno, std::generic_category(), "making of a pair of sockets");
 
     ringstep::Ring ring;
-    ringstep::EnterLoop<ringstep::compiled::retry> enter{ring};
+    ringstep::EnterLoop<ringstep::loops::retry> enter{ring};
     enter.state()->limit = 100;
 
     // The receives run first and find nothing. Then data arrives for four of the eight.

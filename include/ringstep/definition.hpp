@@ -15,7 +15,7 @@ namespace ringstep::inline v0 {
 
 /**
  * A type that describes a loop for C++. It has the name given to RINGSTEP_LOOP(), the type of the state, and the program
- * compiled for the kernel. ringstep_add_loop() generates a type ringstep::compiled::NAME in ringstep/compiled/NAME.hpp.
+ * compiled for the kernel. ringstep_add_loop() generates a type ringstep::loops::NAME in ringstep/compiled/NAME.hpp.
  *
  * **Example**:
  *

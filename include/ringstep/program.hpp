@@ -32,7 +32,7 @@ class ProgramCore {
 public:
     // `user` is null for a loop that has no user engine.
     ProgramCore(Ring& ring, const detail::LoopObject& object, const ringstep_user_loop* user, const LoopOptions& options)
-        : ring_(ring.core()), name_(object.name) {
+        : ring_(detail::RingAccess::core(ring)), name_(object.name) {
         const std::string loop = "loop '" + std::string(object.name) + "'";
         if (!ring_->open()) raise(EBADF, "use of a closed ring for " + loop, "Open another.");
         if (ring_->attachment() != nullptr) {
@@ -165,7 +165,7 @@ private:
             // Loads the loop before it registers the region. On a kernel without loops, the load error is then the one
             // reported.
             auto kernel = std::make_unique<detail::KernelEngine>(object, ring_->fd(), ring_->geometry(),
-                                                           static_cast<std::uint32_t>(region_->size()), load_seconds);
+                                                                 static_cast<std::uint32_t>(region_->size()), load_seconds);
             ring_->register_region(*region_);
             ring_->share_region(region_);
             region_->control().stop = 0;
@@ -237,7 +237,7 @@ private:
     // descriptor does. If that fails, an ordinary submit without a visible effect does.
     void prime() noexcept {
         if (!ring_->enabled() || !ring_->owned_by_this_thread() || ring_->register_ring_fd()) return;
-        SubmissionQueue sq(ring_->queues());
+        SubmissionQueue sq = QueueAccess::sq(ring_->queues());
         if (sq.claimed() != 0) return;
         if (ring_->geometry().rewinds()) {
             io_uring_sqe* nop = sq.claim();

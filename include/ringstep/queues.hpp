@@ -102,9 +102,9 @@ struct QueueMemory {
         return std::atomic_ref<std::uint32_t>(*reinterpret_cast<std::uint32_t*>(rings + offset));
     }
 
-    // Returns true if the completion belongs to the library. The completion must have left the CQ, because this function
-    // updates the counts.
-    [[nodiscard]] bool is_hidden(std::uint64_t user_data) const noexcept {
+    // Accounts for a completion that has left the CQ. Returns true if it belongs to the library, and updates the library's
+    // counts then. Returns false if it is for the application.
+    [[nodiscard]] bool swallow_hidden(std::uint64_t user_data) noexcept {
         if (wake_tag != 0 && user_data == wake_tag) [[unlikely]] {
             ++*wakes_seen;
             return true;
@@ -116,6 +116,8 @@ struct QueueMemory {
         return true;
     }
 };
+
+struct QueueAccess;
 
 }  // namespace detail
 
@@ -140,8 +142,6 @@ public:
         using iterator_concept = std::input_iterator_tag;  ///< for std::input_iterator
 
         iterator() = default;
-        /// Takes the first completion, for CompletionQueue::begin().
-        explicit iterator(detail::QueueMemory* queue) : queue_(queue) { next(); }
         /// Returns the current completion.
         const Completion& operator*() const noexcept { return current_; }
         /// Gives access to a member of the current completion.
@@ -157,15 +157,14 @@ public:
         friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return it.queue_ == nullptr; }
 
     private:
+        friend class CompletionQueue;
+        explicit iterator(detail::QueueMemory* queue) : queue_(queue) { next(); }
         void next() noexcept {
             if (!take(*queue_, current_)) queue_ = nullptr;
         }
         detail::QueueMemory* queue_ = nullptr;
         Completion current_;
     };
-
-    /// Makes a view of the queue, for Ring::cq().
-    explicit CompletionQueue(detail::QueueMemory& queue) noexcept : queue_(&queue) {}
 
     /// Takes the oldest completion, if there is one, and returns an iterator to it.
     [[nodiscard]] iterator begin() const { return iterator(queue_); }
@@ -193,6 +192,9 @@ public:
     [[nodiscard]] std::uint32_t capacity() const noexcept { return queue_->geometry.cq_entries; }
 
 private:
+    friend struct detail::QueueAccess;
+    explicit CompletionQueue(detail::QueueMemory& queue) noexcept : queue_(&queue) {}
+
     static bool take(detail::QueueMemory& queue, Completion& out) noexcept {
         const Geometry& geometry = queue.geometry;
         const auto head_word = queue.word(geometry.cq_head_offset);
@@ -207,7 +209,7 @@ private:
             out.extra[1] = cqe->big_cqe[1];
         }
         head_word.store(head + 1, std::memory_order_release);
-        if (queue.is_hidden(out.user_data)) [[unlikely]]
+        if (queue.swallow_hidden(out.user_data)) [[unlikely]]
             return take(queue, out);
         if (!out.more()) ++queue.finished;
         return true;
@@ -229,9 +231,6 @@ private:
  */
 class SubmissionQueue {
 public:
-    /// Makes a view of the queue, for Ring::sq().
-    explicit SubmissionQueue(detail::QueueMemory& queue) noexcept : queue_(&queue) {}
-
     /// Claims the next free SQE and returns it zeroed. Returns nullptr if all SQEs are claimed; submit first then.
     [[nodiscard]] io_uring_sqe* claim() const noexcept {
         if (space_left() == 0) return nullptr;
@@ -262,7 +261,20 @@ public:
     [[nodiscard]] std::uint32_t capacity() const noexcept { return queue_->geometry.sq_entries; }
 
 private:
+    friend struct detail::QueueAccess;
+    explicit SubmissionQueue(detail::QueueMemory& queue) noexcept : queue_(&queue) {}
+
     detail::QueueMemory* queue_;
 };
+
+namespace detail {
+
+// How the other parts of the library look at the queues of a ring.
+struct QueueAccess {
+    [[nodiscard]] static CompletionQueue cq(QueueMemory& queue) noexcept { return CompletionQueue(queue); }
+    [[nodiscard]] static SubmissionQueue sq(QueueMemory& queue) noexcept { return SubmissionQueue(queue); }
+};
+
+}  // namespace detail
 
 }  // namespace ringstep::inline v0

@@ -41,6 +41,10 @@ struct Submitted {
     [[nodiscard]] explicit operator bool() const noexcept { return error == 0; }
 };
 
+namespace detail {
+struct RingAccess;
+}
+
 /**
  * An io_uring that loops can run on. It is opened with SINGLE_ISSUER, DEFER_TASKRUN and CQSIZE, and with NO_SQARRAY (Linux 6.6)
  * and SQ_REWIND (Linux 7.0) if the kernel has them.
@@ -151,10 +155,10 @@ public:
 
     /// Returns a view of the completions: see CompletionQueue. The view is valid until the ring is closed. Throws Error (EBADF)
     /// if the ring is closed.
-    [[nodiscard]] CompletionQueue cq() { return CompletionQueue(queues()); }
+    [[nodiscard]] CompletionQueue cq() { return detail::QueueAccess::cq(queues()); }
     /// Returns a view of the SQEs: see SubmissionQueue. The view is valid until the ring is closed. Throws Error (EBADF) if the
     /// ring is closed.
-    [[nodiscard]] SubmissionQueue sq() { return SubmissionQueue(queues()); }
+    [[nodiscard]] SubmissionQueue sq() { return detail::QueueAccess::sq(queues()); }
 
     /**
      * Submits all claimed SQEs, and returns how many the kernel took. Must be called on the ring's owning thread. Throws Error
@@ -270,10 +274,9 @@ public:
      */
     bool close() noexcept { return core_->close(); }
 
-    /// Returns the ring's internals, for LoopProgram and the engines.
-    [[nodiscard]] const std::shared_ptr<detail::RingCore>& core() const noexcept { return core_; }
-
 private:
+    friend struct detail::RingAccess;
+
     struct Adopted {};
     explicit Ring(Adopted) noexcept {}
 
@@ -341,5 +344,14 @@ private:
     std::shared_ptr<detail::RingCore> core_;
     bool register_ring_fd_ = false;
 };
+
+namespace detail {
+
+// How the other parts of the library reach the internals of a ring.
+struct RingAccess {
+    [[nodiscard]] static const std::shared_ptr<RingCore>& core(const Ring& ring) noexcept { return ring.core_; }
+};
+
+}  // namespace detail
 
 }  // namespace ringstep::inline v0

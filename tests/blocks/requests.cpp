@@ -28,7 +28,7 @@ using ringstep::LoopExit;
 using ringstep::RequestCompletion;
 using ringstep::Ring;
 using ringstep::Ticket;
-using Relay = ringstep::RequestLoop<ringstep::compiled::relay>;
+using Relay = ringstep::RequestLoop<ringstep::loops::relay>;
 
 using requests::nop;
 using requests::Pipe;

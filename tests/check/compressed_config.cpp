@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // ringstep-check reads the configuration out of /proc/config.gz.
-#include <compressed_config.hpp>
+#include <check/compressed_config.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -43,7 +43,7 @@ void check_prevents_loops(const Support& support, std::string_view id, std::stri
     INFO(id);
     CHECK_FALSE(support.kernel_engine());
     CHECK(support.user_engine());
-    CHECK(support.engine() == RunsIn::user_space);
+    CHECK(support.engine() == Engine::user);
     CHECK(reason(support) == id);
     CHECK(finding(support, id).state == missing);
     CHECK(says(finding(support, id).advice, advice));
@@ -55,7 +55,7 @@ void check_prevents_rings(const Support& support, std::string_view id, std::stri
     INFO(id);
     CHECK_FALSE(support.kernel_engine());
     CHECK_FALSE(support.user_engine());
-    CHECK(support.engine() == RunsIn::nowhere);
+    CHECK(support.engine() == std::nullopt);
     CHECK(reason(support) == id);
     CHECK(finding(support, id).state == missing);
     CHECK(says(finding(support, id).advice, advice));
@@ -76,7 +76,7 @@ TEST_CASE("Where all is well, every finding says so") {
     const Support support = with([](Facts&) {});
     CHECK(support.kernel_engine());
     CHECK(support.user_engine());
-    CHECK(support.engine() == RunsIn::kernel);
+    CHECK(support.engine() == Engine::kernel);
     CHECK(support.reason() == nullptr);
     CHECK(support.summary() == "Loops run in the kernel here.");
     for (const Finding& found : support.findings()) {

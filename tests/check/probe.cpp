@@ -43,8 +43,8 @@ bool kernel_has_loops() {
     return found;
 }
 
-std::string_view name_of(RunsIn engine) {
-    return engine == RunsIn::kernel ? "kernel" : engine == RunsIn::user_space ? "user" : "none";
+std::string_view name_of(std::optional<Engine> engine) {
+    return !engine ? "none" : *engine == Engine::kernel ? "kernel" : "user";
 }
 
 std::string verdict(const Support& support) {

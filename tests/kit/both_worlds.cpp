@@ -21,7 +21,7 @@ std::uint64_t nanoseconds(clockid_t clock) {
 
 TEST_CASE("Loops, clocks, atomics and printing") {
     ringstep::Ring ring;
-    ringstep::LoopProgram<ringstep::compiled::both_worlds> program{ring};
+    ringstep::LoopProgram<ringstep::loops::both_worlds> program{ring};
     both_worlds& state = *program.state();
     state.count = 10;
 

@@ -30,7 +30,7 @@ using ringstep::Engine;
 using ringstep::LoopExit;
 using ringstep::LoopProgram;
 using ringstep::Ring;
-using Sorter = LoopProgram<ringstep::compiled::sorter>;
+using Sorter = LoopProgram<ringstep::loops::sorter>;
 
 namespace {
 

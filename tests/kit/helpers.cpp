@@ -23,7 +23,7 @@ TEST_CASE("A step may be made of functions that take the turn, on any ring") {
     std::array<int, 2> ends{};
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) == 0);
     {
-        ringstep::LoopProgram<ringstep::compiled::helpers> program{ring};
+        ringstep::LoopProgram<ringstep::loops::helpers> program{ring};
         const auto& state = program.state();
         state->left = 100;
         state->fd = ends[0];

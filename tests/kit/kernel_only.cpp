@@ -13,9 +13,9 @@
 #include <cstdio>
 #include <string_view>
 
-using Program = ringstep::LoopProgram<ringstep::compiled::kernel_only>;
+using Program = ringstep::LoopProgram<ringstep::loops::kernel_only>;
 
-static_assert(!ringstep::HasUserEngine<ringstep::compiled::kernel_only>);
+static_assert(!ringstep::HasUserEngine<ringstep::loops::kernel_only>);
 
 TEST_CASE("Maps, helpers, functions and configuration of the kernel are there") {
     ringstep::Ring ring;

@@ -29,7 +29,7 @@ using ringstep::ExitReason;
 using ringstep::LoopExit;
 using ringstep::LoopProgram;
 using ringstep::Ring;
-using Timed = LoopProgram<ringstep::compiled::timed>;
+using Timed = LoopProgram<ringstep::loops::timed>;
 
 namespace {
 

@@ -78,7 +78,7 @@ TEST_CASE("What the kernel did not take is submitted later, and once") {
 TEST_CASE("A wait for requests that the kernel did not take is none") {
     // Without submit_all the kernel stops behind the request that it refuses: five of the eight are not in flight.
     Ring ring{{.sq_entries = 16, .submit_all = false, .sq_rewind = GENERATE(false, true)}};
-    LoopProgram<ringstep::compiled::together> program(ring);
+    LoopProgram<ringstep::loops::together> program(ring);
     program.state()->total = 8;
     program.state()->refused = 2;
     const LoopExit exit = program.run();

@@ -33,20 +33,20 @@
 
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
+using ringstep::Duration;
+using ringstep::ExitReason;
+using ringstep::LoopExit;
+using ringstep::Ring;
 using ringstep::chain::Address;
 using ringstep::chain::ChainReason;
 using ringstep::chain::ChainResult;
 using ringstep::chain::Chains;
-using ringstep::Duration;
-using ringstep::ExitReason;
 using ringstep::chain::Fd;
 using ringstep::chain::Graph;
 using ringstep::chain::GraphId;
 using ringstep::chain::Length;
-using ringstep::LoopExit;
 using ringstep::chain::Number;
 using ringstep::chain::Offset;
-using ringstep::Ring;
 using ringstep::chain::Slot;
 
 namespace {

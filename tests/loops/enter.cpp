@@ -28,7 +28,7 @@ using ringstep::Enter;
 using ringstep::Entered;
 using ringstep::EnterEnd;
 using ringstep::Ring;
-using Hooked = ringstep::EnterLoop<ringstep::compiled::hooked>;
+using Hooked = ringstep::EnterLoop<ringstep::loops::hooked>;
 
 namespace {
 

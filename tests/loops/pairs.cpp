@@ -188,7 +188,8 @@ class CopyLoop : public AnyLoop {
 public:
     explicit CopyLoop(Ring& ring) : program_(ring), output_(::memfd_create("copy", MFD_CLOEXEC)) {
         REQUIRE(output_ >= 0);
-        program_.state()->tag = std::uint64_t{RINGSTEP_TAG_COPY} << 48 | std::uint64_t{ring.core()->epochs().take()} << 32;
+        program_.state()->tag = std::uint64_t{RINGSTEP_TAG_COPY} << 48 |
+                                std::uint64_t{ringstep::detail::RingAccess::core(ring)->epochs().take()} << 32;
     }
     CopyLoop(const CopyLoop&) = delete;
     CopyLoop& operator=(const CopyLoop&) = delete;
@@ -303,7 +304,7 @@ TEST_CASE("A loop's epoch is taken again only after nothing was in flight at its
     std::array<char, 64> buffer{};
     Ring ring;
     ring.use_region(ringstep::RegionMemory::allocate(16 << 20));
-    ringstep::detail::LoopEpochs& epochs = ring.core()->epochs();
+    ringstep::detail::LoopEpochs& epochs = ringstep::detail::RingAccess::core(ring)->epochs();
     const std::uint32_t before = epochs.take();
     epochs.give_back(before);
     std::optional<RequestsLoop<ringstep::Gate>> gate(std::in_place, ring);
@@ -351,7 +352,7 @@ TEST_CASE("A loop that was taken off the ring does not look into the state of th
         RequestsLoop<ringstep::Pace> pace(ring);
         gate.reset();
     }
-    ringstep::detail::LoopEpochs& epochs = ring.core()->epochs();
+    ringstep::detail::LoopEpochs& epochs = ringstep::detail::RingAccess::core(ring)->epochs();
     for (std::uint32_t i = 0; i < 65'535; i++)
         if (epochs.take() == first) FAIL("taken twice");
 }

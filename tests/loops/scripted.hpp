@@ -13,7 +13,7 @@
 #include <cstring>
 #include <span>
 
-using scripted_loop = ringstep::compiled::scripted;
+using scripted_loop = ringstep::loops::scripted;
 
 /// Adds a request to the script; fill it in with liburing's helpers. user_data is its number unless the test sets another.
 inline io_uring_sqe* add_request(const ringstep::RegionView<scripted>& state) {

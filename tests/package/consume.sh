@@ -52,6 +52,12 @@ prebuilt)
 	# CMake also looks in places that are not in the PATH.
 	! grep -E '^RINGSTEP_(CLANG|LLVM_STRIP|BPFTOOL)' "$build/CMakeCache.txt" || fail "the tools for BPF were looked for"
 	;;
+without-fmt)
+	by_cmake without_fmt Ninja -DCMAKE_PREFIX_PATH="$work/installed"
+	if grep -q -e "[-]lfmt" -e FMT_ -e "fmt::" "$build/compile_commands.json"; then
+		fail "fmt in the commands of a project that does not use it"
+	fi
+	;;
 own-loop)
 	cp -r "$repo/examples/hello" "$build/example"
 	by_cmake own_loop "Unix Makefiles" -DCMAKE_PREFIX_PATH="$work/installed" -DEXAMPLE="$build/example"

@@ -24,7 +24,7 @@ fi
 deb=$(echo "$work"/library/*.deb)
 dpkg-deb --info "$deb"
 depends=$(dpkg-deb --field "$deb" Depends)
-for package in libbpf-dev liburing-dev libfmt-dev; do
+for package in libbpf-dev liburing-dev; do
 	case "$depends," in
 	*"$package,"* | *"$package ("*) ;;
 	*)
@@ -33,6 +33,12 @@ for package in libbpf-dev liburing-dev libfmt-dev; do
 		;;
 	esac
 done
+case "$depends" in
+*libfmt*)
+	echo "the package depends on fmt, which only the formatters need: $depends" >&2
+	exit 1
+	;;
+esac
 # A root of its own that knows which packages this machine has: dpkg refuses to install what lacks one of them.
 mkdir -p "$work/root/var/lib/dpkg/info" "$work/root/var/lib/dpkg/updates"
 cp /var/lib/dpkg/status "$work/root/var/lib/dpkg/"

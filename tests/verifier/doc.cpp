@@ -134,12 +134,12 @@ bool kernel_has_reports() {
 // What the library says of a loop that is in the way of its own kernel engine for so long.
 std::string refusal_in_time(const std::string& loop, const std::vector<char>& elf, const ringstep::Ring& ring) {
     const verifier::Opened opened(elf);
-    const ringstep::engine::Object object{loop, std::as_bytes(std::span(elf)), opened.geometry->state_size};
+    const ringstep::detail::LoopObject object{loop, std::as_bytes(std::span(elf)), opened.geometry->state_size};
     const auto bytes = ringstep::RegionMemory::allocate(sizeof(ringstep_control) + opened.geometry->state_size)->size();
     timespec begin{}, end{};
     ::clock_gettime(CLOCK_MONOTONIC, &begin);
     const ringstep::Error error = error_of([&] {
-        const ringstep::engine::Kernel kernel(object, ring.fd(), ring.geometry(), static_cast<std::uint32_t>(bytes), 2);
+        const ringstep::detail::KernelEngine kernel(object, ring.fd(), ring.geometry(), static_cast<std::uint32_t>(bytes), 2);
     });
     ::clock_gettime(CLOCK_MONOTONIC, &end);
     CHECK(error.error_number() == ETIME);

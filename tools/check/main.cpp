@@ -52,12 +52,8 @@ std::string version() {
 }
 
 int status_of(const ringstep::Support& support) {
-    switch (support.engine()) {
-        case ringstep::RunsIn::kernel: return 0;
-        case ringstep::RunsIn::user_space: return 1;
-        case ringstep::RunsIn::nowhere: break;
-    }
-    return 2;
+    if (!support.engine()) return 2;
+    return *support.engine() == ringstep::Engine::kernel ? 0 : 1;
 }
 
 /// Returns a text as a JSON string. The kernel's texts are ASCII; other characters must not make the JSON invalid.

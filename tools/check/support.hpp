@@ -6,8 +6,9 @@
 #include <check/facts.hpp>
 #include <check/finding.hpp>
 #include <check/judge.hpp>
+#include <ringstep/options.hpp>
 
-#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,13 +16,6 @@
 #include <vector>
 
 namespace ringstep::inline v0 {
-
-/// The place where loops run.
-enum class RunsIn : std::uint8_t {
-    nowhere,     ///< io_uring cannot be used
-    user_space,  ///< the user engine
-    kernel,      ///< the kernel engine
-};
 
 /**
  * The result of probe(). It is a value: it holds no resources, and does not change when the system does.
@@ -33,9 +27,9 @@ enum class RunsIn : std::uint8_t {
  *
  *     const ringstep::Support support = ringstep::probe();
  *     fmt::print("{}\n", support.summary());
- *     if (support.engine() != ringstep::RunsIn::kernel) {
+ *     if (support.engine() != ringstep::Engine::kernel) {
  *         for (const ringstep::Finding& finding : support.findings())
- *             if (finding.prevents_loops()) fmt::print("{}\n", finding);   // support/format.hpp
+ *             if (finding.prevents_loops()) fmt::print("{}\n", finding);   // check/format.hpp
  *     }
  */
 class Support {
@@ -43,11 +37,12 @@ public:
     /// Judges facts, which may be invented for a test. Call probe() to examine the system.
     explicit Support(support::Facts facts) : facts_(std::move(facts)), findings_(support::judge(facts_)) {}
 
-    /// Returns the engine that LoopProgram chooses with Engine::automatic: the kernel if it can run loops, user space
-    /// otherwise.
-    [[nodiscard]] RunsIn engine() const noexcept {
-        if (kernel_engine()) return RunsIn::kernel;
-        return user_engine() ? RunsIn::user_space : RunsIn::nowhere;
+    /// Returns the engine that LoopProgram chooses with Engine::automatic: the kernel engine if it works, the user engine
+    /// otherwise. Returns nothing if io_uring cannot be used.
+    [[nodiscard]] std::optional<Engine> engine() const noexcept {
+        if (kernel_engine()) return Engine::kernel;
+        if (user_engine()) return Engine::user;
+        return std::nullopt;
     }
 
     /// Returns whether the kernel engine works: the calling thread of probe() could load loops into this kernel and run them.

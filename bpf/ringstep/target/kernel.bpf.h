@@ -102,7 +102,7 @@ static __always_inline bool ringstep__work_pending(const struct ringstep__engine
 }
 
 /* Returns false, because loops in the kernel are woken up without a completion. */
-static __always_inline bool ringstep__is_wake(const struct ringstep__engine *engine, const __u8 *cqe)
+static __always_inline bool ringstep__swallow_wake(const struct ringstep__engine *engine, const __u8 *cqe)
 {
 	(void)engine;
 	(void)cqe;

@@ -254,7 +254,7 @@ static __always_inline bool ringstep__work_pending(const struct ringstep__engine
 }
 
 /* Returns true if the current completion is a wake-up. Then counts it as seen, and the caller must drop it. */
-static __always_inline bool ringstep__is_wake(struct ringstep__engine *engine, const __u8 *cqe)
+static __always_inline bool ringstep__swallow_wake(struct ringstep__engine *engine, const __u8 *cqe)
 {
 	if (likely(*(const __u64 *)cqe != engine->ring->wake_tag))
 		return false;

@@ -12,8 +12,8 @@
 namespace ringstep::inline v0 {
 
 /**
- * The application's side of a mailbox in a loop's state (ringstep/c/blocks/mailbox.h). Messages to the loop and from the loop are
- * numbers of slots. The object is a view: the state and both arrays must outlive it.
+ * The application's side of a mailbox in a loop's state (ringstep/c/blocks/mailbox.h). Messages to the loop and from the loop
+ * are numbers of slots. The object is a view: the state and both arrays must outlive it.
  *
  * **Example**:
  *

@@ -89,6 +89,10 @@ struct RequestCompletion : Completion {
     std::uint64_t memo = 0;     ///< a value that the loop has stored; its meaning depends on the loop
 };
 
+/// The IOSQE_ flags that a scheduling loop implements itself, so that push() accepts them. Specialize it for a loop that does.
+template <class Loop>
+inline constexpr unsigned handled_flags = 0;
+
 /**
  * The C++ class of a loop that schedules requests: a `LoopProgram` whose state has RINGSTEP_REQUESTS(). Gate, Drain, Link and
  * Pace derive from it, and custom loops can use it.
@@ -129,7 +133,7 @@ public:
           free_(capacity),
           user_data_(std::make_unique<std::uint64_t[]>(capacity)),
           mailbox_(state_->mailbox, state_->inbox, state_->outbox),
-          ring_(ring.core()),
+          ring_(detail::RingAccess::core(ring)),
           epoch_(ring_->epochs().take()),
           tag_(std::uint64_t{RINGSTEP_REQUEST_TAG} << 48 | std::uint64_t{epoch_} << 32),
           long_sqes_(ring.geometry().sqe_size != sizeof(io_uring_sqe)) {
@@ -289,8 +293,8 @@ protected:
     /// Throws Error (EINVAL) for a request that the loop cannot schedule.
     void check(const io_uring_sqe& sqe) const {
         constexpr unsigned refused_flags = IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_IO_DRAIN;
-        if ((sqe.flags & refused_flags & ~handled_flags()) == 0 && !detail::may_be_unschedulable[sqe.opcode]) return;
-        if (const char* const why = detail::unschedulable(sqe, handled_flags(), long_sqes_); why != nullptr) [[unlikely]]
+        if ((sqe.flags & refused_flags & ~handled_flags<Loop>) == 0 && !detail::may_be_unschedulable[sqe.opcode]) return;
+        if (const char* const why = detail::unschedulable(sqe, handled_flags<Loop>, long_sqes_); why != nullptr) [[unlikely]]
             raise_refused(sqe, std::string("It has ") + why);
     }
     /// Throws Error (EINVAL) with `advice` for a request that the loop cannot schedule.
@@ -382,15 +386,6 @@ protected:
     }
 
 private:
-    // The IOSQE_ flags that the loop implements itself.
-    static constexpr unsigned handled_flags() noexcept {
-        if constexpr (requires { Loop::handled_flags; }) {
-            return Loop::handled_flags;
-        } else {
-            return 0;
-        }
-    }
-
     static std::uint32_t load(__u32& field) noexcept { return std::atomic_ref(field).load(std::memory_order_acquire); }
 
     void store(__u32& field, std::uint32_t value) noexcept {

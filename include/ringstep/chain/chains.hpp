@@ -167,7 +167,7 @@ public:
           state_(program_.state()),
           free_(capacity),
           mailbox_(state_->mailbox, state_->inbox, state_->outbox),
-          ring_(ring.core()),
+          ring_(ringstep::detail::RingAccess::core(ring)),
           epoch_(ring_->epochs().take()) {
         state_->requests.epoch = epoch_;
         state_->address = state_.address();
@@ -441,7 +441,7 @@ private:
     RegionView<ringstep_chain> state_;
     FreeSlots free_;
     Mailbox mailbox_;
-    std::shared_ptr<detail::RingCore> ring_;
+    std::shared_ptr<ringstep::detail::RingCore> ring_;
     std::uint32_t epoch_;
     std::array<GraphEntry, RINGSTEP_CHAIN_GRAPHS> graphs_{};
 };

@@ -45,7 +45,7 @@ public:
     /// Opens the object, sets it up for `geometry`, and loads it within `load_seconds` (0: no time limit). The ring stays
     /// unchanged. Throws Error.
     KernelEngine(const LoopObject& object, int ring_fd, const Geometry& geometry, std::uint32_t mem_bytes,
-           std::uint32_t load_seconds = 30)
+                 std::uint32_t load_seconds = 30)
         : name_(object.name) {
         const detail::LibbpfDiagnostics diagnostics;
         std::vector<char> log(std::size_t{256} << 10);

@@ -161,7 +161,7 @@ public:
     [[nodiscard]] Submission submit(unsigned wait_for) noexcept {
         if (inherited_) return {.taken = 0, .error = EEXIST};
         settle_timer();
-        const std::uint32_t claimed = SubmissionQueue(queues_).claimed();
+        const std::uint32_t claimed = QueueAccess::sq(queues_).claimed();
         // The wait must not count wake-ups for a detached loop, whether they are in the CQ or still come.
         if (wait_for != 0) wait_for += 0 - queues_.own_wakes_seen;
         if (wait_for > queues_.geometry.cq_entries) wait_for = queues_.geometry.cq_entries;  // the kernel's own limit
@@ -314,7 +314,7 @@ private:
     // if it has submitted something, or if there is any completion. A timeout also ends a wait early. Its completion has come
     // since the tail was at `tail`, or comes when the kernel gets another chance to post it.
     [[nodiscard]] bool cut_short(std::uint32_t wanted, std::uint32_t tail) noexcept {
-        const CompletionQueue cq(queues_);
+        const CompletionQueue cq = QueueAccess::cq(queues_);
         if (cq.ready() >= wanted) [[likely]]
             return false;
         if (enter(0, 0, IORING_ENTER_GETEVENTS) == -EBADR || cq.ready() >= wanted) return false;
@@ -344,7 +344,7 @@ private:
         std::uint32_t to = queues_.word(geometry.cq_tail_offset).load(std::memory_order_acquire);
         for (std::uint32_t from = to; from != head;) {
             --from;
-            if (queues_.is_hidden(reinterpret_cast<const io_uring_cqe*>(at(from))->user_data)) continue;
+            if (queues_.swallow_hidden(reinterpret_cast<const io_uring_cqe*>(at(from))->user_data)) continue;
             if (--to != from) std::memcpy(at(to), at(from), geometry.cqe_size);
         }
         head_word.store(to, std::memory_order_release);

@@ -16,6 +16,6 @@ namespace ringstep::inline v0::loops {
  *
  *     ringstep::chain::Chains chains{ring};    // has a LoopProgram<ringstep::loops::chain>
  */
-struct chain : compiled::chain {};
+struct chain;
 
 }  // namespace ringstep::inline v0::loops

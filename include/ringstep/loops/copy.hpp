@@ -30,6 +30,6 @@ namespace ringstep::inline v0::loops {
  *     copy.state()->extent_tail = 1;
  *     ringstep::LoopExit exit = copy.run();    // one system call, however large the file
  */
-struct copy : compiled::copy {};
+struct copy;
 
 }  // namespace ringstep::inline v0::loops

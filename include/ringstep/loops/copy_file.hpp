@@ -80,7 +80,7 @@ public:
     /// (memory-lock limit, or the ring has other files or buffers registered), the copy works without it. Throws Error.
     explicit FileCopy(Ring& ring, const CopyOptions& options = {})
         : options_(checked(ring, options)),
-          ring_(ring.core()),
+          ring_(detail::RingAccess::core(ring)),
           program_(ring, {.engine = options.engine}),
           state_(program_.state()),
           buffers_(RegionMemory::allocate(options.queue_depth * options.block_size, options.huge_pages)),
@@ -536,7 +536,7 @@ private:
             cancel();
             (void)ring_->enter(0, 0, IORING_ENTER_GETEVENTS);
             Completion completion;
-            while (CompletionQueue(ring_->queues()).pop(completion)) {
+            while (detail::QueueAccess::cq(ring_->queues()).pop(completion)) {
                 const bool own = completion.user_data >> 32 == tag() >> 32;
                 if (own && !completion.more() && --left == 0) return true;
             }

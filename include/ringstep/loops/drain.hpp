@@ -14,11 +14,12 @@ namespace ringstep::inline v0 {
 namespace loops {
 
 /// The loop behind the C++ class Drain.
-struct drain : compiled::drain {
-    static constexpr unsigned handled_flags = IOSQE_IO_DRAIN;  ///< SQE flags that the loop implements
-};
+struct drain;
 
 }  // namespace loops
+
+template <>
+inline constexpr unsigned handled_flags<loops::drain> = IOSQE_IO_DRAIN;
 
 /**
  * Requests in groups, with barriers. A barrier orders the requests of one group as IOSQE_IO_DRAIN orders those of a whole ring.

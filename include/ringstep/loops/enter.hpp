@@ -10,7 +10,7 @@ namespace ringstep::inline v0 {
 namespace loops {
 
 /// Submits claimed SQEs and waits, as io_uring_enter(2) does. It is the loop behind the C++ class Enter.
-struct enter : compiled::enter {};
+struct enter;
 
 }  // namespace loops
 

@@ -93,7 +93,8 @@ public:
     using state_type = typename Loop::state;
 
     /// Attaches the loop to the ring, whose requests in flight and completions are kept. Throws Error.
-    explicit EnterLoop(Ring& ring, const LoopOptions& options = {}) : ring_(ring.core()), program_(ring, options) {}
+    explicit EnterLoop(Ring& ring, const LoopOptions& options = {})
+        : ring_(detail::RingAccess::core(ring)), program_(ring, options) {}
 
     EnterLoop(const EnterLoop&) = delete;
     EnterLoop& operator=(const EnterLoop&) = delete;
@@ -141,8 +142,10 @@ public:
     [[nodiscard]] LoopProgram<Loop>& program() noexcept { return program_; }
 
 private:
-    [[nodiscard]] std::uint32_t claimed() noexcept { return SubmissionQueue(ring_->queues()).claimed(); }
-    [[nodiscard]] std::uint32_t ready() noexcept { return ring_->open() ? CompletionQueue(ring_->queues()).ready() : 0; }
+    [[nodiscard]] std::uint32_t claimed() noexcept { return detail::QueueAccess::sq(ring_->queues()).claimed(); }
+    [[nodiscard]] std::uint32_t ready() noexcept {
+        return ring_->open() ? detail::QueueAccess::cq(ring_->queues()).ready() : 0;
+    }
 
     // Counts the SQEs that the kernel left in the SQ: first the application's, then those that hooks have claimed. Returns how
     // many of the application's SQEs the kernel took.

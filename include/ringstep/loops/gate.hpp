@@ -19,7 +19,7 @@ namespace ringstep::inline v0 {
 namespace loops {
 
 /// The loop behind the C++ class Gate.
-struct gate : compiled::gate {};
+struct gate;
 
 }  // namespace loops
 

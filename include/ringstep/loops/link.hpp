@@ -22,11 +22,12 @@ namespace ringstep::inline v0 {
 namespace loops {
 
 /// The loop behind the C++ class Link.
-struct link : compiled::link {
-    static constexpr unsigned handled_flags = IOSQE_IO_LINK | IOSQE_IO_HARDLINK;  ///< SQE flags that the loop implements
-};
+struct link;
 
 }  // namespace loops
+
+template <>
+inline constexpr unsigned handled_flags<loops::link> = IOSQE_IO_LINK | IOSQE_IO_HARDLINK;
 
 /// How the requests of a linked chain are treated.
 struct LinkOptions {

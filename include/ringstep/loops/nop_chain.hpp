@@ -17,6 +17,6 @@ namespace ringstep::inline v0::loops {
  *     nops.state()->depth = 1;
  *     ringstep::LoopExit exit = nops.run();    // one system call
  */
-struct nop_chain : compiled::nop_chain {};
+struct nop_chain;
 
 }  // namespace ringstep::inline v0::loops

@@ -26,7 +26,7 @@ namespace ringstep::inline v0 {
 namespace loops {
 
 /// The loop behind the C++ class Pace.
-struct pace : compiled::pace {};
+struct pace;
 
 }  // namespace loops
 

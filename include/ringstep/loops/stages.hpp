@@ -24,7 +24,7 @@ namespace ringstep::inline v0 {
 namespace loops {
 
 /// The loop `enter` with waits in stages or for groups of requests. It is the loop behind the C++ class Stages.
-struct stages : compiled::stages {};
+struct stages;
 
 }  // namespace loops
 
@@ -130,7 +130,7 @@ class Stages {
 public:
     /// Attaches the loop to the ring. Throws Error, also for stages that set() refuses.
     explicit Stages(Ring& ring, std::span<const Stage> stages, const LoopOptions& options = {})
-        : ring_(ring.core()), loop_(ring, options) {
+        : ring_(detail::RingAccess::core(ring)), loop_(ring, options) {
         set(stages);
     }
     /// Attaches the loop to the ring, with stages from a list. Throws Error.

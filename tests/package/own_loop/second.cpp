@@ -10,7 +10,7 @@
 
 const struct Sizes {
     Sizes() {
-        fmt::print("{} and {} bytes of loops\n", ringstep::compiled::hello::object().size(),
+        fmt::print("{} and {} bytes of loops\n", ringstep::loops::hello::object().size(),
                    ringstep::loops::copy::object().size());
     }
 } sizes;

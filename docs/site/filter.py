@@ -150,6 +150,8 @@ def filter_c(text):
 
 def filter_cpp(text):
     """Namespaces without their version. The comment that a header begins with is about the file."""
+    # The loops of ringstep::loops are described where they are declared. What defines them is generated.
+    text = re.sub(r"^struct (\w+);$", r"struct \1 {};", text, flags=re.MULTILINE) if "namespace loops" in text or "::loops {" in text else text
     lines = text.replace("::inline v0", "").splitlines()
     out = []
     head = []

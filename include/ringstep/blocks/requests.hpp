@@ -5,6 +5,7 @@
 #include <ringstep/blocks/mailbox.hpp>
 #include <ringstep/c/blocks/requests.h>
 #include <ringstep/blocks/slots.hpp>
+#include <ringstep/detail/opcodes.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/exit.hpp>
 #include <ringstep/options.hpp>
@@ -39,47 +40,6 @@ concept HasRequests = requires(State& state) {
     state.inbox[0];
     state.outbox[0];
 };
-
-namespace detail {
-
-// Returns why the loop cannot schedule this request, or null if it can. The IOSQE_ flags in `handled` are accepted, because the
-// loop implements them.
-[[nodiscard]] inline const char* unschedulable(const io_uring_sqe& sqe, unsigned handled, bool long_sqes) noexcept {
-    const unsigned flags = sqe.flags & ~handled;
-    if ((flags & IOSQE_CQE_SKIP_SUCCESS) != 0)
-        return "IOSQE_CQE_SKIP_SUCCESS: the loop needs the completion. Ignore it when it comes.";
-    if ((flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK)) != 0)
-        return "IOSQE_IO_LINK and IOSQE_IO_HARDLINK: this loop does not submit requests in the order in which they are pushed. "
-               "Use "
-               "the loops link or chain.";
-    if ((flags & IOSQE_IO_DRAIN) != 0) return "IOSQE_IO_DRAIN: use the loop drain.";
-    constexpr const char* multishot = "a multishot request: it completes any number of times, and a slot comes back once.";
-    switch (sqe.opcode) {
-        case IORING_OP_LINK_TIMEOUT:
-            return "IORING_OP_LINK_TIMEOUT: it belongs to a request in front of it, and this loop submits each by itself.";
-        case IORING_OP_ACCEPT: return (sqe.ioprio & IORING_ACCEPT_MULTISHOT) != 0 ? multishot : nullptr;
-        case IORING_OP_RECV:
-        case IORING_OP_RECVMSG: return (sqe.ioprio & IORING_RECV_MULTISHOT) != 0 ? multishot : nullptr;
-        case IORING_OP_POLL_ADD: return (sqe.len & IORING_POLL_ADD_MULTI) != 0 ? multishot : nullptr;
-        case IORING_OP_TIMEOUT: return (sqe.timeout_flags & IORING_TIMEOUT_MULTISHOT) != 0 ? multishot : nullptr;
-        case IORING_OP_READ_MULTISHOT: return multishot;
-        case IORING_OP_URING_CMD:
-            return long_sqes ? "IORING_OP_URING_CMD on a ring with long SQEs: 64 bytes are all that a slot holds." : nullptr;
-        default: return nullptr;
-    }
-}
-
-// The opcodes that unschedulable() may refuse.
-inline constexpr auto may_be_unschedulable = [] {
-    std::array<bool, 256> may{};
-    for (const unsigned opcode : {unsigned{IORING_OP_LINK_TIMEOUT}, unsigned{IORING_OP_ACCEPT}, unsigned{IORING_OP_RECV},
-                                  unsigned{IORING_OP_RECVMSG}, unsigned{IORING_OP_POLL_ADD}, unsigned{IORING_OP_TIMEOUT},
-                                  unsigned{IORING_OP_READ_MULTISHOT}, unsigned{IORING_OP_URING_CMD}})
-        may.at(opcode) = true;
-    return may;
-}();
-
-}  // namespace detail
 
 /// The result of a request: a Completion with the user_data of the pushed request, and data about its slot.
 struct RequestCompletion : Completion {

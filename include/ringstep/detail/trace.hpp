@@ -2,6 +2,7 @@
 // Prints the turns of a loop on stderr, for RINGSTEP_TRACE=1.
 #pragma once
 
+#include <ringstep/detail/opcodes.hpp>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/exit.hpp>
 #include <ringstep/c/user.h>
@@ -31,22 +32,6 @@ namespace ringstep::inline v0::detail {
         wanted.store(result, std::memory_order_relaxed);
     }
     return result != 0;
-}
-
-// Returns the name of an IORING_OP_, as in the UAPI. Returns an empty text for an opcode that this list lacks.
-[[nodiscard]] inline std::string_view opcode_name(unsigned opcode) noexcept {
-    // clang-format off: it would give each name a line of its own
-    static constexpr std::string_view names[] = {
-        "NOP", "READV", "WRITEV", "FSYNC", "READ_FIXED", "WRITE_FIXED", "POLL_ADD", "POLL_REMOVE", "SYNC_FILE_RANGE",
-        "SENDMSG", "RECVMSG", "TIMEOUT", "TIMEOUT_REMOVE", "ACCEPT", "ASYNC_CANCEL", "LINK_TIMEOUT", "CONNECT", "FALLOCATE",
-        "OPENAT", "CLOSE", "FILES_UPDATE", "STATX", "READ", "WRITE", "FADVISE", "MADVISE", "SEND", "RECV", "OPENAT2",
-        "EPOLL_CTL", "SPLICE", "PROVIDE_BUFFERS", "REMOVE_BUFFERS", "TEE", "SHUTDOWN", "RENAMEAT", "UNLINKAT", "MKDIRAT",
-        "SYMLINKAT", "LINKAT", "MSG_RING", "FSETXATTR", "SETXATTR", "FGETXATTR", "GETXATTR", "SOCKET", "URING_CMD", "SEND_ZC",
-        "SENDMSG_ZC", "READ_MULTISHOT", "WAITID", "FUTEX_WAIT", "FUTEX_WAKE", "FUTEX_WAITV", "FIXED_FD_INSTALL", "FTRUNCATE",
-        "BIND", "LISTEN", "RECV_ZC", "EPOLL_WAIT", "READV_FIXED", "WRITEV_FIXED", "PIPE", "NOP128", "URING_CMD128",
-    };
-    // clang-format on
-    return opcode < std::size(names) ? names[opcode] : std::string_view{};
 }
 
 // Returns for example "Input/output error (errno 5)".

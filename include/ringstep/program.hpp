@@ -49,6 +49,11 @@ public:
                   "CQ "
                   "that is full.");
         }
+        if (!ring_->settle_state(100)) {
+            raise(EBUSY, "attaching of " + loop + " to the ring",
+                  "Requests of the loop before are still in flight, and write to the memory that this one would use. Let them "
+                  "end, then try again on the ring's thread. If the CQ is full, take completions out of it first.");
+        }
         const std::size_t needed = sizeof(ringstep_control) + object.state_size + options.extra_bytes;
         region_ = ring_->region();
         if (region_ && region_->size() < needed) {
@@ -88,10 +93,12 @@ public:
             // loop first.
             set_stop(RINGSTEP_STOP_DETACH);
             kernel_->detach();
-            (void)ring_->settle_timer();  // fails on another thread; the owning thread retries at its next submit or attach
         } else {
             user_->detach();
         }
+        // Both fail on another thread. The owning thread then retries at its next submit or attach.
+        (void)ring_->settle_timer();
+        (void)ring_->settle_state(ring_->close_wait_ms());
     }
 
     [[nodiscard]] LoopExit run() noexcept {
@@ -319,7 +326,9 @@ template <LoopDefinition Loop>
  *
  * Construct a program on the ring's owning thread, fill in `state()`, and call `run()`. The `Ring` object may be destroyed
  * before the program, which keeps the io_uring open until it is destroyed itself. A ring has at most one program at a time.
- * Requests in flight stay in flight when the program is destroyed, and their completions then go to the ring's CQ.
+ * Requests in flight stay in flight when the program is destroyed, and their completions then go to the ring's CQ. The next
+ * program on the ring has its state in the same memory. So if requests write to the state or to the rest of the region, end
+ * them before you construct the next program.
  *
  * The kernel runs the loop if it can. That needs Linux 7.1 and, to construct the program, CAP_BPF with CAP_PERFMON, or
  * CAP_SYS_ADMIN. One io_uring_enter(2) then serves all the requests that the loop makes. Otherwise the calling thread runs the

@@ -12,6 +12,7 @@ target_compile_definitions(test-trace PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_S
 ringstep_add_test(region HOST)
 ringstep_add_test(queues HOST KERNELS)
 ringstep_add_test(ring HOST KERNELS KERNEL_WITHOUT)
+ringstep_add_test(waker HOST)
 ringstep_add_test(program USER KERNELS LOOPS scripted nop_chain)
 ringstep_add_test(exits USER KERNELS LOOPS scripted nop_chain)
 ringstep_add_test(signals USER KERNELS LOOPS scripted)

@@ -144,8 +144,9 @@ TEST_CASE("A second loop on a ring, behind the library's back") {
         return params;
     }());
     const ringstep::engine::Object object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
+    ringstep_control same_control{};
     ringstep::engine::Kernel second(object, same.fd(), same.geometry(), 4096);
-    const Error error = error_of([&] { second.attach(same.core()); });
+    const Error error = error_of([&] { second.attach(same.core(), same_control, ringstep::detail::Waker::instance()); });
     CHECK(error.error_number() == EBUSY);
     CHECK(says(error.advice(), "loop already"));
     (void)same.release();  // the ring is the first one's
@@ -154,11 +155,13 @@ TEST_CASE("A second loop on a ring, behind the library's back") {
 TEST_CASE("A second attach of one program never reaches the kernel") {
     Ring ring;
     const ringstep::engine::Object object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
+    ringstep_control control{};
+    ringstep::detail::Waker& waker = ringstep::detail::Waker::instance();
     ringstep::engine::Kernel kernel(object, ring.fd(), ring.geometry(), 4096);
-    kernel.attach(ring.core());
-    CHECK(error_of([&] { kernel.attach(ring.core()); }).error_number() == EBUSY);
+    kernel.attach(ring.core(), control, waker);
+    CHECK(error_of([&] { kernel.attach(ring.core(), control, waker); }).error_number() == EBUSY);
     kernel.detach();
-    const Error error = error_of([&] { kernel.attach(ring.core()); });
+    const Error error = error_of([&] { kernel.attach(ring.core(), control, waker); });
     CHECK(error.error_number() == EBUSY);
     CHECK(says(error.tried(), "second attach"));
     CHECK_FALSE(ring.has_loop());

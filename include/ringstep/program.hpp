@@ -87,15 +87,13 @@ public:
     [[nodiscard]] const std::string& engine_reason() const noexcept { return reason_; }
     [[nodiscard]] bool attached() const noexcept { return kernel_ ? kernel_->attached() : user_->attached(); }
     void detach() noexcept {
-        if (!attached()) return;
+        const bool was_attached = attached();
         if (kernel_) {
-            // The kernel detaches a loop while it holds the ring's lock. A loop that never waits keeps that lock, so stop the
-            // loop first.
-            set_stop(RINGSTEP_STOP_DETACH);
             kernel_->detach();
         } else {
             user_->detach();
         }
+        if (!was_attached) return;
         // Both fail on another thread. The owning thread then retries at its next submit or attach.
         (void)ring_->settle_timer();
         (void)ring_->settle_state(ring_->close_wait_ms());
@@ -148,7 +146,7 @@ public:
         if (user_) {
             user_->wake();
         } else {
-            waker_.wake(ring_->fd());
+            kernel_->wake();
         }
     }
 
@@ -177,7 +175,7 @@ private:
             ring_->share_region(region_);
             region_->control().stop = 0;
             prime();
-            kernel->attach(ring_);
+            kernel->attach(ring_, region_->control(), waker_);
             kernel_ = std::move(kernel);
         } catch (const Error& error) {
             if (wanted == Engine::kernel) throw;
@@ -202,7 +200,10 @@ private:
     // the owning thread may be using.
     [[nodiscard]] bool refused(LoopExit& exit) const noexcept {
         int why = 0;
-        if (ring_->inherited() || (kernel_ && !kernel_->attached())) {
+        if (ring_->inherited()) {
+            why = -EFAULT;
+        } else if (kernel_ && !kernel_->attached()) {
+            kernel_->wait_while_detaching();
             why = -EFAULT;
         } else if (user_) {
             why = user_->refusal();
@@ -219,7 +220,9 @@ private:
 
     [[nodiscard]] int run_in_kernel() const noexcept {
         // Without a loop, this call would be a plain wait for a completion.
-        return kernel_->attached() ? ring_->enter(0, 0, IORING_ENTER_GETEVENTS) : -EFAULT;
+        const int result = kernel_->attached() ? ring_->enter(0, 0, IORING_ENTER_GETEVENTS) : -EFAULT;
+        kernel_->wait_while_detaching();  // a detaching thread must be done with the ring before this one continues
+        return result;
     }
 
     [[nodiscard]] std::atomic_ref<std::uint32_t> stop_word() const noexcept {
@@ -228,13 +231,13 @@ private:
 
     // Signal handlers may call this function, so it restores errno for the interrupted code.
     void set_stop(ringstep_stop_kind kind) noexcept {
-        if (ring_->inherited()) return;  // the parent process may share the region
         const int before = errno;
-        stop_word().fetch_or(kind, std::memory_order_release);
+        // Not in a forked child, because the parent process may share the region. Nor if the loop is detached, because the
+        // region may belong to another one.
         if (user_) {
-            user_->wake_if_waiting();
-        } else if (kernel_->attached()) {
-            waker_.wake(ring_->fd());
+            user_->stop(kind);
+        } else {
+            kernel_->stop(kind);
         }
         errno = before;
     }

@@ -368,10 +368,14 @@ TEST_CASE("A run that says that the loop is off ends after the loop is off, whoe
         Scripted program(ring);
         pipe.add_read(program.state());
         program.state()->wait = 1;
+        std::atomic<bool> go{false};
         std::array<std::thread, 2> removers;
         for (std::thread& remover : removers) {
-            remover = std::thread([&] {
-                while (program.state().load(&scripted::turns) == 0) std::this_thread::yield();
+            remover = std::thread([&, first = &remover == removers.data()] {
+                // Only one of them looks at the state, which is the next loop's as soon as this one is off.
+                while (first && program.state().load(&scripted::turns) == 0) std::this_thread::yield();
+                if (first) go = true;
+                while (!go) std::this_thread::yield();
                 program.detach();
                 ensure(!program.attached());
             });

@@ -3,7 +3,7 @@
 # Compiles a loop for both engines and makes the target ringstep_<name> (alias ringstep::<name>). The target is a static library with the
 # loop compiled for user space. Linking to it also adds the ringstep library and two generated headers:
 #
-#   <ringstep/compiled/<name>.hpp>     the type for LoopProgram<>: ringstep::compiled::<name>. It includes the state's header, and checks
+#   <ringstep/compiled/<name>.hpp>     the type for LoopProgram<>: ringstep::loops::<name>. It includes the state's header, and checks
 #                                      that the state has one layout in C++ and in the program
 #   <ringstep/skeletons/<name>.skel.h> the program, compiled for the kernel
 #

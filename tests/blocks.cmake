@@ -3,3 +3,4 @@ ringstep_add_loop(relay SOURCE loops/relay.bpf.c STATE loops/relay.h)
 ringstep_add_test(blocks/requests USER KERNELS LOOPS relay)
 # One loop after the other on one ring.
 ringstep_add_test(loops/pairs USER KERNELS LOOPS gate pace drain link chain stages enter copy TIMEOUT 500)
+ringstep_add_test(loops/chains_end USER KERNELS LOOPS chain gate scripted)

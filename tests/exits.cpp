@@ -6,6 +6,7 @@
 #include "ensure.hpp"
 #include "loops/scripted.hpp"
 #include "child.hpp"
+#include "thorough.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -360,6 +361,82 @@ TEST_CASE("Requests to stop do not get in the way of taking the loop off") {
     CHECK(program.run().reason == ExitReason::detached);
 }
 
+TEST_CASE("A run that says that the loop is off ends after the loop is off, whoever took it off") {
+    for (unsigned round = 0; round < 50; round++) {
+        Ring ring;
+        Pipe pipe;
+        Scripted program(ring);
+        pipe.add_read(program.state());
+        program.state()->wait = 1;
+        std::atomic<bool> go{false};
+        std::array<std::thread, 2> removers;
+        for (std::thread& remover : removers) {
+            remover = std::thread([&, first = &remover == removers.data()] {
+                // Only one of them looks at the state, which is the next loop's as soon as this one is off.
+                while (first && program.state().load(&scripted::turns) == 0) std::this_thread::yield();
+                if (first) go = true;
+                while (!go) std::this_thread::yield();
+                program.detach();
+                ensure(!program.attached());
+            });
+        }
+        LoopExit exit;
+        do {
+            exit = program.run();
+        } while (exit.reason == ExitReason::interrupted);
+        REQUIRE(exit.reason == ExitReason::detached);
+        REQUIRE_FALSE(ring.has_loop());
+        // The next one has the ring to itself, even though somebody may still be about to take off the one before.
+        Scripted next(ring);
+        add_nops(next.state(), 20);
+        next.state()->sqes_per_turn = 1;
+        next.state()->wait = 1;
+        next.state()->stop_at = 20;
+        REQUIRE(next.run().ok());
+        for (std::thread& remover : removers) remover.join();
+        pipe.feed();
+    }
+}
+
+TEST_CASE("Who takes a loop off the ring that is being taken off finds it off") {
+    for (unsigned round = 0; round < 30; round++) {
+        Ring ring;
+        Scripted program(ring);
+        std::atomic<bool> go{false};
+        std::thread other([&] {
+            while (!go) std::this_thread::yield();
+            keep_busy(std::chrono::microseconds(round * 2));
+            program.detach();
+            ensure(!program.attached());
+        });
+        go = true;
+        keep_busy(std::chrono::microseconds(10));
+        program.detach();
+        REQUIRE_FALSE(ring.has_loop());
+        const Nops next(ring);
+        other.join();
+    }
+}
+
+TEST_CASE("Requests to stop a loop that is off the ring do not stop the next loop on it") {
+    Ring ring;
+    Scripted program(ring);
+    program.detach();
+    program.request_stop();
+    Nops next(ring);
+    next.state()->total = 1000;
+    next.state()->depth = 1;
+    program.request_stop();
+    std::stop_source source;
+    source.request_stop();
+    CHECK(program.run(source.get_token()).reason == ExitReason::detached);
+    program.detach();
+    CHECK(next.run().ok());
+    CHECK(program.run().reason == ExitReason::detached);
+    next.request_stop();
+    CHECK(next.run().reason == ExitReason::stop_requested);
+}
+
 TEST_CASE("A signal and taking the loop off at once: it is off") {
     Pipe pipe;
     const OnSignal handler(SIGUSR1, [](int) {});
@@ -417,6 +494,41 @@ TEST_CASE("A handler that asks for a stop leaves errno as it was") {
     });
     if (outcome.out == "not tried") SKIP("no system call filters here");
     CHECK(outcome.out == "12345, stopped");
+}
+
+TEST_CASE("Loops are stopped and woken up when membarrier(2) has been forbidden since they were attached") {
+    const Outcome outcome = in_child([]() -> std::string {
+        Pipe pipe;
+        Ring ring;
+        Scripted program(ring);
+        pipe.add_read(program.state());
+        program.state()->wait = 3;
+        const auto count = static_cast<unsigned>(rounds(300, 20'000));
+        std::atomic<unsigned> ends{0};
+        std::atomic<int> filtered{-1};
+        std::thread stopper([&] {
+            filtered = forbid(SYS_membarrier, SECCOMP_RET_ERRNO | EPERM) ? 1 : 0;
+            if (filtered == 0) return;
+            for (unsigned i = 0; i < count; i++) {
+                keep_busy(std::chrono::microseconds(i % 8 * 10));
+                const std::uint64_t before = program.state().load(&scripted::turns);
+                program.wake();
+                while (i % 3 == 0 && program.state().load(&scripted::turns) == before) std::this_thread::yield();
+                program.request_stop();
+                wait_for_end(ends, i);
+            }
+        });
+        while (filtered < 0) std::this_thread::yield();
+        while (filtered == 1 && ends < count) {
+            ensure(program.run().reason == ExitReason::stop_requested);
+            ends++;
+        }
+        stopper.join();
+        return filtered == 1 ? "all stopped" : "not tried";
+    });
+    if (outcome.out == "not tried") SKIP("no system call filters here");
+    CHECK(outcome.err.empty());
+    CHECK(outcome.out == "all stopped");
 }
 
 TEST_CASE("Who attaches a debugger, or stops the process, does not end what goes on after interruptions") {

@@ -144,8 +144,9 @@ TEST_CASE("A second loop on a ring, behind the library's back") {
         return params;
     }());
     const ringstep::detail::LoopObject object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
+    ringstep_control same_control{};
     ringstep::detail::KernelEngine second(object, same.fd(), same.geometry(), 4096);
-    const Error error = error_of([&] { second.attach(ringstep::detail::RingAccess::core(same)); });
+    const Error error = error_of([&] { second.attach(ringstep::detail::RingAccess::core(same), same_control, ringstep::detail::Waker::instance()); });
     CHECK(error.error_number() == EBUSY);
     CHECK(says(error.advice(), "loop already"));
     (void)same.release();  // the ring is the first one's
@@ -154,11 +155,13 @@ TEST_CASE("A second loop on a ring, behind the library's back") {
 TEST_CASE("A second attach of one program never reaches the kernel") {
     Ring ring;
     const ringstep::detail::LoopObject object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
+    ringstep_control control{};
+    ringstep::detail::Waker& waker = ringstep::detail::Waker::instance();
     ringstep::detail::KernelEngine kernel(object, ring.fd(), ring.geometry(), 4096);
-    kernel.attach(ringstep::detail::RingAccess::core(ring));
-    CHECK(error_of([&] { kernel.attach(ringstep::detail::RingAccess::core(ring)); }).error_number() == EBUSY);
+    kernel.attach(ringstep::detail::RingAccess::core(ring), control, waker);
+    CHECK(error_of([&] { kernel.attach(ringstep::detail::RingAccess::core(ring), control, waker); }).error_number() == EBUSY);
     kernel.detach();
-    const Error error = error_of([&] { kernel.attach(ringstep::detail::RingAccess::core(ring)); });
+    const Error error = error_of([&] { kernel.attach(ringstep::detail::RingAccess::core(ring), control, waker); });
     CHECK(error.error_number() == EBUSY);
     CHECK(says(error.tried(), "second attach"));
     CHECK_FALSE(ring.has_loop());

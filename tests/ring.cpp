@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <chrono>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <type_traits>
@@ -159,6 +160,11 @@ TEST_CASE("Registered files, given and sparse") {
         CHECK(read_slot(1) == 1);
         CHECK(read_slot(0) == -EBADF);
     }
+    SECTION("given, and one of them is no descriptor") {
+        const int files[] = {pipe_fds[0], -2};
+        CHECK(error_of([&] { ring.register_files(files); }).error_number() == EBADF);
+        ring.register_files_sparse(1);
+    }
     SECTION("sparse") {
         ring.register_files_sparse(4);
         CHECK(read_slot(2) == -EBADF);
@@ -166,6 +172,13 @@ TEST_CASE("Registered files, given and sparse") {
         CHECK(read_slot(2) == 1);
         CHECK(error_of([&] { ring.register_files_sparse(4); }).error_number() == EBUSY);
         CHECK(error_of([&] { ring.update_file(9, pipe_fds[0]); }).error_number() == EINVAL);
+        for (const int descriptor : {-2, -3, -100}) {
+            const Error error = error_of([&] { ring.update_file(2, descriptor); });
+            CHECK(error.error_number() == EINVAL);
+            CHECK(std::string_view(error.what()).find("descriptor " + std::to_string(descriptor)) != std::string_view::npos);
+        }
+        ring.update_file(2, -1);
+        CHECK(read_slot(2) == -EBADF);
     }
     ring.unregister_files();
     CHECK_THROWS_AS(ring.unregister_files(), Error);

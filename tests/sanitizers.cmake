@@ -97,7 +97,7 @@ endfunction()
 ringstep_add_sanitized_tests(
   asan
   OPTIMIZE -O0
-  TESTS program exits signals closing threads blocks/requests loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/copy_kinds loops/chain loops/chain_model loops/chain_numbers loops/pairs
+  TESTS program exits signals closing threads blocks/requests loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/copy_kinds loops/chain loops/chain_model loops/chain_numbers loops/chains_end loops/pairs
         loops/drain loops/link loops/gate loops/pace loops/enter loops/stages kit/turns kit/timer kit/buffers
   LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked relay sorter
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all

@@ -10,6 +10,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -22,6 +23,7 @@
 #include <cstring>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -236,6 +238,36 @@ TEST_CASE("A child that was forked does not stop its parent's loops, and can hav
     server.feed();
     CHECK(server.run().ok());
     CHECK(signals.received() == 0);
+}
+
+TEST_CASE("A child in a PID namespace of its own, with its parent's number, destroys its copy") {
+    // Returns the status of a child that is number 1 of a new namespace, or -1 if there can be none.
+    const auto status_in_namespace = [](const auto& action) {
+        // Loading a loop takes privileges that only the first user namespace gives.
+        if (::unshare(CLONE_NEWPID) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0) return -1;
+        const pid_t child = ::fork();
+        if (child == 0) ::_exit(action());
+        return status_of(child);
+    };
+    const pid_t outer = ::fork();  // unshare() changes its caller for good
+    if (outer == 0) {
+        ::alarm(60);
+        const int status = status_in_namespace([&]() noexcept {
+            Server server;
+            std::optional<StopOnSignals> signals(std::in_place, server.program);
+            const int inner = status_in_namespace([&]() noexcept {
+                if (::getpid() != 1) return 2;
+                signals.reset();
+                return 0;
+            });
+            if (inner == -1) return 77;
+            return inner == 0 ? 0 : 3;
+        });
+        ::_exit(status == -1 ? 77 : WIFEXITED(status) ? WEXITSTATUS(status) : 4);
+    }
+    const int status = status_of(outer);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) SKIP("no namespaces here");
+    CHECK(status == 0);
 }
 
 TEST_CASE("A server ends on SIGTERM, once, and what comes before its loop is not lost") {

@@ -24,23 +24,23 @@
 
 #define CHAIN_ENDLESS 0x7fffffffffffffffULL
 
-/* user_data: tag 8 bits, epoch 16, generation 16, kind 2, node 6, instance 16. All but kind and node is constant in a chain. */
+/* user_data, as <ringstep/c/loops/chain.h> describes it. All but kind and node is constant in a chain. */
 #define CHAIN_DATA_TAG ((__u64)RINGSTEP_TAG_CHAIN << 56)
 #define CHAIN_DATA_WHAT_AND_NODE (0xffULL << 16)
 enum chain_what {
 	CHAIN_OF_NODE = 0,
-	CHAIN_OF_TIMEOUT = 1,
+	CHAIN_OF_TIMEOUT = RINGSTEP_CHAIN_DATA_OF_TIMEOUT,
 	CHAIN_OF_HELPER = 2, /* a cancellation, of a request or of a timeout */
 };
 
 static __always_inline __u64 chain_data_of_loop(const struct ringstep_chain *state)
 {
-	return CHAIN_DATA_TAG | (__u64)(state->requests.epoch & 0xffff) << 40;
+	return CHAIN_DATA_TAG | (__u64)(state->requests.epoch & 0xffff) << RINGSTEP_CHAIN_DATA_EPOCH;
 }
 
 static __always_inline __u64 chain_data(const struct ringstep_chain_instance *chain, enum chain_what what, __u32 node)
 {
-	return chain->data | (__u32)what << 22 | node << 16;
+	return chain->data | (__u32)what << RINGSTEP_CHAIN_DATA_KIND | node << RINGSTEP_CHAIN_DATA_NODE;
 }
 
 static __always_inline __u32 chain_lowest(__u32 bits)

@@ -49,6 +49,11 @@ public:
                   "CQ "
                   "that is full.");
         }
+        if (!ring_->settle_state(100)) {
+            raise(EBUSY, "attaching of " + loop + " to the ring",
+                  "Requests of the loop before are still in flight, and write to the memory that this one would use. Let them "
+                  "end, then try again on the ring's thread. If the CQ is full, take completions out of it first.");
+        }
         const std::size_t needed = sizeof(ringstep_control) + object.state_size + options.extra_bytes;
         region_ = ring_->region();
         if (region_ && region_->size() < needed) {
@@ -82,16 +87,16 @@ public:
     [[nodiscard]] const std::string& engine_reason() const noexcept { return reason_; }
     [[nodiscard]] bool attached() const noexcept { return kernel_ ? kernel_->attached() : user_->attached(); }
     void detach() noexcept {
-        if (!attached()) return;
+        const bool was_attached = attached();
         if (kernel_) {
-            // The kernel detaches a loop while it holds the ring's lock. A loop that never waits keeps that lock, so stop the
-            // loop first.
-            set_stop(RINGSTEP_STOP_DETACH);
             kernel_->detach();
-            (void)ring_->settle_timer();  // fails on another thread; the owning thread retries at its next submit or attach
         } else {
             user_->detach();
         }
+        if (!was_attached) return;
+        // Both fail on another thread. The owning thread then retries at its next submit or attach.
+        (void)ring_->settle_timer();
+        (void)ring_->settle_state(ring_->close_wait_ms());
     }
 
     [[nodiscard]] LoopExit run() noexcept {
@@ -141,7 +146,7 @@ public:
         if (user_) {
             user_->wake();
         } else {
-            waker_.wake(ring_->fd());
+            kernel_->wake();
         }
     }
 
@@ -170,7 +175,7 @@ private:
             ring_->share_region(region_);
             region_->control().stop = 0;
             prime();
-            kernel->attach(ring_);
+            kernel->attach(ring_, region_->control(), waker_);
             kernel_ = std::move(kernel);
         } catch (const Error& error) {
             if (wanted == Engine::kernel) throw;
@@ -196,7 +201,10 @@ private:
     // the owning thread may be using.
     [[nodiscard]] bool refused(LoopExit& exit) const noexcept {
         int why = 0;
-        if (ring_->inherited() || (kernel_ && !kernel_->attached())) {
+        if (ring_->inherited()) {
+            why = -EFAULT;
+        } else if (kernel_ && !kernel_->attached()) {
+            kernel_->wait_while_detaching();
             why = -EFAULT;
         } else if (user_) {
             why = user_->refusal();
@@ -213,7 +221,9 @@ private:
 
     [[nodiscard]] int run_in_kernel() const noexcept {
         // Without a loop, this call would be a plain wait for a completion.
-        return kernel_->attached() ? ring_->enter(0, 0, IORING_ENTER_GETEVENTS) : -EFAULT;
+        const int result = kernel_->attached() ? ring_->enter(0, 0, IORING_ENTER_GETEVENTS) : -EFAULT;
+        kernel_->wait_while_detaching();  // a detaching thread must be done with the ring before this one continues
+        return result;
     }
 
     [[nodiscard]] std::atomic_ref<std::uint32_t> stop_word() const noexcept {
@@ -222,13 +232,13 @@ private:
 
     // Signal handlers may call this function, so it restores errno for the interrupted code.
     void set_stop(ringstep_stop_kind kind) noexcept {
-        if (ring_->inherited()) return;  // the parent process may share the region
         const int before = errno;
-        stop_word().fetch_or(kind, std::memory_order_release);
+        // Not in a forked child, because the parent process may share the region. Nor if the loop is detached, because the
+        // region may belong to another one.
         if (user_) {
-            user_->wake_if_waiting();
-        } else if (kernel_->attached()) {
-            waker_.wake(ring_->fd());
+            user_->stop(kind);
+        } else {
+            kernel_->stop(kind);
         }
         errno = before;
     }
@@ -320,7 +330,9 @@ template <LoopDefinition Loop>
  *
  * Construct a program on the ring's owning thread, fill in `state()`, and call `run()`. The `Ring` object may be destroyed
  * before the program, which keeps the io_uring open until it is destroyed itself. A ring has at most one program at a time.
- * Requests in flight stay in flight when the program is destroyed, and their completions then go to the ring's CQ.
+ * Requests in flight stay in flight when the program is destroyed, and their completions then go to the ring's CQ. The next
+ * program on the ring has its state in the same memory. So if requests write to the state or to the rest of the region, end
+ * them before you construct the next program.
  *
  * The kernel runs the loop if it can. That needs Linux 7.1 and, to construct the program, CAP_BPF with CAP_PERFMON, or
  * CAP_SYS_ADMIN. One io_uring_enter(2) then serves all the requests that the loop makes. Otherwise the calling thread runs the

@@ -97,6 +97,11 @@ struct QueueMemory {
     // Completions whose user_data is an address within this struct belong to the timer of loops in the kernel. The application
     // never sees them either.
     ringstep_timer* timer = nullptr;
+    // Completions with this tag in these bits of user_data belong to a loop whose requests write to its state. The application
+    // never sees those that come without the loop. With no such loop, no completion has the tag.
+    std::uint64_t state_mask = 0;
+    std::uint64_t state_tag = 1;
+    std::uint32_t state_gone = 0;  // requests of that loop that have ended without it
 
     [[nodiscard]] std::atomic_ref<std::uint32_t> word(std::uint32_t offset) const noexcept {
         return std::atomic_ref<std::uint32_t>(*reinterpret_cast<std::uint32_t*>(rings + offset));
@@ -104,9 +109,16 @@ struct QueueMemory {
 
     // Accounts for a completion that has left the CQ. Returns true if it belongs to the library, and updates the library's
     // counts then. Returns false if it is for the application.
-    [[nodiscard]] bool swallow_hidden(std::uint64_t user_data) noexcept {
+    [[nodiscard]] bool swallow_hidden(std::uint64_t user_data, std::uint32_t flags) noexcept {
         if (wake_tag != 0 && user_data == wake_tag) [[unlikely]] {
             ++*wakes_seen;
+            return true;
+        }
+        if ((user_data & state_mask) == state_tag) [[unlikely]] {
+            if ((flags & IORING_CQE_F_MORE) == 0) {
+                ++state_gone;
+                ++finished;
+            }
             return true;
         }
         if (user_data - reinterpret_cast<std::uintptr_t>(timer) >= sizeof *timer || timer == nullptr) [[likely]]
@@ -209,7 +221,7 @@ private:
             out.extra[1] = cqe->big_cqe[1];
         }
         head_word.store(head + 1, std::memory_order_release);
-        if (queue.swallow_hidden(out.user_data)) [[unlikely]]
+        if (queue.swallow_hidden(out.user_data, out.flags)) [[unlikely]]
             return take(queue, out);
         if (!out.more()) ++queue.finished;
         return true;

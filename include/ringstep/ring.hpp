@@ -177,6 +177,10 @@ public:
      * A wait without an error may leave fewer completions in two cases. If the kernel does not take all SQEs, it does not wait.
      * A timeout (IORING_OP_TIMEOUT) that expires ends every wait. A timeout that ends because its number of other requests has
      * completed also ends waits, but the error is then EINTR, as after a signal.
+     *
+     * The kernel does not tell whether a timeout or a signal has ended a wait. So a completion with the result -ETIME that came
+     * during the wait counts as a timeout that ended it, whatever its request was. If a signal ends a wait in which an
+     * IORING_OP_LINK_TIMEOUT has expired, the error is therefore 0, and only the number of completions shows the early end.
      */
     Submitted submit_and_wait(unsigned completions) {
         if (core_->attachment() != nullptr) {
@@ -211,7 +215,7 @@ public:
     /// Returns the memory region, or null if the ring has none.
     [[nodiscard]] std::shared_ptr<RegionMemory> region() const noexcept { return core_->region(); }
 
-    /// Registers a table of files. A negative descriptor leaves its slot empty. Requests name a file by its slot, with
+    /// Registers a table of files. A descriptor of -1 leaves its slot empty. Requests name a file by its slot, with
     /// IOSQE_FIXED_FILE. Throws Error.
     void register_files(std::span<const int> descriptors) {
         check(io_uring_register_files(&opened(), descriptors.data(), static_cast<unsigned>(descriptors.size())),
@@ -222,8 +226,15 @@ public:
         check(io_uring_register_files_sparse(&opened(), slots),
               "registration of a table of " + std::to_string(slots) + " file slots", files_advice);
     }
-    /// Puts a file into a slot; -1 empties the slot. Throws Error.
+    /// Puts a file into a slot; -1 empties the slot. Throws Error: EINVAL for any other negative descriptor, and for a slot
+    /// outside of the table.
     void update_file(unsigned slot, int descriptor) {
+        if (descriptor < -1) {  // the kernel takes -2 for a slot to be left as it is
+            detail::raise(
+                EINVAL,
+                "update of registered file slot " + std::to_string(slot) + " with descriptor " + std::to_string(descriptor),
+                "Pass an open descriptor, or -1 to empty the slot.");
+        }
         check(io_uring_register_files_update(&opened(), slot, &descriptor, 1),
               "update of registered file slot " + std::to_string(slot), "The slot has to lie inside the registered table.");
     }
@@ -264,8 +275,8 @@ public:
      * ended the last request. Must be called on the ring's owning thread.
      *
      * Returns true if every request has ended, so that no request writes to memory any more. This is the kernel's own answer.
-     * It covers requests without a completion, zero-copy sends and requests submitted through native(). It takes 10 to 40 ms,
-     * or no time if nothing was ever submitted.
+     * It covers requests without a completion, zero-copy sends and requests submitted through native(). It takes some
+     * tens of milliseconds (docs/fork.md), or no time if nothing was ever submitted.
      *
      * Returns false if the answer does not come in time or cannot be obtained. It cannot on another thread, without two free
      * descriptors, or if another process holds the ring's descriptor. Buffers of requests must not be reused or freed then. The

@@ -2,6 +2,7 @@
 // Turns signals that ask a process to end into stop requests for its loops.
 #pragma once
 
+#include <ringstep/detail/fork.hpp>
 #include <ringstep/error.hpp>
 
 #include <pthread.h>
@@ -138,6 +139,11 @@ private:
     // A forked child inherits the handlers but none of the loops.
     static void watch_forks() {
         if (shared_.watches_forks) return;
+        {
+            // A signal handler takes this class's lock, and then those of loops. A fork must take them in that order.
+            const detail::Forks::Lock forks;
+            detail::Forks::install(forks);
+        }
         const int result = ::pthread_atfork(
             [] {
                 sigset_t before;
@@ -185,7 +191,8 @@ private:
         if (process_ != ::getpid()) return;  // this object is a forked child's copy
         const Lock lock;
         StopOnSignals** link = &shared_.first;
-        while (*link != this) link = &(*link)->next_;
+        while (*link != nullptr && *link != this) link = &(*link)->next_;
+        if (*link == nullptr) return;  // a forked child's copy in another PID namespace, where the child has the same number
         *link = next_;
         for (std::size_t index = 1; index < NSIG; index++) {
             const int signal = static_cast<int>(index);

@@ -371,6 +371,10 @@ TEST_CASE("What requests count as") {
     const std::array<iovec, 2> vector{{{memory.data(), 10}, {memory.data() + 50, 25}}};
     io_uring_prep_writev(&sqe, 0, vector.data(), 2, 0);
     CHECK(Pace::bytes_of(sqe) == 35);
+    for (const unsigned vectored : {60U, 61U}) {  // IORING_OP_READV_FIXED, IORING_OP_WRITEV_FIXED
+        sqe.opcode = static_cast<__u8>(vectored);
+        CHECK(Pace::bytes_of(sqe) == 35);
+    }
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(vector.data());
     message.msg_iovlen = 2;

@@ -15,6 +15,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -139,8 +140,9 @@ private:
  * at a time may take results: any thread, also while the loop runs. Memory that requests use must stay valid until the result
  * is taken.
  *
- * When the object is destroyed while chains run, their requests in flight stay with the ring (Ring::in_flight(),
- * Ring::close()). Nodes that have not started never start.
+ * When the object is destroyed while chains run, their requests in flight are cancelled, and the destructor waits for their
+ * end, up to RingOptions::close_wait_ms. Nodes that have not started never start, clean-up nodes included. Destroy the object
+ * on the ring's owning thread.
  *
  * Limits: RINGSTEP_CHAIN_INSTANCES outstanding chains (started, and not yet taken as results), RINGSTEP_CHAIN_GRAPHS graphs,
  * RINGSTEP_CHAIN_ARENAS arenas.
@@ -172,13 +174,24 @@ public:
         state_->requests.epoch = epoch_;
         state_->address = state_.address();
         state_->depth = (ring.geometry().cq_entries + 1) / 2;
+        ring_->set_state_requests({.mask = ~std::uint64_t{0} << RINGSTEP_CHAIN_DATA_EPOCH,
+                                   .tag = tag(),
+                                   .in_flight = &state_->requests.in_flight,
+                                   .helpers = &state_->requests.cancels,
+                                   .state = state_.get(),
+                                   .cancel = &cancel_requests});
     }
     Chains(const Chains&) = delete;
     Chains& operator=(const Chains&) = delete;
+
+    /// Ends the requests in flight: cancels them and waits until they have ended. If that is impossible (wrong thread, or a
+    /// request that does not end), the ring refuses the next loop (EBUSY) for as long as they are in flight.
     ~Chains() {
         // The state of a loop that was detached earlier may belong to another loop by now.
-        if (program_.attached() && state_->requests.in_flight == 0 && state_->requests.cancels == 0)
-            ring_->epochs().give_back(epoch_);
+        if (!program_.attached()) return;
+        const bool idle = state_->requests.in_flight == 0 && state_->requests.cancels == 0;
+        program_.detach();
+        if (idle || ring_->settle_state(0)) ring_->epochs().give_back(epoch_);
     }
 
     /// Returns the loop's program.
@@ -387,6 +400,24 @@ private:
             ringstep::detail::raise(ENOENT, "use of a graph of chains", "It was not added to these, or is removed.");
         }
         return graphs_.at(id.slot);
+    }
+
+    // Returns the leading bits of the user_data of every request of these chains.
+    [[nodiscard]] std::uint64_t tag() const noexcept {
+        return std::uint64_t{RINGSTEP_TAG_CHAIN} << 56 | std::uint64_t{epoch_} << RINGSTEP_CHAIN_DATA_EPOCH;
+    }
+
+    static void cancel_requests(ringstep::detail::RingCore& ring, void* state) noexcept {
+        const auto cancel_all = [&ring](std::uint64_t data, std::uint32_t nodes) {
+            for (; nodes != 0; nodes &= nodes - 1)
+                ring.cancel(data | std::uint64_t(std::countr_zero(nodes)) << RINGSTEP_CHAIN_DATA_NODE);
+        };
+        for (const ringstep_chain_instance& chain : static_cast<const ringstep_chain*>(state)->instances) {
+            if (chain.data == 0) continue;
+            cancel_all(chain.data, chain.running);
+            cancel_all(chain.data | std::uint64_t{RINGSTEP_CHAIN_DATA_OF_TIMEOUT} << RINGSTEP_CHAIN_DATA_KIND,
+                       chain.armed | chain.taken_back);
+        }
     }
 
     static void check(const GraphEntry& entry, std::span<const Argument> arguments) {

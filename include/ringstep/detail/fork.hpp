@@ -72,13 +72,18 @@ public:
         SignalProofLock lock_;
     };
 
+    /// Installs the fork handlers, if they are not installed yet. Handlers that are installed later take their locks first at a
+    /// fork. Throws Error if they cannot be installed.
+    static void install(const Lock& /*held*/) {
+        if (installed_) return;
+        if (const int error = ::pthread_atfork(&before, &in_parent, &in_child); error != 0)
+            raise(error, "setting up of what happens at a fork (pthread_atfork)", "Out of memory.");
+        installed_ = true;
+    }
+
     /// Adds an object to the list, if it is not listed yet. Throws Error if the fork handlers cannot be installed.
-    static void add(Forkable& object, const Lock& /*held*/) {
-        if (!installed_) {
-            if (const int error = ::pthread_atfork(&before, &in_parent, &in_child); error != 0)
-                raise(error, "setting up of what happens at a fork (pthread_atfork)", "Out of memory.");
-            installed_ = true;
-        }
+    static void add(Forkable& object, const Lock& held) {
+        install(held);
         if (object.listed_) return;
         object.next_ = first_;
         object.previous_ = nullptr;

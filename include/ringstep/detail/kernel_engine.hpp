@@ -6,6 +6,8 @@
 #include <ringstep/detail/libbpf.hpp>
 #include <ringstep/detail/limited_load.hpp>
 #include <ringstep/detail/ring_core.hpp>
+#include <ringstep/detail/tether.hpp>
+#include <ringstep/detail/waker.hpp>
 #include <ringstep/error.hpp>
 
 #include <unistd.h>
@@ -61,8 +63,8 @@ public:
     ~KernelEngine() { detach(); }
 
     /// Attaches the loop to the ring. May be called once for each object, because a second attach corrupts kernels before
-    /// 7.1.5. Throws Error.
-    void attach(const std::shared_ptr<detail::RingCore>& ring) {
+    /// 7.1.5. `control` is the head of the ring's memory region. Throws Error.
+    void attach(const std::shared_ptr<detail::RingCore>& ring, ringstep_control& control, detail::Waker& waker) {
         const detail::LibbpfDiagnostics diagnostics;
         if (attached_once_)
             detail::raise(EBUSY, "second attach of loop '" + name_ + "'",
@@ -74,33 +76,70 @@ public:
             not_attached(error, *ring, diagnostics.text());
         }
         ring_ = ring;
+        control_ = &control;
+        waker_ = &waker;
         ring_->set_attachment(this);
-        attached_.store(true, std::memory_order_release);
+        tether_.attach();
     }
 
-    /// Detaches the loop from the ring. A run on another thread ends with ExitReason::detached. May be called from any thread.
+    /// Detaches the loop from the ring. When this returns, the loop is off the ring, also if another thread has detached it. A
+    /// run on another thread ends with ExitReason::detached. May be called from any thread.
     void detach() noexcept override {
-        if (!attached_.exchange(false)) return;
-        ring_->set_attachment(nullptr);
-        // Closing the link is not enough: a process that was forked without this library's fork handlers may still hold the
-        // link open.
-        if (!ring_->inherited()) (void)bpf_link__detach(link_.get());
-        link_.reset();
-        ring_.reset();
+        if (inherited() || !tether_.begin_detaching()) return;
+        // The kernel detaches a loop while it holds the ring's lock. A loop that never waits keeps that lock, so stop the loop
+        // first.
+        stop_word().fetch_or(RINGSTEP_STOP_DETACH, std::memory_order_release);
+        if (!ring_->owned_by_this_thread()) waker_->wake(ring_->fd());
+        tether_.wait_for_users();
+        {
+            const detail::Forks::Lock lock;  // a child forked here would have half of a link
+            // Closing the link is not enough: a process that was forked without this library's fork handlers may still hold
+            // the link open.
+            (void)bpf_link__detach(link_.get());
+            link_.reset();
+            ring_->set_attachment(nullptr);
+        }
+        tether_.end_detaching();
+    }
+
+    /// Sets a bit of the stop word and makes a sleeping loop see it. Does nothing if the loop is not attached. May be called
+    /// from any thread and from signal handlers.
+    void stop(ringstep_stop_kind kind) noexcept {
+        const detail::Tether::Use use(tether_);
+        if (!use || inherited()) return;
+        stop_word().fetch_or(kind, std::memory_order_release);
+        waker_->wake(ring_->fd());
+    }
+
+    /// Makes the loop take another turn. May be called from any thread.
+    void wake() noexcept {
+        const detail::Tether::Use use(tether_);
+        if (use && !inherited()) waker_->wake(ring_->fd());
+    }
+
+    /// Waits for a thread that is detaching the loop.
+    void wait_while_detaching() const noexcept {
+        if (!inherited()) tether_.wait_while_detaching();
     }
 
     /// Closes a forked child's copy of the link, which would keep the loop attached to the parent's ring.
     void after_fork_in_child() noexcept override {
-        attached_.store(false, std::memory_order_relaxed);
         if (!link_) return;
         ::close(bpf_link__fd(link_.get()));
         bpf_link__disconnect(link_.get());  // keeps libbpf from closing the descriptor again
     }
 
     /// Returns true while the loop is attached.
-    [[nodiscard]] bool attached() const noexcept { return attached_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool attached() const noexcept { return tether_.attached() && !inherited(); }
 
 private:
+    // Returns true in a forked child. Nobody there finishes the work that other threads had in progress at the fork.
+    [[nodiscard]] bool inherited() const noexcept { return ring_ && ring_->inherited(); }
+
+    [[nodiscard]] std::atomic_ref<std::uint32_t> stop_word() const noexcept {
+        return std::atomic_ref<std::uint32_t>(control_->stop);
+    }
+
     struct Close {
         void operator()(bpf_object* object) const noexcept { bpf_object__close(object); }
         void operator()(bpf_link* link) const noexcept { bpf_link__destroy(link); }
@@ -249,8 +288,10 @@ private:
     std::unique_ptr<bpf_link, Close> link_;  // declared after the object, so destroyed before it
     bpf_map* map_ = nullptr;
     std::shared_ptr<detail::RingCore> ring_;
+    ringstep_control* control_ = nullptr;
+    detail::Waker* waker_ = nullptr;
     bool attached_once_ = false;
-    std::atomic<bool> attached_{false};
+    detail::Tether tether_;
 };
 
 }  // namespace ringstep::inline v0::detail

@@ -56,6 +56,19 @@ private:
     inline static std::atomic<Kept*> all_{nullptr};
 };
 
+class RingCore;
+
+/// The requests of a loop that let the kernel write to the loop's own state. As the ring's next loop uses the same memory, they
+/// must have ended before it begins.
+struct StateRequests {
+    std::uint64_t mask = 0;                               ///< the bits of user_data that identify them
+    std::uint64_t tag = 1;                                ///< the value of those bits
+    std::uint32_t* in_flight = nullptr;                   ///< their number, in the state
+    std::uint32_t* helpers = nullptr;                     ///< the number of timeouts and cancellations, in the state
+    void* state = nullptr;                                ///< the argument of `cancel`
+    void (*cancel)(RingCore&, void*) noexcept = nullptr;  ///< calls RingCore::cancel() for each of them
+};
+
 class RingCore final : public Forkable {
 public:
     RingCore(const io_uring& native, const io_uring_params& params, unsigned close_wait_ms, const Forks::Lock& lock)
@@ -161,6 +174,7 @@ public:
     [[nodiscard]] Submission submit(unsigned wait_for) noexcept {
         if (inherited_) return {.taken = 0, .error = EEXIST};
         settle_timer();
+        settle_state(0);
         const std::uint32_t claimed = QueueAccess::sq(queues_).claimed();
         // The wait must not count wake-ups for a detached loop, whether they are in the CQ or still come.
         if (wait_for != 0) wait_for += 0 - queues_.own_wakes_seen;
@@ -253,6 +267,49 @@ public:
         return !under_way();
     }
 
+    /// Notes that the attached loop has requests that write to its state. Must be called on the ring's owning thread.
+    void set_state_requests(const StateRequests& requests) noexcept {
+        state_requests_ = requests;
+        queues_.state_mask = requests.mask;
+        queues_.state_tag = requests.tag;
+        queues_.state_gone = 0;
+    }
+
+    /// Ends the requests of a detached loop that write to its state: cancels them, and takes their completions out of the CQ.
+    /// Waits for their end, up to `wait_ms` milliseconds. Returns true if none of them is left. Returns false after that time,
+    /// on another thread than the owning one, or if a full CQ has no room for the completions.
+    bool settle_state(unsigned wait_ms) noexcept {
+        if (state_requests_.cancel == nullptr) [[likely]]
+            return true;
+        if (attachment() != nullptr || !open() || !owned_by_this_thread()) return false;
+        take_back_claimed();
+        const std::int64_t deadline = monotonic_ms() + wait_ms;
+        while (state_requests_left()) {
+            state_requests_.cancel(*this, state_requests_.state);
+            (void)enter(0, 0, IORING_ENTER_GETEVENTS);
+            drop_hidden();
+            if (!state_requests_left()) break;
+            if (monotonic_ms() >= deadline) return false;
+            const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
+            (void)::nanosleep(&millisecond, nullptr);
+        }
+        *state_requests_.in_flight = 0;
+        *state_requests_.helpers = 0;
+        set_state_requests({});
+        return true;
+    }
+
+    /// Returns the time that closing, or ending a loop's requests, may take.
+    [[nodiscard]] unsigned close_wait_ms() const noexcept { return close_wait_ms_; }
+
+    /// Cancels the request with this user_data, if the kernel can. Does not wait for its end.
+    void cancel(std::uint64_t user_data) noexcept {
+        io_uring_sync_cancel_reg cancel{};
+        cancel.addr = user_data;
+        cancel.fd = -1;
+        (void)io_uring_register_sync_cancel(&native_, &cancel);
+    }
+
     void keep_alive(std::shared_ptr<const void> object) { kept_->objects.push_back(std::move(object)); }
 
     /**
@@ -331,6 +388,29 @@ private:
         return reinterpret_cast<const io_uring_cqe*>(queues_.rings + geometry.cqes_offset + slot * geometry.cqe_size);
     }
 
+    [[nodiscard]] bool state_requests_left() const noexcept {
+        return *state_requests_.in_flight + *state_requests_.helpers > queues_.state_gone;
+    }
+
+    // Replaces claimed SQEs of a detached loop whose requests write to its state. The next submit would start them otherwise.
+    void take_back_claimed() noexcept {
+        const Geometry& geometry = queues_.geometry;
+        const std::uint32_t first =
+            geometry.rewinds() ? 0 : queues_.word(geometry.sq_head_offset).load(std::memory_order_acquire);
+        const std::uint32_t claimed = QueueAccess::sq(queues_).claimed();
+        for (std::uint32_t i = 0; i < claimed; i++) {
+            const std::size_t slot = (first + i) & (geometry.sq_entries - 1);
+            auto* const sqe = reinterpret_cast<io_uring_sqe*>(queues_.sqes + slot * geometry.sqe_size);
+            if ((sqe->user_data & state_requests_.mask) != state_requests_.tag) continue;
+            if (sqe->opcode == IORING_OP_ASYNC_CANCEL || sqe->opcode == IORING_OP_TIMEOUT_REMOVE) cancel(sqe->addr);
+            std::memset(static_cast<void*>(sqe), 0, geometry.sqe_size);
+            io_uring_prep_nop(sqe);
+            sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+            ++queues_.state_gone;
+            ++queues_.finished;
+        }
+    }
+
     // Takes the library's own completions out of the CQ. The other completions move together towards the tail, where the kernel
     // does not write before the head has passed.
     void drop_hidden() noexcept {
@@ -344,7 +424,8 @@ private:
         std::uint32_t to = queues_.word(geometry.cq_tail_offset).load(std::memory_order_acquire);
         for (std::uint32_t from = to; from != head;) {
             --from;
-            if (queues_.swallow_hidden(reinterpret_cast<const io_uring_cqe*>(at(from))->user_data)) continue;
+            const auto* const cqe = reinterpret_cast<const io_uring_cqe*>(at(from));
+            if (queues_.swallow_hidden(cqe->user_data, cqe->flags)) continue;
             if (--to != from) std::memcpy(at(to), at(from), geometry.cqe_size);
         }
         head_word.store(to, std::memory_order_release);
@@ -486,6 +567,7 @@ private:
     io_uring native_;
     QueueMemory queues_;
     LoopEpochs epochs_;
+    StateRequests state_requests_;
     std::shared_ptr<RegionMemory> region_;
     std::unique_ptr<Kept> kept_ = std::make_unique<Kept>();  // null once the ring is closed
     unsigned close_wait_ms_;

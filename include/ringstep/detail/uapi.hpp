@@ -11,6 +11,9 @@ inline constexpr unsigned setup_cqe_mixed = 1U << 18;   // IORING_SETUP_CQE_MIXE
 inline constexpr unsigned setup_sqe_mixed = 1U << 19;   // IORING_SETUP_SQE_MIXED, Linux 7.0
 inline constexpr unsigned register_mem_region = 34;     // IORING_REGISTER_MEM_REGION, Linux 6.13
 inline constexpr unsigned timeout_multishot = 1U << 6;  // IORING_TIMEOUT_MULTISHOT, Linux 6.4
+inline constexpr unsigned op_ftruncate = 55;            // IORING_OP_FTRUNCATE, Linux 6.9
+inline constexpr unsigned op_readv_fixed = 60;          // IORING_OP_READV_FIXED, Linux 6.15
+inline constexpr unsigned op_writev_fixed = 61;         // IORING_OP_WRITEV_FIXED, Linux 6.15
 inline constexpr unsigned mem_region_type_user = 1;     // IORING_MEM_REGION_TYPE_USER
 
 // struct io_uring_region_desc and struct io_uring_mem_region_reg

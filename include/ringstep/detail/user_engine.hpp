@@ -5,6 +5,7 @@
 #include <ringstep/c/abi.h>
 #include <ringstep/detail/barrier.hpp>
 #include <ringstep/detail/ring_core.hpp>
+#include <ringstep/detail/tether.hpp>
 #include <ringstep/detail/trace.hpp>
 #include <ringstep/detail/waker.hpp>
 #include <ringstep/error.hpp>
@@ -80,44 +81,38 @@ public:
         user_.wakes_seen = queues.own_wakes_seen;
         queues.wakes_seen = &user_.wakes_seen;
         ring->set_attachment(this);
-        state_.store(State::attached);
+        tether_.attach();
     }
 
     /// Detaches the loop from the ring. When this returns, a run in progress has been told to stop and has ended. A detach() on
     /// another thread has also ended then. May be called from any thread.
     void detach() noexcept override {
-        if (inherited()) return;
-        State was = State::attached;
-        if (!state_.compare_exchange_strong(was, State::detaching)) {
-            state_.wait(State::detaching);
-            return;
-        }
+        if (inherited() || !tether_.begin_detaching()) return;
         {
-            const Sending sending(senders_);  // a run in progress takes these wake-ups out of the CQ before it ends
-            std::atomic_ref<std::uint32_t>(user_.control->stop).fetch_or(RINGSTEP_STOP_DETACH, std::memory_order_release);
+            const detail::Tether::Use use(tether_);  // a run in progress takes these wake-ups out of the CQ before it ends
+            stop_word().fetch_or(RINGSTEP_STOP_DETACH, std::memory_order_release);
             send_if_waiting();
         }
         running_.wait(true);
-        for (std::uint32_t others = senders_.load(); others != 0; others = senders_.load()) senders_.wait(others);
+        tether_.wait_for_users();
         detail::QueueMemory& queues = ring_->queues();
         queues.own_wakes_seen = user_.wakes_seen - user_.wakes_sent;  // wake-ups that still come count it up to 0
         queues.wakes_seen = &queues.own_wakes_seen;
         ring_->set_attachment(nullptr);
-        state_.store(State::detached);
-        state_.notify_all();
+        tether_.end_detaching();
     }
 
     /// Returns the number of io_uring_enter(2) calls so far.
     [[nodiscard]] std::uint64_t enters() const noexcept { return user_.enters; }
 
     /// Returns true while the loop is attached.
-    [[nodiscard]] bool attached() const noexcept { return state_.load() == State::attached && !inherited(); }
+    [[nodiscard]] bool attached() const noexcept { return tether_.attached() && !inherited(); }
 
     /// Returns why a run cannot start, as a negative errno of io_uring_enter(2), or 0 if it can. May be called from any thread.
     [[nodiscard]] int refusal() const noexcept {
         if (inherited()) return -EFAULT;
         if (!attached()) {
-            state_.wait(State::detaching);
+            tether_.wait_while_detaching();
             return -EFAULT;
         }
         if (!ring_->enabled()) return -EBADFD;
@@ -129,6 +124,8 @@ public:
     /// Runs the loop on the calling thread. The caller must have checked that refusal() is 0. Returns the value that
     /// io_uring_enter(2) returns on a ring with a loop in the kernel.
     [[nodiscard]] int run() noexcept {
+        if (needs_fences_.load(std::memory_order_relaxed)) [[unlikely]]
+            std::atomic_ref<std::uint32_t>(user_.wait_fences).store(1, std::memory_order_relaxed);
         running_.store(true);
         int result = -EFAULT;
         if (attached()) {  // a detach that starts from here on waits for this run
@@ -137,44 +134,31 @@ public:
         }
         running_.store(false);
         running_.notify_all();
-        state_.wait(State::detaching);  // a detaching thread must be done with the ring before this one continues
+        tether_.wait_while_detaching();  // a detaching thread must be done with the ring before this one continues
         return result;
     }
 
-    /// Makes a sleeping loop take its next turn, after a stop request. May be called from any thread.
-    void wake_if_waiting() noexcept {
-        const Sending sending(senders_);
-        if (attached()) send_if_waiting();
+    /// Sets a bit of the stop word and makes a sleeping loop see it. Does nothing if the loop is not attached. May be called
+    /// from any thread and from signal handlers.
+    void stop(ringstep_stop_kind kind) noexcept {
+        const detail::Tether::Use use(tether_);
+        if (!attached()) return;
+        stop_word().fetch_or(kind, std::memory_order_release);
+        send_if_waiting();
     }
 
     /// Makes the loop take another turn, whatever it is doing. May be called from any thread.
     void wake() noexcept {
-        const Sending sending(senders_);
+        const detail::Tether::Use use(tether_);
         if (!attached()) return;
         std::atomic_ref<std::uint32_t>(user_.wanted).fetch_add(1);
         send_if_waiting();
     }
 
 private:
-    enum class State : std::uint32_t {
-        detached,
-        attached,
-        detaching,
-    };
-
-    // A loop is not detached while wake-ups are being sent, because the ring would not recognise them afterwards.
-    class Sending {
-    public:
-        explicit Sending(std::atomic<std::uint32_t>& senders) noexcept : senders_(senders) { senders_.fetch_add(1); }
-        Sending(const Sending&) = delete;
-        Sending& operator=(const Sending&) = delete;
-        ~Sending() {
-            if (senders_.fetch_sub(1) == 1) senders_.notify_all();
-        }
-
-    private:
-        std::atomic<std::uint32_t>& senders_;
-    };
+    [[nodiscard]] std::atomic_ref<std::uint32_t> stop_word() const noexcept {
+        return std::atomic_ref<std::uint32_t>(user_.control->stop);
+    }
 
     [[nodiscard]] int run_attached() noexcept {
         // liburing maps the rings again when somebody resizes them.
@@ -191,19 +175,30 @@ private:
 
     // A thread that has seen the loop asleep sends wake-ups, which may come too late. They must not show up as completions.
     void settle() noexcept {
-        for (std::uint32_t others = senders_.load(); others != 0; others = senders_.load()) senders_.wait(others);
+        tether_.wait_for_users();
         if (std::atomic_ref<std::uint32_t>(user_.wakes_sent).load() != user_.wakes_seen) loop_.settle(&user_);
     }
 
     // Returns how many completions the loop sleeps for. If it returns 0, the loop will see everything that this thread has
     // written before.
     [[nodiscard]] std::uint32_t waiting_for() noexcept {
-        if (user_.wait_fences != 0) {
+        const std::atomic_ref waiting(user_.waiting);
+        const bool fences = std::atomic_ref<std::uint32_t>(user_.wait_fences).load(std::memory_order_relaxed) != 0;
+        if (fences || !detail::order_others()) {
             std::atomic_thread_fence(std::memory_order_seq_cst);
-        } else {
-            (void)detail::order_others();
+            if (!fences && waiting.load(std::memory_order_relaxed) == 0 && running_.load()) {
+                // A filter of system calls, installed since, forbids membarrier(2). From the next run on, the loop orders its
+                // own accesses. A loop that is about to sleep in this run has written that down, and this thread sees it soon.
+                needs_fences_.store(true);
+                sleep_a_millisecond();
+            }
         }
-        return std::atomic_ref<std::uint32_t>(user_.waiting).load(std::memory_order_relaxed);
+        return waiting.load(std::memory_order_relaxed);
+    }
+
+    static void sleep_a_millisecond() noexcept {
+        const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
+        (void)::nanosleep(&millisecond, nullptr);
     }
 
     // Returns true in a forked child. Nobody there finishes the work that other threads had in progress at the fork.
@@ -227,8 +222,7 @@ private:
         std::uint32_t sent = waker_.post(ring_->fd(), user_.wake_tag, count);
         // The kernel is short of memory. Fewer completions would not wake the thread, and a stop must not get lost.
         for (int tries = 0; sent != count && tries < 1000 && is_waiting(); tries++) {
-            const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
-            (void)::nanosleep(&millisecond, nullptr);
+            sleep_a_millisecond();
             sent += waker_.post(ring_->fd(), user_.wake_tag, count - sent);
         }
         if (sent != count) std::atomic_ref<std::uint32_t>(user_.wakes_sent).fetch_sub(count - sent);
@@ -239,9 +233,9 @@ private:
     detail::Waker& waker_;
     std::shared_ptr<detail::RingCore> ring_;
     std::shared_ptr<RegionMemory> region_;
-    std::atomic<State> state_{State::detached};
+    detail::Tether tether_;  // a loop is not detached while wake-ups are being sent: the ring would not recognise them
     std::atomic<bool> running_{false};
-    std::atomic<std::uint32_t> senders_{0};
+    std::atomic<bool> needs_fences_{false};
     ringstep_user user_{};
 };
 

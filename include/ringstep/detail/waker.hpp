@@ -8,8 +8,10 @@
 
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 
 namespace ringstep::inline v0::detail {
@@ -47,31 +49,21 @@ public:
     /// Makes a loop in the kernel take its next turn. Does nothing for a ring of the parent process (-1). May be called from
     /// any thread.
     void wake(int ring_fd) noexcept {
-        const SignalProofLock lock(mutex_);
-        if (!is_open_ || ring_fd < 0) return;
-        io_uring_sqe* sqe = next();
-        if (sqe == nullptr) return;
-        io_uring_prep_msg_ring_fd(sqe, ring_fd, 0, 0, 0, IORING_MSG_RING_CQE_SKIP);
-        sqe->file_index = 0;  // names no slot
-        (void)io_uring_submit(&ring_);
+        // The kernel may be short of memory, and a stop must not get lost.
+        for (int tries = 0; !try_wake(ring_fd) && tries < 1000; tries++) {
+            const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
+            (void)::nanosleep(&millisecond, nullptr);
+        }
     }
 
-    /// Posts `count` completions with this user_data on the ring, and returns how many were sent. For a ring of the parent
-    /// process (-1), it sends nothing and returns `count`. May be called from any thread.
+    /// Posts `count` completions with this user_data on the ring, and returns how many were sent, which are fewer if the kernel
+    /// is short of memory. The others are never sent. For a ring of the parent process (-1), it sends nothing and returns
+    /// `count`. May be called from any thread.
     std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
         const SignalProofLock lock(mutex_);
         if (!is_open_ || ring_fd < 0) return count;
         std::uint32_t sent = 0;
-        std::uint32_t ours = 0;  // number of this call's messages that a submit left behind, for lack of memory
         while (sent < count) {
-            if (io_uring_sq_ready(&ring_) != 0) {
-                const int submitted = io_uring_submit(&ring_);
-                if (submitted <= 0) break;
-                sent += static_cast<std::uint32_t>(submitted) < ours ? static_cast<std::uint32_t>(submitted) : ours;
-                ours = 0;
-                if (io_uring_sq_ready(&ring_) != 0) break;
-                continue;
-            }
             std::uint32_t batch = 0;
             while (batch < entries && batch < count - sent) {
                 io_uring_sqe* const sqe = next();
@@ -79,10 +71,9 @@ public:
                 io_uring_prep_msg_ring(sqe, ring_fd, 0, user_data, 0);
                 batch++;
             }
-            const int submitted = io_uring_submit(&ring_);
-            if (submitted <= 0) break;
-            sent += static_cast<std::uint32_t>(submitted);
-            ours = batch - static_cast<std::uint32_t>(submitted);
+            const std::uint32_t submitted = submit();
+            if (submitted == 0) break;
+            sent += submitted;
         }
         return sent;
     }
@@ -101,7 +92,30 @@ private:
         is_open_ = false;
     }
 
-    // Returns the next SQE, or null if earlier submits failed.
+    [[nodiscard]] bool try_wake(int ring_fd) noexcept {
+        const SignalProofLock lock(mutex_);
+        if (!is_open_ || ring_fd < 0) return true;
+        io_uring_sqe* const sqe = next();
+        if (sqe == nullptr) return false;
+        io_uring_prep_msg_ring_fd(sqe, ring_fd, 0, 0, 0, IORING_MSG_RING_CQE_SKIP);
+        sqe->file_index = 0;  // names no slot
+        return submit() == 1;
+    }
+
+    // Submits all messages, and returns how many the kernel took. The others are withdrawn: left in the SQ, they would be sent
+    // by a later call, which does not count them.
+    [[nodiscard]] std::uint32_t submit() noexcept {
+        const int submitted = io_uring_submit(&ring_);
+        io_uring_sq& sq = ring_.sq;
+        const unsigned head = io_uring_smp_load_acquire(sq.khead);
+        if (head != sq.sqe_tail) [[unlikely]] {
+            sq.sqe_head = sq.sqe_tail = head;
+            io_uring_smp_store_release(sq.ktail, head);
+        }
+        return submitted < 0 ? 0 : static_cast<std::uint32_t>(submitted);
+    }
+
+    // Returns the next SQE, or null if all are in use.
     [[nodiscard]] io_uring_sqe* next() noexcept {
         io_uring_cqe* cqe = nullptr;
         while (io_uring_peek_cqe(&ring_, &cqe) == 0) io_uring_cqe_seen(&ring_, cqe);

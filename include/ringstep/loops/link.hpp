@@ -58,11 +58,6 @@ inline constexpr std::uint64_t most_bytes = 0x7ffff000;  // the kernel's limit f
     return bytes;
 }
 
-// Opcodes that the oldest supported liburing does not define.
-inline constexpr unsigned op_ftruncate = 55;
-inline constexpr unsigned op_readv_fixed = 60;
-inline constexpr unsigned op_writev_fixed = 61;
-
 // Follows the way in which the kernel marks requests as failed. Operations that only set a result (fsync, rename, …) are never
 // marked.
 [[nodiscard]] inline LinkRule link_rule(const io_uring_sqe& sqe) noexcept {

@@ -90,8 +90,8 @@ public:
     /**
      * Returns the number of bytes that a request counts as by default:
      * - reads, writes, sends and receives (also of registered buffers), splice and tee: their length
-     * - readv, writev: the sum of the vector; sendmsg, recvmsg: the sum of the message's vector. Vectors are read now, so they
-     *   must be valid when the request is pushed
+     * - readv, writev (also of registered buffers): the sum of the vector; sendmsg, recvmsg: the sum of the message's vector.
+     * Vectors are read now, so they must be valid when the request is pushed
      * - everything else (open, close, fsync, accept, connect, poll, fallocate …): 0
      *
      * The number is the requested size: a short read counts in full. A length of 0, with a buffer that the kernel selects later
@@ -118,7 +118,9 @@ public:
             case IORING_OP_SPLICE:
             case IORING_OP_TEE: return sqe.len;
             case IORING_OP_READV:
-            case IORING_OP_WRITEV: return sum(reinterpret_cast<const iovec*>(sqe.addr), sqe.len);
+            case IORING_OP_WRITEV:
+            case detail::op_readv_fixed:
+            case detail::op_writev_fixed: return sum(reinterpret_cast<const iovec*>(sqe.addr), sqe.len);
             case IORING_OP_SENDMSG:
             case IORING_OP_SENDMSG_ZC:
             case IORING_OP_RECVMSG: {

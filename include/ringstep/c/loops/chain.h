@@ -26,6 +26,12 @@
 #define RINGSTEP_CHAIN_VALUE_ZERO 62    /* 0 */
 #define RINGSTEP_CHAIN_VALUE_SCRATCH 63 /* address of the scratch bytes */
 
+/* user_data of the loop's requests: tag 8 bits, epoch 16, generation 16, kind 2, node 6, instance 16 */
+#define RINGSTEP_CHAIN_DATA_EPOCH 40      /* where the epoch begins */
+#define RINGSTEP_CHAIN_DATA_KIND 22       /* where the kind begins: 0 for a node's request */
+#define RINGSTEP_CHAIN_DATA_NODE 16       /* where the node begins */
+#define RINGSTEP_CHAIN_DATA_OF_TIMEOUT 1U /* the kind of a timeout, of the node or of the whole chain */
+
 /* Where a chain's own timeout is kept among those of its nodes. */
 #define RINGSTEP_CHAIN_WHOLE_CHAIN 31
 

@@ -389,22 +389,22 @@ TEST_CASE("A pipe as the source") {
     const Folder folder;
     const File output(folder / "out");
     Pipe pipe(GENERATE(0, O_NONBLOCK));
-    const int flags = ::fcntl(pipe.output(), F_GETFL);
+    const int flags = ::fcntl(pipe.out(), F_GETFL);
     const Bytes bytes = random_bytes(chunk == 1 ? 3000 : 1000000);
     std::thread writer([&] {
         for (std::size_t done = 0; done < bytes.size();) {
-            const ssize_t result = ::write(pipe.input(), bytes.data() + done, std::min(chunk, bytes.size() - done));
+            const ssize_t result = ::write(pipe.in(), bytes.data() + done, std::min(chunk, bytes.size() - done));
             if (result < 0 && errno != EAGAIN) break;
             if (result > 0) done += static_cast<std::size_t>(result);
         }
-        pipe.close_input();
+        pipe.close_in();
     });
     Ring ring;
-    const CopyResult result = ringstep::copy_file(ring, pipe.output(), output.fd(), {.queue_depth = 32, .block_size = 65536});
+    const CopyResult result = ringstep::copy_file(ring, pipe.out(), output.fd(), {.queue_depth = 32, .block_size = 65536});
     writer.join();
     CHECK(result.ok());
     CHECK(result.size == bytes.size());
-    CHECK(::fcntl(pipe.output(), F_GETFL) == flags);
+    CHECK(::fcntl(pipe.out(), F_GETFL) == flags);
     CHECK((output.read() == bytes));
 }
 
@@ -414,19 +414,19 @@ TEST_CASE("A pipe as the destination: short writes, and the order kept") {
     const Bytes bytes = random_bytes(1000001);
     input.write(bytes);
     Pipe pipe;
-    REQUIRE(::fcntl(pipe.input(), F_SETPIPE_SZ, 8192) == 8192);
+    REQUIRE(::fcntl(pipe.in(), F_SETPIPE_SZ, 8192) == 8192);
     Bytes received;
     std::thread reader([&] {
         Bytes buffer(5000);
         for (;;) {
-            const ssize_t size = ::read(pipe.output(), buffer.data(), buffer.size());
+            const ssize_t size = ::read(pipe.out(), buffer.data(), buffer.size());
             if (size <= 0) break;
             received.insert(received.end(), buffer.begin(), buffer.begin() + size);
         }
     });
     Ring ring;
-    const CopyResult result = ringstep::copy_file(ring, input.fd(), pipe.input(), {.queue_depth = 32, .block_size = 65536});
-    pipe.close_input();
+    const CopyResult result = ringstep::copy_file(ring, input.fd(), pipe.in(), {.queue_depth = 32, .block_size = 65536});
+    pipe.close_in();
     reader.join();
     CHECK(result.ok());
     CHECK(result.exit.submitted >= 2 * (bytes.size() / 65536));  // some kernels write blocks in pieces

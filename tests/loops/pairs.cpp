@@ -33,6 +33,7 @@
 #include <utility>
 #include <vector>
 
+#include "descriptors.hpp"
 #include "ensure.hpp"
 #include "error_of.hpp"
 
@@ -42,13 +43,7 @@ using ringstep::Ring;
 
 namespace {
 
-struct Sockets {
-    Sockets() { REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) == 0); }
-    ~Sockets() {
-        for (const int end : ends) ::close(end);
-    }
-    Sockets(const Sockets&) = delete;
-    Sockets& operator=(const Sockets&) = delete;
+struct Sockets : descriptors::Sockets {
     [[nodiscard]] int in() const { return ends[0]; }
     void send(std::string_view text) const {
         ensure(::send(ends[1], text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()));
@@ -63,7 +58,6 @@ struct Sockets {
         }
         ensure(false);
     }
-    std::array<int, 2> ends{};
 };
 
 /// A loop, whatever it is, with one receive to do.

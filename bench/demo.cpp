@@ -222,12 +222,7 @@ int run(int argc, char** argv) {
     app.add_option("--size", options.mebibytes, "MiB of it to copy, at most")->capture_default_str();
     app.footer(std::string(program::status_help));
     CLI11_PARSE(app, argc, argv);
-    try {
-        return Demo(options).run() ? 0 : 1;
-    } catch (const std::exception& error) {
-        program::print("FAIL: {}\n", error.what());
-        return program::exit_failed;
-    }
+    return Demo(options).run() ? 0 : 1;
 }
 
 }  // namespace

@@ -4,3 +4,7 @@ ringstep_add_test(blocks/requests USER KERNELS LOOPS relay)
 # One loop after the other on one ring.
 ringstep_add_test(loops/pairs USER KERNELS LOOPS gate pace drain link chain stages enter copy TIMEOUT 500)
 ringstep_add_test(loops/chains_end USER KERNELS LOOPS chain gate scripted)
+ringstep_add_loop(lists SOURCE blocks/lists.bpf.c STATE blocks/lists.h)
+ringstep_add_test(blocks/lists USER KERNELS LOOPS lists)
+ringstep_add_loop(letters SOURCE blocks/letters.bpf.c STATE blocks/letters.h)
+ringstep_add_test(blocks/mailbox USER KERNELS LOOPS letters)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -28,6 +29,14 @@ struct Outcome {
     std::string out;  ///< what it wrote to its stdout
     std::string err;
 };
+
+/// Waits for a child and returns its status, for WIFEXITED() and so on.
+inline int status_of(pid_t child) {
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return status;
+}
 
 namespace test_detail {
 
@@ -50,8 +59,7 @@ inline Outcome collect(pid_t child, std::array<int, 2> descriptors) {
             }
         }
     }
-    int status = 0;
-    ::waitpid(child, &status, 0);
+    const int status = status_of(child);
     outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return outcome;
 }

@@ -2,6 +2,7 @@
 // Rings that end while requests are in flight.
 #include <ringstep/program.hpp>
 
+#include "descriptors.hpp"
 #include "ensure.hpp"
 #include "loops/scripted.hpp"
 
@@ -30,6 +31,7 @@
 #include <thread>
 
 using namespace std::chrono_literals;
+using descriptors::Pipe;
 using ringstep::ExitReason;
 using ringstep::LoopProgram;
 using ringstep::RegionMemory;
@@ -38,16 +40,6 @@ using Scripted = LoopProgram<scripted_loop>;
 
 namespace {
 
-struct Pipe {
-    std::array<int, 2> fds{};
-    Pipe() { REQUIRE(::pipe(fds.data()) == 0); }
-    ~Pipe() {
-        for (const int fd : fds) ::close(fd);
-    }
-    Pipe(const Pipe&) = delete;
-    Pipe& operator=(const Pipe&) = delete;
-};
-
 /// Leaves `count` reads of the pipe in flight on the ring, into `buffer`.
 void leave_reads(Scripted& program, const Pipe& pipe, void* buffer, unsigned count) {
     for (unsigned i = 0; i < count; i++) io_uring_prep_read(add_request(program.state()), pipe.fds[0], buffer, 1, 0);
@@ -55,7 +47,7 @@ void leave_reads(Scripted& program, const Pipe& pipe, void* buffer, unsigned cou
     program.request_stop();
     REQUIRE(program.run().reason == ExitReason::stop_requested);  // before the first turn
     std::thread stopper([&] {
-        while (program.state().load(&scripted::turns) == 0) std::this_thread::sleep_for(1ms);
+        wait_for_a_turn(program.state());
         program.request_stop();
     });
     REQUIRE(program.run().reason == ExitReason::stop_requested);
@@ -313,8 +305,7 @@ TEST_CASE("A message of another ring is not taken for the end of a request: noth
             released = true;
         }));
         std::thread sender([&] {
-            if (by_loop)
-                while (program->state().load(&scripted::turns) == 0) std::this_thread::sleep_for(1ms);
+            if (by_loop) wait_for_a_turn(program->state());
             std::this_thread::sleep_for(10ms);
             send_message(ring.fd());
         });

@@ -1,6 +1,6 @@
 #!/bin/bash
-# ./dev run names the files that go with the tool box when the command has ended, and only those; and refuses to share a folder that is
-# not there.
+# ./dev run names the files that go with the tool box when the command has ended, and only those. It refuses to share a folder that is
+# not there. A command ignores the signals that ./dev was started to ignore.
 #
 #   dev_run.sh REPO
 set -u
@@ -46,6 +46,17 @@ run 0 sh -c 'for i in $(seq 30); do : >/tmp/$i; done'
 # A ./dev in the tool box throws nothing away: its caller goes on.
 run 0 sh -c "'$dev' run -- sh -c 'echo one >/tmp/one' && rm /tmp/one"
 [[ ! -s err ]] || fail "something was said while the tool box went on"
+
+# Signals that are ignored stay ignored (as by nohup, or by a script's &), and no others are.
+for signals in INT,QUIT INT HUP; do
+	env --default-signal=INT,QUIT,HUP --ignore-signal=$signals env -u RINGSTEP_IN_TOOLBOX RINGSTEP_TOOLBOX=box "$dev" run -- \
+		sh -c 'grep SigIgn /proc/self/status' >out 2>err || fail "with $signals ignored"
+	mask=0
+	for signal in ${signals//,/ }; do
+		((mask |= 1 << ($(kill -l $signal) - 1)))
+	done
+	(((16#$(cut -f 2 out) & 7) == mask)) || fail "with $signals ignored, the command got $(cat out)"
+done
 
 # Folders that are shared, also below /tmp and in its place.
 shared=$(mktemp -d /tmp/ringstep-dev-run.XXXXXX)

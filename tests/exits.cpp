@@ -3,6 +3,7 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
+#include "descriptors.hpp"
 #include "ensure.hpp"
 #include "loops/scripted.hpp"
 #include "child.hpp"
@@ -39,26 +40,18 @@ using Scripted = LoopProgram<scripted_loop>;
 namespace {
 
 // A pipe, to have a request that completes when the test wants it to.
-struct Pipe {
-    std::array<int, 2> fds{};
+struct Pipe : descriptors::Pipe {
     char buffer[16] = {};
-    Pipe() { REQUIRE(::pipe(fds.data()) == 0); }
-    ~Pipe() {
-        for (const int fd : fds) ::close(fd);
-    }
-    Pipe(const Pipe&) = delete;
-    Pipe& operator=(const Pipe&) = delete;
     void add_read(const ringstep::RegionView<scripted>& state, unsigned offset = 0) {
         io_uring_sqe* sqe = add_request(state);
         const auto number = sqe->user_data;
         io_uring_prep_read(sqe, fds[0], buffer + offset, 1, 0);
         sqe->user_data = number;
     }
-    void feed(char byte = 'x') const { ensure(::write(fds[1], &byte, 1) == 1); }
 };
 
 void wait_until_waiting(const ringstep::RegionView<scripted>& state) {
-    while (state.load(&scripted::turns) == 0) std::this_thread::sleep_for(1ms);
+    wait_for_a_turn(state);
     std::this_thread::sleep_for(20ms);
 }
 

@@ -4,8 +4,10 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
+#include "descriptors.hpp"
 #include "ensure.hpp"
 #include "loops/scripted.hpp"
+#include "child.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -32,6 +34,7 @@
 #include <vector>
 
 using namespace std::chrono_literals;
+using descriptors::Pipe;
 using ringstep::ExitReason;
 using ringstep::LoopExit;
 using ringstep::LoopProgram;
@@ -40,16 +43,6 @@ using Nops = LoopProgram<ringstep::loops::nop_chain>;
 using Scripted = LoopProgram<scripted_loop>;
 
 namespace {
-
-struct Pipe {
-    std::array<int, 2> fds{};
-    explicit Pipe(int flags = 0) { REQUIRE(::pipe2(fds.data(), O_CLOEXEC | flags) == 0); }
-    ~Pipe() {
-        for (const int fd : fds) ::close(fd);
-    }
-    Pipe(const Pipe&) = delete;
-    Pipe& operator=(const Pipe&) = delete;
-};
 
 /// What a child found wrong: the line. It ends with that, without a word to Catch2, which is the parent's.
 struct Wrong {
@@ -80,10 +73,9 @@ pid_t fork_child(const F& action) {
     ::_exit(status);
 }
 
-int status_of(pid_t child) {
-    int status = 0;
-    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
+/// Returns the exit status, or 1000 and the signal that ended it.
+int exit_of(pid_t child) {
+    const int status = status_of(child);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
@@ -254,7 +246,7 @@ TEST_CASE("A child that exits, destroys, calls, runs a loop of its own or execut
                 run_nops();
                 the_program().reset();
             });
-            CHILD_CHECK(status_of(grandchild) == 0);
+            CHILD_CHECK(exit_of(grandchild) == 0);
             run_nops();
             the_program().reset();
             the_ring().reset();
@@ -270,7 +262,7 @@ TEST_CASE("A child that exits, destroys, calls, runs a loop of its own or execut
             io_uring_prep_read(add_request(program.state()), pipe.fds[0], &byte, 1, 0);
             program.state()->wait = 2;
             std::thread other([&] {
-                while (program.state().load(&scripted::turns) == 0) std::this_thread::sleep_for(1ms);
+                wait_for_a_turn(program.state());
                 const std::uint64_t before = program.state().load(&scripted::turns);
                 program.wake();
                 while (program.state().load(&scripted::turns) == before) std::this_thread::sleep_for(1ms);
@@ -292,7 +284,7 @@ TEST_CASE("A child that exits, destroys, calls, runs a loop of its own or execut
         std::array<char*, 2> arguments{name.data(), nullptr};
         REQUIRE(::posix_spawnp(&child, "true", nullptr, nullptr, arguments.data(), environ) == 0);
     }
-    CHECK(status_of(child) == 0);
+    CHECK(exit_of(child) == 0);
     CHECK_FALSE(sleeper.ended());
     CHECK(sleeper.wakes_up());
     CHECK(sleeper.stops());
@@ -341,7 +333,7 @@ TEST_CASE("A child that lives on does not keep its parent from taking the loop o
         CHECK(std::chrono::steady_clock::now() - before < 3s);
     }
     REQUIRE(::write(life.fds[1], "x", 1) == 1);
-    CHECK(status_of(child) == 0);
+    CHECK(exit_of(child) == 0);
 }
 
 TEST_CASE("Children of a process whose threads wake, stop, open and close all the time") {
@@ -388,7 +380,7 @@ TEST_CASE("Children of a process whose threads wake, stop, open and close all th
     int bad = 0;
     for (int i = 0; i < forks; i++) {
         if (children.size() == most) {
-            if (status_of(children.front()) != 0) bad++;
+            if (exit_of(children.front()) != 0) bad++;
             children.erase(children.begin());
         }
         children.push_back(fork_child([&] {
@@ -405,7 +397,7 @@ TEST_CASE("Children of a process whose threads wake, stop, open and close all th
         }));
     }
     for (const pid_t child : children) {
-        if (status_of(child) != 0) bad++;
+        if (exit_of(child) != 0) bad++;
     }
     CHECK(bad == 0);
     over = true;
@@ -435,7 +427,7 @@ TEST_CASE("A child that destroys a copy in progress changes nothing of its paren
         copy.reset();
         ring.reset();
     });
-    CHECK(status_of(child) == 0);
+    CHECK(exit_of(child) == 0);
     CHECK((::fcntl(input.fds[0], F_GETFL) & O_NONBLOCK) == 0);
     REQUIRE(::write(input.fds[1], "abc", 3) == 3);
     ::close(input.fds[1]);

@@ -3,6 +3,7 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
+#include "descriptors.hpp"
 #include "error_of.hpp"
 #include "loops/scripted.hpp"
 
@@ -343,11 +344,7 @@ TEST_CASE("One ring takes loops by either engine in turn") {
 
 TEST_CASE("Rings that poll take no loop") {
     for (const unsigned flags : {unsigned{IORING_SETUP_SQPOLL}, unsigned{IORING_SETUP_IOPOLL}}) {
-        io_uring native{};
-        io_uring_params params{};
-        params.flags = flags;
-        REQUIRE(io_uring_queue_init_params(8, &native, &params) == 0);
-        Ring ring = Ring::adopt(native, params);
+        Ring ring = descriptors::foreign_ring(flags);
         const auto error = error_of([&] { Nops program(ring, {.engine = Engine::user}); });
         CHECK(error.error_number() == EOPNOTSUPP);
         CHECK(error.advice().find("polls") != std::string_view::npos);
@@ -355,10 +352,7 @@ TEST_CASE("Rings that poll take no loop") {
 }
 
 TEST_CASE("The user engine runs on rings that the kernel's refuses") {
-    io_uring native{};
-    io_uring_params params{};
-    REQUIRE(io_uring_queue_init_params(8, &native, &params) == 0);
-    Ring ring = Ring::adopt(native, params);
+    Ring ring = descriptors::foreign_ring();
     Nops program(ring, {.engine = Engine::user});
     run_nops(program, 100, 20);
 }

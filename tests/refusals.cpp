@@ -4,6 +4,7 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
+#include "descriptors.hpp"
 #include "error_of.hpp"
 #include "loops/rejected.h"
 #include "loops/scripted.hpp"
@@ -31,15 +32,6 @@ namespace {
 using rejected_loop = ringstep::loops::rejected;
 
 bool says(std::string_view text, std::string_view word) { return text.find(word) != std::string_view::npos; }
-
-/// Opens a ring as somebody else would, with these flags.
-Ring foreign_ring(unsigned flags) {
-    io_uring native{};
-    io_uring_params params{};
-    params.flags = flags;
-    REQUIRE(io_uring_queue_init_params(8, &native, &params) == 0);
-    return Ring::adopt(native, params);
-}
 
 /// Runs the function in a child process; returns what it printed.
 template <class F>
@@ -88,7 +80,7 @@ std::string load_with(std::uint64_t capabilities) {
 }  // namespace
 
 TEST_CASE("A ring with SQPOLL") {
-    Ring ring = foreign_ring(IORING_SETUP_SQPOLL);
+    Ring ring = descriptors::foreign_ring(IORING_SETUP_SQPOLL);
     const Error error = error_of([&] { Nops program(ring); });
     CHECK(error.error_number() == EOPNOTSUPP);
     CHECK(says(error.advice(), "SQPOLL"));
@@ -96,21 +88,21 @@ TEST_CASE("A ring with SQPOLL") {
 }
 
 TEST_CASE("A ring with IOPOLL") {
-    Ring ring = foreign_ring(IORING_SETUP_IOPOLL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
+    Ring ring = descriptors::foreign_ring(IORING_SETUP_IOPOLL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
     const Error error = error_of([&] { Nops program(ring); });
     CHECK(error.error_number() == EOPNOTSUPP);
     CHECK(says(error.advice(), "IOPOLL"));
 }
 
 TEST_CASE("A ring without DEFER_TASKRUN") {
-    Ring ring = foreign_ring(IORING_SETUP_SINGLE_ISSUER);
+    Ring ring = descriptors::foreign_ring(IORING_SETUP_SINGLE_ISSUER);
     const Error error = error_of([&] { Nops program(ring); });
     CHECK(error.error_number() == EOPNOTSUPP);
     CHECK(says(error.advice(), "DEFER_TASKRUN"));
 }
 
 TEST_CASE("A ring adopted from liburing that has what it takes") {
-    Ring ring = foreign_ring(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY);
+    Ring ring = descriptors::foreign_ring(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY);
     Nops program(ring);
     program.state()->total = 100;
     program.state()->depth = 3;
@@ -146,7 +138,8 @@ TEST_CASE("A second loop on a ring, behind the library's back") {
     const ringstep::detail::LoopObject object{"nop_chain", ringstep::loops::nop_chain::object(), sizeof(ringstep_nop_chain)};
     ringstep_control same_control{};
     ringstep::detail::KernelEngine second(object, same.fd(), same.geometry(), 4096);
-    const Error error = error_of([&] { second.attach(ringstep::detail::RingAccess::core(same), same_control, ringstep::detail::Waker::instance()); });
+    const Error error = error_of(
+        [&] { second.attach(ringstep::detail::RingAccess::core(same), same_control, ringstep::detail::Waker::instance()); });
     CHECK(error.error_number() == EBUSY);
     CHECK(says(error.advice(), "loop already"));
     (void)same.release();  // the ring is the first one's

@@ -6,6 +6,7 @@
 #include "ensure.hpp"
 #include "error_of.hpp"
 #include "loops/scripted.hpp"
+#include "child.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -90,12 +91,6 @@ private:
     static constexpr std::array<int, 3> signals = {SIGTERM, SIGINT, SIGHUP};
     std::array<void (*)(int), 3> before_{};
 };
-
-int status_of(pid_t child) {
-    int status = 0;
-    ensure(::waitpid(child, &status, 0) == child);
-    return status;
-}
 
 }  // namespace
 

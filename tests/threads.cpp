@@ -3,6 +3,7 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
+#include "descriptors.hpp"
 #include "loops/scripted.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -61,13 +62,6 @@ struct Rising {
         last = value;
     }
 };
-
-Ring plain_ring() {
-    io_uring native{};
-    io_uring_params params{};
-    REQUIRE(io_uring_queue_init_params(8, &native, &params) == 0);
-    return Ring::adopt(native, params);
-}
 
 }  // namespace
 
@@ -135,7 +129,7 @@ TEST_CASE("Records are whole when their count says that they are there") {
 TEST_CASE("What a thread stores before it wakes the loop, the loop finds") {
     // On a ring without DEFER_TASKRUN, wake-ups come into the CQ at any moment, also while the step walks over it.
     const bool plain = GENERATE(false, true);
-    Ring ring = plain ? plain_ring() : Ring{{.sq_entries = 8}};
+    Ring ring = plain ? descriptors::foreign_ring() : Ring{{.sq_entries = 8}};
     Scripted program(ring, {.engine = plain ? ringstep::Engine::user : ringstep::Engine::automatic});
     const auto state = program.state();
     state->wait = 1;

@@ -10,7 +10,7 @@
 //
 // - An exception becomes a message on stderr and an exit status.
 // - Output that could not be written also becomes a message. The exit status is then 4, whatever status the program has
-// returned.
+// returned. After an exception, both messages are printed, and the exit status is that of the exception.
 // - A program that is started with stdin, stdout or stderr closed does not use a file or a ring in its place.
 #pragma once
 
@@ -25,6 +25,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <typeinfo>
 #include <utility>
 
 namespace program {
@@ -104,28 +105,42 @@ inline int finish(std::string_view name, int status) {
     return status >= 128 ? status : exit_output;
 }
 
-/// Runs a program's work and returns its exit status: the status that `body` returns, `failed` if it threw, or exit_output if
-/// output was lost.
+namespace detail {
+
+// fmt::print() throws a plain std::system_error if it cannot write. Only its text tells it from others.
+inline bool thrown_by_print(const std::system_error& error) {
+    return std::ferror(stdout) != 0 && typeid(error) == typeid(std::system_error) &&
+           std::string_view(error.what()).starts_with("cannot write to file");
+}
+
+}  // namespace detail
+
+/// Runs a program's work and returns its exit status: `failed` if `body` threw an exception, exit_output if output was lost, or
+/// else the status that `body` returns. The message of an exception is printed even if output was lost before.
 template <typename Body>
 int run(std::string_view name, Body&& body, int failed = exit_failed) {
     occupy_standard_descriptors();
     int status = failed;
+    bool thrown = true;
     try {
         try {
             status = std::forward<Body>(body)();
+            thrown = false;
         } catch (const OutputError& error) {
             print_error("{}: {}\n", name, error.what());
             status = exit_output;
         } catch (const std::system_error& error) {
-            if (std::ferror(stdout) != 0) {  // fmt::print() threw it
+            if (detail::thrown_by_print(error)) {
                 detail::output_error = error.code().value();
+                thrown = false;
             } else {
-                print_error("{}: {}\n", name, error.what());
+                print_error("{}: {}\n", name, error.what());  // a ringstep::Error also says what to do
             }
         } catch (const std::exception& error) {
-            print_error("{}: {}\n", name, error.what());  // a ringstep::Error also says what to do
+            print_error("{}: {}\n", name, error.what());
         }
-        return finish(name, status);
+        const int finished = finish(name, status);
+        return thrown ? status : finished;
     } catch (const std::exception&) {
         return failed;  // there is no memory for the message
     }

@@ -130,6 +130,23 @@ for program in "$@"; do
 			try stdin-closed 1 "$program" /dev/stdin copy
 			;;
 		with-bpf-token) fails 64 "$program" ;;
+		fails-after-printing)
+			prints 0 "$program"
+			prints 0 "$program" print
+			prints 7 "$program" status
+			# An exception and lost output: both are told, and the status is the exception's.
+			for how in error system other; do
+				for way in stdout-full stdout-closed stdout-unread-ignored; do
+					try $way 1 "$program" $how
+					grep -q "^$name: test of an error" err || fail "$way: $name $how: no error in: $(cat err)"
+					grep -q '^[^ ]*: the output could not be written' err || fail "$way: $name $how: no lost output in: $(cat err)"
+				done
+				try plain 1 "$program" $how
+				grep -q "^$name: test of an error" err || fail "$name $how: no error in: $(cat err)"
+				! grep -q 'the output could' err || fail "$name $how: said: $(cat err)"
+				try all-closed 1 "$program" $how
+			done
+			;;
 		read-all)
 			prints 0 "$program" file
 			prints 1 "$program" missing # it lists what it could not read with what it read

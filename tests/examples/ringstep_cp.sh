@@ -309,6 +309,37 @@ for arguments in "slow x1" "a slow"; do
 	missing x1
 done
 
+# Signals that were ignored at the start stay ignored.
+for signal in INT TERM HUP; do
+	(echo part && sleep 1 && echo rest) >slow &
+	writer=$!
+	env --ignore-signal=$signal "$cp" slow x1 >out 2>err &
+	copier=$!
+	for _ in $(seq 200); do
+		[ -s x1 ] || sleep 0.05
+	done
+	kill -$signal $copier
+	wait $copier
+	status=$?
+	wait $writer
+	check "status after SIG$signal, ignored: $status" test $status = 0
+	check "copied although SIG$signal came" test "$(cat x1)" = "$(printf 'part\nrest')"
+	rm -f x1
+done
+# RTMIN is the signal by which the program wakes itself up.
+env --ignore-signal=HUP,RTMIN --default-signal=INT "$cp" slow x1 >out 2>err &
+copier=$!
+sleep 0.3
+kill -HUP $copier
+kill -RTMIN $copier
+sleep 0.2
+check "waits for the FIFO, although SIGHUP and SIGRTMIN came" kill -0 $copier
+kill -INT $copier
+wait $copier
+status=$?
+check "status after SIGINT with SIGHUP ignored: $status" test $status = 130
+missing x1
+
 # What is copied in order, and stopped: nothing of the old content is left behind what came.
 cat a >old
 (echo part && exec sleep 100) >slow &

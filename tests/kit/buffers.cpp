@@ -5,6 +5,7 @@
 #include <ringstep/compiled/sorter.hpp>
 #include <ringstep/program.hpp>
 
+#include "descriptors.hpp"
 #include "loops/sorter.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -39,14 +40,8 @@ constexpr std::uint64_t soon = 20'000'000;
 constexpr std::uint64_t late = 3'600'000'000'000;
 
 /// A pair of sockets that keep records apart.
-struct Sockets {
-    std::array<int, 2> ends{};
-    Sockets() { REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends.data()) == 0); }
-    ~Sockets() {
-        for (const int end : ends) ::close(end);
-    }
-    Sockets(const Sockets&) = delete;
-    Sockets& operator=(const Sockets&) = delete;
+struct Sockets : descriptors::Sockets {
+    Sockets() : descriptors::Sockets(SOCK_SEQPACKET) {}
 };
 
 struct Memory {

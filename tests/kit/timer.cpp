@@ -4,6 +4,7 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
+#include "descriptors.hpp"
 #include "ensure.hpp"
 #include "loops/timed.h"
 
@@ -44,22 +45,14 @@ std::uint64_t now() {
 
 std::uint64_t in(std::chrono::nanoseconds time) { return now() + static_cast<std::uint64_t>(time.count()); }
 
-struct Pipe {
-    std::array<int, 2> fds{};
+struct Pipe : descriptors::Pipe {
     char buffer[16] = {};
-    Pipe() { REQUIRE(::pipe(fds.data()) == 0); }
-    ~Pipe() {
-        for (const int fd : fds) ::close(fd);
-    }
-    Pipe(const Pipe&) = delete;
-    Pipe& operator=(const Pipe&) = delete;
     void add_read(Ring& ring, std::uint64_t user_data) {
         io_uring_sqe* sqe = ring.sq().claim();
         REQUIRE(sqe != nullptr);
         io_uring_prep_read(sqe, fds[0], buffer, 1, 0);
         sqe->user_data = user_data;
     }
-    void feed() const { ensure(::write(fds[1], "x", 1) == 1); }
 };
 
 /// A run that the last of three nops ends, with the deadline still to come.

@@ -125,7 +125,7 @@ TEST_CASE("Waking a loop up without a reason is harmless") {
     program.state()->wait = 2;
     program.state()->stop_at = 2;
     std::thread other([&] {
-        while (program.state().load(&scripted::turns) == 0) std::this_thread::sleep_for(1ms);
+        wait_for_a_turn(program.state());
         for (int i = 0; i < 20; i++) {
             program.wake();
             std::this_thread::sleep_for(2ms);

@@ -28,11 +28,15 @@
 
 #include "ensure.hpp"
 #include "error_of.hpp"
+#include "loops/chaining.hpp"
 #include "loops/files.hpp"
 #include "nops.hpp"
 
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
+using chaining::nop_of;
+using chaining::result_of;
+using chaining::run;
 using ringstep::Duration;
 using ringstep::ExitReason;
 using ringstep::LoopExit;
@@ -51,37 +55,8 @@ using ringstep::chain::Slot;
 
 namespace {
 
-LoopExit run(Chains& chains) {
-    LoopExit all = chains.run();
-    while (all.reason == ExitReason::interrupted) {
-        const LoopExit before = all;
-        all = chains.run();
-        all.submitted += before.submitted;
-    }
-    return all;
-}
-
-/// Runs a chain, and nothing of it is left.
-ChainResult result_of(Chains& chains) {
-    REQUIRE(run(chains).ok());
-    std::optional<ChainResult> result = chains.pop();
-    REQUIRE(result);
-    CHECK(chains.ready() == 0);
-    CHECK(chains.in_flight() == 0);
-    CHECK(chains.active() == 0);
-    CHECK(chains.state()->requests.cancels == 0);
-    CHECK(chains.state()->requests.foreign == 0);
-    return std::move(*result);
-}
-
-io_uring_sqe nop_of(int result) {
-    io_uring_sqe sqe = nops::nop(0, 1);
-    sqe.len = static_cast<std::uint32_t>(result);
-    return sqe;
-}
-
 /// The open descriptors.
-std::vector<std::string> descriptors() {
+std::vector<std::string> open_descriptors() {
     std::vector<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) names.push_back(entry.path().filename());
     std::ranges::sort(names);
@@ -131,7 +106,7 @@ TEST_CASE("A time that is over ends a request, a graph's chains and a chain at o
     const auto time =
         GENERATE(as<Duration>{}, -1ms, 0ns, -1ns, -1500ms, std::chrono::hours::min(), std::chrono::nanoseconds::min());
     SECTION("a node") {
-        const auto read = graph.read(pipe.output(), bytes.data(), 8, ~0ULL).timeout(time);
+        const auto read = graph.read(pipe.out(), bytes.data(), 8, ~0ULL).timeout(time);
         const auto never = graph.nop();
         read.then(never);
         chains.start(chains.add(graph));
@@ -143,7 +118,7 @@ TEST_CASE("A time that is over ends a request, a graph's chains and a chain at o
         CHECK_FALSE(result.ran(never));
     }
     SECTION("a node, which an edge follows") {
-        const auto read = graph.read(pipe.output(), bytes.data(), 8, ~0ULL).all().timeout(time);
+        const auto read = graph.read(pipe.out(), bytes.data(), 8, ~0ULL).all().timeout(time);
         const auto instead = graph.finish(7);
         read.on_failure(instead);
         chains.start(chains.add(graph));
@@ -152,7 +127,7 @@ TEST_CASE("A time that is over ends a request, a graph's chains and a chain at o
         CHECK(result.code() == 7);
     }
     SECTION("a graph") {
-        const auto read = graph.read(pipe.output(), bytes.data(), 8, ~0ULL);
+        const auto read = graph.read(pipe.out(), bytes.data(), 8, ~0ULL);
         graph.timeout(time);
         const GraphId id = chains.add(graph);
         chains.start(id);
@@ -162,7 +137,7 @@ TEST_CASE("A time that is over ends a request, a graph's chains and a chain at o
         CHECK_FALSE(result.ran(read));
     }
     SECTION("a chain") {
-        const auto read = graph.read(pipe.output(), bytes.data(), 8, ~0ULL);
+        const auto read = graph.read(pipe.out(), bytes.data(), 8, ~0ULL);
         read.finally(graph.nop());
         graph.timeout(1h);
         const GraphId id = chains.add(graph);
@@ -195,11 +170,11 @@ TEST_CASE("A read of an empty pipe whose time is over does not hold the run up")
     Ring ring;
     Chains chains(ring);
     Graph first;
-    (void)first.read(pipe.output(), buf.data(), 8, ~0ULL).timeout(-1ms);
+    (void)first.read(pipe.out(), buf.data(), 8, ~0ULL).timeout(-1ms);
     Graph second;
-    (void)second.read(pipe.output(), buf.data(), 8, ~0ULL);
+    (void)second.read(pipe.out(), buf.data(), 8, ~0ULL);
     Graph third;
-    (void)third.read(pipe.output(), buf.data(), 8, ~0ULL);
+    (void)third.read(pipe.out(), buf.data(), 8, ~0ULL);
     third.timeout(-1ms);
     chains.start(chains.add(first));
     chains.start(chains.add(second), {}, {.timeout = -1ms});
@@ -219,12 +194,12 @@ TEST_CASE("A request that is continued keeps its guard, and is not ended by the 
     Ring ring;
     Chains chains(ring);
     Graph graph;
-    const auto read = graph.read(pipe.output(), bytes.data(), 8, ~0ULL).all().timeout(1h);
+    const auto read = graph.read(pipe.out(), bytes.data(), 8, ~0ULL).all().timeout(1h);
     const GraphId id = chains.add(graph);
     std::thread writer([&] {
         for (const std::string_view part : {"12", "34", "5", "678"}) {
             std::this_thread::sleep_for(30ms);
-            ensure(::write(pipe.input(), part.data(), part.size()) == static_cast<ssize_t>(part.size()));
+            ensure(::write(pipe.in(), part.data(), part.size()) == static_cast<ssize_t>(part.size()));
         }
     });
     chains.start(id);
@@ -237,9 +212,9 @@ TEST_CASE("A request that is continued keeps its guard, and is not ended by the 
     CHECK(std::string_view(bytes.data()) == "12345678");
 
     Graph guarded;
-    (void)guarded.read(pipe.output(), bytes.data(), 8, ~0ULL).all().timeout(100ms);
+    (void)guarded.read(pipe.out(), bytes.data(), 8, ~0ULL).all().timeout(100ms);
     const GraphId limited = chains.add(guarded);
-    REQUIRE(::write(pipe.input(), "1234", 4) == 4);
+    REQUIRE(::write(pipe.in(), "1234", 4) == 4);
     chains.start(limited);
     CHECK(result_of(chains).error() == ETIME);  // the second part never comes
 }
@@ -251,7 +226,7 @@ TEST_CASE("A request that fills the depth has its guard all the same") {
     Chains chains(ring);
     chains.set_depth(1);
     Graph graph;
-    (void)graph.read(pipe.output(), &byte, 1, ~0ULL).timeout(20ms);
+    (void)graph.read(pipe.out(), &byte, 1, ~0ULL).timeout(20ms);
     const GraphId id = chains.add(graph);
     chains.start(id);
     CHECK(result_of(chains).error() == ETIME);
@@ -277,7 +252,7 @@ TEST_CASE("A timeout that cannot be set ends what it was to guard, with its erro
     Ring ring;
     Chains chains(ring);
     Graph graph;
-    const auto read = graph.read(pipe.output(), &byte, 1, ~0ULL).timeout(1h);
+    const auto read = graph.read(pipe.out(), &byte, 1, ~0ULL).timeout(1h);
     // No Duration leads to such a time. The kernel refuses it.
     SECTION("of a node") {
         const GraphId id = chains.add(graph);
@@ -313,7 +288,7 @@ TEST_CASE("Any free slot is taken, and later nodes use the one that was given") 
     Chains chains(ring);
     chains.set_depth(2);
     Graph graph;
-    const std::vector<std::string> before = descriptors();
+    const std::vector<std::string> before = open_descriptors();
     const auto check = [&](const auto& open, const auto& read, const auto& close) {
         CHECK(run(chains).ok());
         unsigned count = 0;
@@ -362,7 +337,7 @@ TEST_CASE("Any free slot is taken, and later nodes use the one that was given") 
         for (int i = 0; i < 10; i++) chains.start(id, {where(Slot{IORING_FILE_INDEX_ALLOC})});
         check(open, read, close);
     }
-    CHECK(descriptors() == before);
+    CHECK(open_descriptors() == before);
     CHECK(::fcntl(0, F_GETFD) >= 0);
 }
 
@@ -422,7 +397,7 @@ TEST_CASE("A number that a chain comes to is a slot or a descriptor, or the node
     const auto number = graph.variable<Number>();
     const auto sum = graph.set(number, result + base.result());
     base.on_failure(sum);
-    const std::vector<std::string> before = descriptors();
+    const std::vector<std::string> before = open_descriptors();
     const auto run_with = [&](std::int64_t value) {
         const GraphId id = chains.add(graph);
         chains.start(id, {result(static_cast<std::int64_t>(static_cast<std::uint64_t>(value) + 1))});
@@ -431,7 +406,7 @@ TEST_CASE("A number that a chain comes to is a slot or a descriptor, or the node
         return got;
     };
     const auto check_untouched = [&] {
-        CHECK(descriptors() == before);
+        CHECK(open_descriptors() == before);
         // All slots have their file.
         for (unsigned slot = 0; slot < 4; slot++) {
             Graph reads;
@@ -520,7 +495,7 @@ TEST_CASE("An offset that a chain comes to is one in the file, never the file's 
     file.write(content);
     REQUIRE(::lseek(file.fd(), 8, SEEK_SET) == 8);
     const Pipe pipe;
-    REQUIRE(::write(pipe.input(), "1234567812345678", 16) == 16);
+    REQUIRE(::write(pipe.in(), "1234567812345678", 16) == 16);
     std::array<unsigned char, 8> bytes{};
     Ring ring;
     Chains chains(ring);
@@ -554,8 +529,8 @@ TEST_CASE("An offset that a chain comes to is one in the file, never the file's 
         const auto variable = stream.variable<Offset>();
         const auto parameter = stream.parameter<Offset>();
         const auto set = stream.set(variable, variable - 1);
-        set.then(said ? stream.read(pipe.output(), bytes.data(), 8, parameter)
-                      : stream.read(pipe.output(), bytes.data(), 8, variable));
+        set.then(said ? stream.read(pipe.out(), bytes.data(), 8, parameter)
+                      : stream.read(pipe.out(), bytes.data(), 8, variable));
         chains.start(chains.add(stream), {parameter(~0ULL)});
         // Linux 6.1 does not look at the offset of a pipe, which has no position that could be disturbed.
         const int error = result_of(chains).error();

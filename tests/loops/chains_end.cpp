@@ -30,11 +30,11 @@
 #include <thread>
 
 using namespace std::chrono_literals;
-using ringstep::chain::Chains;
 using ringstep::ExitReason;
 using ringstep::LoopExit;
 using ringstep::LoopProgram;
 using ringstep::Ring;
+using ringstep::chain::Chains;
 
 namespace {
 

@@ -475,7 +475,7 @@ TEST_CASE("At once: what a read has brought is written before the next one") {
     const File output(folder / "out");
     Pipe pipe;
     const Bytes bytes = random_bytes(9000);
-    REQUIRE(::write(pipe.input(), bytes.data(), 5000) == 5000);
+    REQUIRE(::write(pipe.in(), bytes.data(), 5000) == 5000);
     Ring ring;
     Bare copy(ring, 1, 4096);
     copy.state().flags = RINGSTEP_COPY_AT_ONCE;
@@ -486,10 +486,10 @@ TEST_CASE("At once: what a read has brought is written before the next one") {
     // Waits until the first part is written, and then gives the second.
     std::thread writer([&] {
         while (output.size() != 5000) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        ensure(::write(pipe.input(), bytes.data() + 5000, 4000) == 4000);
-        pipe.close_input();
+        ensure(::write(pipe.in(), bytes.data() + 5000, 4000) == 4000);
+        pipe.close_in();
     });
-    copy.state().input_fd = pipe.output();
+    copy.state().input_fd = pipe.out();
     copy.state().output_fd = output.fd();
     const LoopExit exit = copy.program.run();
     writer.join();

@@ -336,18 +336,18 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
             std::this_thread::sleep_for(100ms);
             stop.request_stop();
         });
-        CHECK(copy.run(pipe.output(), output.fd(), stop.get_token()).resumable());
+        CHECK(copy.run(pipe.out(), output.fd(), stop.get_token()).resumable());
         stopper.join();
         CHECK(ring.in_flight() == 1);
-        CHECK((::fcntl(pipe.output(), F_GETFL) & O_NONBLOCK) == 0);
+        CHECK((::fcntl(pipe.out(), F_GETFL) & O_NONBLOCK) == 0);
         copy.abandon();
         CHECK(ring.in_flight() == 0);
-        CHECK((::fcntl(pipe.output(), F_GETFL) & O_NONBLOCK) != 0);
+        CHECK((::fcntl(pipe.out(), F_GETFL) & O_NONBLOCK) != 0);
         // Nobody reads from it any more.
-        REQUIRE(::write(pipe.input(), "x", 1) == 1);
+        REQUIRE(::write(pipe.in(), "x", 1) == 1);
         std::this_thread::sleep_for(20ms);
         char byte = 0;
-        CHECK(::read(pipe.output(), &byte, 1) == 1);
+        CHECK(::read(pipe.out(), &byte, 1) == 1);
     }
     SECTION("with a stop requested, which is for the next copy") {
         const Pipe pipe;
@@ -355,7 +355,7 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
             std::this_thread::sleep_for(100ms);
             copy.request_stop();
         });
-        CHECK(copy.run(pipe.output(), output.fd()).resumable());
+        CHECK(copy.run(pipe.out(), output.fd()).resumable());
         stopper.join();
         CHECK(ring.in_flight() == 1);
         copy.request_stop();
@@ -393,7 +393,7 @@ TEST_CASE("Destroyed under way: the buffers are freed when nothing can write to 
         std::this_thread::sleep_for(100ms);
         stop.request_stop();
     });
-    REQUIRE(copy->run(pipe.output(), output.fd(), stop.get_token()).resumable());
+    REQUIRE(copy->run(pipe.out(), output.fd(), stop.get_token()).resumable());
     stopper.join();
     REQUIRE(ring->in_flight() == 1);
     const auto mapped = [address = copy->state()->buffers] {

@@ -162,14 +162,14 @@ TEST_CASE("Onto a device from a pipe, with O_DIRECT") {
     std::thread writer([&] {
         for (std::size_t done = 0; done < bytes.size();) {
             const std::size_t part = std::min<std::size_t>(777, bytes.size() - done);
-            ensure(::write(pipe.input(), bytes.data() + done, part) == static_cast<ssize_t>(part));
+            ensure(::write(pipe.in(), bytes.data() + done, part) == static_cast<ssize_t>(part));
             done += part;
         }
-        pipe.close_input();
+        pipe.close_in();
     });
     const File output(Disk::path, O_RDWR);
     Ring ring;
-    const CopyResult result = ringstep::copy_file(ring, pipe.output(), output.fd(), {.block_size = 16384, .direct = true});
+    const CopyResult result = ringstep::copy_file(ring, pipe.out(), output.fd(), {.block_size = 16384, .direct = true});
     writer.join();
     INFO(fmt::format("{}", result));
     CHECK(result.ok());

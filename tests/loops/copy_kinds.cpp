@@ -361,16 +361,16 @@ TEST_CASE("A pipe that comes in small parts, onto a file with O_DIRECT") {
     std::thread writer([&] {
         for (std::size_t done = 0; done < bytes.size();) {
             const std::size_t part = std::min<std::size_t>(777, bytes.size() - done);
-            ensure(::write(pipe.input(), bytes.data() + done, part) == static_cast<ssize_t>(part));
+            ensure(::write(pipe.in(), bytes.data() + done, part) == static_cast<ssize_t>(part));
             done += part;
             // At first, so slowly that reads come back short.
             for (int left = 1; left != 0 && done < 5000; std::this_thread::sleep_for(std::chrono::milliseconds(1)))
-                ensure(::ioctl(pipe.output(), FIONREAD, &left) == 0);
+                ensure(::ioctl(pipe.out(), FIONREAD, &left) == 0);
         }
-        pipe.close_input();
+        pipe.close_in();
     });
     Ring ring;
-    const CopyResult result = ringstep::copy_file(ring, pipe.output(), output.fd(), {.block_size = 16384, .direct = true});
+    const CopyResult result = ringstep::copy_file(ring, pipe.out(), output.fd(), {.block_size = 16384, .direct = true});
     writer.join();
     CHECK(result.ok());
     CHECK((output.read() == bytes));

@@ -26,6 +26,8 @@
 using requests::nop;
 using requests::Pipe;
 using requests::read_of;
+using requests::run_beside;
+using requests::wait_until;
 using requests::write_of;
 using ringstep::Drain;
 using ringstep::ExitReason;
@@ -40,20 +42,6 @@ std::vector<std::uint64_t> take_all(Drain& drain) {
     std::vector<std::uint64_t> order;
     for (const RequestCompletion& completion : drain.completions()) order.push_back(completion.user_data);
     return order;
-}
-
-// Runs the loop on this thread while `work` goes on in another one; it waits for what it wants to see.
-LoopExit run_beside(Drain& drain, const auto& work) {
-    std::jthread other([&] {
-        work();
-        drain.set_stay(false);
-    });
-    drain.set_stay(true);
-    return drain.run();
-}
-
-void wait_until(const auto& condition) {
-    while (!condition()) std::this_thread::yield();
 }
 
 void check_idle(Drain& drain, Ring& ring) {

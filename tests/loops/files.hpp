@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "descriptors.hpp"
 #include "ensure.hpp"
 
 using Bytes = std::vector<unsigned char>;
@@ -184,22 +185,4 @@ inline bool has_direct(const std::string& folder) {
 /// Where files are, by the name of the file system.
 inline std::string place(const std::string& file_system) { return file_system == "ext4" ? Ext4::path() : "/tmp"; }
 
-/// A pipe with both ends open.
-class Pipe {
-public:
-    explicit Pipe(int flags = 0) { REQUIRE(::pipe2(fds_, flags | O_CLOEXEC) == 0); }
-    Pipe(const Pipe&) = delete;
-    Pipe& operator=(const Pipe&) = delete;
-    ~Pipe() {
-        close_input();
-        if (fds_[0] >= 0) ::close(fds_[0]);
-    }
-    [[nodiscard]] int output() const { return fds_[0]; }
-    [[nodiscard]] int input() const { return fds_[1]; }
-    void close_input() {
-        if (fds_[1] >= 0) ::close(std::exchange(fds_[1], -1));
-    }
-
-private:
-    int fds_[2] = {-1, -1};
-};
+using descriptors::Pipe;

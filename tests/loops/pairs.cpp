@@ -33,6 +33,7 @@
 #include <utility>
 #include <vector>
 
+#include "descriptors.hpp"
 #include "ensure.hpp"
 #include "error_of.hpp"
 
@@ -42,13 +43,7 @@ using ringstep::Ring;
 
 namespace {
 
-struct Sockets {
-    Sockets() { REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) == 0); }
-    ~Sockets() {
-        for (const int end : ends) ::close(end);
-    }
-    Sockets(const Sockets&) = delete;
-    Sockets& operator=(const Sockets&) = delete;
+struct Sockets : descriptors::Sockets {
     [[nodiscard]] int in() const { return ends[0]; }
     void send(std::string_view text) const {
         ensure(::send(ends[1], text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()));
@@ -63,7 +58,6 @@ struct Sockets {
         }
         ensure(false);
     }
-    std::array<int, 2> ends{};
 };
 
 /// A loop, whatever it is, with one receive to do.
@@ -187,7 +181,7 @@ private:
     std::uint64_t user_data_ = 0;
 };
 
-/// The bare loop, which FileCopy puts on rings only that have nothing in flight.
+/// The bare loop, without FileCopy.
 class CopyLoop : public AnyLoop {
 public:
     explicit CopyLoop(Ring& ring) : program_(ring), output_(::memfd_create("copy", MFD_CLOEXEC)) {
@@ -291,16 +285,46 @@ TEST_CASE("A loop does not take a completion of the loop before it for its own")
     }
 }
 
-TEST_CASE("A copy is not begun on a ring with requests in flight") {
+TEST_CASE("A copy leaves the requests of the loop before it in flight, also when it is abandoned") {
     const Sockets sockets;
+    const Sockets source;
     std::array<char, 64> buffer{};
     Ring ring;
+    ring.use_region(ringstep::RegionMemory::allocate(16 << 20));
     {
         RequestsLoop<ringstep::Gate> gate(ring);
         gate.receive(sockets.in(), buffer.data(), late.size());
         gate.leave_in_flight();
     }
-    CHECK(error_of([&] { (void)ringstep::copy_file(ring, sockets.in(), sockets.in()); }).error_number() == EBUSY);
+    const int output = ::memfd_create("copy", MFD_CLOEXEC);
+    REQUIRE(output >= 0);
+    for (const bool destroyed : {false, true}) {
+        CAPTURE(destroyed);
+        ringstep::FileCopy copy(ring);
+        std::jthread stopper([&] {
+            while (copy.state().load(&ringstep_copy::reading) == 0) std::this_thread::yield();
+            copy.request_stop();
+        });
+        ringstep::CopyResult result = copy.run(source.in(), output);
+        while (result.exit.reason == ringstep::ExitReason::interrupted) result = copy.resume();
+        REQUIRE(result.exit.reason == ringstep::ExitReason::stop_requested);
+        if (destroyed) continue;
+        copy.abandon();
+        CHECK(copy.state()->opened == copy.state()->idle);
+    }
+    source.send(own);
+    ::shutdown(source.ends[1], SHUT_WR);
+    CHECK(ringstep::copy_file(ring, source.in(), output).bytes == own.size());
+    ::close(output);
+
+    CHECK(ring.cq().ready() == 0);
+    sockets.send(late);
+    ringstep::Submitted submitted = ring.submit_and_wait(1);
+    while (submitted.error == EINTR) submitted = ring.submit_and_wait(1);
+    ringstep::Completion completion;
+    REQUIRE(ring.cq().pop(completion));
+    CHECK(completion.result == static_cast<int>(late.size()));
+    CHECK(std::string_view(buffer.data()) == late);
     CHECK(ring.close());
 }
 

@@ -2,6 +2,7 @@
 // Requests that tests push to loops, and what they need.
 #pragma once
 
+#include "descriptors.hpp"
 #include "ensure.hpp"
 #include "nops.hpp"
 
@@ -42,31 +43,22 @@ inline io_uring_sqe write_of(int fd, const void* buffer, unsigned size, std::uin
     return sqe;
 }
 
-/// A pipe; whoever reads from it waits until somebody writes.
-class Pipe {
-public:
-    Pipe() { REQUIRE(::pipe(ends_.data()) == 0); }
-    Pipe(const Pipe&) = delete;
-    Pipe& operator=(const Pipe&) = delete;
-    ~Pipe() {
-        close_end(0);
-        close_end(1);
-    }
-    [[nodiscard]] int out() const { return ends_[0]; }
-    [[nodiscard]] int in() const { return ends_[1]; }
-    /// Lets so many readers of one byte go on.
-    void write(std::size_t bytes = 1) const {
-        for (std::size_t i = 0; i < bytes; i++) ensure(::write(in(), "x", 1) == 1);
-    }
-    void close_in() { close_end(1); }
+using descriptors::Pipe;
 
-private:
-    void close_end(unsigned which) {
-        if (ends_[which] >= 0) ::close(ends_[which]);
-        ends_[which] = -1;
-    }
-    std::array<int, 2> ends_{-1, -1};
-};
+/// Runs a loop of requests on this thread, while `work` goes on in another one, which waits for what it wants to see.
+template <class Face>
+ringstep::LoopExit run_beside(Face& face, const auto& work) {
+    std::jthread other([&] {
+        work();
+        face.set_stay(false);
+    });
+    face.set_stay(true);
+    return face.run();
+}
+
+void wait_until(const auto& condition) {
+    while (!condition()) std::this_thread::yield();
+}
 
 /// Runs a loop whose requests other threads push, their user_data from 0 to total - 1, while one more thread takes the
 /// completions and lets the loop end after the last. Each has to come once, and no more of them cancelled than were asked to

@@ -9,9 +9,11 @@
 
 #include <liburing.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <thread>
 
 using scripted_loop = ringstep::loops::scripted;
 
@@ -33,6 +35,11 @@ inline void add_nops(const ringstep::RegionView<scripted>& state, std::uint32_t 
         io_uring_prep_nop(sqe);
         sqe->user_data = number;
     }
+}
+
+/// Waits until the loop has had a turn. For other threads than the loop's.
+inline void wait_for_a_turn(const ringstep::RegionView<scripted>& state) {
+    while (state.load(&scripted::turns) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 inline std::span<const scripted_record> records(const ringstep::RegionView<scripted>& state) {

@@ -43,6 +43,8 @@ public:
     ~Descriptor() {
         if (fd_ >= 0) ::close(fd_);
     }
+    // Closes the file. Returns false, with errno set, if that failed. The descriptor is gone in either case.
+    [[nodiscard]] bool close() noexcept { return ::close(std::exchange(fd_, -1)) == 0; }
     [[nodiscard]] int get() const noexcept { return fd_; }
     [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
 
@@ -66,7 +68,7 @@ inline Descriptor open_source(const std::string& path) {
     return file;
 }
 
-// A destination file. If this copy has created the file and keep() is not called, the destructor removes it.
+// A destination file. If this copy has created the file and close() does not succeed, the destructor removes it.
 class Destination {
 public:
     // Opens or creates the file. The content of an existing file is not changed yet.
@@ -101,7 +103,18 @@ public:
 
     [[nodiscard]] const Descriptor& file() const noexcept { return file_; }
     [[nodiscard]] bool created() const noexcept { return created_; }
-    void keep() noexcept { kept_ = true; }
+
+    // Closes the finished copy. Some file systems, for example NFS, report only here that data could not be stored. That is
+    // also an error if a signal has interrupted the wait for the data (EINTR).
+    void close() {
+        if (created_ && ::fstat(file_.get(), &mine_) < 0) fail_with_errno(fmt::format("cannot look at '{}'", path_));
+        if (file_.close()) {
+            kept_ = true;
+            return;
+        }
+        throw CopyFailure(fmt::format("closing '{}' failed, so data may be lost: {}. The destination is {}", path_,
+                                      std::generic_category().message(errno), created_ ? "removed" : "incomplete"));
+    }
 
     // Cuts the file after a copy that failed half-way, so that no old content follows the data copied in order. (A copy in any
     // order empties an old file first.)
@@ -122,14 +135,14 @@ public:
 private:
     // Removes the file, but only if the name still refers to the file that was created.
     void remove() noexcept {
-        struct stat mine{};
+        if (file_ && ::fstat(file_.get(), &mine_) < 0) return;
         struct stat there{};
-        if (::fstat(file_.get(), &mine) == 0 && ::lstat(path_.c_str(), &there) == 0 && same_file(mine, there))
-            ::unlink(path_.c_str());
+        if (::lstat(path_.c_str(), &there) == 0 && same_file(mine_, there)) ::unlink(path_.c_str());
     }
 
     std::string path_;
     Descriptor file_;
+    struct stat mine_{};  // of the created file, while it is open and when it was closed
     bool created_ = false;
     bool kept_ = false;
 };

@@ -28,23 +28,27 @@
 namespace {
 
 // Turns SIGINT, SIGTERM and SIGHUP into a stop token. All threads block the signals, and one thread waits for them. So no
-// signal can get lost between a check and the entry into the kernel. A second signal ends the process at once.
+// signal can get lost between a check and the entry into the kernel. A second signal ends the process at once. A signal that
+// was ignored at the start stays ignored, as nohup and scripts want it.
 class Signals {
 public:
     Signals() {
         sigset_t set;
         sigemptyset(&set);
-        for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+            struct sigaction now{};
+            if (sigaction(signal, nullptr, &now) == 0 && now.sa_handler != SIG_IGN) sigaddset(&set, signal);
+        }
         pthread_sigmask(SIG_BLOCK, &set, nullptr);
-        struct sigaction nothing{};
-        nothing.sa_handler = [](int) {};
-        sigaction(SIGRTMIN, &nothing, nullptr);
         std::thread([set, source = source_, received = received_, copier = pthread_self()]() mutable {
             int signal = 0;
             if (sigwait(&set, &signal) != 0) return;
             received->store(signal);
             source.request_stop();
             // The other thread may be waiting in open(2) for the other end of a FIFO, or be about to.
+            struct sigaction nothing{};
+            nothing.sa_handler = [](int) {};
+            sigaction(SIGRTMIN, &nothing, nullptr);
             for (signal = -1; signal < 0; pthread_kill(copier, SIGRTMIN)) {
                 const timespec pause{.tv_sec = 0, .tv_nsec = 100'000'000};
                 signal = sigtimedwait(&set, nullptr, &pause);
@@ -142,7 +146,7 @@ public:
         }
         if (options_.preserve) copy_attributes(source, status, destination.file(), to);
         if (options_.fsync) destination.sync();
-        destination.keep();
+        destination.close();
         copied_[to] = from;
         totals_.add(result, seconds);
         if (options_.verbose)

@@ -51,12 +51,17 @@ remove_as_owner() {
 # supervise COMMAND…: runs it in the foreground and ends with its exit status. A command run directly by the shell would delay signals
 # until the command has ended.
 supervise() {
-	local status=0 terminal='' tries
+	local status=0 terminal='' tries signal
+	local -a signals=()
 	if [[ -n $interactive && -t 0 ]]; then
 		terminal=$(stty -g)
 	fi
-	# A background process of a script ignores Ctrl-C and reads /dev/null, unless told otherwise.
-	env --default-signal=INT,QUIT "$@" <&0 &
+	# A background process of a script ignores Ctrl-C and reads /dev/null, unless told otherwise. What this script was started to
+	# ignore stays ignored.
+	for signal in INT QUIT; do
+		[[ $(trap -p $signal) == "trap -- '' SIG$signal" ]] || signals+=(--default-signal=$signal)
+	done
+	env "${signals[@]}" "$@" <&0 &
 	supervised=$!
 	kill_at_exit $supervised
 	interrupted=0

@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -50,8 +51,7 @@ struct NamedFlag {
     std::string_view name;
 };
 
-template <std::size_t N>
-void append_flags(std::string& said, std::uint32_t flags, const std::array<NamedFlag, N>& names, std::string_view rest) {
+inline void append_flags(std::string& said, std::uint32_t flags, std::span<const NamedFlag> names, std::string_view rest) {
     for (const NamedFlag& flag : names) {
         if ((flags & flag.bit) != 0) said.append(", ").append(flag.name);
         flags &= ~flag.bit;
@@ -84,14 +84,23 @@ inline void append_slot(std::string& said, const io_uring_sqe& sqe) {
     }
 }
 
-// Appends the request's variant: multishot, its buffer, and the flags that only this opcode has.
-inline void append_variant(std::string& said, const io_uring_sqe& sqe) {
+// The flags that requests of an opcode have besides the IOSQE_ flags.
+struct OpcodeFlags {
+    unsigned opcode;
+    std::span<const NamedFlag> ioprio;        // in `ioprio`
+    std::span<const NamedFlag> own{};         // in the union with `rw_flags`; those of a poll are in `len`
+    std::string_view own_field = "op flags";  // the name of that field
+    bool may_have_registered_buffer = false;  // if `ioprio` has FIXED_BUF
+};
+
+// Returns the flags that requests of this opcode have.
+[[nodiscard]] inline OpcodeFlags opcode_flags(unsigned opcode) noexcept {
     static constexpr std::array<NamedFlag, 1> accept{{{1U << 0, "multishot"}}};
-    static constexpr std::array<NamedFlag, 5> receive{{{1U << 0, "POLL_FIRST"},
-                                                       {1U << 1, "multishot"},
-                                                       {1U << 2, "FIXED_BUF"},
-                                                       {1U << 3, "REPORT_USAGE"},
-                                                       {1U << 4, "BUNDLE"}}};
+    static constexpr std::array<NamedFlag, 5> transfer{{{1U << 0, "POLL_FIRST"},
+                                                        {1U << 1, "multishot"},
+                                                        {1U << 2, "FIXED_BUF"},
+                                                        {1U << 3, "REPORT_USAGE"},
+                                                        {1U << 4, "BUNDLE"}}};
     static constexpr std::array<NamedFlag, 4> poll{
         {{1U << 0, "multishot"}, {1U << 1, "UPDATE_EVENTS"}, {1U << 2, "UPDATE_USER_DATA"}, {1U << 3, "LEVEL"}}};
     static constexpr std::array<NamedFlag, 7> timeout{{{1U << 0, "ABS"},
@@ -103,35 +112,42 @@ inline void append_variant(std::string& said, const io_uring_sqe& sqe) {
                                                        {1U << 6, "multishot"}}};
     static constexpr std::array<NamedFlag, 6> cancel{
         {{1U << 0, "ALL"}, {1U << 1, "FD"}, {1U << 2, "ANY"}, {1U << 3, "FD_FIXED"}, {1U << 4, "USERDATA"}, {1U << 5, "OP"}}};
-    static constexpr std::array<NamedFlag, 0> none{};
-    bool fixed_buffer = false;
-    switch (sqe.opcode) {
-        case IORING_OP_ACCEPT: append_flags(said, sqe.ioprio, accept, "ioprio"); break;
-        case IORING_OP_RECV:
-        case IORING_OP_RECVMSG:
-        case IORING_OP_SEND:
-        case IORING_OP_SENDMSG:
-        case IORING_OP_SEND_ZC:
-        case IORING_OP_SENDMSG_ZC:
-        case 58:  // IORING_OP_RECV_ZC, Linux 6.15
-            append_flags(said, sqe.ioprio, receive, "ioprio");
-            fixed_buffer = (sqe.ioprio & (1U << 2)) != 0;
-            break;
-        default: append_flags(said, sqe.ioprio, none, "ioprio"); break;
+    static constexpr OpcodeFlags table[] = {
+        {IORING_OP_ACCEPT, accept},
+        {IORING_OP_RECV, transfer, {}, "op flags", true},
+        {IORING_OP_RECVMSG, transfer, {}, "op flags", true},
+        {IORING_OP_SEND, transfer, {}, "op flags", true},
+        {IORING_OP_SENDMSG, transfer, {}, "op flags", true},
+        {IORING_OP_SEND_ZC, transfer, {}, "op flags", true},
+        {IORING_OP_SENDMSG_ZC, transfer, {}, "op flags", true},
+        {58, transfer, {}, "op flags", true},  // IORING_OP_RECV_ZC, Linux 6.15
+        {IORING_OP_POLL_ADD, {}, poll, "poll flags"},
+        {IORING_OP_TIMEOUT, {}, timeout, "timeout flags"},
+        {IORING_OP_TIMEOUT_REMOVE, {}, timeout, "timeout flags"},
+        {IORING_OP_LINK_TIMEOUT, {}, timeout, "timeout flags"},
+        {IORING_OP_ASYNC_CANCEL, {}, cancel, "cancel flags"},
+        {IORING_OP_SPLICE, {}, {}, "splice flags"},
+        {IORING_OP_TEE, {}, {}, "splice flags"},
+    };
+    for (const OpcodeFlags& flags : table) {
+        if (flags.opcode == opcode) return flags;
     }
-    switch (sqe.opcode) {
-        case IORING_OP_POLL_ADD:
-            said += ", events " + hex(sqe.poll32_events);
-            append_flags(said, sqe.len, poll, "poll flags");
-            break;
-        case IORING_OP_TIMEOUT:
-        case IORING_OP_TIMEOUT_REMOVE:
-        case IORING_OP_LINK_TIMEOUT: append_flags(said, sqe.timeout_flags, timeout, "timeout flags"); break;
-        case IORING_OP_ASYNC_CANCEL: append_flags(said, sqe.cancel_flags, cancel, "cancel flags"); break;
-        case IORING_OP_SPLICE:
-        case IORING_OP_TEE: append_flags(said, sqe.splice_flags & ~(1U << 31), none, "splice flags"); break;
-        default: append_flags(said, static_cast<std::uint32_t>(sqe.rw_flags), none, "op flags"); break;
+    return {opcode, {}};
+}
+
+// Appends the request's variant: multishot, its buffer, and the flags that only this opcode has.
+inline void append_variant(std::string& said, const io_uring_sqe& sqe) {
+    const OpcodeFlags flags = opcode_flags(sqe.opcode);
+    append_flags(said, sqe.ioprio, flags.ioprio, "ioprio");
+    auto own = static_cast<std::uint32_t>(sqe.rw_flags);
+    if (sqe.opcode == IORING_OP_POLL_ADD) {
+        said += ", events " + hex(sqe.poll32_events);
+        own = sqe.len;
+    } else if (sqe.opcode == IORING_OP_SPLICE || sqe.opcode == IORING_OP_TEE) {
+        own &= ~(1U << 31);  // belongs to the source
     }
+    append_flags(said, own, flags.own, flags.own_field);
+    bool fixed_buffer = flags.may_have_registered_buffer && (sqe.ioprio & (1U << 2)) != 0;
     switch (sqe.opcode) {
         case IORING_OP_READ_FIXED:
         case IORING_OP_WRITE_FIXED:

@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -31,8 +32,9 @@ namespace ringstep::inline v0 {
  * Copies files, one after the other, each with one io_uring_enter(2) if the kernel runs the loop. Owns the buffers and the
  * registrations that it makes.
  *
- * A ring can have one FileCopy at a time, and must have no other requests in flight. Use the object only on the ring's owning
- * thread. Only `progress()` and `request_stop()` may be called from any thread.
+ * A ring can have one FileCopy at a time. Requests that are already in flight on the ring stay in flight, and their buffers
+ * must stay valid. A copy passes over their completions, as every loop does. Use the object only on the ring's owning thread.
+ * Only `progress()` and `request_stop()` may be called from any thread.
  *
  * The source may change while it is copied. If it grows, the copy continues until a read returns no data. If it shrinks, the
  * copy ends where a read returned no data, or at the new size if that is less. Both descriptors keep their file positions, with
@@ -79,7 +81,7 @@ public:
     /// Attaches the loop to `ring`, allocates buffers, and registers files and buffers as requested. If a registration fails
     /// (memory-lock limit, or the ring has other files or buffers registered), the copy works without it. Throws Error.
     explicit FileCopy(Ring& ring, const CopyOptions& options = {})
-        : options_(checked(ring, options)),
+        : options_(checked(options)),
           ring_(detail::RingAccess::core(ring)),
           program_(ring, {.engine = options.engine}),
           state_(program_.state()),
@@ -218,7 +220,7 @@ private:
         bool registered = false;  // both are in the ring's table
     };
 
-    static const CopyOptions& checked(Ring& ring, const CopyOptions& options) {
+    static const CopyOptions& checked(const CopyOptions& options) {
         constexpr std::size_t largest_block = std::size_t{1} << 30;
         if (options.queue_depth == 0 || options.queue_depth > RINGSTEP_COPY_SLOTS) {
             detail::raise(EINVAL, "set-up of a copy with a queue depth of " + std::to_string(options.queue_depth),
@@ -227,10 +229,6 @@ private:
         if (options.block_size == 0 || options.block_size > largest_block) {
             detail::raise(EINVAL, "set-up of a copy with blocks of " + std::to_string(options.block_size) + " bytes",
                           "They have to be between 1 byte and 1 GiB.");
-        }
-        if (ring.is_open() && ring.in_flight() != 0) {
-            detail::raise(EBUSY, "set-up of a copy on a ring with " + std::to_string(ring.in_flight()) + " requests in flight",
-                          "The loop would take their completions for its own. Wait for them first, or use another ring.");
         }
         return options;
     }
@@ -511,12 +509,21 @@ private:
 
     [[nodiscard]] std::uint32_t in_flight() const noexcept { return state_->opened - state_->idle; }
 
-    // All requests in flight on the ring belong to this copy.
+    // Cancels the requests of this copy, each by its user_data. Other requests stay in flight.
     void cancel() noexcept {
-        io_uring_sync_cancel_reg all{};
-        all.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
-        all.timeout.tv_nsec = 10'000'000;
-        (void)io_uring_register_sync_cancel(&ring_->native(), &all);
+        const ringstep_copy& state = *state_;
+        std::array<bool, RINGSTEP_COPY_SLOTS> idle{};
+        for (std::uint32_t i = 0; i < std::min<std::uint32_t>(state.idle, RINGSTEP_COPY_SLOTS); i++)
+            idle[state.idle_slots[i] % RINGSTEP_COPY_SLOTS] = true;
+        for (std::uint32_t slot = 0; slot < std::min<std::uint32_t>(state.opened, RINGSTEP_COPY_SLOTS); slot++) {
+            if (idle[slot]) continue;
+            for (const std::uint32_t kind : {0U, RINGSTEP_COPY_USER_DATA_WRITE}) {
+                io_uring_sync_cancel_reg own{};
+                own.addr = tag() | slot | kind;
+                own.fd = -1;
+                (void)io_uring_register_sync_cancel(&ring_->native(), &own);
+            }
+        }
     }
 
     // Returns the leading bits of the user_data of every request of this copy.

@@ -98,7 +98,8 @@ def main():
     options = parser.parse_args()
 
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and scripts want it
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
     connection = socket.socket(socket.AF_UNIX)

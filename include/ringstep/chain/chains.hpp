@@ -115,7 +115,7 @@ public:
     /// Returns the last value of a variable or parameter.
     template <ChainType T>
     [[nodiscard]] std::int64_t value(const Value<T>& value) const noexcept {
-        return chain_->values[value.index()];
+        return chain_->values[detail::GraphAccess::index(value)];
     }
     /// Returns scratch bytes, as requests have written them. The span is valid as long as this result.
     [[nodiscard]] std::span<const std::byte> scratch(const Scratch& scratch) const noexcept {
@@ -213,10 +213,10 @@ public:
                 if ((node.flags & RINGSTEP_CHAIN_TIME_IS_SUCCESS) != 0)
                     reinterpret_cast<io_uring_sqe*>(node.sqe)->addr = reinterpret_cast<std::uintptr_t>(&node.pause);
             }
-            entry.draft = &graph.draft();
-            entry.parameters = graph.draft().parameters;
+            entry.draft = &detail::GraphAccess::draft(graph);
+            entry.parameters = detail::GraphAccess::draft(graph).parameters;
             entry.nodes = compiled.node_count;
-            entry.timeout = detail::chain_timespec(graph.draft().timeout);
+            entry.timeout = detail::chain_timespec(detail::GraphAccess::draft(graph).timeout);
             return {slot, entry.generation};
         }
         ringstep::detail::raise(ENOSPC, "adding a graph to chains",

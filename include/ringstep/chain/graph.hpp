@@ -54,7 +54,8 @@ public:
         if (draft_->parameters == RINGSTEP_CHAIN_PARAMETERS)
             detail::GraphDraft::refuse(ENOSPC, "adding a parameter",
                                        "A graph has " + std::to_string(RINGSTEP_CHAIN_PARAMETERS) + " at most.");
-        return {draft_.get(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_PARAMETER + draft_->parameters++)};
+        return detail::GraphAccess::make<Parameter<T>>(
+            draft_.get(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_PARAMETER + draft_->parameters++));
     }
     /// Adds a variable, a value that set() changes. It is 0 at the start.
     template <ChainType T>
@@ -62,7 +63,8 @@ public:
         if (draft_->variables == RINGSTEP_CHAIN_REGISTERS)
             detail::GraphDraft::refuse(ENOSPC, "adding a variable",
                                        "A graph has " + std::to_string(RINGSTEP_CHAIN_REGISTERS) + " at most.");
-        return {draft_.get(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_REGISTER + draft_->variables++)};
+        return detail::GraphAccess::make<Variable<T>>(
+            draft_.get(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_REGISTER + draft_->variables++));
     }
     /// Adds scratch bytes, which each chain has for itself, aligned to 8 bytes.
     [[nodiscard]] Scratch scratch(std::uint32_t size) {
@@ -73,11 +75,11 @@ public:
                                            ", and a statx takes 256 of them. For more, allocate().");
         const std::uint32_t offset = draft_->scratch;
         draft_->scratch += rounded;
-        return {draft_.get(), offset, size};
+        return detail::GraphAccess::make<Scratch>(draft_.get(), offset, size);
     }
     /// Starts each chain with this node, even if edges lead to it, as for the first node of a cycle.
     void begin(const AnyNode& node) {
-        if (node.graph() != draft_.get())
+        if (&detail::GraphAccess::draft(node) != draft_.get())
             detail::GraphDraft::refuse(EINVAL, "choosing where to begin", "It is a node of another graph.");
         draft_->graph.roots |= 1U << node.number();
     }
@@ -90,22 +92,23 @@ public:
     Node<Fd> open(const Expression<Address>& path, int flags, mode_t mode = 0) { return open_at(AT_FDCWD, path, flags, mode); }
     /// Adds an openat(2).
     Node<Fd> open_at(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode = 0) {
-        return {draft_.get(), prepare_open("open", directory, path, flags, mode)};
+        return detail::GraphAccess::make<Node<Fd>>(draft_.get(), prepare_open("open", directory, path, flags, mode));
     }
     /// Adds an open(2) into a slot of the ring's registered files. Its result is 0.
     Node<Number> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode,
                              const Value<Slot>& slot) {
-        return {draft_.get(), prepare_open_direct(directory, path, flags, mode, slot)};
+        return detail::GraphAccess::make<Node<Number>>(draft_.get(), prepare_open_direct(directory, path, flags, mode, slot));
     }
     /// Adds an open(2) into a slot that is given as a value. With `Slot{IORING_FILE_INDEX_ALLOC}`, also as a parameter's
     /// argument, the kernel chooses a free slot, and its number is the result.
     Node<Number> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode,
                              Slot slot) {
-        return {draft_.get(), prepare_open_direct(directory, path, flags, mode, slot)};
+        return detail::GraphAccess::make<Node<Number>>(draft_.get(), prepare_open_direct(directory, path, flags, mode, slot));
     }
     /// Adds an open(2) into any free slot (Linux 5.19). Its result is the slot, for the nodes that read, write and close it.
     Node<Slot> open_direct(const Expression<Fd>& directory, const Expression<Address>& path, int flags, mode_t mode = 0) {
-        return {draft_.get(), prepare_open_direct(directory, path, flags, mode, Slot{IORING_FILE_INDEX_ALLOC})};
+        return detail::GraphAccess::make<Node<Slot>>(
+            draft_.get(), prepare_open_direct(directory, path, flags, mode, Slot{IORING_FILE_INDEX_ALLOC}));
     }
     /// Adds a statx(2) of an open file.
     StatxNode statx(const Expression<Fd>& fd, unsigned mask = STATX_BASIC_STATS) {
@@ -148,20 +151,21 @@ public:
         const std::uint8_t number = request("fsync", IORING_OP_FSYNC);
         sqe(number).fsync_flags = flags;
         set_file(number, file);
-        return {draft_.get(), number};
+        return detail::GraphAccess::make<Node<Number>>(draft_.get(), number);
     }
     /// Adds a close(2). For a slot, it frees the slot.
     Node<Number> close(const File& file) {
         const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = request("close", IORING_OP_CLOSE);
         if (file.registered())
-            draft_->fill(number, RINGSTEP_CHAIN_TO_FILE_INDEX, detail::chain_file_index, file.value().as<Slot>());
+            draft_->fill(number, RINGSTEP_CHAIN_TO_FILE_INDEX, detail::chain_file_index,
+                         detail::GraphAccess::value_of(file).as<Slot>());
         else
             set_file(number, file);
-        return {draft_.get(), number};
+        return detail::GraphAccess::make<Node<Number>>(draft_.get(), number);
     }
     /// Adds a request that does nothing.
-    Node<Number> nop() { return {draft_.get(), request("nop", IORING_OP_NOP)}; }
+    Node<Number> nop() { return detail::GraphAccess::make<Node<Number>>(draft_.get(), request("nop", IORING_OP_NOP)); }
     /// Adds a pause, which succeeds when the time is over. With a duration of zero or less, it succeeds at once.
     Node<Number> pause(Duration duration) {
         const std::uint8_t number = request("pause", IORING_OP_TIMEOUT);
@@ -170,7 +174,7 @@ public:
         node(number).flags |= RINGSTEP_CHAIN_TIME_IS_SUCCESS;
         if (!duration.over())
             node(number).pause = {.seconds = duration.count() / 1'000'000'000, .nanoseconds = duration.count() % 1'000'000'000};
-        return {draft_.get(), number};
+        return detail::GraphAccess::make<Node<Number>>(draft_.get(), number);
     }
     /// Adds any request, filled in by one of liburing's io_uring_prep_ functions. Its user_data is replaced. Throws Error
     /// (EINVAL) for a multishot, linked or drained request, for a LINK_TIMEOUT, and for one whose buffer the kernel selects.
@@ -185,7 +189,7 @@ public:
         const std::uint8_t number = request("request", prepared.opcode);
         std::memcpy(static_cast<void*>(node(number).sqe), &prepared, sizeof node(number).sqe);
         sqe(number).user_data = 0;
-        return {draft_.get(), number};
+        return detail::GraphAccess::make<RawNode>(draft_.get(), number);
     }
 
     /// Adds a node that sets a variable to an expression.
@@ -193,8 +197,8 @@ public:
     Node<T> set(const Variable<T>& variable, const Expression<T>& expression) {
         const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = compute(RINGSTEP_CHAIN_COMPUTE, "set");
-        value(number, expression, variable.index());
-        return {draft_.get(), number};
+        value(number, expression, detail::GraphAccess::index(variable));
+        return detail::GraphAccess::make<Node<T>>(draft_.get(), number);
     }
     /// Adds a node that sets a variable to a value.
     template <ChainType T>
@@ -206,8 +210,8 @@ public:
     Node<Number> branch(const Condition& condition) {
         const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = compute(RINGSTEP_CHAIN_BRANCH, "branch");
-        value(number, condition.expression(), number);
-        return {draft_.get(), number};
+        value(number, detail::GraphAccess::value_of(condition), number);
+        return detail::GraphAccess::make<Node<Number>>(draft_.get(), number);
     }
     /// Adds an allocation from an arena (Chains::set_arena()), at a multiple of `alignment`, a power of two. O_DIRECT needs the
     /// device's alignment, mostly 512 or 4,096. Gaps for alignment count as used. The node fails with ENOMEM if too little
@@ -224,14 +228,14 @@ public:
         node(number).arena = static_cast<__u8>(arena);
         node(number).alignment = static_cast<__u8>(std::countr_zero(alignment));
         value(number, size, number);
-        return {draft_.get(), number};
+        return detail::GraphAccess::make<Node<Address>>(draft_.get(), number);
     }
     /// Adds a node that ends the chain as completed, with ChainResult::code(). Requests in flight are cancelled.
     Node<Number> finish(const Expression<Number>& code) {
         const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = compute(RINGSTEP_CHAIN_FINISH, "finish");
         value(number, code, number);
-        return {draft_.get(), number};
+        return detail::GraphAccess::make<Node<Number>>(draft_.get(), number);
     }
 
     /// Names a node, for messages. By default, a node has the name of the function that made it.
@@ -244,10 +248,10 @@ public:
      * a node that nothing leads to, a cycle without a limit, a join of more edges than there are, or a value of a later node.
      */
     [[nodiscard]] ringstep_chain_graph compile() const;
-    /// Returns the graph under construction.
-    [[nodiscard]] const detail::GraphDraft& draft() const noexcept { return *draft_; }
 
 private:
+    friend struct detail::GraphAccess;
+
     [[nodiscard]] ringstep_chain_node& node(std::uint8_t number) const noexcept { return draft_->graph.nodes[number]; }
     [[nodiscard]] io_uring_sqe& sqe(std::uint8_t number) const noexcept {
         return *reinterpret_cast<io_uring_sqe*>(node(number).sqe);
@@ -262,18 +266,18 @@ private:
 
     template <ChainType T>
     void value(std::uint8_t number, const Expression<T>& expression, std::uint8_t to) {
-        ringstep_chain_op op = expression.op();
+        ringstep_chain_op op = detail::GraphAccess::op(expression);
         op.target = RINGSTEP_CHAIN_TO_VALUE;
         op.to = to;
-        draft_->operate(number, op, expression.graph());
+        draft_->operate(number, op, detail::GraphAccess::graph(expression));
     }
 
     void set_file(std::uint8_t number, const File& file) {
         if (file.registered()) {
             sqe(number).flags |= IOSQE_FIXED_FILE;
-            draft_->fill(number, RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, file.value().as<Slot>());
+            draft_->fill(number, RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, detail::GraphAccess::value_of(file).as<Slot>());
         } else {
-            draft_->fill(number, RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, file.value());
+            draft_->fill(number, RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, detail::GraphAccess::value_of(file));
         }
     }
 
@@ -313,7 +317,7 @@ private:
         set_directory(number, directory);
         draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_addr, path);
         draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_off, buffer.address());
-        return {draft_.get(), number, buffer};
+        return detail::GraphAccess::make<StatxNode>(draft_.get(), number, buffer);
     }
 
     TransferNode transfer(const char* name, unsigned opcode, const File& file, const Expression<Address>& buffer,
@@ -328,7 +332,7 @@ private:
             node(number).flags |= RINGSTEP_CHAIN_HAS_OFFSET;
             draft_->fill(number, detail::chain_offset_target(*offset), detail::chain_off, *offset);
         }
-        return {draft_.get(), number};
+        return detail::GraphAccess::make<TransferNode>(draft_.get(), number);
     }
 
     std::unique_ptr<detail::GraphDraft> draft_;

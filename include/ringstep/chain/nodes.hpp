@@ -35,7 +35,7 @@ inline ringstep_chain_timespec chain_timespec(Duration duration) noexcept {
 // Returns whether the expression is an unchanged parameter, given by the application and not computed by the chain.
 template <ChainType T>
 [[nodiscard]] bool chain_is_parameter(const Expression<T>& expression) noexcept {
-    const ringstep_chain_op& op = expression.op();
+    const ringstep_chain_op& op = GraphAccess::op(expression);
     return !expression.constant() && op.operation == RINGSTEP_CHAIN_ADD && op.constant_y != 0 && op.constant == 0 &&
            op.x >= RINGSTEP_CHAIN_VALUE_PARAMETER && op.x < RINGSTEP_CHAIN_VALUE_PARAMETER + RINGSTEP_CHAIN_PARAMETERS;
 }
@@ -86,7 +86,7 @@ struct GraphDraft {
     // Fills in the field of the SQE at that offset.
     template <ChainType T>
     void fill(std::uint8_t number, ringstep_chain_target target, std::size_t offset, const Expression<T>& expression) {
-        ringstep_chain_op op = expression.op();
+        ringstep_chain_op op = GraphAccess::op(expression);
         if (expression.constant()) {
             check_constant(number, target, op.constant, std::same_as<T, Slot>);
             auto* const bytes = reinterpret_cast<std::byte*>(graph.nodes[number].sqe);
@@ -104,7 +104,7 @@ struct GraphDraft {
         }
         op.target = static_cast<std::uint8_t>(target);
         op.to = static_cast<std::uint8_t>(offset);
-        operate(number, op, expression.graph());
+        operate(number, op, GraphAccess::graph(expression));
     }
 
     // Checks constants now, so that the loop need not find the errors.
@@ -190,12 +190,8 @@ constexpr std::size_t chain_file_index = offsetof(io_uring_sqe, file_index);
 /// A node of any kind: a handle that is valid as long as its graph.
 class AnyNode {
 public:
-    /// Creates a handle for Graph.
-    AnyNode(detail::GraphDraft* draft, std::uint8_t number) noexcept : draft_(draft), number_(number) {}
     /// Returns the node's number, as ChainResult::failed_node() returns it.
     [[nodiscard]] std::uint8_t number() const noexcept { return number_; }
-    /// Returns the graph that the node belongs to.
-    [[nodiscard]] const detail::GraphDraft* graph() const noexcept { return draft_; }
 
     /// Starts `next` when this node has succeeded. Returns `next`, so that sequences read in order. Like on_failure(),
     /// on_short() and on_end(), throws Error (EINVAL) for a node of another graph.
@@ -223,13 +219,20 @@ public:
         return *this;
     }
 
-protected:
-    /// Returns the part of the node that the loop gets.
+private:
+    friend struct detail::GraphAccess;
+    template <ChainType T>
+    friend class Node;
+    friend class TransferNode;
+    friend class StatxNode;
+    friend class RawNode;
+
+    AnyNode(detail::GraphDraft* draft, std::uint8_t number) noexcept : draft_(draft), number_(number) {}
+
+    // Returns the part of the node that the loop gets.
     [[nodiscard]] ringstep_chain_node& node() const noexcept { return draft_->graph.nodes[number_]; }
-    /// Returns the graph.
     [[nodiscard]] detail::GraphDraft* draft() const noexcept { return draft_; }
 
-private:
     const AnyNode& connect(ringstep_chain_outcome outcome, const AnyNode& next) const {
         same_graph(next);
         node().edges[outcome] |= 1U << next.number_;
@@ -248,11 +251,9 @@ private:
 template <ChainType T>
 class Node : public AnyNode {
 public:
-    using AnyNode::AnyNode;
-
     /// Returns the node's result, for the fields of later nodes.
     [[nodiscard]] Value<T> result() const noexcept {
-        return {draft(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_RESULT + number())};
+        return detail::GraphAccess::value<T>(draft(), static_cast<std::uint8_t>(RINGSTEP_CHAIN_VALUE_RESULT + number()));
     }
     /// Starts this node only after `edges` edges have led to it, to join parallel branches. 1 to 255; the default is 1. Throws
     /// Error (EINVAL) for another number.
@@ -286,6 +287,12 @@ public:
     }
 
 private:
+    friend struct detail::GraphAccess;
+    friend class TransferNode;
+    friend class StatxNode;
+    friend class RawNode;
+    using AnyNode::AnyNode;
+
     [[nodiscard]] std::uint64_t in_range(const char* what, std::uint64_t value, std::uint64_t least, std::uint64_t most) const {
         if (value < least || value > most)
             detail::GraphDraft::refuse(
@@ -298,7 +305,6 @@ private:
 /// A read, write, send or receive. The loop compares its result with its length.
 class TransferNode : public Node<Length> {
 public:
-    using Node::Node;
     /// Continues a short transfer until all bytes are moved or nothing more is. The result is the sum. If the sum is still
     /// short, on_short() applies.
     const TransferNode& all() const {
@@ -317,14 +323,15 @@ public:
         node().flags &= static_cast<__u8>(~(RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL));
         return *this;
     }
+
+private:
+    friend struct detail::GraphAccess;
+    using Node::Node;
 };
 
 /// Scratch bytes, of which each chain has its own.
 class Scratch {
 public:
-    /// Creates scratch bytes for Graph.
-    Scratch(detail::GraphDraft* draft, std::uint32_t offset, std::uint32_t size) noexcept
-        : draft_(draft), offset_(offset), size_(size) {}
     /// Returns the address of the bytes in the running chain.
     [[nodiscard]] Expression<Address> address() const noexcept {
         return detail::chain_operation<Address>(RINGSTEP_CHAIN_ADD, draft_, RINGSTEP_CHAIN_VALUE_SCRATCH,
@@ -347,10 +354,14 @@ public:
         op.constant_y = 1;
         op.constant = offset_ + offset;
         op.bytes = bytes;
-        return {draft_, op};
+        return detail::GraphAccess::expression<T>(draft_, op);
     }
 
 private:
+    friend struct detail::GraphAccess;
+    Scratch(detail::GraphDraft* draft, std::uint32_t offset, std::uint32_t size) noexcept
+        : draft_(draft), offset_(offset), size_(size) {}
+
     detail::GraphDraft* draft_;
     std::uint32_t offset_;
     std::uint32_t size_;
@@ -359,8 +370,6 @@ private:
 /// A statx request with its buffer in the scratch bytes.
 class StatxNode : public Node<Number> {
 public:
-    /// Creates a node for Graph.
-    StatxNode(detail::GraphDraft* draft, std::uint8_t number, Scratch buffer) noexcept : Node(draft, number), buffer_(buffer) {}
     /// Returns the file's size at the time of the statx, as a hint. Files may grow. Generated files (/proc, /sys), pipes and
     /// devices report 0 or a meaningless size. Only a read that returns no data shows where a file ends.
     [[nodiscard]] Expression<Length> size() const { return buffer_.load<Length>(offsetof(struct statx, stx_size), 8); }
@@ -370,13 +379,15 @@ public:
     [[nodiscard]] const Scratch& buffer() const noexcept { return buffer_; }
 
 private:
+    friend struct detail::GraphAccess;
+    StatxNode(detail::GraphDraft* draft, std::uint8_t number, Scratch buffer) noexcept : Node(draft, number), buffer_(buffer) {}
+
     Scratch buffer_;
 };
 
 /// A request of any kind, whose fields may be filled in while the chain runs.
 class RawNode : public Node<Number> {
 public:
-    using Node::Node;
     /// Fills in `fd` with a descriptor.
     const RawNode& fd(const Expression<Fd>& value) const { return fill(RINGSTEP_CHAIN_TO_DIRECTORY, detail::chain_fd, value); }
     /// Fills in `fd` with a registered file.
@@ -402,6 +413,9 @@ public:
     }
 
 private:
+    friend struct detail::GraphAccess;
+    using Node::Node;
+
     template <class T>
     const RawNode& fill(ringstep_chain_target target, std::size_t offset, const Expression<T>& value) const {
         draft()->fill(number(), target, offset, value);
@@ -430,13 +444,13 @@ public:
     /// Uses the slot that a node opens into, from an open_direct() that lets the kernel choose it.
     File(const Node<Slot>& node) noexcept : File(node.result()) {}  // NOLINT(*-explicit-*)
 
-    /// Returns the number of the descriptor or slot.
-    [[nodiscard]] const Expression<Fd>& value() const noexcept { return value_; }
     /// Returns whether the file is a slot.
     [[nodiscard]] bool registered() const noexcept { return registered_; }
 
 private:
-    Expression<Fd> value_;
+    friend struct detail::GraphAccess;
+
+    Expression<Fd> value_;  // the number of the descriptor or slot
     bool registered_ = false;
 };
 

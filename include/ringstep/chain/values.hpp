@@ -76,6 +76,53 @@ concept ChainAddable =
 
 }  // namespace detail
 
+template <ChainType T>
+class Value;
+template <ChainType T>
+class Expression;
+class Condition;
+
+namespace detail {
+
+// How graphs, nodes, values and expressions make each other and look into each other.
+struct GraphAccess {
+    template <ChainType T>
+    [[nodiscard]] static Value<T> value(const GraphDraft* graph, std::uint8_t index) noexcept {
+        return Value<T>(graph, index);
+    }
+    template <ChainType T>
+    [[nodiscard]] static Expression<T> expression(const GraphDraft* graph, const ringstep_chain_op& op) noexcept {
+        return Expression<T>(graph, op);
+    }
+    // A parameter, a variable, a node, a condition or scratch bytes.
+    template <class Part, class... Arguments>
+    [[nodiscard]] static Part make(const Arguments&... arguments) noexcept {
+        return Part(arguments...);
+    }
+    template <class Part>
+    [[nodiscard]] static const GraphDraft* graph(const Part& part) noexcept {
+        return part.graph_;
+    }
+    template <ChainType T>
+    [[nodiscard]] static std::uint8_t index(const Value<T>& value) noexcept {
+        return value.index_;
+    }
+    template <ChainType T>
+    [[nodiscard]] static const ringstep_chain_op& op(const Expression<T>& expression) noexcept {
+        return expression.op_;
+    }
+    template <class Graph>
+    [[nodiscard]] static const GraphDraft& draft(const Graph& graph) noexcept {
+        return *graph.draft_;
+    }
+    template <class File>
+    [[nodiscard]] static const auto& value_of(const File& file) noexcept {
+        return file.value_;
+    }
+};
+
+}  // namespace detail
+
 /**
  * A value of a running chain: the result of a node, a parameter or a variable. The graph fixes which value it is; the number is
  * known when the chain reaches it.
@@ -83,23 +130,18 @@ concept ChainAddable =
 template <ChainType T>
 class Value {
 public:
-    /// Creates a value for Graph and its nodes.
-    Value(const detail::GraphDraft* graph, std::uint8_t index) noexcept : graph_(graph), index_(index) {}
-
-    /// Returns the graph that the value belongs to.
-    [[nodiscard]] const detail::GraphDraft* graph() const noexcept { return graph_; }
-    /// Returns the value's index among the values of the chain.
-    [[nodiscard]] std::uint8_t index() const noexcept { return index_; }
-
     /// Converts the value to another type, for uses that the types do not foresee. The number stays unchanged.
     template <ChainType U>
     [[nodiscard]] Value<U> as() const noexcept {
-        return {graph_, index_};
+        return detail::GraphAccess::value<U>(graph_, index_);
     }
 
 private:
-    const detail::GraphDraft* graph_;
-    std::uint8_t index_;
+    friend struct detail::GraphAccess;
+    Value(const detail::GraphDraft* graph, std::uint8_t index) noexcept : graph_(graph), index_(index) {}
+
+    const detail::GraphDraft* graph_;  // the graph that the value belongs to
+    std::uint8_t index_;               // among the values of the chain
 };
 
 /**
@@ -122,26 +164,23 @@ public:
         : Expression(Address{pointer}) {}
     /// Creates an expression that is a value without an operation.
     Expression(const Value<T>& value) noexcept  // NOLINT(*-explicit-*)
-        : graph_(value.graph()), op_(constant_op(0)) {
-        op_.x = value.index();
+        : graph_(detail::GraphAccess::graph(value)), op_(constant_op(0)) {
+        op_.x = detail::GraphAccess::index(value);
     }
-    /// Creates an operation.
-    Expression(const detail::GraphDraft* graph, const ringstep_chain_op& op) noexcept : graph_(graph), op_(op) {}
 
-    /// Returns the graph that the expression's values belong to, or null for a constant.
-    [[nodiscard]] const detail::GraphDraft* graph() const noexcept { return graph_; }
-    /// Returns the operation for the loop.
-    [[nodiscard]] const ringstep_chain_op& op() const noexcept { return op_; }
-    /// Returns whether the expression is a constant, found in op().constant.
+    /// Returns whether the expression is a constant.
     [[nodiscard]] bool constant() const noexcept { return graph_ == nullptr; }
 
     /// Converts the expression to another type: see Value::as().
     template <ChainType U>
     [[nodiscard]] Expression<U> as() const noexcept {
-        return {graph_, op_};
+        return detail::GraphAccess::expression<U>(graph_, op_);
     }
 
 private:
+    friend struct detail::GraphAccess;
+    Expression(const detail::GraphDraft* graph, const ringstep_chain_op& op) noexcept : graph_(graph), op_(op) {}
+
     static ringstep_chain_op constant_op(std::uint64_t constant) noexcept {
         ringstep_chain_op op{};
         op.operation = RINGSTEP_CHAIN_ADD;
@@ -151,8 +190,8 @@ private:
         return op;
     }
 
-    const detail::GraphDraft* graph_ = nullptr;
-    ringstep_chain_op op_;
+    const detail::GraphDraft* graph_ = nullptr;  // the graph that the values belong to; null for a constant
+    ringstep_chain_op op_;                       // what the loop does
 };
 
 namespace detail {
@@ -164,7 +203,7 @@ Expression<T> chain_operation(ringstep_chain_operation operation, const GraphDra
     op.operation = static_cast<std::uint8_t>(operation);
     op.x = x;
     op.y = y;
-    return {graph, op};
+    return GraphAccess::expression<T>(graph, op);
 }
 
 template <ChainType T>
@@ -175,13 +214,14 @@ Expression<T> chain_operation(ringstep_chain_operation operation, const GraphDra
     op.x = x;
     op.constant_y = 1;
     op.constant = constant;
-    return {graph, op};
+    return GraphAccess::expression<T>(graph, op);
 }
 
 // Returns the graph of two values. Values of two graphs yield an invalid pointer, and the node then refuses the expression.
 template <class T, class U>
 const GraphDraft* chain_graph(const Value<T>& x, const Value<U>& y) noexcept {
-    return x.graph() == y.graph() ? x.graph() : reinterpret_cast<const GraphDraft*>(std::uintptr_t{1});
+    return GraphAccess::graph(x) == GraphAccess::graph(y) ? GraphAccess::graph(x)
+                                                          : reinterpret_cast<const GraphDraft*>(std::uintptr_t{1});
 }
 
 }  // namespace detail
@@ -190,69 +230,76 @@ const GraphDraft* chain_graph(const Value<T>& x, const Value<U>& y) noexcept {
 template <ChainType T, ChainType U>
     requires detail::ChainAddable<T, U>
 [[nodiscard]] Expression<T> operator+(const Value<T>& x, const Value<U>& y) noexcept {
-    return detail::chain_operation<T>(RINGSTEP_CHAIN_ADD, detail::chain_graph(x, y), x.index(), y.index());
+    return detail::chain_operation<T>(RINGSTEP_CHAIN_ADD, detail::chain_graph(x, y), detail::GraphAccess::index(x),
+                                      detail::GraphAccess::index(y));
 }
 /// Adds a constant to a value.
 template <ChainType T, std::integral N>
     requires(!std::same_as<T, Fd>)
 [[nodiscard]] Expression<T> operator+(const Value<T>& x, N y) noexcept {
-    return detail::chain_operation<T>(RINGSTEP_CHAIN_ADD, x.graph(), x.index(), static_cast<std::uint64_t>(y));
+    return detail::chain_operation<T>(RINGSTEP_CHAIN_ADD, detail::GraphAccess::graph(x), detail::GraphAccess::index(x),
+                                      static_cast<std::uint64_t>(y));
 }
 /// Subtracts values: `length - length`, `offset - length`, `address - length`, `number - number`, `slot - number`.
 template <ChainType T, ChainType U>
     requires detail::ChainAddable<T, U>
 [[nodiscard]] Expression<T> operator-(const Value<T>& x, const Value<U>& y) noexcept {
-    return detail::chain_operation<T>(RINGSTEP_CHAIN_SUB, detail::chain_graph(x, y), x.index(), y.index());
+    return detail::chain_operation<T>(RINGSTEP_CHAIN_SUB, detail::chain_graph(x, y), detail::GraphAccess::index(x),
+                                      detail::GraphAccess::index(y));
 }
 /// Subtracts a constant from a value.
 template <ChainType T, std::integral N>
     requires(!std::same_as<T, Fd>)
 [[nodiscard]] Expression<T> operator-(const Value<T>& x, N y) noexcept {
-    return detail::chain_operation<T>(RINGSTEP_CHAIN_SUB, x.graph(), x.index(), static_cast<std::uint64_t>(y));
+    return detail::chain_operation<T>(RINGSTEP_CHAIN_SUB, detail::GraphAccess::graph(x), detail::GraphAccess::index(x),
+                                      static_cast<std::uint64_t>(y));
 }
 /// Returns the smaller of two values.
 template <ChainType T>
 [[nodiscard]] Expression<T> min(const Value<T>& x, const Value<T>& y) noexcept {
-    return detail::chain_operation<T>(RINGSTEP_CHAIN_MIN, detail::chain_graph(x, y), x.index(), y.index());
+    return detail::chain_operation<T>(RINGSTEP_CHAIN_MIN, detail::chain_graph(x, y), detail::GraphAccess::index(x),
+                                      detail::GraphAccess::index(y));
 }
 /// Returns the smaller of a value and a constant.
 template <ChainType T>
     requires(!std::same_as<T, Fd>)
 [[nodiscard]] Expression<T> min(const Value<T>& x, T y) noexcept {
-    return detail::chain_operation<T>(RINGSTEP_CHAIN_MIN, x.graph(), x.index(), detail::chain_bits(y));
+    return detail::chain_operation<T>(RINGSTEP_CHAIN_MIN, detail::GraphAccess::graph(x), detail::GraphAccess::index(x),
+                                      detail::chain_bits(y));
 }
 /// Returns the larger of two values.
 template <ChainType T>
 [[nodiscard]] Expression<T> max(const Value<T>& x, const Value<T>& y) noexcept {
-    return detail::chain_operation<T>(RINGSTEP_CHAIN_MAX, detail::chain_graph(x, y), x.index(), y.index());
+    return detail::chain_operation<T>(RINGSTEP_CHAIN_MAX, detail::chain_graph(x, y), detail::GraphAccess::index(x),
+                                      detail::GraphAccess::index(y));
 }
 /// Returns the product of a value and a constant.
 [[nodiscard]] inline Expression<Number> operator*(const Value<Number>& x, const Value<Number>& y) noexcept {
-    return detail::chain_operation<Number>(RINGSTEP_CHAIN_MULTIPLY, detail::chain_graph(x, y), x.index(), y.index());
+    return detail::chain_operation<Number>(RINGSTEP_CHAIN_MULTIPLY, detail::chain_graph(x, y), detail::GraphAccess::index(x),
+                                           detail::GraphAccess::index(y));
 }
 
 /// A comparison, the condition of a branch.
 class Condition {
-public:
-    /// Creates a condition for the operators below.
-    explicit Condition(const Expression<Number>& expression) noexcept : expression_(expression) {}
-    /// Returns an expression that is 1 if the condition holds, and 0 if not.
-    [[nodiscard]] const Expression<Number>& expression() const noexcept { return expression_; }
-
 private:
-    Expression<Number> expression_;
+    friend struct detail::GraphAccess;
+    explicit Condition(const Expression<Number>& expression) noexcept : value_(expression) {}
+
+    Expression<Number> value_;  // 1 if the condition holds, 0 if not
 };
 
 /// Compares both as signed numbers.
 template <ChainType T>
 [[nodiscard]] Condition operator<(const Value<T>& x, const Value<T>& y) noexcept {
-    return Condition(detail::chain_operation<Number>(RINGSTEP_CHAIN_LESS, detail::chain_graph(x, y), x.index(), y.index()));
+    return detail::GraphAccess::make<Condition>(detail::chain_operation<Number>(
+        RINGSTEP_CHAIN_LESS, detail::chain_graph(x, y), detail::GraphAccess::index(x), detail::GraphAccess::index(y)));
 }
 /// Compares both as signed numbers.
 template <ChainType T, std::integral N>
 [[nodiscard]] Condition operator<(const Value<T>& x, N y) noexcept {
-    return Condition(detail::chain_operation<Number>(RINGSTEP_CHAIN_LESS, x.graph(), x.index(),
-                                                     static_cast<std::uint64_t>(std::int64_t(y))));
+    return detail::GraphAccess::make<Condition>(
+        detail::chain_operation<Number>(RINGSTEP_CHAIN_LESS, detail::GraphAccess::graph(x), detail::GraphAccess::index(x),
+                                        static_cast<std::uint64_t>(std::int64_t(y))));
 }
 /// Compares both as signed numbers.
 template <ChainType T>
@@ -262,13 +309,15 @@ template <ChainType T>
 /// Compares both for equality.
 template <ChainType T>
 [[nodiscard]] Condition operator==(const Value<T>& x, const Value<T>& y) noexcept {
-    return Condition(detail::chain_operation<Number>(RINGSTEP_CHAIN_EQUAL, detail::chain_graph(x, y), x.index(), y.index()));
+    return detail::GraphAccess::make<Condition>(detail::chain_operation<Number>(
+        RINGSTEP_CHAIN_EQUAL, detail::chain_graph(x, y), detail::GraphAccess::index(x), detail::GraphAccess::index(y)));
 }
 /// Compares both for inequality.
 template <ChainType T, std::integral N>
 [[nodiscard]] Condition operator==(const Value<T>& x, N y) noexcept {
-    return Condition(detail::chain_operation<Number>(RINGSTEP_CHAIN_EQUAL, x.graph(), x.index(),
-                                                     static_cast<std::uint64_t>(std::int64_t(y))));
+    return detail::GraphAccess::make<Condition>(
+        detail::chain_operation<Number>(RINGSTEP_CHAIN_EQUAL, detail::GraphAccess::graph(x), detail::GraphAccess::index(x),
+                                        static_cast<std::uint64_t>(std::int64_t(y))));
 }
 
 /// A parameter with its value, an argument of Chains::start().
@@ -282,10 +331,9 @@ struct Argument {
 template <ChainType T>
 class Parameter : public Value<T> {
 public:
-    using Value<T>::Value;
     /// Returns an argument with this value.
     [[nodiscard]] Argument operator()(T argument) const noexcept {
-        return {this->graph(), this->index(), detail::chain_bits(argument)};
+        return {detail::GraphAccess::graph(*this), detail::GraphAccess::index(*this), detail::chain_bits(argument)};
     }
     /// Returns an argument with this number.
     template <class N>
@@ -299,12 +347,17 @@ public:
     {
         return (*this)(Address{argument});
     }
+
+private:
+    friend struct detail::GraphAccess;
+    using Value<T>::Value;
 };
 
 /// A value that the chain changes while it runs (Graph::set()). It is 0 at the start.
 template <ChainType T>
 class Variable : public Value<T> {
-public:
+private:
+    friend struct detail::GraphAccess;
     using Value<T>::Value;
 };
 

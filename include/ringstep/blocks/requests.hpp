@@ -194,9 +194,6 @@ public:
     /// The completions as a range that takes each completion when the iteration reaches it.
     class Completions {
     public:
-        /// Creates the range for RequestLoop::completions().
-        explicit Completions(RequestLoop& loop) noexcept : loop_(&loop) {}
-
         /// Iterates over the completions once.
         class iterator {
         public:
@@ -205,8 +202,6 @@ public:
             using iterator_concept = std::input_iterator_tag;  ///< for std::input_iterator
 
             iterator() = default;
-            /// Takes the first completion.
-            explicit iterator(RequestLoop* loop) noexcept : loop_(loop) { ++*this; }
             /// Returns the current completion.
             const RequestCompletion& operator*() const noexcept { return current_; }
             /// Returns a pointer to the current completion.
@@ -222,6 +217,9 @@ public:
             friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return it.loop_ == nullptr; }
 
         private:
+            friend class Completions;
+            explicit iterator(RequestLoop* loop) noexcept : loop_(loop) { ++*this; }
+
             RequestLoop* loop_ = nullptr;
             RequestCompletion current_;
         };
@@ -232,6 +230,9 @@ public:
         [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
     private:
+        friend class RequestLoop;
+        explicit Completions(RequestLoop& loop) noexcept : loop_(&loop) {}
+
         RequestLoop* loop_;
     };
 

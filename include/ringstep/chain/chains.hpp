@@ -329,9 +329,6 @@ public:
     /// taken.
     class Results {
     public:
-        /// Creates the range for Chains::results().
-        explicit Results(Chains& chains) noexcept : chains_(&chains) {}
-
         /// Iterates over the results once.
         class iterator {
         public:
@@ -339,8 +336,6 @@ public:
             using difference_type = std::ptrdiff_t;            ///< for std::iterator_traits
             using iterator_concept = std::input_iterator_tag;  ///< for std::input_iterator
 
-            /// Takes the first result.
-            explicit iterator(Chains* chains) noexcept : chains_(chains), current_(chains->pop()) {}
             /// Returns the current result.
             ChainResult& operator*() const noexcept { return *current_; }
             /// Returns a pointer to the current result.
@@ -357,6 +352,9 @@ public:
             friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
 
         private:
+            friend class Results;
+            explicit iterator(Chains* chains) noexcept : chains_(chains), current_(chains->pop()) {}
+
             Chains* chains_;
             mutable std::optional<ChainResult> current_;
         };
@@ -367,6 +365,9 @@ public:
         [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
     private:
+        friend class Chains;
+        explicit Results(Chains& chains) noexcept : chains_(&chains) {}
+
         Chains* chains_;
     };
 

@@ -50,8 +50,6 @@ public:
         std::uint64_t completed = 0;  ///< completions to wait for, or RINGSTEP_STAGES_ALL
     };
 
-    /// Creates a group for Stages::group().
-    RequestGroup(RegionView<ringstep_stages> state, std::uint32_t index) noexcept : state_(std::move(state)), index_(index) {}
     /// Moves the group. Only assignment and destruction are allowed on the moved-from object.
     // The moved-from object keeps its view, because a view always refers to a region.
     RequestGroup(RequestGroup&& other) noexcept : state_(other.state_), index_(std::exchange(other.index_, none)) {}
@@ -85,6 +83,9 @@ public:
     }
 
 private:
+    friend class Stages;
+    RequestGroup(RegionView<ringstep_stages> state, std::uint32_t index) noexcept : state_(std::move(state)), index_(index) {}
+
     static constexpr std::uint32_t none = ~std::uint32_t{0};
 
     [[nodiscard]] const ringstep_stages_group& group() const noexcept {

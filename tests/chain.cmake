@@ -1,7 +1,7 @@
 # Graphs of requests: the loop, its C++ face, and the programs made of them.
 # Opening and syncing files takes workers of io_uring's, which a loop in these kernels starts unable to move to another CPU; with more
 # than one, the kernel warns about that.
-ringstep_add_test(loops/chain USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
+ringstep_add_test(loops/chain USER KERNELS MAIN LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_model USER KERNELS LOOPS chain TIMEOUT 500)
 ringstep_add_test(loops/chain_files USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_numbers USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1 --disk 512)

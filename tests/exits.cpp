@@ -6,6 +6,7 @@
 #include "ensure.hpp"
 #include "loops/scripted.hpp"
 #include "support/child.hpp"
+#include "thorough.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -363,14 +364,15 @@ TEST_CASE("Requests to stop do not get in the way of taking the loop off") {
 TEST_CASE("A signal and taking the loop off at once: it is off") {
     Pipe pipe;
     const OnSignal handler(SIGUSR1, [](int) {});
-    for (unsigned round = 0; round < 20; round++) {
+    const auto times = static_cast<unsigned>(loading_is_cheap() ? 20 : rounds(8, 20));
+    for (unsigned round = 0; round < times; round++) {
         Ring ring;
         Scripted program(ring);
         pipe.add_read(program.state());
         program.state()->wait = 1;
         std::thread remover([&, target = ::pthread_self()] {
             while (program.state().load(&scripted::turns) == 0) std::this_thread::yield();
-            keep_busy(std::chrono::microseconds(round * 20));
+            keep_busy(std::chrono::microseconds(round * 400 / times));
             ensure(::pthread_kill(target, SIGUSR1) == 0);
             program.detach();
         });

@@ -6,6 +6,7 @@
 #include "ensure.hpp"
 #include "error_of.hpp"
 #include "loops/scripted.hpp"
+#include "thorough.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -240,7 +241,8 @@ TEST_CASE("A child that was forked does not stop its parent's loops, and can hav
 
 TEST_CASE("A server ends on SIGTERM, once, and what comes before its loop is not lost") {
     const Defaults defaults;
-    for (unsigned round = 0; round < 20; round++) {
+    const auto servers = static_cast<unsigned>(loading_is_cheap() ? 20 : rounds(6, 20));
+    for (unsigned round = 0; round < servers; round++) {
         std::array<int, 2> told{};
         REQUIRE(::pipe(told.data()) == 0);
         const pid_t child = ::fork();
@@ -254,7 +256,7 @@ TEST_CASE("A server ends on SIGTERM, once, and what comes before its loop is not
         }
         char ready = 0;
         REQUIRE(::read(told[0], &ready, 1) == 1);
-        std::this_thread::sleep_for(std::chrono::microseconds(round * 100));
+        std::this_thread::sleep_for(std::chrono::microseconds(round * 2000 / servers));
         REQUIRE(::kill(child, SIGTERM) == 0);
         const int status = status_of(child);
         REQUIRE(WIFEXITED(status));

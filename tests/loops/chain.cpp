@@ -88,7 +88,7 @@ ChainResult only(Chains& chains) {
 
 }  // namespace
 
-TEST_CASE("A sequence runs in order, and all of it") {
+TEST_CASE("A sequence runs in order, and all of it", "[main]") {
     Ring ring;
     Chains chains(ring);
     Graph graph;
@@ -111,7 +111,7 @@ TEST_CASE("A sequence runs in order, and all of it") {
     CHECK(result.error() == 0);
 }
 
-TEST_CASE("A file of unknown size is read into memory") {
+TEST_CASE("A file of unknown size is read into memory", "[main]") {
     const Folder folder;
     const Bytes content = random_bytes(100'000);
     const std::string name = folder / "file";
@@ -204,7 +204,7 @@ TEST_CASE("A receive is sent on, exactly as much as came") {
     CHECK(result.result(receive) == 0);
 }
 
-TEST_CASE("A log is written, synced, and then the waiting are told") {
+TEST_CASE("A log is written, synced, and then the waiting are told", "[main]") {
     const Folder folder;
     const File file(folder / "log");
     const Pipe waiting;
@@ -429,7 +429,7 @@ TEST_CASE("A failure may be what was expected") {
     CHECK(result.ran(instead));
 }
 
-TEST_CASE("Time limits: of a node, of a graph, of one chain") {
+TEST_CASE("Time limits: of a node, of a graph, of one chain", "[main]") {
     const Pipe pipe;
     char byte = 0;
     Ring ring;
@@ -514,7 +514,7 @@ TEST_CASE("Chains are cancelled, each once") {
     CHECK(ring.in_flight() == 0);
 }
 
-TEST_CASE("A stop under way loses nothing, and the next run goes on") {
+TEST_CASE("A stop under way loses nothing, and the next run goes on", "[main]") {
     const Pipe pipe;
     std::array<char, 2> bytes{};
     Ring ring;
@@ -652,7 +652,7 @@ TEST_CASE("A run ends when a batch of results is there") {
     CHECK(chains.ready() == 15);
 }
 
-TEST_CASE("Registered files are opened into slots, read by them and closed") {
+TEST_CASE("Registered files are opened into slots, read by them and closed", "[main]") {
     const Folder folder;
     const File file(folder / "file");
     file.write(random_bytes(64));

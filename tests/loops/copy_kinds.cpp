@@ -104,7 +104,7 @@ void make_sparse(const File& file) {
 
 }  // namespace
 
-TEST_CASE("Files that are generated as they are read come out whole, whatever their size says") {
+TEST_CASE("Files that are generated as they are read come out whole, whatever their size says", "[main]") {
     const std::string path = GENERATE("/proc/cmdline", "/proc/filesystems", "/proc/cpuinfo", "/proc/kallsyms", "/proc/devices",
                                       "/proc/self/limits", "/sys/kernel/notes", "/sys/power/state", "/sys/kernel/profiling",
                                       "/sys/kernel/mm/transparent_hugepage/enabled");
@@ -310,7 +310,7 @@ TEST_CASE("A destination that cannot get its size is an error, and a write error
     }
 }
 
-TEST_CASE("With O_DIRECT, not a byte is written behind the end of a regular file") {
+TEST_CASE("With O_DIRECT, not a byte is written behind the end of a regular file", "[main]") {
     const std::size_t size = GENERATE(as<std::size_t>{}, 1, 511, 513, 4095, 4097, 5000, 200001);
     CAPTURE(size);
     const Folder folder;
@@ -402,7 +402,7 @@ TEST_CASE("What a pipe or socket gives is passed on at once") {
     CHECK(result.size == 200);
 }
 
-TEST_CASE("From a socket to a socket, in small parts") {
+TEST_CASE("From a socket to a socket, in small parts", "[main]") {
     int from[2];
     int to[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, from) == 0);

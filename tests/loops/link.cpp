@@ -163,7 +163,7 @@ io_uring_sqe link_timeout_of(__kernel_timespec& time) {
 
 }  // namespace
 
-TEST_CASE("The same chains have the same results, by the kernel's links and by the loop") {
+TEST_CASE("The same chains have the same results, by the kernel's links and by the loop", "[main]") {
     std::array<char, 256> bytes{};
     __kernel_timespec moment{.tv_sec = 0, .tv_nsec = 1000};
     __kernel_timespec long_time{.tv_sec = 1000, .tv_nsec = 0};
@@ -345,7 +345,7 @@ TEST_CASE("A linked timeout whose time is negative is over at once") {
     CHECK(emulated(ring, link, chain) == Results{-ECANCELED, -ETIME, -ECANCELED});
 }
 
-TEST_CASE("A chain runs in its order, and chains beside each other") {
+TEST_CASE("A chain runs in its order, and chains beside each other", "[main]") {
     Ring ring{{.sq_entries = 8}};
     Link link(ring);
     for (std::uint64_t chain = 0; chain < 64; chain++) {
@@ -463,7 +463,7 @@ TEST_CASE("Short transfers are continued where that is asked for") {
     check_idle(link, ring);
 }
 
-TEST_CASE("Requests of a chain can be cancelled, wherever they are") {
+TEST_CASE("Requests of a chain can be cancelled, wherever they are", "[main]") {
     std::array<char, 8> bytes{};
     Ring ring;
     Link link(ring);
@@ -651,7 +651,7 @@ TEST_CASE("An open end that is extended and cancelled at once: one of them comes
     check_idle(link, ring);
 }
 
-TEST_CASE("A stop under way loses nothing, and the chain goes on in the next run") {
+TEST_CASE("A stop under way loses nothing, and the chain goes on in the next run", "[main]") {
     Pipe pipe;
     std::array<char, 4> bytes{};
     Ring ring;

@@ -117,7 +117,9 @@ chmod 755 "$PWD/machines-crash.$$"
 silent "before a crash" '
 	pattern=$(</proc/sys/kernel/core_pattern)
 	echo "|'"$PWD/machines-crash.$$"'" >/proc/sys/kernel/core_pattern
-	bash -c "kill -SEGV \$\$" &
+	sleep 60 &
+	disown
+	kill -SEGV $!
 	sleep 1
 	echo "$pattern" >/proc/sys/kernel/core_pattern
 	exit 0'

@@ -35,8 +35,12 @@ RINGSTEP_LOOP(callback, struct callback)
 		handlers[cqe->user_data & 1](state, cqe->res);
 #else
 		switch (cqe->user_data) {
-		case RECEIVED: on_receive(state, cqe->res); break;
-		case SENT: on_send(state, cqe->res); break;
+		case RECEIVED:
+			on_receive(state, cqe->res);
+			break;
+		case SENT:
+			on_send(state, cqe->res);
+			break;
 		}
 #endif
 	}

@@ -13,7 +13,8 @@ struct six_arguments {
 #ifndef CURED
 static __noinline int send_answer(struct ringstep_turn *turn, __s32 fd, __u64 buffer, __u32 length, __u32 flags, __u64 data)
 #else
-static __always_inline int send_answer(struct ringstep_turn *turn, __s32 fd, __u64 buffer, __u32 length, __u32 flags, __u64 data)
+static __always_inline int send_answer(struct ringstep_turn *turn, __s32 fd, __u64 buffer, __u32 length, __u32 flags,
+				       __u64 data)
 #endif
 {
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);

@@ -18,8 +18,7 @@ static __noinline int stages_submitted(struct ringstep_stages *state, __u64 user
 {
 	__u32 i;
 
-	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS)
-	{
+	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS) {
 		if (stages_in_group(state, i, user_data))
 			state->groups[i & (RINGSTEP_STAGES_GROUPS - 1)].submitted++;
 	}
@@ -30,8 +29,7 @@ static __noinline int stages_completed(struct ringstep_stages *state, __u64 user
 {
 	__u32 i;
 
-	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS)
-	{
+	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS) {
 		struct ringstep_stages_group *group = &state->groups[i & (RINGSTEP_STAGES_GROUPS - 1)];
 
 		if (!stages_in_group(state, i, user_data))
@@ -60,8 +58,7 @@ static __noinline int stages_all_missing(struct ringstep_stages *state)
 	__u32 i;
 
 	state->missing = any ? RINGSTEP_STAGES_ALL : 0;
-	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS)
-	{
+	bpf_for(i, 0, RINGSTEP_STAGES_GROUPS) {
 		const struct ringstep_stages_group *group = &state->groups[i & (RINGSTEP_STAGES_GROUPS - 1)];
 		__u64 missing;
 

@@ -39,8 +39,8 @@ static __noinline int keep_rest(struct nops_state *state, __u8 *sq, __u32 taken)
 	__u64 *words = (__u64 *)sq;
 	__u32 i;
 
-	bpf_for(i, 0, left * (sizeof(struct io_uring_sqe) / sizeof(__u64))) words[i & last] =
-		words[(i + taken * (sizeof(struct io_uring_sqe) / sizeof(__u64))) & last];
+	bpf_for(i, 0, left * (sizeof(struct io_uring_sqe) / sizeof(__u64)))
+		words[i & last] = words[(i + taken * (sizeof(struct io_uring_sqe) / sizeof(__u64))) & last];
 	state->claimed = left;
 	return 0;
 }

@@ -61,8 +61,7 @@ static __noinline int ringstep__region_copy(struct ringstep_control *control, __
 	__u8 *const region = (__u8 *)control;
 	__u32 i;
 
-	bpf_for(i, 0, length)
-	{
+	bpf_for(i, 0, length) {
 		__u64 place = at + i;
 
 		barrier_var(place);

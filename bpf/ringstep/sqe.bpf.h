@@ -39,7 +39,8 @@ static __noinline int ringstep__sq_compact(ringstep__ring *ring, struct ringstep
 	__u32 i;
 
 	(void)ring;
-	bpf_for(i, 0, left << word_shift) sqes[i & last_word] = sqes[(i + (taken << word_shift)) & last_word];
+	bpf_for(i, 0, left << word_shift)
+		sqes[i & last_word] = sqes[(i + (taken << word_shift)) & last_word];
 	control->claimed = left;
 	return 0;
 }

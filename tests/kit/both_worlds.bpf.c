@@ -22,19 +22,22 @@ RINGSTEP_LOOP(both_worlds, struct both_worlds)
 		return ringstep_wait(turn, 1);
 
 	state->sum_for = state->last_for = state->empty_for = state->sum_repeat = state->sum_while = 0;
-	bpf_for(i, 3, state->count)
-	{
+	bpf_for(i, 3, state->count) {
 		state->sum_for += i;
 		state->last_for = i;
 	}
-	bpf_for(i, 5, 5) state->empty_for++;
+	bpf_for(i, 5, 5)
+		state->empty_for++;
 	bpf_for(i, 0, (8 << 20) + 1) /* one more than the kernel allows */
 		state->empty_for++;
 	state->sum_negative = 0;
-	bpf_for(n, -2, 1) state->sum_negative += n;
+	bpf_for(n, -2, 1)
+		state->sum_negative += n;
 	state->shrinking = 10;
-	bpf_for(i, 0, state->shrinking) state->shrinking--;
-	bpf_repeat(7) state->sum_repeat++;
+	bpf_for(i, 0, state->shrinking)
+		state->shrinking--;
+	bpf_repeat(7)
+		state->sum_repeat++;
 	ringstep_while (state->sum_while < state->count)
 		state->sum_while++;
 

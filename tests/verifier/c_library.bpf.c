@@ -23,8 +23,7 @@ RINGSTEP_LOOP(c_library, struct c_library)
 #else
 	__u32 i;
 
-	bpf_for(i, 0, sizeof(state->message))
-	{
+	bpf_for(i, 0, sizeof(state->message)) {
 		if (state->message[i & (MESSAGE - 1)] == '\n') {
 			state->line = i;
 			break;

@@ -20,7 +20,8 @@ RINGSTEP_LOOP(counted_by_result, struct counted_by_result)
 #else
 		int i;
 
-		bpf_for(i, 0, cqe->res) state->sum += state->message[i & (MESSAGE - 1)];
+		bpf_for(i, 0, cqe->res)
+			state->sum += state->message[i & (MESSAGE - 1)];
 #endif
 	}
 	return ringstep_wait(turn, 1);

@@ -19,8 +19,7 @@ RINGSTEP_LOOP(second_counter, struct second_counter)
 #ifndef CURED
 		__u32 length = 0;
 
-		bpf_for(i, 0, cqe->res)
-		{
+		bpf_for(i, 0, cqe->res) {
 			state->answer[length++ & (MESSAGE - 1)] = 'a' + (state->message[i & (MESSAGE - 1)] >> 4);
 			state->answer[length++ & (MESSAGE - 1)] = 'a' + (state->message[i & (MESSAGE - 1)] & 15);
 		}
@@ -28,8 +27,7 @@ RINGSTEP_LOOP(second_counter, struct second_counter)
 #else
 
 		state->length = 0;
-		bpf_for(i, 0, cqe->res)
-		{
+		bpf_for(i, 0, cqe->res) {
 			state->answer[state->length++ & (MESSAGE - 1)] = 'a' + (state->message[i & (MESSAGE - 1)] >> 4);
 			state->answer[state->length++ & (MESSAGE - 1)] = 'a' + (state->message[i & (MESSAGE - 1)] & 15);
 		}

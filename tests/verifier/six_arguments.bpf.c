@@ -10,11 +10,11 @@ struct six_arguments {
 	__u32 length;
 };
 
+// clang-format off: as in the document
 #ifndef CURED
 static __noinline int send_answer(struct ringstep_turn *turn, __s32 fd, __u64 buffer, __u32 length, __u32 flags, __u64 data)
 #else
-static __always_inline int send_answer(struct ringstep_turn *turn, __s32 fd, __u64 buffer, __u32 length, __u32 flags,
-				       __u64 data)
+static __always_inline int send_answer(struct ringstep_turn *turn, __s32 fd, __u64 buffer, __u32 length, __u32 flags, __u64 data)
 #endif
 {
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);

@@ -17,7 +17,8 @@ RINGSTEP_LOOP(variable_copy, struct variable_copy)
 #else
 	__u32 i;
 
-	bpf_for(i, 0, state->length) state->answer[i & (MESSAGE - 1)] = state->message[i & (MESSAGE - 1)];
+	bpf_for(i, 0, state->length)
+		state->answer[i & (MESSAGE - 1)] = state->message[i & (MESSAGE - 1)];
 #endif
 	return ringstep_wait(turn, 1);
 }

@@ -1,10 +1,10 @@
 # Graphs of requests: the loop, its C++ face, and the programs made of them.
 # Opening and syncing files takes workers of io_uring's, which a loop in these kernels starts unable to move to another CPU; with more
 # than one, the kernel warns about that.
-ringstep_add_test(loops/chain_results USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
+ringstep_add_test(loops/chain_results USER KERNELS MAIN LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_retries USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_branches USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
-ringstep_add_test(loops/chain_ends USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
+ringstep_add_test(loops/chain_ends USER KERNELS MAIN LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_many USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_refusals USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_model USER KERNELS LOOPS chain TIMEOUT 500)

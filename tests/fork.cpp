@@ -8,6 +8,7 @@
 #include "ensure.hpp"
 #include "loops/scripted.hpp"
 #include "child.hpp"
+#include "thorough.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -344,7 +345,7 @@ TEST_CASE("Children of a process whose threads wake, stop, open and close all th
         const Scripted program(ring);
         in_kernel = program.engine() == ringstep::Engine::kernel;
     }
-    const int forks = wanted != nullptr ? std::stoi(wanted) : in_kernel ? 40 : 300;
+    const int forks = wanted != nullptr ? std::stoi(wanted) : static_cast<int>(in_kernel ? rounds(12, 40) : rounds(100, 300));
     constexpr std::size_t most = 8;  // at a time
     std::atomic<bool> over{false};
     std::atomic<bool> looping{true};

@@ -1,8 +1,8 @@
 # Order between requests: barriers and links.
 ringstep_add_test(loops/drain USER KERNELS LOOPS drain)
-ringstep_add_test(loops/link_results USER KERNELS LOOPS link)
-ringstep_add_test(loops/link_order USER KERNELS LOOPS link)
-ringstep_add_test(loops/link_cancel USER KERNELS LOOPS link)
+ringstep_add_test(loops/link_results USER KERNELS MAIN LOOPS link)
+ringstep_add_test(loops/link_order USER KERNELS MAIN LOOPS link)
+ringstep_add_test(loops/link_cancel USER KERNELS MAIN LOOPS link)
 ringstep_add_test(loops/link_open USER KERNELS LOOPS link)
 ringstep_add_test(loops/link_refusals USER KERNELS LOOPS link)
 ringstep_add_test(loops/link_model USER KERNELS LOOPS link)

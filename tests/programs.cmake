@@ -18,3 +18,7 @@ list(GET RINGSTEP_TEST_KERNELS -1 newest)
 ringstep_add_vm_test(${newest} examples/output TIMEOUT 300 COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/examples/output.sh"
                      "$<TARGET_FILE:hello>" "$<TARGET_FILE:ringstep-cp>" "$<TARGET_FILE:ringstep-check>")
 set_tests_properties(${newest}/examples/output PROPERTIES ENVIRONMENT RINGSTEP_ENGINE=kernel)
+
+# What the other tests of examples rely on.
+add_test(NAME host/expect COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/examples/expect_test.sh")
+set_tests_properties(host/expect PROPERTIES LABELS host TIMEOUT 30)

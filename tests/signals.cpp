@@ -7,6 +7,7 @@
 #include "error_of.hpp"
 #include "loops/scripted.hpp"
 #include "child.hpp"
+#include "thorough.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -267,7 +268,8 @@ TEST_CASE("A child in a PID namespace of its own, with its parent's number, dest
 
 TEST_CASE("A server ends on SIGTERM, once, and what comes before its loop is not lost") {
     const Defaults defaults;
-    for (unsigned round = 0; round < 20; round++) {
+    const auto servers = static_cast<unsigned>(loading_is_cheap() ? 20 : rounds(6, 20));
+    for (unsigned round = 0; round < servers; round++) {
         std::array<int, 2> told{};
         REQUIRE(::pipe(told.data()) == 0);
         const pid_t child = ::fork();
@@ -281,7 +283,7 @@ TEST_CASE("A server ends on SIGTERM, once, and what comes before its loop is not
         }
         char ready = 0;
         REQUIRE(::read(told[0], &ready, 1) == 1);
-        std::this_thread::sleep_for(std::chrono::microseconds(round * 100));
+        std::this_thread::sleep_for(std::chrono::microseconds(round * 2000 / servers));
         REQUIRE(::kill(child, SIGTERM) == 0);
         const int status = status_of(child);
         REQUIRE(WIFEXITED(status));

@@ -111,21 +111,27 @@ io_uring_sqe write_to(int fd, int flags = 0) {
     return sqe;
 }
 
-/// Has a loop run the request, until it is over. Its result.
-int result_of(io_uring_sqe sqe) {
-    ringstep::Ring ring;
-    ringstep::Gate gate{ring};
-    gate.push(sqe);
-    ringstep::LoopExit exit;
-    do {
-        exit = gate.run();
-    } while (exit.resumable());
-    INFO(fmt::format("the loop {}", exit));
-    CHECK(exit.ok());
-    int result = 1;
-    for (const ringstep::RequestCompletion& completion : gate.completions()) result = completion.result;
-    return result;
-}
+/// A loop that runs requests, one after the other.
+class Requests {
+public:
+    /// Has the loop run the request, until it is over. Its result.
+    int result_of(const io_uring_sqe& sqe) {
+        gate_.push(sqe);
+        ringstep::LoopExit exit;
+        do {
+            exit = gate_.run();
+        } while (exit.resumable());
+        INFO(fmt::format("the loop {}", exit));
+        CHECK(exit.ok());
+        int result = 1;
+        for (const ringstep::RequestCompletion& completion : gate_.completions()) result = completion.result;
+        return result;
+    }
+
+private:
+    ringstep::Ring ring_;
+    ringstep::Gate gate_{ring_};
+};
 
 ringstep::support::KernelVersion kernel() {
     utsname name{};
@@ -138,6 +144,7 @@ ringstep::support::KernelVersion kernel() {
 
 TEST_CASE("A write raises SIGPIPE, and no signal comes if a thread of the kernel does it") {
     const OnSigpipe handler(OnSigpipe::count);
+    Requests requests;
     for (const Kind kind : {Kind::pipe, Kind::unix_socket, Kind::tcp_socket}) {
         INFO(name_of(kind));
         const NoReader target(kind);
@@ -146,20 +153,21 @@ TEST_CASE("A write raises SIGPIPE, and no signal comes if a thread of the kernel
         io_uring_prep_writev(&vectored, target.fd(), &part, 1, ~0ULL);
         for (const io_uring_sqe& sqe : {write_to(target.fd()), vectored}) {
             signals = 0;
-            CHECK(result_of(sqe) == -EPIPE);
+            CHECK(requests.result_of(sqe) == -EPIPE);
             // Before Linux 6.4, the kernel leaves every write to a pipe to a thread of its own.
             CHECK(signals == (kind == Kind::pipe && kernel() < ringstep::support::KernelVersion{6, 4, 0} ? 0 : 1));
         }
         signals = 0;
         io_uring_sqe by_worker = write_to(target.fd());
         by_worker.flags = IOSQE_ASYNC;
-        CHECK(result_of(by_worker) == -EPIPE);
+        CHECK(requests.result_of(by_worker) == -EPIPE);
         CHECK(signals == 0);
     }
 }
 
 TEST_CASE("Sends, splice and tee raise no SIGPIPE, with MSG_NOSIGNAL or without") {
     const OnSigpipe handler(OnSigpipe::count);
+    Requests requests;
     iovec part{const_cast<char*>(text.data()), text.size()};
     msghdr message{};
     message.msg_iov = &part;
@@ -170,10 +178,10 @@ TEST_CASE("Sends, splice and tee raise no SIGPIPE, with MSG_NOSIGNAL or without"
     for (const Kind kind : {Kind::pipe, Kind::unix_socket, Kind::tcp_socket}) {
         INFO(name_of(kind));
         const NoReader target(kind);
-        std::vector<std::pair<std::string, io_uring_sqe>> requests;
+        std::vector<std::pair<std::string, io_uring_sqe>> cases;
         const auto add = [&](const std::string& name) -> io_uring_sqe* {
-            requests.emplace_back(name, io_uring_sqe{});
-            return &requests.back().second;
+            cases.emplace_back(name, io_uring_sqe{});
+            return &cases.back().second;
         };
         io_uring_prep_splice(add("splice"), filled[0], -1, target.fd(), -1, text.size(), 0);
         if (kind == Kind::pipe) {
@@ -187,11 +195,11 @@ TEST_CASE("Sends, splice and tee raise no SIGPIPE, with MSG_NOSIGNAL or without"
             io_uring_prep_send_zc(add("send_zc"), target.fd(), text.data(), text.size(), 0, 0);
             io_uring_prep_sendmsg_zc(add("sendmsg_zc"), target.fd(), &message, 0);
         }
-        for (auto& [name, sqe] : requests) {
+        for (auto& [name, sqe] : cases) {
             for (const unsigned flags : {0U, IOSQE_ASYNC}) {
                 INFO(name << (flags != 0 ? ", by a thread of the kernel" : ""));
                 sqe.flags = static_cast<__u8>(flags);
-                CHECK(result_of(sqe) == -EPIPE);
+                CHECK(requests.result_of(sqe) == -EPIPE);
             }
         }
         CHECK(signals == 0);
@@ -202,17 +210,18 @@ TEST_CASE("Sends, splice and tee raise no SIGPIPE, with MSG_NOSIGNAL or without"
 
 TEST_CASE("RWF_NOSIGNAL keeps a write from raising SIGPIPE, from Linux 6.18 on") {
     const OnSigpipe handler(OnSigpipe::count);
+    Requests requests;
     for (const Kind kind : {Kind::pipe, Kind::unix_socket, Kind::tcp_socket}) {
         INFO(name_of(kind));
         const NoReader target(kind);
-        const int result = result_of(write_to(target.fd(), nosignal));
+        const int result = requests.result_of(write_to(target.fd(), nosignal));
         CHECK(result == (kernel() < ringstep::support::KernelVersion{6, 18, 0} ? -EOPNOTSUPP : -EPIPE));
         CHECK(signals == 0);
     }
 }
 
 TEST_CASE("A write to a socket that nobody reads, for the test below", "[.write]") {
-    CHECK(result_of(write_to(NoReader(Kind::unix_socket).fd())) == -EPIPE);
+    CHECK(Requests().result_of(write_to(NoReader(Kind::unix_socket).fd())) == -EPIPE);
 }
 
 TEST_CASE("SIGPIPE ends a process that has not said anything about it; ignored, only the request fails") {

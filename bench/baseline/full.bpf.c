@@ -115,7 +115,7 @@ int full_step(unsigned long long *args)
 			}
 		}
 		sqe = (struct io_uring_sqe *)sq + (claimed++ & geometry.sq_mask);
-		*sqe = (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .fd = -1, .user_data = submitted++ };
+		*sqe = (struct io_uring_sqe){.opcode = IORING_OP_NOP, .fd = -1, .user_data = submitted++};
 	}
 	state->submitted = submitted;
 	state->claimed = claimed;

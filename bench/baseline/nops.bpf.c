@@ -53,7 +53,7 @@ int nops_step(unsigned long long *args)
 		end = state->total;
 	sqe = (struct io_uring_sqe *)sq;
 	for (nr = 0; nr < BATCH && submitted < end; nr++, submitted++, sqe++) {
-		*sqe = (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .fd = -1, .user_data = submitted };
+		*sqe = (struct io_uring_sqe){.opcode = IORING_OP_NOP, .fd = -1, .user_data = submitted};
 	}
 	state->submitted = submitted;
 	if (nr) {

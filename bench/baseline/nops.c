@@ -72,8 +72,8 @@ static int load_naive(struct nops_loop *loop, const struct io_uring_params *para
 
 static int register_state(struct nops_loop *loop)
 {
-	struct io_uring_region_desc desc = { 0 };
-	struct io_uring_mem_region_reg reg = { 0 };
+	struct io_uring_region_desc desc = {0};
+	struct io_uring_mem_region_reg reg = {0};
 	void *memory;
 
 	loop->state_size = (size_t)sysconf(_SC_PAGESIZE);
@@ -124,7 +124,7 @@ static void free_loop(struct nops_loop *loop)
 
 struct nops_loop *nops_loop_open(enum nops_variant variant, unsigned int sq_entries, unsigned int cq_entries)
 {
-	struct io_uring_params params = { 0 };
+	struct io_uring_params params = {0};
 	struct nops_loop *loop;
 	int ret;
 
@@ -170,6 +170,6 @@ struct nops_state *nops_loop_reset(struct nops_loop *loop, __u64 total, __u64 de
 
 int nops_loop_run(struct nops_loop *loop)
 {
-	return io_uring_enter2((unsigned int)loop->ring.enter_ring_fd, 0, 0, IORING_ENTER_GETEVENTS | IORING_ENTER_REGISTERED_RING,
-			       NULL, 0);
+	return io_uring_enter2((unsigned int)loop->ring.enter_ring_fd, 0, 0,
+			       IORING_ENTER_GETEVENTS | IORING_ENTER_REGISTERED_RING, NULL, 0);
 }

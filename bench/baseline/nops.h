@@ -16,13 +16,13 @@ struct nops_state {
 	__u64 submitted;
 	__u64 completed;
 	__u64 failed; /* of the completed: out of order or with an error */
-	__s64 error; /* a submit that the kernel did not take whole */
+	__s64 error;  /* a submit that the kernel did not take whole */
 
 	/* Of full.bpf.c alone: */
-	__u32 stop; /* set by anybody: end before the next turn */
-	__u32 claimed; /* SQEs filled in and not yet taken */
-	__u64 taken; /* SQEs that the kernel took */
-	__u64 reaped; /* completions seen, */
+	__u32 stop;	  /* set by anybody: end before the next turn */
+	__u32 claimed;	  /* SQEs filled in and not yet taken */
+	__u64 taken;	  /* SQEs that the kernel took */
+	__u64 reaped;	  /* completions seen, */
 	__u64 unfinished; /* and of these the ones that announced more */
 };
 
@@ -42,8 +42,8 @@ extern "C" {
 #endif
 
 enum nops_variant {
-	NOPS_LEAN, /* nops.bpf.c */
-	NOPS_FULL, /* full.bpf.c: can all that ringstep's loops can */
+	NOPS_LEAN,  /* nops.bpf.c */
+	NOPS_FULL,  /* full.bpf.c: can all that ringstep's loops can */
 	NOPS_NAIVE, /* naive.bpf.c: depth 1 only */
 };
 

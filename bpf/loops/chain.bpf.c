@@ -84,7 +84,8 @@ static __always_inline void chain_enlist(struct ringstep_chain *state, __u32 slo
 	chain->listed = list;
 }
 
-static __always_inline void chain_end(struct ringstep_chain_instance *chain, enum ringstep_chain_reason reason, __u32 node, __s32 error)
+static __always_inline void chain_end(struct ringstep_chain_instance *chain, enum ringstep_chain_reason reason, __u32 node,
+				      __s32 error)
 {
 	if (chain->phase == RINGSTEP_CHAIN_ENDING)
 		return;
@@ -132,8 +133,8 @@ ringstep_apart int chain_arrive(struct ringstep_chain *state ringstep_arg_nonnul
 }
 
 /* Ends a node with its final outcome. */
-static __always_inline void chain_node_ended(struct ringstep_chain *state, __u32 slot, __u32 node, enum ringstep_chain_outcome outcome,
-					     __s32 error)
+static __always_inline void chain_node_ended(struct ringstep_chain *state, __u32 slot, __u32 node,
+					     enum ringstep_chain_outcome outcome, __s32 error)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_node *of = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node];
@@ -158,7 +159,8 @@ enum chain_submission {
 };
 
 /* Handles the completion of a node's request. */
-static __always_inline void chain_node_completed(struct ringstep_chain *state, __u32 slot, __u32 node, __s32 result, __u32 flags)
+static __always_inline void chain_node_completed(struct ringstep_chain *state, __u32 slot, __u32 node, __s32 result,
+						 __u32 flags)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_node *of = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node];
@@ -256,7 +258,8 @@ static __always_inline void chain_timed_out(struct ringstep_chain *state, __u32 
 	chain_enlist(state, slot);
 }
 
-ringstep_apart int chain_completed(struct ringstep_chain *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
+ringstep_apart int chain_completed(struct ringstep_chain *state ringstep_arg_nonnull, __u64 user_data, __s32 result,
+				   __u32 flags)
 {
 	const __u32 slot = user_data & CHAIN_INSTANCE;
 	const __u32 node = user_data >> 16 & CHAIN_NODE;
@@ -400,7 +403,8 @@ static __always_inline __s64 chain_allocate(struct ringstep_chain *state, __u32 
 }
 
 /* Runs a node that is not a request, and ends it at once. */
-static __always_inline void chain_compute(struct ringstep_chain *state, __u32 slot, __u32 node, const struct ringstep_chain_node *of)
+static __always_inline void chain_compute(struct ringstep_chain *state, __u32 slot, __u32 node,
+					  const struct ringstep_chain_node *of)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
@@ -424,8 +428,9 @@ static __always_inline void chain_compute(struct ringstep_chain *state, __u32 sl
 }
 
 /* Submits the request of a node that begins. The node must already be in `running`, and the builder must have marked it as ready-made. */
-static __always_inline void chain_submit(struct ringstep_turn *turn, struct ringstep_chain *state, struct ringstep_chain_instance *chain,
-					 const struct ringstep_chain_node *of, __u32 slot, __u32 node)
+static __always_inline void chain_submit(struct ringstep_turn *turn, struct ringstep_chain *state,
+					 struct ringstep_chain_instance *chain, const struct ringstep_chain_node *of,
+					 __u32 slot, __u32 node)
 {
 	struct ringstep_chain_progress *progress = &chain->nodes[node];
 	__u64 *sqe = (__u64 *)ringstep_get_sqe(turn);
@@ -463,7 +468,8 @@ static __always_inline void chain_submit_begun(struct ringstep_turn *turn, struc
  * Submits the request that follows a completed one at once, if exactly one node follows and its request is ready-made. It takes the
  * completed request's place among those in flight. Returns false, without effect, if the completion needs more work.
  */
-static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct ringstep_chain *state, const struct io_uring_cqe *cqe)
+static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct ringstep_chain *state,
+					  const struct io_uring_cqe *cqe)
 {
 	const __u32 slot = cqe->user_data & CHAIN_INSTANCE;
 	const __u32 node = cqe->user_data >> 16 & CHAIN_NODE;

@@ -124,7 +124,8 @@ static __always_inline enum copy_next copy_after_read(struct ringstep_copy *stat
 	return COPY_NEXT_WRITE;
 }
 
-static __always_inline enum copy_next copy_after_write(struct ringstep_copy *state, struct ringstep_copy_slot *slot, __s32 result)
+static __always_inline enum copy_next copy_after_write(struct ringstep_copy *state, struct ringstep_copy_slot *slot,
+						       __s32 result)
 {
 	const __u32 before = slot->written;
 	__u32 written;
@@ -159,8 +160,8 @@ static __always_inline void copy_set_fixed(const struct ringstep_copy *state, st
 		ringstep_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
 }
 
-static __always_inline void copy_prep_read(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot, __u32 index,
-					   struct io_uring_sqe *sqe)
+static __always_inline void copy_prep_read(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot,
+					   __u32 index, struct io_uring_sqe *sqe)
 {
 	const __u64 offset = state->flags & RINGSTEP_COPY_READ_NEXT ? ~0ULL : slot->offset + slot->filled;
 
@@ -169,12 +170,13 @@ static __always_inline void copy_prep_read(const struct ringstep_copy *state, co
 	ringstep_sqe_set_data64(sqe, state->tag | index);
 }
 
-static __always_inline void copy_prep_write(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot, __u32 index,
-					    struct io_uring_sqe *sqe)
+static __always_inline void copy_prep_write(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot,
+					    __u32 index, struct io_uring_sqe *sqe)
 {
 	const __u64 offset = state->flags & RINGSTEP_COPY_WRITE_NEXT ? ~0ULL : slot->offset + slot->written;
 
-	ringstep_prep_write(sqe, state->output_fd, copy_buffer(state, index) + slot->written, slot->filled - slot->written, offset);
+	ringstep_prep_write(sqe, state->output_fd, copy_buffer(state, index) + slot->written, slot->filled - slot->written,
+			    offset);
 	copy_set_fixed(state, sqe, IORING_OP_WRITE_FIXED);
 	ringstep_sqe_set_data64(sqe, state->tag | index | RINGSTEP_COPY_USER_DATA_WRITE);
 }

@@ -20,6 +20,6 @@
  *
  * Example: ringstep_while (state->in_flight < state->depth) { ... state->in_flight++; }
  */
-#define ringstep_while(condition) ringstep__while (condition)
+#define ringstep_while(condition) ringstep__while(condition)
 
 #endif /* RINGSTEP_BOUNDED_BPF_H */

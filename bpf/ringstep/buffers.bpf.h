@@ -33,7 +33,8 @@
 #define RINGSTEP__ERANGE 34
 
 /* Returns the address of `length` bytes at `offset` in a buffer. Sets `error` to 0, or to a negative errno and then returns 0. */
-static __always_inline __u64 ringstep__buffer_at(const struct ringstep_buffers *buffers, __u32 index, __u64 offset, __u32 length, int *error)
+static __always_inline __u64 ringstep__buffer_at(const struct ringstep_buffers *buffers, __u32 index, __u64 offset,
+						 __u32 length, int *error)
 {
 	const struct ringstep_buffer *buffer = &buffers->at[index & (RINGSTEP_BUFFERS - 1)];
 	const __u64 size = buffer->length;
@@ -74,16 +75,16 @@ static __noinline int ringstep__region_copy(struct ringstep_control *control, __
 	return 0;
 }
 
-static __always_inline int ringstep__buffer_copy(struct ringstep_turn *turn, const struct ringstep_buffers *buffers, __u32 index,
-						 __u64 offset, void *memory, __u32 length, bool write)
+static __always_inline int ringstep__buffer_copy(struct ringstep_turn *turn, const struct ringstep_buffers *buffers,
+						 __u32 index, __u64 offset, void *memory, __u32 length, bool write)
 {
 	const __u64 region_size = ringstep_geometry.mem_size;
 	__u64 address, at;
 	int error;
 
 	if (bpf_ksym_exists(bpf_io_uring_read_buffer___ringstep))
-		return write ? bpf_io_uring_write_buffer___ringstep(turn->engine.ring, index, offset, memory, length) :
-			       bpf_io_uring_read_buffer___ringstep(turn->engine.ring, index, offset, memory, length);
+		return write ? bpf_io_uring_write_buffer___ringstep(turn->engine.ring, index, offset, memory, length)
+			     : bpf_io_uring_read_buffer___ringstep(turn->engine.ring, index, offset, memory, length);
 	address = ringstep__buffer_at(buffers, index, offset, length, &error);
 	if (error)
 		return error;
@@ -93,8 +94,8 @@ static __always_inline int ringstep__buffer_copy(struct ringstep_turn *turn, con
 	return ringstep__region_copy(turn->control, at, (__u8 *)memory, length, write);
 }
 #else
-static __always_inline int ringstep__buffer_copy(struct ringstep_turn *turn, const struct ringstep_buffers *buffers, __u32 index,
-						 __u64 offset, void *memory, __u32 length, bool write)
+static __always_inline int ringstep__buffer_copy(struct ringstep_turn *turn, const struct ringstep_buffers *buffers,
+						 __u32 index, __u64 offset, void *memory, __u32 length, bool write)
 {
 	int error;
 	void *const there = (void *)(unsigned long)ringstep__buffer_at(buffers, index, offset, length, &error);
@@ -128,8 +129,8 @@ static __always_inline int ringstep_buffer_read(struct ringstep_turn *turn, cons
  *
  * Example: ringstep_buffer_write(turn, &state->buffers, slot, offsetof(struct header, hops), &hops, sizeof(hops));
  */
-static __always_inline int ringstep_buffer_write(struct ringstep_turn *turn, const struct ringstep_buffers *buffers, __u32 index,
-						 __u64 offset, const void *from, __u32 length)
+static __always_inline int ringstep_buffer_write(struct ringstep_turn *turn, const struct ringstep_buffers *buffers,
+						 __u32 index, __u64 offset, const void *from, __u32 length)
 {
 	return ringstep__buffer_copy(turn, buffers, index, offset, (void *)(unsigned long)from, length, true);
 }

@@ -27,7 +27,7 @@ static __always_inline __u32 ringstep_cqe_size(struct ringstep_turn *turn)
  */
 struct ringstep__walk {
 	const __u8 *cqes;
-	__u32 at;  /* the head */
+	__u32 at; /* the head */
 	__u32 end; /* the head at which to stop. The verifier would know a count of completions left, and follow each value of it */
 	struct {
 		__u64 user_data;
@@ -104,7 +104,8 @@ static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, stru
 #define ringstep__for_each_cqe(turn, cqe_var)                                                                                  \
 	for (struct ringstep__walk ringstep__walk = ringstep__walk_begin(turn);                                                \
 	     ringstep__walk_more(turn, &ringstep__walk) && ringstep__may_loop &&                                               \
-	     (ringstep__walk_next(turn, &ringstep__walk), cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, true);)
+	     (ringstep__walk_next(turn, &ringstep__walk), cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, \
+							  true);)
 
 /*
  * Ends the turn and asks for the next one when `count` completions are in the CQ beyond those that this turn took, or at once if this

@@ -58,7 +58,7 @@ static __always_inline void ringstep__enter_look(struct ringstep_turn *turn, str
 }
 
 struct ringstep__submissions {
-	__u32 at;   /* index among the claimed SQEs */
+	__u32 at; /* index among the claimed SQEs */
 	__u32 end;
 	__u32 base; /* position of the first claimed SQE in the SQ */
 };
@@ -71,7 +71,7 @@ static __always_inline struct ringstep__submissions ringstep__submissions_begin(
 
 	if (claimed > ringstep__geometry(turn).sq_mask + 1)
 		claimed = ringstep__geometry(turn).sq_mask + 1; /* no ring is in this state */
-	walk.base = turn->sq_at - claimed; /* 0 with IORING_SETUP_SQ_REWIND */
+	walk.base = turn->sq_at - claimed;			/* 0 with IORING_SETUP_SQ_REWIND */
 	if (enter->hooked > claimed || enter->phase != RINGSTEP_ENTER_BEGIN)
 		ringstep_store(&enter->hooked, claimed);
 	ringstep_store(&enter->walk_end, claimed);

@@ -57,9 +57,9 @@
 		struct ringstep_list *const ringstep__list = (list);                                                           \
 		const __u32 ringstep__slot = (slot) & ringstep_mask(slots);                                                    \
 		const __u32 ringstep__where = (where);                                                                         \
-		const __u32 ringstep__previous =                                                                               \
-			ringstep__where ? (slots)[(ringstep__where - 1) & ringstep_mask(slots)].previous                       \
-					: ringstep__list->last;                                                                \
+		const __u32 ringstep__previous = ringstep__where                                                               \
+							 ? (slots)[(ringstep__where - 1) & ringstep_mask(slots)].previous      \
+							 : ringstep__list->last;                                               \
                                                                                                                                \
 		(slots)[ringstep__slot].next = ringstep__where;                                                                \
 		(slots)[ringstep__slot].previous = ringstep__previous;                                                         \

@@ -27,7 +27,8 @@ static __always_inline void ringstep_mailbox_wake(struct ringstep_mailbox *mailb
 		ringstep_store(&mailbox->asleep, 0);
 }
 
-static __always_inline bool ringstep__mailbox_receive(struct ringstep_mailbox *mailbox, const __u64 *inbox, __u32 mask, __u32 *message)
+static __always_inline bool ringstep__mailbox_receive(struct ringstep_mailbox *mailbox, const __u64 *inbox, __u32 mask,
+						      __u32 *message)
 {
 	const __u64 entry = ringstep_load(&inbox[mailbox->received & mask]);
 

@@ -124,7 +124,8 @@ static __always_inline void ringstep_prep_fsync(struct io_uring_sqe *sqe, __s32 
 	sqe->fsync_flags = fsync_flags;
 }
 
-static __always_inline void ringstep_prep_sync_file_range(struct io_uring_sqe *sqe, __s32 fd, __u32 len, __u64 offset, __u32 flags)
+static __always_inline void ringstep_prep_sync_file_range(struct io_uring_sqe *sqe, __s32 fd, __u32 len, __u64 offset,
+							  __u32 flags)
 {
 	ringstep__prep(sqe, IORING_OP_SYNC_FILE_RANGE, fd, 0, len, offset);
 	sqe->sync_range_flags = flags;
@@ -149,8 +150,8 @@ static __always_inline void ringstep_prep_openat(struct io_uring_sqe *sqe, __s32
 }
 
 /* Opens a file into a slot of the registered file table. With IORING_FILE_INDEX_ALLOC, the kernel picks a free slot; res is its number. */
-static __always_inline void ringstep_prep_openat_direct(struct io_uring_sqe *sqe, __s32 dfd, __u64 path, __u32 flags, __u32 mode,
-							__u32 file_index)
+static __always_inline void ringstep_prep_openat_direct(struct io_uring_sqe *sqe, __s32 dfd, __u64 path, __u32 flags,
+							__u32 mode, __u32 file_index)
 {
 	ringstep_prep_openat(sqe, dfd, path, flags, mode);
 	ringstep__set_target_fixed_file(sqe, file_index);
@@ -182,7 +183,8 @@ static __always_inline void ringstep_prep_recv(struct io_uring_sqe *sqe, __s32 s
 }
 
 /* Completes once for each arrival, with IORING_CQE_F_MORE while the request continues. Call ringstep_sqe_set_buf_group() after it. */
-static __always_inline void ringstep_prep_recv_multishot(struct io_uring_sqe *sqe, __s32 sockfd, __u64 buf, __u32 len, __u32 flags)
+static __always_inline void ringstep_prep_recv_multishot(struct io_uring_sqe *sqe, __s32 sockfd, __u64 buf, __u32 len,
+							 __u32 flags)
 {
 	ringstep_prep_recv(sqe, sockfd, buf, len, flags);
 	sqe->ioprio |= IORING_RECV_MULTISHOT;
@@ -223,7 +225,8 @@ static __always_inline void ringstep_prep_accept(struct io_uring_sqe *sqe, __s32
 	sqe->accept_flags = flags;
 }
 
-static __always_inline void ringstep_prep_multishot_accept(struct io_uring_sqe *sqe, __s32 fd, __u64 addr, __u64 addrlen, __u32 flags)
+static __always_inline void ringstep_prep_multishot_accept(struct io_uring_sqe *sqe, __s32 fd, __u64 addr, __u64 addrlen,
+							   __u32 flags)
 {
 	ringstep_prep_accept(sqe, fd, addr, addrlen, flags);
 	sqe->ioprio |= IORING_ACCEPT_MULTISHOT;
@@ -289,8 +292,8 @@ static __always_inline void ringstep_prep_cancel_fd(struct io_uring_sqe *sqe, __
 }
 
 /* An offset of -1 means the file's own position, as with splice(2). The offset of a pipe must be -1. */
-static __always_inline void ringstep_prep_splice(struct io_uring_sqe *sqe, __s32 fd_in, __s64 off_in, __s32 fd_out, __s64 off_out,
-						 __u32 nbytes, __u32 splice_flags)
+static __always_inline void ringstep_prep_splice(struct io_uring_sqe *sqe, __s32 fd_in, __s64 off_in, __s32 fd_out,
+						 __s64 off_out, __u32 nbytes, __u32 splice_flags)
 {
 	ringstep__prep(sqe, IORING_OP_SPLICE, fd_out, (__u64)off_in, nbytes, (__u64)off_out);
 	sqe->splice_fd_in = fd_in;

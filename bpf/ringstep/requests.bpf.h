@@ -102,13 +102,12 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
 #define ringstep_requests_receive(state, slot, mail)                                                                           \
 	({                                                                                                                     \
 		__u32 ringstep__message = 0;                                                                                   \
-		const bool ringstep__got =                                                                                     \
-			ringstep_mailbox_receive(&(state)->mailbox, (state)->inbox, &ringstep__message);                       \
+		const bool ringstep__got = ringstep_mailbox_receive(&(state)->mailbox, (state)->inbox, &ringstep__message);    \
                                                                                                                                \
 		if (ringstep__got) {                                                                                           \
 			*(slot) = ringstep__message & RINGSTEP_REQUEST_SLOT & ringstep_mask((state)->slots);                   \
-			*(mail) = ringstep__request_of_message(&(state)->requests, &(state)->slots[*(slot)],                   \
-							       ringstep__message);                                             \
+			*(mail) =                                                                                              \
+				ringstep__request_of_message(&(state)->requests, &(state)->slots[*(slot)], ringstep__message); \
 		}                                                                                                              \
 		ringstep__got;                                                                                                 \
 	})
@@ -139,7 +138,8 @@ static __always_inline void ringstep__request_started(struct ringstep_requests *
 }
 
 /* Claims an SQE for a waiting request and fills it in. Returns the SQE, which the caller may change. */
-static __always_inline struct io_uring_sqe *ringstep__request_fill_in(struct ringstep_turn *turn, struct ringstep_request *request)
+static __always_inline struct io_uring_sqe *ringstep__request_fill_in(struct ringstep_turn *turn,
+								      struct ringstep_request *request)
 {
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
@@ -148,8 +148,8 @@ static __always_inline struct io_uring_sqe *ringstep__request_fill_in(struct rin
 	return sqe;
 }
 
-static __always_inline struct io_uring_sqe *ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *requests,
-								     struct ringstep_request *request)
+static __always_inline struct io_uring_sqe *
+ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *requests, struct ringstep_request *request)
 {
 	ringstep__request_started(requests);
 	return ringstep__request_fill_in(turn, request);
@@ -185,7 +185,8 @@ static __always_inline bool ringstep__request_foreign(struct ringstep_requests *
 static __always_inline bool ringstep__request_completed(const struct ringstep_turn *turn, struct ringstep_requests *requests,
 							struct ringstep_request *request, const struct io_uring_cqe *cqe)
 {
-	if (cqe->user_data >> 32 != (RINGSTEP_REQUEST_TAG << 16 | requests->epoch) || request->phase < RINGSTEP_REQUEST_IN_FLIGHT)
+	if (cqe->user_data >> 32 != (RINGSTEP_REQUEST_TAG << 16 | requests->epoch) ||
+	    request->phase < RINGSTEP_REQUEST_IN_FLIGHT)
 		return ringstep__request_foreign(requests, cqe->user_data);
 	if (request->phase == RINGSTEP_REQUEST_IN_FLIGHT) {
 		request->result = cqe->res;

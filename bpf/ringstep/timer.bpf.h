@@ -86,10 +86,11 @@ static __noinline int ringstep__arm(ringstep__ring *ring, struct ringstep_contro
 	before = turn.sq_at;
 	timer->seconds = (__s64)(deadline / 1000000000);
 	timer->nanoseconds = (__s64)(deadline % 1000000000);
-	sqe = ringstep_get_sqe(&turn); /* no SQE is claimed, so there is room */
+	sqe = ringstep_get_sqe(&turn);			 /* no SQE is claimed, so there is room */
 	ready = ringstep_cq_ready(&turn) + timer->armed; /* an update completes at once */
 	if (timer->armed) {
-		ringstep_prep_timeout_remove(sqe, ringstep__own_tag(control, armed), IORING_TIMEOUT_UPDATE | IORING_TIMEOUT_ABS);
+		ringstep_prep_timeout_remove(sqe, ringstep__own_tag(control, armed),
+					     IORING_TIMEOUT_UPDATE | IORING_TIMEOUT_ABS);
 		sqe->addr2 = time;
 		ringstep_sqe_set_data64(sqe, ringstep__own_tag(control, updates));
 	} else {
@@ -131,8 +132,8 @@ static __always_inline int ringstep_submit_and_wait_until(struct ringstep_turn *
 	ringstep_submit(turn);
 	if (ringstep_sq_claimed(turn))
 		return ringstep_wait(turn, 0);
-	if (deadline <= RINGSTEP__LAST_DEADLINE && (!control->timer.armed || deadline < control->timer.deadline) && !turn->cut &&
-	    ringstep_cq_ready(turn) < count + control->timer.updates) {
+	if (deadline <= RINGSTEP__LAST_DEADLINE && (!control->timer.armed || deadline < control->timer.deadline) &&
+	    !turn->cut && ringstep_cq_ready(turn) < count + control->timer.updates) {
 		int armed;
 
 		ringstep__sq_store(turn);
@@ -157,9 +158,8 @@ static __always_inline bool ringstep__timer_took(struct ringstep_turn *turn, con
 
 #undef ringstep_for_each_cqe
 #define ringstep_for_each_cqe(turn, cqe_var)                                                                                   \
-	ringstep__for_each_cqe(turn, cqe_var) if (ringstep__timer_took(turn, cqe_var))                                         \
-	{                                                                                                                      \
-	}                                                                                                                      \
-	else
+	ringstep__for_each_cqe(turn, cqe_var)                                                                                  \
+		if (ringstep__timer_took(turn, cqe_var)) {                                                                     \
+		} else
 
 #endif /* RINGSTEP_TIMER_BPF_H */

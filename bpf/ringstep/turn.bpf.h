@@ -17,16 +17,16 @@
 struct ringstep_turn {
 	struct ringstep__engine engine;
 	struct ringstep_control *control;
-	__u8 *cq; /* CQ region: headers and CQEs */
-	__u8 *sq; /* SQ region: SQEs */
-	__u32 *head;   /* the head of the CQ */
-	__u32 cq_head; /* the head when the turn began, plus completions that do not count as reaped */
-	__u32 sq_at;   /* position at which the next SQE is claimed */
-	__u32 sq_end;  /* position at which the SQ is full */
-	__u64 rewinds;   /* IORING_SETUP_SQ_REWIND */
+	__u8 *cq;	 /* CQ region: headers and CQEs */
+	__u8 *sq;	 /* SQ region: SQEs */
+	__u32 *head;	 /* the head of the CQ */
+	__u32 cq_head;	 /* the head when the turn began, plus completions that do not count as reaped */
+	__u32 sq_at;	 /* position at which the next SQE is claimed */
+	__u32 sq_end;	 /* position at which the SQ is full */
+	__u64 rewinds;	 /* IORING_SETUP_SQ_REWIND */
 	__u64 sqe_shift; /* log2 of an SQE's size */
 	__u64 cqe_shift; /* log2 of a CQE's size */
-	__u64 cut;       /* the walk over completions ended at RINGSTEP_CQE_BATCH, with more of them in the CQ */
+	__u64 cut;	 /* the walk over completions ended at RINGSTEP_CQE_BATCH, with more of them in the CQ */
 };
 
 static __always_inline __u32 *ringstep__cq_word(const struct ringstep_turn *turn, __u32 offset)

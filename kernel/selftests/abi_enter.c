@@ -95,9 +95,5 @@ static void first_enter_of_a_task(void)
 }
 
 const struct test enter_tests[] = {
-	TEST(return_values),
-	TEST(enter_does_nothing_else),
-	TEST(another_task),
-	TEST(first_enter_of_a_task),
-	END_OF_TESTS,
+	TEST(return_values), TEST(enter_does_nothing_else), TEST(another_task), TEST(first_enter_of_a_task), END_OF_TESTS,
 };

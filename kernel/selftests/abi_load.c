@@ -22,9 +22,20 @@ static bool may_be_loaded(const char *program)
 static void verifier_refuses(void)
 {
 	static const char *const programs[] = {
-		"write_far_past_params", "write_across_far_end", "write_past_params", "write_across_end", "write_before_params", "read_ring",
-		"write_ring",        "read_third_argument", "write_argument",      "region_not_checked",
-		"read_past_region",  "size_not_constant",   "not_a_ring",          "submit_without_sleep",
+		"write_far_past_params",
+		"write_across_far_end",
+		"write_past_params",
+		"write_across_end",
+		"write_before_params",
+		"read_ring",
+		"write_ring",
+		"read_third_argument",
+		"write_argument",
+		"region_not_checked",
+		"read_past_region",
+		"size_not_constant",
+		"not_a_ring",
+		"submit_without_sleep",
 	};
 	struct ring ring;
 

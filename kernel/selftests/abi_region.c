@@ -55,7 +55,8 @@ static void region_refusals(void)
 	CHECK_EQ(try_region((struct region_desc){.size = 4096, .flags = MEM_REGION_TYPE_USER}), -EFAULT);
 	CHECK_EQ(try_region((struct region_desc){.size = 4096, .flags = MEM_REGION_TYPE_USER, .user_addr = user + 8}), -EINVAL);
 	CHECK_EQ(try_region((struct region_desc){.size = 1ULL << 60}), -E2BIG);
-	CHECK_EQ(try_region((struct region_desc){.size = 4096, .flags = MEM_REGION_TYPE_USER, .user_addr = -4096ULL}), -EOVERFLOW);
+	CHECK_EQ(try_region((struct region_desc){.size = 4096, .flags = MEM_REGION_TYPE_USER, .user_addr = -4096ULL}),
+		 -EOVERFLOW);
 	/* Memory that is not mapped, and memory that is read-only. */
 	munmap((char *)memory + 4096, 4096);
 	CHECK_EQ(try_region((struct region_desc){.size = 3 * 4096, .flags = MEM_REGION_TYPE_USER, .user_addr = user}), -EFAULT);
@@ -189,12 +190,8 @@ static void missing_regions(void)
 }
 
 const struct test region_tests[] = {
-	TEST(region_refusals),
-	TEST(region_once),
-	TEST(region_needs_its_answer),
-	TEST(kernel_region_is_mapped),
-	TEST(user_region_is_not_mapped),
-	TEST(user_region_is_pinned),
-	TEST(missing_regions),
-	END_OF_TESTS,
+	TEST(region_refusals),		 TEST(region_once),
+	TEST(region_needs_its_answer),	 TEST(kernel_region_is_mapped),
+	TEST(user_region_is_not_mapped), TEST(user_region_is_pinned),
+	TEST(missing_regions),		 END_OF_TESTS,
 };

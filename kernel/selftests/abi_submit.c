@@ -17,10 +17,14 @@ static void submit_by_the_rules(void)
 	plan = setup.ring.plan;
 
 	/* The SQ is empty; then the step asks for no requests. */
-	CHECK_EQ(run_plan(&setup, (struct plan){.submit = 4, .submit_turns = 1, .submit_result = 99, .last_turn = 1, .last_result = 1}), 0);
+	CHECK_EQ(run_plan(&setup,
+			  (struct plan){.submit = 4, .submit_turns = 1, .submit_result = 99, .last_turn = 1, .last_result = 1}),
+		 0);
 	CHECK_EQ(plan->submit_result, 0);
 	fill_nops(&setup.ring, 3, 1);
-	CHECK_EQ(run_plan(&setup, (struct plan){.submit = 0, .submit_turns = 1, .submit_result = 99, .last_turn = 1, .last_result = 1}), 0);
+	CHECK_EQ(run_plan(&setup,
+			  (struct plan){.submit = 0, .submit_turns = 1, .submit_result = 99, .last_turn = 1, .last_result = 1}),
+		 0);
 	CHECK_EQ(plan->submit_result, 0);
 	CHECK_EQ(*setup.ring.sq_head, 0);
 

@@ -91,7 +91,9 @@ static void workers_get_the_lock(void)
 		sqe->off = ~0ULL;
 		sqe->len = 1;
 		NEED(write(from[1], "x", 1));
-		CHECK_EQ(run_plan(&setup, (struct plan){.submit = 1, .submit_turns = 1, .reap = 8, .stop_after = 1, .wait = i == 0}), 0);
+		CHECK_EQ(run_plan(&setup,
+				  (struct plan){.submit = 1, .submit_turns = 1, .reap = 8, .stop_after = 1, .wait = i == 0}),
+			 0);
 		CHECK_EQ(setup.ring.plan->last_res, 1);
 	}
 

@@ -17,29 +17,29 @@ extern int failures;
 void report(const char *file, int line, const char *what, long got, long expected);
 
 /* Reports a failure if the two differ. The test continues. */
-#define CHECK_EQ(what, expected)                                                 \
-	do {                                                                     \
-		const long got__ = (long)(what), expected__ = (long)(expected);  \
-		if (got__ != expected__)                                         \
-			report(__FILE__, __LINE__, #what, got__, expected__);    \
+#define CHECK_EQ(what, expected)                                                                                               \
+	do {                                                                                                                   \
+		const long got__ = (long)(what), expected__ = (long)(expected);                                                \
+		if (got__ != expected__)                                                                                       \
+			report(__FILE__, __LINE__, #what, got__, expected__);                                                  \
 	} while (0)
 
 #define CHECK(what) CHECK_EQ(!!(what), 1)
 
 /* Ends the test with a failure if `what` is negative. For the preparations that the rest of the test depends on. */
-#define NEED(what)                                                                          \
-	do {                                                                                \
-		const long got__ = (long)(what);                                            \
-		if (got__ < 0) {                                                            \
-			report(__FILE__, __LINE__, #what, got__, 0);                        \
-			exit(FAILED);                                                       \
-		}                                                                           \
+#define NEED(what)                                                                                                             \
+	do {                                                                                                                   \
+		const long got__ = (long)(what);                                                                               \
+		if (got__ < 0) {                                                                                               \
+			report(__FILE__, __LINE__, #what, got__, 0);                                                           \
+			exit(FAILED);                                                                                          \
+		}                                                                                                              \
 	} while (0)
 
-#define SKIP(reason)                                         \
-	do {                                                 \
-		fprintf(stderr, "skipped: %s\n", reason);    \
-		exit(SKIPPED);                               \
+#define SKIP(reason)                                                                                                           \
+	do {                                                                                                                   \
+		fprintf(stderr, "skipped: %s\n", reason);                                                                      \
+		exit(SKIPPED);                                                                                                 \
 	} while (0)
 
 /* For lacks(): no released kernel has it. */
@@ -55,12 +55,12 @@ bool lacks(int number);
 void sleep_ms(long ms);
 
 /* Waits up to 20 seconds for something that the kernel does in its own time, such as freeing a ring. Returns false if it does not happen. */
-#define EVENTUALLY(condition)                                         \
-	({                                                            \
-		int tries__ = 0;                                      \
-		while (!(condition) && tries__++ < 1000)              \
-			sleep_ms(20);                                 \
-		tries__ <= 1000;                                      \
+#define EVENTUALLY(condition)                                                                                                  \
+	({                                                                                                                     \
+		int tries__ = 0;                                                                                               \
+		while (!(condition) && tries__++ < 1000)                                                                       \
+			sleep_ms(20);                                                                                          \
+		tries__ <= 1000;                                                                                               \
 	})
 
 /* Takes capabilities (1 << CAP_…) away from this task. */

@@ -33,7 +33,8 @@ struct block_device {
 static int control(struct block_device *device, __u32 operation, void *data, __u16 length, __u64 word)
 {
 	/* The ring has IORING_SETUP_SQE128: an SQE takes the space of two. */
-	struct io_uring_sqe *sqe = &device->control.sqes[2 * (*device->control.sq_tail & (device->control.params.sq_entries - 1))];
+	struct io_uring_sqe *sqe =
+		&device->control.sqes[2 * (*device->control.sq_tail & (device->control.params.sq_entries - 1))];
 	struct io_uring_cqe cqe;
 	const struct ublksrv_ctrl_cmd command = {
 		.dev_id = (__u32)device->id,
@@ -111,8 +112,12 @@ static void open_block_device(struct block_device *device, struct setup *setup, 
 	struct ublk_params params = {
 		.len = sizeof(params),
 		.types = UBLK_PARAM_TYPE_BASIC,
-		.basic = {.logical_bs_shift = 12, .physical_bs_shift = 12, .io_opt_shift = 12, .io_min_shift = 12,
-			  .max_sectors = 8, .dev_sectors = 1024},
+		.basic = {.logical_bs_shift = 12,
+			  .physical_bs_shift = 12,
+			  .io_opt_shift = 12,
+			  .io_min_shift = 12,
+			  .max_sectors = 8,
+			  .dev_sectors = 1024},
 	};
 	int fd;
 

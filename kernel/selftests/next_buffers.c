@@ -32,7 +32,9 @@ static void check_access(struct setup *setup, __u32 index, __u8 *memory, size_t 
 			CHECK_EQ(wrong, 0);
 
 			memset(setup->ring.next_plan->data, 0x11, NEXT_DATA);
-			CHECK_EQ(copy_once(setup, (struct next_copy){.index = index, .offset = offset, .length = length, .write = 1}), 0);
+			CHECK_EQ(copy_once(setup,
+					   (struct next_copy){.index = index, .offset = offset, .length = length, .write = 1}),
+				 0);
 			for (size_t at = offset < 8192 ? 0 : offset - 8192; at < size && at < offset + length + 8192; at++)
 				wrong += memory[at] != (at - offset < length ? 0x11 : pattern(at));
 			CHECK_EQ(wrong, 0);

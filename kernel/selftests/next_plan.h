@@ -13,10 +13,10 @@
 struct next_wait {
 	__u32 flags;
 	__u32 leave_flags; /* if not 0, the step writes neither flags nor timeout */
-	__u32 count;       /* how many completions to wait for */
+	__u32 count;	   /* how many completions to wait for */
 	__u32 busy_poll_us;
 	__u64 timeout_ns;
-	__u32 from_now;    /* if not 0, the step adds the current time to the timeout */
+	__u32 from_now; /* if not 0, the step adds the current time to the timeout */
 	__u32 unused;
 };
 
@@ -30,10 +30,10 @@ struct next_copy {
 
 struct next_plan {
 	/* For the loop: what to do. */
-	__u32 turns_wanted; /* the turn, counted from 1, in which the loop stops; 0: none */
-	__u32 stop_after;   /* how many completions the loop takes before it stops; 0: it does not stop */
-	__u32 submit;       /* how many SQEs to submit in each turn */
-	__u32 copies;       /* how many of the copies below to make in the first turn */
+	__u32 turns_wanted;		   /* the turn, counted from 1, in which the loop stops; 0: none */
+	__u32 stop_after;		   /* how many completions the loop takes before it stops; 0: it does not stop */
+	__u32 submit;			   /* how many SQEs to submit in each turn */
+	__u32 copies;			   /* how many of the copies below to make in the first turn */
 	struct next_wait wait[NEXT_TURNS]; /* one for each turn; later turns use the last one */
 	struct next_copy copy[NEXT_COPIES];
 
@@ -42,10 +42,10 @@ struct next_plan {
 	__u32 reaped;
 	__s32 last_res;
 	__u32 unused;
-	__u32 flags[NEXT_TURNS];        /* at the start of the turn, like busy_poll_us */
+	__u32 flags[NEXT_TURNS]; /* at the start of the turn, like busy_poll_us */
 	__u32 busy_poll_us[NEXT_TURNS];
-	__u64 began[NEXT_TURNS];        /* bpf_ktime_get_ns() at the start of the turn */
-	__u64 until[NEXT_TURNS];        /* the timeout that the step set */
+	__u64 began[NEXT_TURNS]; /* bpf_ktime_get_ns() at the start of the turn */
+	__u64 until[NEXT_TURNS]; /* the timeout that the step set */
 
 	__u8 data[NEXT_DATA];
 };

@@ -124,7 +124,8 @@ static void send_packets(int ready)
 /* Opens the socket that receives the packets. */
 static int receiver(void)
 {
-	const struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(7000), .sin_addr.s_addr = htonl(INADDR_ANY)};
+	const struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_port = htons(7000), .sin_addr.s_addr = htonl(INADDR_ANY)};
 	const int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
 	NEED(bind(fd, (const struct sockaddr *)&address, sizeof(address)));

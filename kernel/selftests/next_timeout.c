@@ -117,9 +117,12 @@ static void completion_before_timeout(void)
 		__u32 flags;
 		__u64 timeout;
 	} far[] = {
-		{F_TIMEOUT, 1000 * 1000 * MS},        {F_TIMEOUT, ~0ULL},
-		{F_TIMEOUT, ~0ULL >> 1},              {F_TIMEOUT | F_TIMEOUT_ABS, ~0ULL},
-		{F_TIMEOUT | F_TIMEOUT_ABS, ~0ULL >> 1}, {F_TIMEOUT, 1ULL << 63},
+		{F_TIMEOUT, 1000 * 1000 * MS},
+		{F_TIMEOUT, ~0ULL},
+		{F_TIMEOUT, ~0ULL >> 1},
+		{F_TIMEOUT | F_TIMEOUT_ABS, ~0ULL},
+		{F_TIMEOUT | F_TIMEOUT_ABS, ~0ULL >> 1},
+		{F_TIMEOUT, 1ULL << 63},
 	};
 	struct setup setup;
 	struct next_plan *plan;
@@ -208,7 +211,8 @@ static void signal_before_timeout(void)
 	make_next_setup(&setup, 0);
 	sigaction(SIGUSR1, &action, NULL);
 	pthread_create(&other, NULL, signal_later, &self);
-	CHECK_EQ(run_wait(&setup, 2, (struct next_wait){.flags = F_TIMEOUT, .count = 1, .timeout_ns = 1000 * 1000 * MS}), -EINTR);
+	CHECK_EQ(run_wait(&setup, 2, (struct next_wait){.flags = F_TIMEOUT, .count = 1, .timeout_ns = 1000 * 1000 * MS}),
+		 -EINTR);
 	CHECK_EQ(setup.ring.next_plan->turns, 1);
 	pthread_join(other, NULL);
 	end_setup(&setup);
@@ -235,13 +239,7 @@ static void detach_before_timeout(void)
 }
 
 const struct test timeout_tests[] = {
-	TEST(relative_timeout),
-	TEST(absolute_timeout),
-	TEST(timeouts_by_another_clock),
-	TEST(completion_before_timeout),
-	TEST(timeout_is_for_one_wait),
-	TEST(unknown_flags),
-	TEST(signal_before_timeout),
-	TEST(detach_before_timeout),
-	END_OF_TESTS,
+	TEST(relative_timeout),		 TEST(absolute_timeout),	TEST(timeouts_by_another_clock),
+	TEST(completion_before_timeout), TEST(timeout_is_for_one_wait), TEST(unknown_flags),
+	TEST(signal_before_timeout),	 TEST(detach_before_timeout),	END_OF_TESTS,
 };

@@ -72,15 +72,18 @@ int open_ring(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsig
 	array_end = flags & IORING_SETUP_NO_SQARRAY ? 0 : params->sq_off.array + params->sq_entries * sizeof(unsigned);
 	ring->rings_size = whole_pages(cqes_end > array_end ? cqes_end : array_end);
 	ring->sqes_size = whole_pages(params->sq_entries * sizeof(struct io_uring_sqe));
-	ring->rings = mmap(NULL, ring->rings_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd, IORING_OFF_SQ_RING);
-	ring->sqes = mmap(NULL, ring->sqes_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd, (off_t)IORING_OFF_SQES);
+	ring->rings =
+		mmap(NULL, ring->rings_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd, IORING_OFF_SQ_RING);
+	ring->sqes = mmap(NULL, ring->sqes_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd,
+			  (off_t)IORING_OFF_SQES);
 	if (ring->rings == MAP_FAILED || ring->sqes == MAP_FAILED)
 		return -errno;
 	find_queues(ring);
 	return ring->fd;
 }
 
-int open_ring_in(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsigned flags, void *rings, void *sqes, size_t size)
+int open_ring_in(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsigned flags, void *rings, void *sqes,
+		 size_t size)
 {
 	struct io_uring_params *params = &ring->params;
 
@@ -231,9 +234,9 @@ int load_loop_from(struct loop *loop, const struct ring *ring, const char *objec
 		const char *name;
 		__u32 value;
 	} constants[] = {
-		{"cq_head", ring->params.cq_off.head},  {"cq_tail", ring->params.cq_off.tail},
-		{"cqes", ring->params.cq_off.cqes},     {"cq_mask", ring->params.cq_entries - 1},
-		{"cq_size", (__u32)ring->rings_size},   {"sq_size", (__u32)ring->sqes_size},
+		{"cq_head", ring->params.cq_off.head}, {"cq_tail", ring->params.cq_off.tail},
+		{"cqes", ring->params.cq_off.cqes},    {"cq_mask", ring->params.cq_entries - 1},
+		{"cq_size", (__u32)ring->rings_size},  {"sq_size", (__u32)ring->sqes_size},
 	};
 	int status = 0;
 

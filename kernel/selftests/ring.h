@@ -68,7 +68,8 @@ int sys_register(int fd, unsigned opcode, const void *arg, unsigned nr_args);
 /* Opens a ring and maps its queues. */
 int open_ring(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsigned flags);
 /* Opens a ring whose queues lie in memory of the caller: `size` bytes at `rings` and as many at `sqes`, each in one piece. */
-int open_ring_in(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsigned flags, void *rings, void *sqes, size_t size);
+int open_ring_in(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsigned flags, void *rings, void *sqes,
+		 size_t size);
 /* Closes the ring and unmaps its queues. The memory region stays mapped. */
 void close_ring(struct ring *ring);
 

@@ -162,9 +162,14 @@ int main(void)
 		const char *name;
 		unsigned (*fill_in)(struct ring *ring);
 	} jobs[] = {
-		{"one-nop", one_nop},           {"eight-nops", eight_nops},           {"linked-nops", linked_nops},
-		{"drained-nops", drained_nops}, {"file-write-read", file_write_read}, {"pipe-write-read", pipe_write_read},
-		{"receive-send", receive_send}, {"refused", refused},
+		{"one-nop", one_nop},
+		{"eight-nops", eight_nops},
+		{"linked-nops", linked_nops},
+		{"drained-nops", drained_nops},
+		{"file-write-read", file_write_read},
+		{"pipe-write-read", pipe_write_read},
+		{"receive-send", receive_send},
+		{"refused", refused},
 	};
 
 	file = memfd_create("workload", 0);

@@ -23,7 +23,7 @@ struct both_worlds {
 	__u64 since_boot;
 	__u64 international;
 	__u64 later;
-	__u64 before_add;   /* what the atomics gave back, and what they left */
+	__u64 before_add; /* what the atomics gave back, and what they left */
 	__u64 added;
 	__u64 ored;
 	__u64 anded;
@@ -31,10 +31,10 @@ struct both_worlds {
 	__u64 swapped;
 	__u64 before_swap;
 	__u64 compared;
-	__u64 stored;	    /* by ringstep_store(), then read by ringstep_load() */
+	__u64 stored; /* by ringstep_store(), then read by ringstep_load() */
 	__u64 loaded;
-	__u64 offset;	    /* offsetof() */
-	__u64 address;	    /* ringstep_address() of rounds */
+	__u64 offset;  /* offsetof() */
+	__u64 address; /* ringstep_address() of rounds */
 };
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <ringstep/prep.bpf.h>
 
+// clang-format off: a line for each function
 int prep_by_kit(int which, struct io_uring_sqe *sqe, const struct prep_arguments *a)
 {
 	switch (which) {

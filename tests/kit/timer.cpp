@@ -87,7 +87,7 @@ ringstep::RingOptions any_ring() {
 
 }  // namespace
 
-TEST_CASE("A deadline ends a wait, for one completion or for many") {
+TEST_CASE("A deadline ends a wait, for one completion or for many", "[main]") {
     Ring ring{any_ring()};
     Timed program(ring);
     program.state()->wait = GENERATE(1U, 8U);
@@ -158,7 +158,7 @@ TEST_CASE("An earlier deadline than the one before holds") {
     expect_nothing_left(ring);
 }
 
-TEST_CASE("A timer that fires between two runs is seen by nobody") {
+TEST_CASE("A timer that fires between two runs is seen by nobody", "[main]") {
     Ring ring;
     Timed program(ring);
     run_with_pending_deadline(program, in(1ms));
@@ -226,7 +226,7 @@ TEST_CASE("A plain wait does not end early because of a timer") {
     feeder.join();
 }
 
-TEST_CASE("A ring with a timer can be closed, released, and have its requests waited for") {
+TEST_CASE("A ring with a timer can be closed, released, and have its requests waited for", "[main]") {
     Ring ring;
     std::optional<Timed> program(std::in_place, ring);
     run_with_pending_deadline(*program, in(1h));
@@ -264,7 +264,7 @@ TEST_CASE("Who cancels everything cancels the timer, too, and the next wait has 
     expect_nothing_left(ring);
 }
 
-TEST_CASE("A stop comes through while a loop waits for its deadline") {
+TEST_CASE("A stop comes through while a loop waits for its deadline", "[main]") {
     Ring ring;
     Timed program(ring);
     program.state()->wait = GENERATE(1U, 4U);
@@ -283,7 +283,7 @@ TEST_CASE("A stop comes through while a loop waits for its deadline") {
     CHECK(program.run().code == 1);
 }
 
-TEST_CASE("A signal comes through while a loop waits for its deadline") {
+TEST_CASE("A signal comes through while a loop waits for its deadline", "[main]") {
     struct sigaction action{};
     struct sigaction before{};
     action.sa_handler = [](int) {};
@@ -303,7 +303,7 @@ TEST_CASE("A signal comes through while a loop waits for its deadline") {
     ::sigaction(SIGALRM, &before, nullptr);
 }
 
-TEST_CASE("The timer gets through a CQ that is too small") {
+TEST_CASE("The timer gets through a CQ that is too small", "[main]") {
     Ring ring{{.sq_entries = 4, .cq_entries = 4}};
     Timed program(ring);
     for (unsigned i = 0; i < 4; i++) io_uring_prep_nop(ring.sq().claim());

@@ -30,7 +30,7 @@ using ringstep::chain::Chains;
 using ringstep::chain::Graph;
 using ringstep::chain::GraphId;
 
-TEST_CASE("Time limits: of a node, of a graph, of one chain") {
+TEST_CASE("Time limits: of a node, of a graph, of one chain", "[main]") {
     const Pipe pipe;
     char byte = 0;
     Ring ring;
@@ -115,7 +115,7 @@ TEST_CASE("Chains are cancelled, each once") {
     CHECK(ring.in_flight() == 0);
 }
 
-TEST_CASE("A stop under way loses nothing, and the next run goes on") {
+TEST_CASE("A stop under way loses nothing, and the next run goes on", "[main]") {
     const Pipe pipe;
     std::array<char, 2> bytes{};
     Ring ring;

@@ -44,7 +44,7 @@ using ringstep::chain::Length;
 using ringstep::chain::Offset;
 using ringstep::chain::Slot;
 
-TEST_CASE("A sequence runs in order, and all of it") {
+TEST_CASE("A sequence runs in order, and all of it", "[main]") {
     Ring ring;
     Chains chains(ring);
     Graph graph;
@@ -67,7 +67,7 @@ TEST_CASE("A sequence runs in order, and all of it") {
     CHECK(result.error() == 0);
 }
 
-TEST_CASE("A file of unknown size is read into memory") {
+TEST_CASE("A file of unknown size is read into memory", "[main]") {
     const Folder folder;
     const Bytes content = random_bytes(100'000);
     const std::string name = folder / "file";
@@ -160,7 +160,7 @@ TEST_CASE("A receive is sent on, exactly as much as came") {
     CHECK(result.result(receive) == 0);
 }
 
-TEST_CASE("A log is written, synced, and then the waiting are told") {
+TEST_CASE("A log is written, synced, and then the waiting are told", "[main]") {
     const Folder folder;
     const File file(folder / "log");
     const Pipe waiting;
@@ -188,7 +188,7 @@ TEST_CASE("A log is written, synced, and then the waiting are told") {
     CHECK(::read(waiting.out(), told.data(), told.size()) == 100);
 }
 
-TEST_CASE("Registered files are opened into slots, read by them and closed") {
+TEST_CASE("Registered files are opened into slots, read by them and closed", "[main]") {
     const Folder folder;
     const File file(folder / "file");
     file.write(random_bytes(64));

@@ -53,7 +53,7 @@ struct Bare {
 
 }  // namespace
 
-TEST_CASE("The bare loop copies a file in one run") {
+TEST_CASE("The bare loop copies a file in one run", "[main]") {
     const std::size_t size = GENERATE(as<std::size_t>{}, 0, 1, 4095, 4096, 4097, 8 * 4096, 100 * 4096, 100 * 4096 + 77);
     CAPTURE(size);
     const Folder folder;
@@ -161,7 +161,7 @@ TEST_CASE("Depth and blocks of 0 are refused, a depth beyond the slots is cut") 
     }
 }
 
-TEST_CASE("Whatever the ring looks like") {
+TEST_CASE("Whatever the ring looks like", "[main]") {
     const Folder folder;
     const File input(folder / "in");
     const File output(folder / "out");
@@ -179,7 +179,7 @@ TEST_CASE("Whatever the ring looks like") {
     CHECK((output.read() == input.read()));
 }
 
-TEST_CASE("An error ends the copy when nothing is in flight any more, and says where") {
+TEST_CASE("An error ends the copy when nothing is in flight any more, and says where", "[main]") {
     const Folder folder;
     const File input(folder / "in");
     const File output(folder / "out");
@@ -234,7 +234,7 @@ TEST_CASE("An error ends the copy when nothing is in flight any more, and says w
     CHECK(ring.in_flight() == 0);
 }
 
-TEST_CASE("Registered files and buffers") {
+TEST_CASE("Registered files and buffers", "[main]") {
     const Folder folder;
     const File input(folder / "in");
     const File output(folder / "out");

@@ -4,6 +4,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <catch2/generators/catch_generators_range.hpp>
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -19,9 +20,11 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "loops/files.hpp"
+#include "thorough.hpp"
 
 using namespace std::chrono_literals;
 using ringstep::CopyOperation;
@@ -225,8 +228,10 @@ TEST_CASE("A source that has grown in between is copied to its new end") {
 }
 
 TEST_CASE("A source that has shrunk in between ends where it ends") {
-    const bool direct = GENERATE(false, true);
-    const std::size_t rest = GENERATE(as<std::size_t>{}, 0, 1, 100000, large / 2, large - 1);
+    using Cut = std::pair<std::size_t, bool>;
+    const auto [rest, direct] =
+        GENERATE(from_range(some_of<Cut>({{0, false}, {1, true}, {100000, false}, {large / 2, true}, {large - 1, false}},
+                                         {{0, true}, {1, false}, {100000, true}, {large / 2, false}, {large - 1, true}})));
     CAPTURE(rest, direct);
     const Folder folder(Ext4::path());
     const Bytes bytes = random_bytes(large);
@@ -291,7 +296,7 @@ TEST_CASE("A source that changes all the time") {
     const File output(folder / "out");
     Ring ring;
     FileCopy copy(ring, {.queue_depth = 32, .block_size = 16384});
-    for (int round = 0; round < 3; round++) {
+    for (std::uint64_t round = 0; round < rounds(1, 3); round++) {
         input.truncate(0);
         input.write({bytes.begin(), bytes.begin() + (grows ? large : 2 * large)});
         std::atomic<bool> over{false};

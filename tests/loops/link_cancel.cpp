@@ -28,7 +28,7 @@ using ringstep::RequestCompletion;
 using ringstep::Ring;
 using ringstep::Ticket;
 
-TEST_CASE("Requests of a chain can be cancelled, wherever they are") {
+TEST_CASE("Requests of a chain can be cancelled, wherever they are", "[main]") {
     std::array<char, 8> bytes{};
     Ring ring;
     Link link(ring);

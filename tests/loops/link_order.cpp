@@ -40,7 +40,7 @@ using ringstep::RequestCompletion;
 using ringstep::Ring;
 using ringstep::Ticket;
 
-TEST_CASE("A chain runs in its order, and chains beside each other") {
+TEST_CASE("A chain runs in its order, and chains beside each other", "[main]") {
     Ring ring{{.sq_entries = 8}};
     Link link(ring);
     for (std::uint64_t chain = 0; chain < 64; chain++) {
@@ -95,7 +95,7 @@ TEST_CASE("Too few slots: a chain is taken whole or not at all") {
     check_idle(link, ring);
 }
 
-TEST_CASE("A stop under way loses nothing, and the chain goes on in the next run") {
+TEST_CASE("A stop under way loses nothing, and the chain goes on in the next run", "[main]") {
     Pipe pipe;
     std::array<char, 4> bytes{};
     Ring ring;

@@ -84,7 +84,7 @@ private:
 
 }  // namespace
 
-TEST_CASE("The same chains have the same results, by the kernel's links and by the loop") {
+TEST_CASE("The same chains have the same results, by the kernel's links and by the loop", "[main]") {
     std::array<char, 256> bytes{};
     __kernel_timespec moment{.tv_sec = 0, .tv_nsec = 1000};
     __kernel_timespec long_time{.tv_sec = 1000, .tv_nsec = 0};

@@ -13,20 +13,24 @@ using Nops = LoopProgram<ringstep::loops::nop_chain>;
 
 TEST_CASE("Nops run one after the other, or several at a time") {
     const std::uint64_t total = GENERATE(1U, 2U, 31U, 32U, 33U, 1000U);
-    const std::uint64_t depth = GENERATE(1U, 2U, 7U, 32U, 64U, 1000U);
     Ring ring{{.sq_entries = 32, .cq_entries = 64}};
     Nops program(ring);
-    program.state()->total = total;
-    program.state()->depth = depth;
-    const LoopExit exit = program.run();
-    CHECK(exit.ok());
-    CHECK(exit.submitted == total);
-    CHECK(exit.completions == total);
-    CHECK(program.state()->submitted == total);
-    CHECK(program.state()->completed == total);
-    CHECK(program.state()->failed == 0);
-    if (depth == 1) CHECK(exit.turns == total + 1);
-    if (depth == 32) CHECK(exit.turns == (total + 31) / 32 + 1);
+    for (const std::uint64_t depth : {1U, 2U, 7U, 32U, 64U, 1000U}) {
+        CAPTURE(total, depth);
+        program.state()->submitted = 0;
+        program.state()->completed = 0;
+        program.state()->total = total;
+        program.state()->depth = depth;
+        const LoopExit exit = program.run();
+        CHECK(exit.ok());
+        CHECK(exit.submitted == total);
+        CHECK(exit.completions == total);
+        CHECK(program.state()->submitted == total);
+        CHECK(program.state()->completed == total);
+        CHECK(program.state()->failed == 0);
+        if (depth == 1) CHECK(exit.turns == total + 1);
+        if (depth == 32) CHECK(exit.turns == (total + 31) / 32 + 1);
+    }
 }
 
 TEST_CASE("Nothing to do is done at once") {

@@ -164,7 +164,7 @@ TEST_CASE("The model of a bucket refuses what is too early") {
     CHECK_FALSE(bucket.take(6'999'999, 1));
 }
 
-TEST_CASE("Without limits everything goes at once, in order, the whole capacity") {
+TEST_CASE("Without limits everything goes at once, in order, the whole capacity", "[main]") {
     Ring ring{{.sq_entries = 8}};
     Pace pace(ring);
     for (std::uint64_t i = 0; i < Pace::capacity; i++) pace.push(nop(i));
@@ -237,7 +237,7 @@ TEST_CASE("Requests at random go in the turn in which their tokens are there, no
     check_settled(pace, ring);
 }
 
-TEST_CASE("The loop sleeps until the first of all classes has its tokens") {
+TEST_CASE("The loop sleeps until the first of all classes has its tokens", "[main]") {
     struct Class {
         std::uint32_t number;
         PaceRate rate;
@@ -411,7 +411,7 @@ TEST_CASE("A request that fails says so, and the CQ may overflow") {
     check_settled(pace, ring);
 }
 
-TEST_CASE("What is in flight can be cancelled, and a stop under way loses nothing") {
+TEST_CASE("What is in flight can be cancelled, and a stop under way loses nothing", "[main]") {
     Pipe pipe;
     std::array<char, 4> bytes{};
     Ring ring;

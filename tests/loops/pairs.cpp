@@ -36,6 +36,7 @@
 #include "descriptors.hpp"
 #include "ensure.hpp"
 #include "error_of.hpp"
+#include "thorough.hpp"
 
 using namespace std::chrono_literals;
 using ringstep::LoopExit;
@@ -150,15 +151,16 @@ private:
 };
 
 /// The application's own requests, by Ring::sq() and cq(). Their user_data is the application's, which tells them apart itself.
+std::uint64_t last_user_data = 1000;  // of either kind: what one leaves in flight is not the other one's
+
 template <class Face>
 class EnterLoop : public AnyLoop {
 public:
     explicit EnterLoop(Ring& ring) : ring_(ring), face_(ring) {}
     void receive(int fd, void* buffer, unsigned size) override {
-        static std::uint64_t last = 1000;
         io_uring_sqe* const sqe = ring_.sq().claim();
         *sqe = recv_of(fd, buffer, size);
-        sqe->user_data = user_data_ = ++last;
+        sqe->user_data = user_data_ = ++last_user_data;
     }
     void leave_in_flight() override {
         CHECK(face_.submit().submitted == 1);
@@ -265,8 +267,12 @@ void check_second(AnyLoop& second, const Sockets& first_sockets, bool left = tru
 }  // namespace
 
 TEST_CASE("A loop does not take a completion of the loop before it for its own") {
-    for (const Kind& first : kinds) {
-        for (const Kind& second : kinds) {
+    // All of them where that is quick. In a kernel, each after itself and after another one.
+    const bool all = loading_is_cheap() || rounds(0, 1) != 0;
+    for (std::size_t i = 0; i < std::size(kinds); i++) {
+        for (std::size_t distance = 0; distance < (all ? std::size(kinds) : 2); distance++) {
+            const Kind& first = kinds[i];
+            const Kind& second = kinds[(i + distance) % std::size(kinds)];
             INFO(first.name << ", then " << second.name);
             const Sockets sockets;
             std::array<char, 64> buffer{};

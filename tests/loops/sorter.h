@@ -34,7 +34,7 @@ struct sorter {
 	__u64 offset;  /* of records in it */
 	__u64 idle;    /* nanoseconds */
 	__s32 input, output;
-	__u32 size;    /* most of a record */
+	__u32 size; /* most of a record */
 	__u32 slot;
 	__u32 poll_us; /* for which to poll devices before each wait */
 

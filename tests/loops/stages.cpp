@@ -54,7 +54,7 @@ ringstep::RingOptions any_ring() {
 
 }  // namespace
 
-TEST_CASE("The first stage ends the wait if it gets what it wants") {
+TEST_CASE("The first stage ends the wait if it gets what it wants", "[main]") {
     Ring ring{any_ring()};
     Stages stages{ring, {{8, 1h}, {4, 1h}, {1}}};
     for (std::uint64_t i = 0; i < 8; i++) claim_nop(ring, i);
@@ -183,7 +183,7 @@ TEST_CASE("What cannot be waited for is refused") {
     CHECK(errno_of([&] { (void)stages.group(0xff, 99); }) == 0);
 }
 
-TEST_CASE("A stop and a signal end a wait in stages") {
+TEST_CASE("A stop and a signal end a wait in stages", "[main]") {
     const AlarmHandler handler;
     Ring ring;
     Stages stages{ring, {{8, 1ms}, {4, 1h}, {1, none}}};
@@ -201,7 +201,7 @@ TEST_CASE("A stop and a signal end a wait in stages") {
     CHECK(ring.in_flight() == 0);
 }
 
-TEST_CASE("A group is waited for whatever else completes") {
+TEST_CASE("A group is waited for whatever else completes", "[main]") {
     const TestPipe writes_pipe;
     const TestPipe other_pipe;
     std::array<char, 16> bytes{};

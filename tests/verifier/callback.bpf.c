@@ -26,6 +26,7 @@ static void on_send(struct callback *state, __s32 result)
 static void (*const handlers[])(struct callback *, __s32) = {on_receive, on_send};
 
 #endif
+// clang-format off: as in the document
 RINGSTEP_LOOP(callback, struct callback)
 {
 	struct io_uring_cqe *cqe;

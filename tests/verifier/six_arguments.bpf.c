@@ -10,6 +10,7 @@ struct six_arguments {
 	__u32 length;
 };
 
+// clang-format off: as in the document
 #ifndef CURED
 static __noinline int send_answer(struct ringstep_turn *turn, __s32 fd, __u64 buffer, __u32 length, __u32 flags, __u64 data)
 #else

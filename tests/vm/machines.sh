@@ -5,6 +5,10 @@ set -uo pipefail
 dev=$1 kernel=$2
 
 work=$(mktemp -d)
+# What is planted here is no fault of the tests that ./dev test runs.
+export RINGSTEP_VM_FAULTS=$work/faults
+# Nothing here takes long, so that a machine that hangs is known for it soon.
+export RINGSTEP_VM_HUNG_AFTER=4
 # A machine that no other test has.
 machine=(--kernel "$kernel" --cpus 1 --memory 1023)
 trap '"$dev" vm --test-stop "${machine[@]}" >/dev/null 2>&1; rm -rf "$work"' EXIT
@@ -84,20 +88,84 @@ silent "after a hang" 'true'
 planted "crash" 125 'echo c >/proc/sysrq-trigger; sleep 20' "the machine is gone" "sysrq triggered crash"
 silent "after a crash" 'true'
 
+# The client of a test is ended: what the test has started ends as well, also when the test itself is over by then.
+leave() {
+	local client tries=0
+	"$dev" vm "${machine[@]}" --test planted/left-alone -- bash -c "$1" >"$work/out" 2>"$work/err" &
+	client=$!
+	until grep -q started "$work/out" || ((tries++ > 600)); do sleep 0.1; done
+	sleep 0.3
+	kill $client
+	wait $client
+}
+leave 'setsid sleep 4321 & echo started; sleep 4321'
+silent "after a client that went while its test ran" '! pgrep -x sleep'
+leave 'setsid sleep 4321 & echo started'
+silent "after a client that went when its test was over" '! pgrep -x sleep'
+
+# A test kills what looks after it.
+planted "a supervisor that is killed" 125 'setsid sleep 4321 & kill -KILL $PPID; sleep 4321' "the job's supervisor was killed"
+silent "after a supervisor that was killed" '! pgrep -x sleep'
+
 # A machine that does not answer any more: its agent stands still.
-limit=5 planted "a machine that hangs" 124 'kill -STOP $(pgrep -o -f agent.py); sleep 1234' "does not answer"
+limit=2 planted "a machine that hangs" 124 'kill -STOP $(pgrep -o -f agent.py); sleep 1234' "does not answer"
 silent "after a machine that hangs" 'true'
 
-# The kernel complains when no test runs, here by way of the file that its console goes to.
-console=(/tmp/ringstep-machines-"$(stat -L -c %i /proc/self/ns/pid)"/*memory-1023*/console)
-echo "[    1.0] WARNING: planted when nothing ran" >>"${console[0]}"
+# The kernel crashes when no test runs: it starts a program that does that, for a process that has dumped core.
+printf '#!/bin/sh\n{ sleep 3; echo c >/proc/sysrq-trigger; } </dev/null &\n' >"$PWD/machines-crash.$$"
+chmod 755 "$PWD/machines-crash.$$"
+silent "before a crash" '
+	pattern=$(</proc/sys/kernel/core_pattern)
+	echo "|'"$PWD/machines-crash.$$"'" >/proc/sys/kernel/core_pattern
+	sleep 60 &
+	disown
+	kill -SEGV $!
+	sleep 1
+	echo "$pattern" >/proc/sys/kernel/core_pattern
+	exit 0'
+sleep 5
+rm "$PWD/machines-crash.$$"
+silent "after a crash when nothing ran" 'true'
+
+# Where the machines of this process namespace are.
+folders=/tmp/ringstep-machines-$(stat -L -c %i /proc/self/ns/pid)-
+
+# The kernel complains when no test runs, in two parts, here by way of the file that its console goes to.
+folder=("$folders"*/*memory-1023*/)
+printf '[    1.0] WARN' >>"${folder[0]}console"
+sleep 1
+echo "ING: planted when nothing ran" >>"${folder[0]}console"
 sleep 2
-status=0
-"$dev" vm --test-stop "${machine[@]}" >"$work/out" 2>"$work/err" || status=$?
-((status == 126)) || complain "the end of the machine says $status instead of 126"
-grep -q 'after planted/after a machine that hangs, when nothing ran, the kernel complained' "$work/err" || complain "nothing says when"
-grep -q 'WARNING: planted when nothing ran' "$work/err" || complain "nothing says what"
-grep -q 'commands ran, in 6 machines$' "$work/err" || complain "not each of five faults has cost a machine"
+
+# stops STATUS TEXT…: ends the machine.
+stops() {
+	local expected=$1 status=0 text
+	shift
+	"$dev" vm --test-stop "${machine[@]}" >"$work/out" 2>"$work/err" || status=$?
+	((status == expected)) || complain "the end of the machine says $status instead of $expected"
+	for text in "$@"; do
+		grep -q -- "$text" "$work/err" || complain "the end of the machine does not say \"$text\""
+	done
+}
+
+stops 126 'after planted/before a crash, when nothing ran, the machine was lost: it went down' 'sysrq triggered crash' \
+	'after planted/after a crash when nothing ran, when nothing ran, the kernel complained' 'WARNING: planted when nothing ran' \
+	'commands ran, in 8 machines$' # one more than there were faults
+stops 0 'the machine was not started'
+
+# The keeper dies, at the end and between two tests.
+for next in "" "true"; do
+	silent "before its keeper dies" 'true'
+	folder=("$folders"*/*memory-1023*/)
+	kill -KILL "$(<"${folder[0]}pid")"
+	sleep 0.5
+	[[ -z $next ]] || silent "after its keeper died" "$next"
+	stops 125 "keeper ended by itself" "up after"
+done
+
+# ./dev test knows which of these were no matter of time.
+sort -u "$RINGSTEP_VM_FAULTS" | cmp - <(printf 'planted/%s\n' "WARNING" "a machine that hangs" "a supervisor that is killed" "crash" "leaves things behind" | sort) ||
+	complain "the tests that met a fault: $(sort -u "$RINGSTEP_VM_FAULTS" | paste -sd,)"
 
 ((failures == 0)) && echo "all planted faults were caught"
 exit $((failures > 0))

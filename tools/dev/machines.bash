@@ -60,7 +60,8 @@ run_keeper() {
 	ulimit -n "$(ulimit -H -n)"
 	# What was only needed to prepare it.
 	clean_up
-	exec setsid python3 -S -E -B "$keeper" "$vm_run" --kernel "$vm_version" --boot-seconds "$boot_seconds" --boot-tries "$boot_tries" "$@"
+	exec setsid python3 -S -E -B "$keeper" "$vm_run" --kernel "$vm_version" --boot-seconds "$boot_seconds" --boot-tries "$boot_tries" \
+		${RINGSTEP_VM_HUNG_AFTER:+--hung-after "$RINGSTEP_VM_HUNG_AFTER"} "$@"
 }
 
 # run_in_machine FOLDER [options of the client]: runs the command there, and ends with its exit status.
@@ -185,10 +186,11 @@ stop_kept_machines() {
 
 # --- For tests ---
 
-# The folder of the machine that tests with this kernel and these options share. Its users are in the same process namespace, and only there.
+# The folder of the machine that tests with this kernel and these options share. Its users are in the same process namespace, and only there:
+# the kernel gives a namespace's number to another one later, so that the time of its first process belongs to the name.
 test_folder() {
 	local namespace
-	namespace=$(stat -L -c %i /proc/self/ns/pid)
+	namespace=$(stat -L -c %i /proc/self/ns/pid)-$(sed 's/.*) //' /proc/1/stat | cut -d' ' -f20)
 	((${vm_disk:-0} > test_disk)) || vm_disk=$test_disk
 	test_machine=/tmp/ringstep-machines-$namespace/${vm_kernel//\//_}-$(machine_options)
 }
@@ -201,6 +203,7 @@ ensure_test_machine() {
 	exec {lock}>"$test_machine.lock"
 	flock $lock
 	if ! machine_is_there "$test_machine"; then
+		note_dead_keeper
 		(
 			exec {lock}>&-
 			rm -rf "$test_machine"
@@ -221,6 +224,16 @@ ensure_test_machine() {
 	exec {lock}>&-
 }
 
+# A folder without a keeper: the keeper has died, for it is removed where a machine is stopped. What it said last is kept for that.
+note_dead_keeper() {
+	[[ -d $test_machine ]] || return 0
+	{
+		echo "The machine's keeper ended by itself. It said last:"
+		tail -n 30 "$test_machine/log" 2>/dev/null || true
+	} >>"$test_machine.died"
+	rm -rf "$test_machine"
+}
+
 start_test_machine() {
 	ensure_test_machine
 	exec "${client[@]}" "$test_machine" ping
@@ -231,8 +244,24 @@ run_test() {
 	run_in_machine "$test_machine" --strict --name "$vm_test"
 }
 
+# Fails also if a keeper has died meanwhile, whatever became of the machine: nobody knows what its kernel has said.
 stop_test_machine() {
+	local status=0 started=''
 	test_folder
-	machine_is_there "$test_machine" || { say "vm: the machine was not started"; exit 0; }
-	exec "${client[@]}" "$test_machine" stop
+	if machine_is_there "$test_machine"; then
+		started=yes
+		"${client[@]}" "$test_machine" stop || status=$?
+		while machine_is_there "$test_machine"; do sleep 0.05; done
+		# With another status, the keeper has not answered.
+		((status != 0 && status != 126)) || rm -rf "$test_machine"
+	fi
+	note_dead_keeper
+	if [[ -s $test_machine.died ]]; then
+		sed 's/^/     /' "$test_machine.died" >&2
+		rm -f "$test_machine.died"
+		((status > 0)) || status=125
+	elif [[ -z $started ]]; then
+		say "vm: the machine was not started"
+	fi
+	exit $status
 }

@@ -172,13 +172,13 @@ static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *en
 
 /* Part of the condition of a C loop. It becomes false only at the kernel's limits; see ringstep_while(). */
 #if __clang_major__ >= 19
-#define ringstep__may_goto(label) asm volatile goto("may_goto %l[" #label "]" ::::label)
+#define ringstep__may_goto(label) asm volatile goto("may_goto %l[" #label "]" :: ::label)
 #elif __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define ringstep__may_goto(label)                                                                                              \
-	asm volatile goto("1: .byte 0xe5; .byte 0; .long ((%l[" #label "] - 1b - 8) / 8) & 0xffff; .short 0" ::::label)
+	asm volatile goto("1: .byte 0xe5; .byte 0; .long ((%l[" #label "] - 1b - 8) / 8) & 0xffff; .short 0" :: ::label)
 #else
 #define ringstep__may_goto(label)                                                                                              \
-	asm volatile goto("1: .byte 0xe5; .byte 0; .long (((%l[" #label "] - 1b - 8) / 8) & 0xffff) << 16; .short 0" ::::label)
+	asm volatile goto("1: .byte 0xe5; .byte 0; .long (((%l[" #label "] - 1b - 8) / 8) & 0xffff) << 16; .short 0" :: ::label)
 #endif
 
 #define ringstep__may_loop                                                                                                     \

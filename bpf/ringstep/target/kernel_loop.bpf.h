@@ -36,7 +36,7 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, cons
 
 #define RINGSTEP_LOOP(name, state_type)                                                                                        \
 	_Static_assert(sizeof(state_type) < (1ULL << 29),                                                                      \
-		       "the state has 512 MiB or more, and no loop in the kernel reaches that far: keep what the loop itself "  \
+		       "the state has 512 MiB or more, and no loop in the kernel reaches that far: keep what the loop itself " \
 		       "does not look at elsewhere in the process");                                                           \
 	char ringstep_license[] SEC("license") = "Dual MIT/GPL";                                                               \
 	const volatile struct ringstep_geometry ringstep_geometry = {                                                          \

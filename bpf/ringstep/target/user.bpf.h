@@ -53,7 +53,8 @@ static inline __attribute__((unused)) int ringstep__for_end(int start, int end)
 	for (int ringstep__i = (int)(start), ringstep__end = ringstep__for_end(ringstep__i, (int)(end));                       \
 	     ringstep__i < ringstep__end && ((i) = (__typeof__(i))ringstep__i, (i) >= (start) && (i) < (end)); ringstep__i++)
 #define bpf_repeat(count)                                                                                                      \
-	for (int ringstep__i = 0, ringstep__end = ringstep__for_end(0, (int)(count)); ringstep__i < ringstep__end; ringstep__i++)
+	for (int ringstep__i = 0, ringstep__end = ringstep__for_end(0, (int)(count)); ringstep__i < ringstep__end;             \
+	     ringstep__i++)
 
 struct ringstep__timespec {
 	long seconds;
@@ -79,7 +80,7 @@ static inline __attribute__((unused)) __u64 ringstep__clock_ns(int clock)
  * The attribute has no effect in GCC before 12 and clang before 14, where the linker reports an error that says less.
  */
 #define RINGSTEP__KERNEL_ONLY                                                                                                  \
-	__attribute__((unavailable("it exists in the kernel only: do without, or declare the loop KERNEL_ONLY in "            \
+	__attribute__((unavailable("it exists in the kernel only: do without, or declare the loop KERNEL_ONLY in "             \
 				   "ringstep_add_loop(), and it will have no user engine")))
 #undef __ksym
 #define __ksym RINGSTEP__KERNEL_ONLY
@@ -88,7 +89,7 @@ static inline __attribute__((unused)) __u64 ringstep__clock_ns(int clock)
 
 /* The macros of a map's definition. Every map has an __uint(). */
 #define __uint(name, value)                                                                                                    \
-	_Static_assert(0, "BPF maps exist in the kernel only: do without, or declare the loop KERNEL_ONLY in "                \
+	_Static_assert(0, "BPF maps exist in the kernel only: do without, or declare the loop KERNEL_ONLY in "                 \
 			  "ringstep_add_loop(), and it will have no user engine")
 #define __ulong(name, value) __u64 name
 #define __type(name, value) __typeof__(value) *name
@@ -143,9 +144,8 @@ struct ringstep__engine {
 
 #define ringstep__not_in_advance(pointer) ((void)(pointer))
 
-static __attribute__((cold, noinline, unused)) void ringstep__trace(const struct ringstep_user *user,
-								    enum ringstep_trace_kind kind, __u32 first, __u32 count,
-								    int result)
+static __attribute__((cold, noinline, unused)) void
+ringstep__trace(const struct ringstep_user *user, enum ringstep_trace_kind kind, __u32 first, __u32 count, int result)
 {
 	const struct ringstep_trace_event event = {.kind = kind, .first = first, .count = count, .result = result};
 
@@ -175,8 +175,8 @@ static __always_inline int ringstep__io_uring_enter(__u32 ring, __u32 to_submit,
 
 	__asm__ volatile("syscall"
 			 : "+a"(result)
-			 : "D"((unsigned long)ring), "S"((unsigned long)to_submit), "d"((unsigned long)min_complete), "r"(flags_register),
-			   "r"(argument), "r"(size)
+			 : "D"((unsigned long)ring), "S"((unsigned long)to_submit), "d"((unsigned long)min_complete),
+			   "r"(flags_register), "r"(argument), "r"(size)
 			 : "rcx", "r11", "memory");
 	return (int)result;
 #elif defined(__aarch64__) && !defined(__ILP32__)

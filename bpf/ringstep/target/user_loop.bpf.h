@@ -54,8 +54,8 @@ static __noinline void ringstep__drop_wakes(struct ringstep_user *user)
 }
 
 /* Sets what is constant in a run, and reads the cursor of the SQ, which only the loop changes during the run. */
-static __always_inline void ringstep__run_begin(struct ringstep_turn *turn, struct ringstep_user *user, bool special, bool rewinds,
-						__u32 sqe_shift, __u32 cqe_shift)
+static __always_inline void ringstep__run_begin(struct ringstep_turn *turn, struct ringstep_user *user, bool special,
+						bool rewinds, __u32 sqe_shift, __u32 cqe_shift)
 {
 	ringstep__engine_of(&turn->engine, user);
 	turn->engine.special = special;
@@ -228,7 +228,7 @@ static __noinline void ringstep__settle(struct ringstep_user *user)
 
 #define RINGSTEP_LOOP(loop, state_type)                                                                                        \
 	_Static_assert(sizeof(state_type) < (1ULL << 29),                                                                      \
-		       "the state has 512 MiB or more, and no loop in the kernel reaches that far: keep what the loop itself "  \
+		       "the state has 512 MiB or more, and no loop in the kernel reaches that far: keep what the loop itself " \
 		       "does not look at elsewhere in the process");                                                           \
 	static __always_inline int loop##_step(struct ringstep_turn *turn, state_type *state);                                 \
 	static __always_inline int loop##_run_on(struct ringstep_user *user, bool special, bool rewinds, __u32 sqe_shift,      \
@@ -262,7 +262,7 @@ static __noinline void ringstep__settle(struct ringstep_user *user)
 		struct ringstep_turn turn;                                                                                     \
 		int result;                                                                                                    \
                                                                                                                                \
-		ringstep__run_begin(&turn, user, true, user->geometry.flags & RINGSTEP_SQ_REWIND, user->geometry.sqe_shift,    \
+		ringstep__run_begin(&turn, user, true, user->geometry.flags &RINGSTEP_SQ_REWIND, user->geometry.sqe_shift,     \
 				    user->geometry.cqe_shift);                                                                 \
 		result = ringstep__turn_begin(&turn);                                                                          \
 		if (result != RINGSTEP_CONTINUE)                                                                               \

@@ -22,7 +22,7 @@
 #endif
 
 /* struct ringstep_geometry.flags */
-#define RINGSTEP_SQ_REWIND (1U << 0) /* the ring was opened with IORING_SETUP_SQ_REWIND */
+#define RINGSTEP_SQ_REWIND (1U << 0)	 /* the ring was opened with IORING_SETUP_SQ_REWIND */
 #define RINGSTEP_SHORT_ENTRIES (1U << 1) /* the usual case: SQ_REWIND, SQEs of 64 bytes and CQEs of 16 bytes */
 
 /* The bits of struct ringstep_control.stop. The loop stops for each of them. */
@@ -45,7 +45,7 @@ enum ringstep_fault {
  * struct belongs to the kit. Neither the loop nor the application counts the timer's requests or sees their completions.
  */
 struct ringstep_timer {
-	__u64 deadline;    /* when the timeout in flight fires, in nanoseconds of CLOCK_MONOTONIC */
+	__u64 deadline;	   /* when the timeout in flight fires, in nanoseconds of CLOCK_MONOTONIC */
 	__s64 seconds;	   /* first half of a struct __kernel_timespec: the deadline, for the kernel to copy */
 	__s64 nanoseconds; /* second half of that struct */
 	__u32 armed;	   /* 1 while the timeout is in flight; the address of this field is the timeout's user_data */
@@ -66,15 +66,15 @@ struct ringstep_control {
 	__u64 __reserved_application[6];
 
 	/* loop -> application; the counts start when the region is registered and never decrease */
-	__u64 turns;      /* turns taken */
+	__u64 turns;	  /* turns taken */
 	__u64 submitted;  /* SQEs that the kernel took */
-	__u64 reaped;     /* CQEs that the step took, swallowed ones included */
+	__u64 reaped;	  /* CQEs that the step took, swallowed ones included */
 	__u64 unfinished; /* CQEs among .reaped that announced more (IORING_CQE_F_MORE), so did not end a request */
-	__s64 code;       /* the argument of ringstep_stop() */
-	__u32 fault;      /* enum ringstep_fault */
-	__s32 returned;   /* the invalid value that the step returned, or 0 */
-	__u32 claimed;    /* with RINGSTEP_SQ_REWIND: SQEs claimed and not yet submitted */
-	__u32 stopped;    /* the value of .stop for which the loop stopped, or 0 */
+	__s64 code;	  /* the argument of ringstep_stop() */
+	__u32 fault;	  /* enum ringstep_fault */
+	__s32 returned;	  /* the invalid value that the step returned, or 0 */
+	__u32 claimed;	  /* with RINGSTEP_SQ_REWIND: SQEs claimed and not yet submitted */
+	__u32 stopped;	  /* the value of .stop for which the loop stopped, or 0 */
 	__u64 __reserved_loop;
 
 	__u64 scratch_sqe[16]; /* takes an SQE for which there was no room; never submitted */
@@ -84,20 +84,20 @@ struct ringstep_control {
 
 /* The layout of the regions. Offsets and sizes are in bytes. */
 struct ringstep_geometry {
-	__u32 abi;        /* set by the program: RINGSTEP_ABI_VERSION */
+	__u32 abi;	  /* set by the program: RINGSTEP_ABI_VERSION */
 	__u32 state_size; /* set by the program: size of its state */
-	__u32 flags;      /* RINGSTEP_SQ_REWIND, RINGSTEP_SHORT_ENTRIES */
-	__u32 mem_size;   /* size of the MEM region, control block included */
-	__u32 cq_size;    /* size of the used part of the CQ region */
-	__u32 sq_size;    /* size of the used part of the SQ region */
-	__u32 sq_head;    /* offset in the CQ region */
-	__u32 sq_tail;    /* offset in the CQ region */
-	__u32 sq_mask;    /* SQEs - 1 */
+	__u32 flags;	  /* RINGSTEP_SQ_REWIND, RINGSTEP_SHORT_ENTRIES */
+	__u32 mem_size;	  /* size of the MEM region, control block included */
+	__u32 cq_size;	  /* size of the used part of the CQ region */
+	__u32 sq_size;	  /* size of the used part of the SQ region */
+	__u32 sq_head;	  /* offset in the CQ region */
+	__u32 sq_tail;	  /* offset in the CQ region */
+	__u32 sq_mask;	  /* SQEs - 1 */
 	__u32 sqe_shift;  /* log2 of an SQE's size: 6, or 7 with IORING_SETUP_SQE128 */
-	__u32 cq_head;    /* offset in the CQ region */
-	__u32 cq_tail;    /* offset in the CQ region */
-	__u32 cq_mask;    /* CQEs - 1 */
-	__u32 cqes;       /* offset in the CQ region */
+	__u32 cq_head;	  /* offset in the CQ region */
+	__u32 cq_tail;	  /* offset in the CQ region */
+	__u32 cq_mask;	  /* CQEs - 1 */
+	__u32 cqes;	  /* offset in the CQ region */
 	__u32 cqe_shift;  /* log2 of a CQE's size: 4, or 5 with IORING_SETUP_CQE32 */
 };
 

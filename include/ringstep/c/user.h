@@ -31,16 +31,17 @@ struct ringstep_trace_event {
 
 /* A loop on a ring, run in user space. The application's side fills it in. Each program has one. */
 struct ringstep_user {
-	struct ringstep_geometry geometry; /* layout of the regions */
-	struct ringstep_control *control; /* MEM region */
+	struct ringstep_geometry geometry;     /* layout of the regions */
+	struct ringstep_control *control;      /* MEM region */
 	const struct ringstep_user_loop *loop; /* the loop that runs */
-	__u8 *cq;			  /* CQ region */
-	__u8 *sq;			  /* SQ region */
-	__u64 wake_tag;			  /* user_data of completions that only wake the loop up */
-	void (*trace)(const struct ringstep_user *user, const struct ringstep_trace_event *event); /* called for each event, or NULL */
-	__u32 ring_fd;	    /* descriptor, or registered index, to call io_uring_enter() with */
-	__u32 enter_flags;  /* IORING_ENTER_REGISTERED_RING, or 0 */
-	__u32 wait_fences;  /* not 0: the loop needs a memory barrier before it sleeps, because wakers cannot use membarrier(2) */
+	__u8 *cq;			       /* CQ region */
+	__u8 *sq;			       /* SQ region */
+	__u64 wake_tag;			       /* user_data of completions that only wake the loop up */
+	void (*trace)(const struct ringstep_user *user,
+		      const struct ringstep_trace_event *event); /* called for each event, or NULL */
+	__u32 ring_fd;	   /* descriptor, or registered index, to call io_uring_enter() with */
+	__u32 enter_flags; /* IORING_ENTER_REGISTERED_RING, or 0 */
+	__u32 wait_fences; /* not 0: the loop needs a memory barrier before it sleeps, because wakers cannot use membarrier(2) */
 
 	/* loop -> threads that wake it */
 	__u32 waiting __attribute__((aligned(64))); /* completions that the loop sleeps for, 0 while it is awake */
@@ -57,9 +58,12 @@ struct ringstep_user_loop {
 	__u32 abi;	  /* RINGSTEP_ABI_VERSION */
 	__u32 state_size; /* size of its state */
 	const char *name; /* the name given to RINGSTEP_LOOP() */
-	int (*run)(struct ringstep_user *user); /* takes turns until the run ends; returns what io_uring_enter() returns with a loop */
-	void (*settle)(struct ringstep_user *user); /* waits for wake-ups sent too late for the run, and takes them out of the CQ */
-	int (*turn)(struct ringstep_user *user); /* for tests: takes one turn and returns the step's result; no submit or wait follows */
+	int (*run)(struct ringstep_user
+			   *user); /* takes turns until the run ends; returns what io_uring_enter() returns with a loop */
+	void (*settle)(
+		struct ringstep_user *user); /* waits for wake-ups sent too late for the run, and takes them out of the CQ */
+	int (*turn)(struct ringstep_user
+			    *user); /* for tests: takes one turn and returns the step's result; no submit or wait follows */
 };
 
 #ifdef __cplusplus

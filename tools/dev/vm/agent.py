@@ -259,7 +259,6 @@ class Supervisor:
             pass  # a small kernel may have none
         self.mounts = mount_table()
         self.files = self.list_files()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
         self.child = os.fork()
         if self.child == 0:
             self.become_job()
@@ -288,7 +287,8 @@ class Supervisor:
             os._exit(125)
 
     def wait(self, deadline, until):
-        """Reaps processes until `until` returns true or it is too late. Returns whether `until` did. SIGTERM is the agent's wish to end."""
+        """Reaps processes until `until` returns true or it is too late. Returns whether `until` did. SIGTERM is the agent's wish to end: then
+        nobody waits any longer, but for processes that were killed."""
         while True:
             while True:
                 try:
@@ -302,7 +302,7 @@ class Supervisor:
             if until():
                 return True
             left = 3600 if deadline is None else deadline - time.monotonic()
-            if left <= 0 or self.ended:
+            if left <= 0 or (self.ended and not self.killing):
                 return False
             got = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, min(left, self.step))
             if got and got.si_signo == signal.SIGTERM:
@@ -310,7 +310,7 @@ class Supervisor:
 
     def run(self):
         """Runs the job and returns what there is to say about it."""
-        self.status, self.ended, self.step = None, False, 3600
+        self.status, self.ended, self.killing, self.step = None, False, False, 3600
         report = {"left": [], "where": [], "stuck": [], "timeout": False}
         self.start()
         limit = self.job.get("limit") or None
@@ -322,10 +322,12 @@ class Supervisor:
         else:
             self.step = 0.05
             running = {}
-            if not self.wait(time.monotonic() + GRACE, lambda: not descendants()) and not self.ended:
+            if not self.wait(time.monotonic() + GRACE, lambda: not descendants()):
+                # Whoever does not want the script any longer has not waited for them: they are no finding, but they end as well.
                 running = descendants()
-                report["left"] += named(running.values())
-        self.ended, self.step = False, 0.05
+                if not self.ended:
+                    report["left"] += named(running.values())
+        self.killing, self.step = True, 0.05
         if running:
             deadline = time.monotonic() + DEATH
 
@@ -382,6 +384,8 @@ class Job:
         if request.get("strict"):
             empty_disk()
         self.before = Shared()
+        # It may be told to end before it is ready for that.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
         self.pid = os.fork()
         if self.pid == 0:
             status = 125
@@ -393,6 +397,7 @@ class Job:
                 frames.write_all(result, json.dumps({"status": 125, "error": traceback.format_exc()}).encode())
             finally:
                 os._exit(status)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM})
         for fd in {out, err, result}:
             os.close(fd)
 

@@ -5,6 +5,8 @@ Usage: client.py FOLDER run [--time S] [--name NAME] [--strict | --patched] [--t
 
 The shell script comes from file descriptor 3. The exit status is the script's; 124: it took too long; 125: the machine is gone or did not start;
 126: the script succeeded and the kernel complained, or, with --strict, something was left behind.
+
+With --strict, the names of scripts that met such a fault, however they ended, are appended to the file $RINGSTEP_VM_FAULTS if that is set.
 """
 
 import argparse
@@ -35,6 +37,22 @@ def window():
     return {"rows": size.lines or 24, "columns": size.columns or 80}
 
 
+def is_fault(report):
+    """Whether more has happened than that the script has failed or was too slow. One that was ended cannot remove its files."""
+    faults = ["complained", "stuck", "error", "gone", "hung"]
+    if not report.get("timeout"):
+        faults.append("left")
+    return not report.get("unbooted") and any(report.get(fault) for fault in faults)
+
+
+def note_fault(name):
+    """Writes down for ./dev test that the script must not be tried again."""
+    file = os.environ.get("RINGSTEP_VM_FAULTS")
+    if file:
+        with open(file, "a") as faults:
+            faults.write(f"{name}\n")
+
+
 def judge(report, options):
     """Says what there is to say about a job that is over, and returns the exit status."""
     kernel = report.get("kernel", "")
@@ -62,6 +80,8 @@ def judge(report, options):
         say(f"the kernel ({kernel}) said last:")
     if report.get("complained") or report.get("gone") or report.get("timeout") or options.verbose:
         show(console, 1000 if options.verbose else 100)
+    if options.strict and is_fault(report):
+        note_fault(options.name)
     if status == 0 and report.get("complained") and (options.strict or options.patched):
         status = 126
     if status == 0 and options.strict and (report.get("left") or report.get("stuck")):
@@ -71,8 +91,8 @@ def judge(report, options):
 
 def judge_stop(report):
     for late in report.get("late", []):
-        say(f"after {late['after']}, when nothing ran, the kernel complained:")
-        show(late["console"], 100)
+        say(f"after {late['after']}, when nothing ran, {late['what']}:")
+        show(late["console"] or "(the kernel said nothing)", 100)
     say(f"{report['jobs']} commands ran, in {report['boots']} machine{'s' if report['boots'] != 1 else ''}")
     return 126 if report.get("late") else 0
 
@@ -144,6 +164,8 @@ def main():
                         termios.tcsetattr(0, termios.TCSADRAIN, saved)
                         saved = None
                     say("the machine's keeper has ended")
+                    if options.strict:
+                        note_fault(options.name)
                     return 125
                 for kind, _, payload in reader.feed(data):
                     if kind == frames.OUT:

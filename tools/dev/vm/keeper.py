@@ -9,6 +9,7 @@ FOLDER is where everything of this machine lies. `dev` writes into it before:
 and these come into being here:
   control     the socket that clients connect to
   lock        held as long as this process lives
+  pid         its number
   console     what the kernel has said since the last boot
   up          made by init: the kernel has booted
 """
@@ -34,9 +35,9 @@ COMPLAINT = re.compile(r"(WARNING|BUG|KASAN|UBSAN|INFO): |Oops: |general protect
 # What kernels of the archive complain of through no fault of a test: a worker thread that is made inside of a loop starts unable to move to
 # another CPU, and the scheduler notices when it tries. Ours have a patch ("fork: don't pass migrate_disable on to the child").
 KNOWN = re.compile(r"WARNING: .*\bset_task_cpu\b")
+# What init and the agent write among the kernel's messages.
+MARK = re.compile(r"ringstep: (the kernel is up|(begin|end) [0-9]+)")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r")
-# How much longer than its time limit a command may take before the machine counts as hung: the agent ends it at the limit.
-HUNG_AFTER = 12
 PR_SET_PDEATHSIG = 1
 
 
@@ -51,7 +52,12 @@ class Failed(Exception):
 def readable(console):
     """Without the marks that the agent makes between jobs."""
     text = ESCAPES.sub("", console.decode(errors="replace"))
-    return "\n".join(line for line in text.splitlines() if "ringstep: " not in line)
+    return "\n".join(line for line in text.splitlines() if not MARK.search(line))
+
+
+def whole_lines(console):
+    """Without the last line if that has not ended."""
+    return console[: console.rfind(b"\n") + 1]
 
 
 def complains(text, known=None):
@@ -204,8 +210,8 @@ class Keeper:
         self.running = {}
         self.numbers = 0
         self.last_name = "the start"
-        self.late = []  # complaints that came when nothing ran
-        self.looked_at = 0  # how much of the console is accounted for
+        self.late = []  # complaints and crashes that came when nothing ran
+        self.looked_at = 0  # how much of the console is accounted for. A line that has not ended is not
         self.last_used = time.monotonic()
         self.stopper = None
         self.known = None if options.patched else KNOWN
@@ -228,16 +234,28 @@ class Keeper:
         for number in list(self.running):
             self.finish(number, {"status": 125, "gone": why, "left": []})
 
-    def look_for_late_complaints(self):
+    def look_for_late_complaints(self, at_the_end=False):
+        """Looks for what the kernel has complained of when nothing ran. At the end, a line counts that has not ended, too."""
         if self.running or not self.machine.is_up() or self.machine.console_size() <= self.looked_at:
             return
         said = self.machine.console(self.looked_at)
+        if not at_the_end:
+            said = whole_lines(said)
         if complains(readable(said), self.known):
             time.sleep(0.5)  # for the rest of it
             said = readable(self.machine.console(self.looked_at))
-            self.late.append({"after": self.last_name, "console": said})
+            self.late.append({"after": self.last_name, "what": "the kernel complained", "console": said})
             self.throw_away(f"the kernel complained after {self.last_name}")
         self.looked_at += len(said)
+
+    def lose(self, why):
+        """The machine has ended by itself. If nothing ran, that is nobody's failure yet: who ends this keeper hears of it."""
+        if not self.machine.is_up():
+            return
+        if not self.running:
+            said = readable(self.machine.console(self.looked_at))
+            self.late.append({"after": self.last_name, "what": f"the machine was lost: {why}", "console": said})
+        self.throw_away(why)
 
     # --- Jobs ---
 
@@ -248,14 +266,16 @@ class Keeper:
             try:
                 self.ensure_machine()
             except Failed as error:
-                job.client.send(frames.DONE, {"status": 125, "gone": str(error)})
+                job.client.send(frames.DONE, {"status": 125, "gone": str(error), "unbooted": True})
                 job.client.job = None
                 continue
             self.numbers += 1
             job.number = self.numbers
-            job.console_start = self.machine.console_size() if self.running else self.looked_at
+            job.console_start = self.looked_at
+            if self.running:
+                job.console_start += len(whole_lines(self.machine.console(self.looked_at)))
             if job.request.get("limit"):
-                job.deadline = time.monotonic() + job.request["limit"] + HUNG_AFTER
+                job.deadline = time.monotonic() + job.request["limit"] + self.options.hung_after
             self.running[job.number] = job
             self.to_agent(frames.RUN, job.number, job.request)
 
@@ -263,7 +283,7 @@ class Keeper:
         try:
             self.machine.agent.sendall(frames.pack(kind, number, data))
         except OSError as error:
-            self.throw_away(f"the machine does not take commands: {error}")
+            self.lose(f"it does not take commands: {error}")
 
     def finish(self, number, report):
         job = self.running.pop(number, None)
@@ -277,7 +297,7 @@ class Keeper:
             said = self.machine.console(job.console_start)
         if mark in said:
             said = said[: said.index(mark) + len(mark)]
-        self.looked_at = max(self.looked_at, job.console_start + len(said))
+        self.looked_at = max(self.looked_at, job.console_start + len(whole_lines(said)))
         report["console"] = readable(said)
         report["complained"] = complains(report["console"], self.known)
         report["kernel"] = self.options.kernel
@@ -287,6 +307,7 @@ class Keeper:
             job.client.send(frames.DONE, report)
             job.client.job = None
         for key, why in (("complained", "the kernel complained"), ("timeout", "a command took too long"), ("stuck", "processes do not end"),
+                         ("error", "a command's supervisor has failed"),
                          ("left" if self.options.strict else "", "a command left something behind")):
             if report.get(key):
                 self.throw_away(f"{why} ({self.last_name})")
@@ -294,7 +315,7 @@ class Keeper:
     def check_deadlines(self):
         for number, job in list(self.running.items()):
             if job.deadline is not None and time.monotonic() > job.deadline:
-                self.finish(number, {"status": 124, "timeout": True, "left": [], "where": ["The machine does not answer any more."]})
+                self.finish(number, {"status": 124, "timeout": True, "hung": True, "left": [], "where": ["The machine does not answer any more."]})
                 self.throw_away("it does not answer any more")
 
     def from_agent(self):
@@ -304,8 +325,11 @@ class Keeper:
             data = b""
         if not data:
             # What a kernel says while it goes down.
-            self.machine.qemu.wait()
-            self.throw_away("it went down")
+            try:
+                self.machine.qemu.wait(10)
+            except subprocess.TimeoutExpired:
+                pass  # and is ended
+            self.lose("it went down")
             return
         for kind, number, payload in self.machine.reader.feed(data):
             job = self.running.get(number)
@@ -376,7 +400,7 @@ class Keeper:
             self.look_for_late_complaints()
             self.dispatch()
             if self.stopper is not None and not self.running:
-                self.look_for_late_complaints()
+                self.look_for_late_complaints(at_the_end=True)
                 self.stopper.send(frames.DONE, {"status": 0, "late": self.late, "boots": self.machine.boots, "jobs": self.numbers})
                 break
             if self.options.idle and not self.running and time.monotonic() > self.last_used + self.options.idle:
@@ -401,6 +425,8 @@ def main():
     parser.add_argument("--boot-seconds", type=int, default=60)
     parser.add_argument("--boot-tries", type=int, default=3)
     parser.add_argument("--idle", type=int, default=0)
+    # The agent ends a command at its limit.
+    parser.add_argument("--hung-after", type=int, default=12, help="how much longer than its limit a command may take before the machine hangs")
     parser.add_argument("--one-at-a-time", action="store_true")
     parser.add_argument("--strict", action="store_true")
     parser.add_argument("--patched", action="store_true", help="the kernel is one of ours: no complaint is a known one")
@@ -417,6 +443,8 @@ def main():
             if tries == 99:
                 raise
             time.sleep(0.05)
+    with open("pid", "w") as file:
+        file.write(f"{os.getpid()}\n")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     keeper = Keeper(options)
     try:

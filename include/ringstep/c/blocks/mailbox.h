@@ -31,9 +31,9 @@ struct ringstep_mailbox {
 	__u32 __reserved_collector[15];
 
 	/* loop; asleep is cleared by senders, too */
-	__u32 received;  /* of those sent */
+	__u32 received;	 /* of those sent */
 	__u32 delivered; /* to the application */
-	__u32 asleep;    /* not zero: whoever sends has to wake the loop up */
+	__u32 asleep;	 /* not zero: whoever sends has to wake the loop up */
 	__u32 __reserved_loop[13];
 };
 

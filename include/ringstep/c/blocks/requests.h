@@ -18,8 +18,8 @@
 
 /* ringstep_request.phase: where a request is */
 enum ringstep_request_phase {
-	RINGSTEP_REQUEST_OUTSIDE = 0,   /* with the application */
-	RINGSTEP_REQUEST_WAITING = 1,   /* with the loop, not submitted */
+	RINGSTEP_REQUEST_OUTSIDE = 0,	/* with the application */
+	RINGSTEP_REQUEST_WAITING = 1,	/* with the loop, not submitted */
 	RINGSTEP_REQUEST_IN_FLIGHT = 2, /* with the kernel */
 	RINGSTEP_REQUEST_NOTIFYING = 3, /* with the kernel, which has given the result and still uses the buffer */
 };
@@ -55,7 +55,7 @@ struct ringstep_request {
 #define RINGSTEP_REQUEST_TAG RINGSTEP_TAG_REQUEST
 
 /* Bits of a message to the loop */
-#define RINGSTEP_REQUEST_SLOT 0xffffU         /* which slot it is about */
+#define RINGSTEP_REQUEST_SLOT 0xffffU	      /* which slot it is about */
 #define RINGSTEP_REQUEST_GENERATION_SHIFT 16U /* which of its requests */
 #define RINGSTEP_REQUEST_GENERATION 0x7fffU   /* bits of that number */
 #define RINGSTEP_REQUEST_CANCEL (1U << 31)    /* cancel it; else: take it */
@@ -70,19 +70,19 @@ struct ringstep_requests {
 
 	/* loop -> application */
 	__u32 waiting __attribute__((aligned(8))); /* received and not submitted */
-	__u32 in_flight; /* submitted and not complete; written together with the field before it */
-	__u32 foreign;   /* completions of requests that were none of these */
-	__u32 refused;   /* of those received: never submitted, because they were cancelled before */
-	__u32 cancels;   /* attempts to cancel that the kernel has not answered */
+	__u32 in_flight;			   /* submitted and not complete; written together with the field before it */
+	__u32 foreign;				   /* completions of requests that were none of these */
+	__u32 refused;				   /* of those received: never submitted, because they were cancelled before */
+	__u32 cancels;				   /* attempts to cancel that the kernel has not answered */
 	__u32 __reserved_loop[11];
 };
 
 /* The members of a state with a table of so many requests: a power of two, 65536 at most. */
-#define RINGSTEP_REQUESTS(capacity)                                                         \
-	struct ringstep_mailbox mailbox;                                                        \
-	struct ringstep_requests requests;                                                      \
-	__u64 inbox[4 * (capacity)]; /* a request, and what is left of attempts to cancel it */ \
-	__u32 outbox[capacity];                                                                 \
+#define RINGSTEP_REQUESTS(capacity)                                                                                            \
+	struct ringstep_mailbox mailbox;                                                                                       \
+	struct ringstep_requests requests;                                                                                     \
+	__u64 inbox[4 * (capacity)]; /* a request, and what is left of attempts to cancel it */                                \
+	__u32 outbox[capacity];                                                                                                \
 	struct ringstep_request slots[capacity]
 
 #endif /* RINGSTEP_BLOCKS_REQUESTS_H */

@@ -16,12 +16,12 @@
 
 /* A group that has requests with the loop. There are never more of them than requests. */
 struct ringstep_drain_group {
-	__u64 key;	 /* as pushed */
-	__u32 next;	 /* one more than the number of the next one in its bucket, or of the next free one */
-	__u32 in_flight; /* of its requests */
-	__u32 barrier;	 /* the one in flight is a barrier */
-	__u32 due;	 /* it is in the list `due`, by next_due */
-	__u32 next_due;	 /* one more than the number of the next one in that list */
+	__u64 key;		      /* as pushed */
+	__u32 next;		      /* one more than the number of the next one in its bucket, or of the next free one */
+	__u32 in_flight;	      /* of its requests */
+	__u32 barrier;		      /* the one in flight is a barrier */
+	__u32 due;		      /* it is in the list `due`, by next_due */
+	__u32 next_due;		      /* one more than the number of the next one in that list */
 	struct ringstep_list waiting; /* requests that something before them holds up, in their order */
 };
 
@@ -37,7 +37,7 @@ struct ringstep_drain {
 	__u32 free;		     /* one more than the number of the first free group */
 	__u32 barriers;		     /* that have been submitted */
 	__u32 groups_active;	     /* groups that have requests with the loop */
-	RINGSTEP_REQUESTS(RINGSTEP_DRAIN_REQUESTS); /* mailbox, requests, inbox, outbox, slots */
+	RINGSTEP_REQUESTS(RINGSTEP_DRAIN_REQUESTS);		     /* mailbox, requests, inbox, outbox, slots */
 	__u32 buckets[RINGSTEP_DRAIN_REQUESTS];			     /* number of the first group with such a key, plus one */
 	struct ringstep_drain_group groups[RINGSTEP_DRAIN_REQUESTS]; /* by number */
 };

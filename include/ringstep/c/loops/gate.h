@@ -10,51 +10,51 @@
 
 /* ringstep_request.own: where a request waits. Without any of these bits: in the queue of its class. */
 enum ringstep_gate_place {
-    RINGSTEP_GATE_FILED = 1 << 28,  /* its file is counted: the lower bits say which */
-    RINGSTEP_GATE_LOOSE = 1 << 29,  /* was held back because of its file's limit; may go on now */
-    RINGSTEP_GATE_PARKED = 1 << 30, /* is held back because of its file's limit */
+	RINGSTEP_GATE_FILED = 1 << 28,	/* its file is counted: the lower bits say which */
+	RINGSTEP_GATE_LOOSE = 1 << 29,	/* was held back because of its file's limit; may go on now */
+	RINGSTEP_GATE_PARKED = 1 << 30, /* is held back because of its file's limit */
 };
 
 /* A file with requests, while there is a limit for files. There are as many of these as requests, so they never run out. */
 struct ringstep_gate_file {
-    __u64 file;                                         /* ringstep_request.group */
-    __u32 next;                                         /* file in its bucket, or next unused; one more than its number */
-    __u32 requests;                                     /* waiting or in flight */
-    __u32 in_flight;                                    /* of these */
-    __u32 parked_classes;                               /* bits: which of the queues below are not empty */
-    struct ringstep_list parked[RINGSTEP_GATE_CLASSES]; /* held back, in the order in which they came */
-    __u32 loose[RINGSTEP_GATE_CLASSES];                 /* requests of it in ringstep_gate.loose */
+	__u64 file;					    /* ringstep_request.group */
+	__u32 next;					    /* file in its bucket, or next unused; one more than its number */
+	__u32 requests;					    /* waiting or in flight */
+	__u32 in_flight;				    /* of these */
+	__u32 parked_classes;				    /* bits: which of the queues below are not empty */
+	struct ringstep_list parked[RINGSTEP_GATE_CLASSES]; /* held back, in the order in which they came */
+	__u32 loose[RINGSTEP_GATE_CLASSES];		    /* requests of it in ringstep_gate.loose */
 };
 
 /* State of the loop gate: any number of requests waits, so many are in flight. ringstep::Gate (gate.hpp) is its C++ face. */
 struct ringstep_gate {
-    /* application */
-    __u32 depth;      /* requests in flight at most; live; 0: none begins */
-    __u32 file_limit; /* requests in flight at most for each file; 0: no limit. Not to be changed while there are requests */
-    __u32 patience;   /* live; 0: strict order of classes. Otherwise a class that was passed over so often is next */
-    __u32 __reserved_application[13];
+	/* application */
+	__u32 depth;	  /* requests in flight at most; live; 0: none begins */
+	__u32 file_limit; /* requests in flight at most for each file; 0: no limit. Not to be changed while there are requests */
+	__u32 patience;	  /* live; 0: strict order of classes. Otherwise a class that was passed over so often is next */
+	__u32 __reserved_application[13];
 
-    /* loop */
-    __u64 sequence;     /* requests received */
-    __u64 order;        /* requests submitted */
-    __u32 classes;      /* bits: which have a request that is not held back by its file */
-    __u32 impatient;    /* bits: which have been passed over often enough while they had requests */
-    __u32 budget;       /* messages that this turn may still receive */
-    __u32 submits;      /* requests that it may still submit */
-    __u32 at;           /* cursors, which the verifier must not know */
-    __u32 before;       /* likewise */
-    __u32 sum;          /* likewise */
-    __u32 at_class;     /* likewise */
-    __u32 opened_files; /* of files[]: those behind were never used */
-    __u32 unused_files; /* first of those that were; one more than its number */
-    __u32 waiting[RINGSTEP_GATE_CLASSES];              /* received and not submitted, those held back by files included */
-    __u32 passed_over[RINGSTEP_GATE_CLASSES];          /* how often a higher class went while there were any of these */
-    struct ringstep_list ready[RINGSTEP_GATE_CLASSES]; /* as they came */
-    struct ringstep_list loose[RINGSTEP_GATE_CLASSES]; /* all of them came before those in ready */
-    __u32 buckets[RINGSTEP_GATE_CAPACITY];             /* of files; one more than the number of the first */
-    struct ringstep_gate_file files[RINGSTEP_GATE_CAPACITY]; /* those with requests, and places for others */
+	/* loop */
+	__u64 sequence;				  /* requests received */
+	__u64 order;				  /* requests submitted */
+	__u32 classes;				  /* bits: which have a request that is not held back by its file */
+	__u32 impatient;			  /* bits: which have been passed over often enough while they had requests */
+	__u32 budget;				  /* messages that this turn may still receive */
+	__u32 submits;				  /* requests that it may still submit */
+	__u32 at;				  /* cursors, which the verifier must not know */
+	__u32 before;				  /* likewise */
+	__u32 sum;				  /* likewise */
+	__u32 at_class;				  /* likewise */
+	__u32 opened_files;			  /* of files[]: those behind were never used */
+	__u32 unused_files;			  /* first of those that were; one more than its number */
+	__u32 waiting[RINGSTEP_GATE_CLASSES];	  /* received and not submitted, those held back by files included */
+	__u32 passed_over[RINGSTEP_GATE_CLASSES]; /* how often a higher class went while there were any of these */
+	struct ringstep_list ready[RINGSTEP_GATE_CLASSES];	 /* as they came */
+	struct ringstep_list loose[RINGSTEP_GATE_CLASSES];	 /* all of them came before those in ready */
+	__u32 buckets[RINGSTEP_GATE_CAPACITY];			 /* of files; one more than the number of the first */
+	struct ringstep_gate_file files[RINGSTEP_GATE_CAPACITY]; /* those with requests, and places for others */
 
-    RINGSTEP_REQUESTS(RINGSTEP_GATE_CAPACITY); /* all that were pushed and not yet taken as completions */
+	RINGSTEP_REQUESTS(RINGSTEP_GATE_CAPACITY); /* all that were pushed and not yet taken as completions */
 };
 
 #endif /* RINGSTEP_LOOPS_GATE_H */

@@ -11,14 +11,14 @@
 #endif
 
 /* ringstep_request.options: where a request stands in its chain, and what makes it fail */
-#define RINGSTEP_LINK_NEXT 0x1ffffU	       /* one more than the slot of the next one; 0: it is the last one */
-#define RINGSTEP_LINK_HARD (1U << 17)	       /* the next one starts whatever comes of this one */
-#define RINGSTEP_LINK_BEFORE_OPEN (1U << 18)   /* what is next is the open end of the chain */
-#define RINGSTEP_LINK_CONTINUES (1U << 19)     /* the rest of a short transfer is requested, too */
-#define RINGSTEP_LINK_MOVES_OFFSET (1U << 20)  /* by what has been transferred, then */
-#define RINGSTEP_LINK_TIMED (1U << 21)	       /* a LINK_TIMEOUT belongs to it: extra[1] */
-#define RINGSTEP_LINK_TIMEOUT (1U << 22)       /* it is one */
-#define RINGSTEP_LINK_BEFORE_TIMED (1U << 23)  /* to what is next one belongs */
+#define RINGSTEP_LINK_NEXT 0x1ffffU	      /* one more than the slot of the next one; 0: it is the last one */
+#define RINGSTEP_LINK_HARD (1U << 17)	      /* the next one starts whatever comes of this one */
+#define RINGSTEP_LINK_BEFORE_OPEN (1U << 18)  /* what is next is the open end of the chain */
+#define RINGSTEP_LINK_CONTINUES (1U << 19)    /* the rest of a short transfer is requested, too */
+#define RINGSTEP_LINK_MOVES_OFFSET (1U << 20) /* by what has been transferred, then */
+#define RINGSTEP_LINK_TIMED (1U << 21)	      /* a LINK_TIMEOUT belongs to it: extra[1] */
+#define RINGSTEP_LINK_TIMEOUT (1U << 22)      /* it is one */
+#define RINGSTEP_LINK_BEFORE_TIMED (1U << 23) /* to what is next one belongs */
 #define RINGSTEP_LINK_RULE_SHIFT 24
 #define RINGSTEP_LINK_RULE (7U << RINGSTEP_LINK_RULE_SHIFT) /* enum ringstep_link_rule */
 
@@ -47,10 +47,10 @@ enum ringstep_link_rule {
 
 /* State of the loop link: chains of requests. All of it is the loop's. */
 struct ringstep_link {
-	struct ringstep_list ready;   /* may start: the first ones of chains, and others that take some care */
-	struct ringstep_list severed; /* to be cancelled with all that follows in the chain */
-	__u32 budget;		      /* messages to be received in this turn */
-	__u32 continued;	      /* short transfers of which the rest was requested */
+	struct ringstep_list ready;		   /* may start: the first ones of chains, and others that take some care */
+	struct ringstep_list severed;		   /* to be cancelled with all that follows in the chain */
+	__u32 budget;				   /* messages to be received in this turn */
+	__u32 continued;			   /* short transfers of which the rest was requested */
 	RINGSTEP_REQUESTS(RINGSTEP_LINK_REQUESTS); /* mailbox, requests, inbox, outbox, slots */
 };
 

@@ -37,13 +37,13 @@ struct ringstep_stages_group {
 /* State of the loop stages. The application sets all but .enter, .stage, .stage_end and the groups' counts. */
 struct ringstep_stages {
 	struct ringstep_enter enter; /* submitting, and the wait as it is just now */
-	__u32 wait;	   /* enum ringstep_stages_wait */
-	__u32 stage_count; /* of .stages */
-	__u32 groups_used; /* a bit for each group that is in use */
-	__u32 stage;	   /* by the loop: where the wait is, or where it ended */
-	__u64 missing;	   /* by the loop: completions of groups, at least so many */
-	__u64 stage_end;   /* by the loop: when that stage ends; CLOCK_MONOTONIC, nanoseconds */
-	struct ringstep_stage stages[RINGSTEP_STAGES_STAGES]; /* of the wait, one after the other */
+	__u32 wait;		     /* enum ringstep_stages_wait */
+	__u32 stage_count;	     /* of .stages */
+	__u32 groups_used;	     /* a bit for each group that is in use */
+	__u32 stage;		     /* by the loop: where the wait is, or where it ended */
+	__u64 missing;		     /* by the loop: completions of groups, at least so many */
+	__u64 stage_end;	     /* by the loop: when that stage ends; CLOCK_MONOTONIC, nanoseconds */
+	struct ringstep_stage stages[RINGSTEP_STAGES_STAGES];	     /* of the wait, one after the other */
 	struct ringstep_stages_group groups[RINGSTEP_STAGES_GROUPS]; /* those in use, and places for others */
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* Does what io_uring_enter(2) does on a ring without a loop: submits the application's SQEs and waits. */
-#include <ringstep/enter.bpf.h>
+#include <ringstep/hooks.bpf.h>
 
 RINGSTEP_LOOP(enter, struct ringstep_enter_state)
 {

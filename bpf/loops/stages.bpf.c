@@ -3,7 +3,7 @@
  * Works like the loop `enter`, but waits in another way: for fewer completions in each later stage, or for completions of groups of
  * requests. Hooks count the requests of the groups. They run only while there are groups.
  */
-#include <ringstep/enter.bpf.h>
+#include <ringstep/hooks.bpf.h>
 #include <ringstep/c/loops/stages.h>
 
 static __always_inline bool stages_in_group(const struct ringstep_stages *state, __u32 index, __u64 user_data)

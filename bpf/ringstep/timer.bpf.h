@@ -39,7 +39,7 @@
 #ifndef RINGSTEP_TIMER_BPF_H
 #define RINGSTEP_TIMER_BPF_H
 
-#include <ringstep/own.bpf.h>
+#include <ringstep/hidden.bpf.h>
 #include <ringstep/prep.bpf.h>
 #include <ringstep/sqe.bpf.h>
 
@@ -89,13 +89,13 @@ static __noinline int ringstep__arm(ringstep__ring *ring, struct ringstep_contro
 	sqe = ringstep_get_sqe(&turn);			 /* no SQE is claimed, so there is room */
 	ready = ringstep_cq_ready(&turn) + timer->armed; /* an update completes at once */
 	if (timer->armed) {
-		ringstep_prep_timeout_remove(sqe, ringstep__own_tag(control, armed),
+		ringstep_prep_timeout_remove(sqe, ringstep__hidden_tag(control, armed),
 					     IORING_TIMEOUT_UPDATE | IORING_TIMEOUT_ABS);
 		sqe->addr2 = time;
-		ringstep_sqe_set_data64(sqe, ringstep__own_tag(control, updates));
+		ringstep_sqe_set_data64(sqe, ringstep__hidden_tag(control, updates));
 	} else {
 		ringstep_prep_timeout(sqe, time, 0, IORING_TIMEOUT_ABS);
-		ringstep_sqe_set_data64(sqe, ringstep__own_tag(control, armed));
+		ringstep_sqe_set_data64(sqe, ringstep__hidden_tag(control, armed));
 	}
 	taken = ringstep_submit(&turn);
 	if (taken <= 0) {
@@ -149,9 +149,9 @@ static __always_inline int ringstep_submit_and_wait_until(struct ringstep_turn *
 /* Returns true if the current completion is the timer's. That completion does not count as reaped. */
 static __always_inline bool ringstep__timer_took(struct ringstep_turn *turn, const struct io_uring_cqe *cqe)
 {
-	if (!RINGSTEP__TIMER_IS_A_REQUEST || likely(!ringstep__is_own(turn->control, cqe->user_data)))
+	if (!RINGSTEP__TIMER_IS_A_REQUEST || likely(!ringstep__is_hidden(turn->control, cqe->user_data)))
 		return false;
-	ringstep__own_gone(turn->control, cqe->user_data);
+	ringstep__hidden_gone(turn->control, cqe->user_data);
 	turn->cq_head++;
 	return true;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* Does what io_uring_enter() does, counts the requests, and times one request after the other. */
-#include <ringstep/enter.bpf.h>
+#include <ringstep/hooks.bpf.h>
 
 #include "latency.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* Does what io_uring_enter() does, but tries a request that ends with EAGAIN again before the application sees the completion. */
-#include <ringstep/enter.bpf.h>
+#include <ringstep/hooks.bpf.h>
 
 #include "retry.h"
 

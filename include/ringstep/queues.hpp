@@ -88,11 +88,11 @@ struct QueueMemory {
     Geometry geometry;
     std::uint64_t submitted = 0;       // SQEs taken from plain submits, not from loops
     std::uint64_t finished = 0;        // completions that ended a request and that no loop took
-    std::uint32_t own_claimed = 0;     // SQEs claimed in rewind mode, until a region holds the count
+    std::uint32_t kept_claimed = 0;    // SQEs claimed in rewind mode, until a region holds the count
     std::uint32_t* claimed = nullptr;  // points to the current place of that count
     // Completions with this user_data only woke up a loop of the user engine. The application never sees them.
     std::uint64_t wake_tag = 0;
-    std::uint32_t own_wakes_seen = 0;
+    std::uint32_t kept_wakes_seen = 0;
     std::uint32_t* wakes_seen = nullptr;  // counts the wake-ups that have left the CQ
     // Completions whose user_data is an address within this struct belong to the timer of loops in the kernel. The application
     // never sees them either.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-#include <ringstep/enter.bpf.h>
+#include <ringstep/hooks.bpf.h>
 
 #include "hooked.h"
 

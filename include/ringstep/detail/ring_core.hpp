@@ -90,8 +90,8 @@ public:
         geometry.setup_flags = params.flags;
         queues_.rings = static_cast<std::byte*>(native_.cq.ring_ptr);
         queues_.sqes = reinterpret_cast<std::byte*>(native_.sq.sqes);
-        queues_.claimed = &queues_.own_claimed;
-        queues_.wakes_seen = &queues_.own_wakes_seen;
+        queues_.claimed = &queues_.kept_claimed;
+        queues_.wakes_seen = &queues_.kept_wakes_seen;
         Forks::add(*this, lock);
     }
 
@@ -177,7 +177,7 @@ public:
         settle_state(0);
         const std::uint32_t claimed = QueueAccess::sq(queues_).claimed();
         // The wait must not count wake-ups for a detached loop, whether they are in the CQ or still come.
-        if (wait_for != 0) wait_for += 0 - queues_.own_wakes_seen;
+        if (wait_for != 0) wait_for += 0 - queues_.kept_wakes_seen;
         if (wait_for > queues_.geometry.cq_entries) wait_for = queues_.geometry.cq_entries;  // the kernel's own limit
         const std::uint32_t tail = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
         const int result = enter(claimed, wait_for, IORING_ENTER_GETEVENTS);
@@ -206,7 +206,7 @@ public:
         region_->control().timer = {};
         queues_.timer = &region_->control().timer;
         // Loops also claim SQEs from here on, so the count of claimed SQEs moves to memory that both sides see.
-        region_->control().claimed = queues_.own_claimed;
+        region_->control().claimed = queues_.kept_claimed;
         queues_.claimed = &region_->control().claimed;
     }
 

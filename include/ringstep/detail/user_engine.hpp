@@ -78,7 +78,7 @@ public:
         user_.wake_tag = queues.wake_tag;
         user_.trace = detail::trace_wanted() ? &detail::trace_turns : nullptr;
         user_.wait_fences = detail::can_order_others() ? 0 : 1;
-        user_.wakes_seen = queues.own_wakes_seen;
+        user_.wakes_seen = queues.kept_wakes_seen;
         queues.wakes_seen = &user_.wakes_seen;
         ring->set_attachment(this);
         tether_.attach();
@@ -96,8 +96,8 @@ public:
         running_.wait(true);
         tether_.wait_for_users();
         detail::QueueMemory& queues = ring_->queues();
-        queues.own_wakes_seen = user_.wakes_seen - user_.wakes_sent;  // wake-ups that still come count it up to 0
-        queues.wakes_seen = &queues.own_wakes_seen;
+        queues.kept_wakes_seen = user_.wakes_seen - user_.wakes_sent;  // wake-ups that still come count it up to 0
+        queues.wakes_seen = &queues.kept_wakes_seen;
         ring_->set_attachment(nullptr);
         tether_.end_detaching();
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The C++ class of loops that do what io_uring_enter(2) does and have hooks (written with bpf/ringstep/enter.bpf.h).
+// The C++ class of loops that do what io_uring_enter(2) does and have hooks (written with bpf/ringstep/hooks.bpf.h).
 #pragma once
 
 #include <ringstep/duration.hpp>
@@ -18,7 +18,7 @@
 
 namespace ringstep::inline v0 {
 
-/// A loop like `enter`: its state has a `struct ringstep_enter` with the name "enter". See bpf/ringstep/enter.bpf.h.
+/// A loop like `enter`: its state has a `struct ringstep_enter` with the name "enter". See bpf/ringstep/hooks.bpf.h.
 template <class Loop>
 concept EnterLoopDefinition = LoopDefinition<Loop> && requires(typename Loop::state state) {
     { state.enter } -> std::same_as<ringstep_enter&>;

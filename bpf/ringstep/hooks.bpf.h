@@ -6,7 +6,7 @@
  * The loop's state must have a struct ringstep_enter as the member "enter", and its step must end with ringstep_enter(). The hooks
  * come before that. Each hook is the body of a walk:
  *
- *	#include <ringstep/enter.bpf.h>
+ *	#include <ringstep/hooks.bpf.h>
  *	#include "again.h"	// struct again { struct ringstep_enter enter; __u64 swallowed; };
  *
  *	RINGSTEP_LOOP(again, struct again)
@@ -40,14 +40,14 @@
  * Leaving a walk early loses nothing: the next turn's walk goes on with the SQEs or completions that are left. A turn walks over at most
  * RINGSTEP_CQE_BATCH completions, which is 32 unless the loop defines it.
  */
-#ifndef RINGSTEP_ENTER_BPF_H
-#define RINGSTEP_ENTER_BPF_H
+#ifndef RINGSTEP_HOOKS_BPF_H
+#define RINGSTEP_HOOKS_BPF_H
 
 #include <ringstep/loop.bpf.h>
 #include <ringstep/timer.bpf.h>
 
 #include <ringstep/c/loops/enter.h>
-#include <ringstep/own.bpf.h>
+#include <ringstep/hidden.bpf.h>
 
 /* Notes, after the submit, whether the kernel took all of the application's SQEs. Call it before hooks claim more. */
 static __always_inline void ringstep__enter_look(struct ringstep_turn *turn, struct ringstep_enter *enter)
@@ -149,8 +149,8 @@ static __always_inline bool ringstep__completions_skip(struct ringstep_turn *tur
 						       struct io_uring_cqe *cqe)
 {
 	if (ringstep__swallow_wake(&turn->engine, (const __u8 *)cqe))
-		cqe->user_data = ringstep__own_tag(turn->control, dead); /* it was counted, and must not be counted again */
-	else if (likely(!ringstep__is_own(turn->control, cqe->user_data)))
+		cqe->user_data = ringstep__hidden_tag(turn->control, dead); /* it was counted, and must not be counted again */
+	else if (likely(!ringstep__is_hidden(turn->control, cqe->user_data)))
 		return false;
 	enter->dropping = 1;
 	return true;
@@ -185,7 +185,7 @@ static __always_inline void ringstep_swallow(struct ringstep_turn *turn, struct 
 	control->reaped++;
 	if (cqe->flags & IORING_CQE_F_MORE)
 		control->unfinished++;
-	cqe->user_data = ringstep__own_tag(control, dead);
+	cqe->user_data = ringstep__hidden_tag(control, dead);
 	enter->dropping = 1;
 }
 
@@ -202,7 +202,7 @@ static __always_inline __u32 ringstep_enter_ready(struct ringstep_turn *turn, st
 		return ready;
 	enter->dropping = 0;
 	/* Completions that the hook has not seen must stay in place, because the next walk looks for them there. */
-	ringstep__drop_own(turn, enter->walks ? enter->seen : *turn->head + ready);
+	ringstep__drop_hidden(turn, enter->walks ? enter->seen : *turn->head + ready);
 	return ringstep_cq_ready(turn);
 }
 
@@ -253,4 +253,4 @@ static __always_inline int ringstep_enter(struct ringstep_turn *turn, struct rin
 	return ringstep_submit_and_wait_until(turn, wanted, wake_at);
 }
 
-#endif /* RINGSTEP_ENTER_BPF_H */
+#endif /* RINGSTEP_HOOKS_BPF_H */

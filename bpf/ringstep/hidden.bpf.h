@@ -4,28 +4,28 @@
  * the timer in the control block, which no other request has a reason to carry. The application never sees them. LoopExit::completions
  * counts the swallowed ones, because ringstep_swallow() raises control->reaped. It does not count the timer's.
  *
- * This file is not for authors, who should use timer.bpf.h and enter.bpf.h.
+ * This file is not for authors, who should use timer.bpf.h and hooks.bpf.h.
  */
-#ifndef RINGSTEP_OWN_BPF_H
-#define RINGSTEP_OWN_BPF_H
+#ifndef RINGSTEP_HIDDEN_BPF_H
+#define RINGSTEP_HIDDEN_BPF_H
 
 #include <ringstep/cqe.bpf.h>
 #include <ringstep/turn.bpf.h>
 
 /* Returns the user_data that stands for a field of the timer. */
-#define ringstep__own_tag(control, field) ((control)->address + offsetof(struct ringstep_control, timer.field))
+#define ringstep__hidden_tag(control, field) ((control)->address + offsetof(struct ringstep_control, timer.field))
 
-static __always_inline bool ringstep__is_own(const struct ringstep_control *control, __u64 user_data)
+static __always_inline bool ringstep__is_hidden(const struct ringstep_control *control, __u64 user_data)
 {
 	return user_data - (control->address + offsetof(struct ringstep_control, timer)) < sizeof(struct ringstep_timer);
 }
 
 /* Updates the timer after the kit's own completion with this user_data has left the CQ. */
-static __always_inline void ringstep__own_gone(struct ringstep_control *control, __u64 user_data)
+static __always_inline void ringstep__hidden_gone(struct ringstep_control *control, __u64 user_data)
 {
-	if (user_data == ringstep__own_tag(control, armed))
+	if (user_data == ringstep__hidden_tag(control, armed))
 		control->timer.armed = 0;
-	else if (user_data == ringstep__own_tag(control, updates) && control->timer.updates)
+	else if (user_data == ringstep__hidden_tag(control, updates) && control->timer.updates)
 		control->timer.updates--;
 }
 
@@ -33,7 +33,7 @@ static __always_inline void ringstep__own_gone(struct ringstep_control *control,
  * Removes the kit's own completions and the user engine's wake-ups from the CQ, up to the index `end`. Returns the number that it removed.
  * The other completions move together towards `end`. That is safe, because the kernel does not write there before the head has passed.
  */
-static __noinline int ringstep__drop_own_from(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq, __u32 end)
+static __noinline int ringstep__drop_hidden_from(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq, __u32 end)
 {
 	const __u32 mask = ringstep__geometry_of(ring).cq_mask;
 	const __u32 shift = ringstep__geometry_of(ring).cqe_shift;
@@ -55,8 +55,8 @@ static __noinline int ringstep__drop_own_from(ringstep__ring *ring, struct rings
 		cqe = (const __u64 *)(cqes + ((__u64)(from & mask) << shift));
 		if (ringstep__swallow_wake(&engine, (const __u8 *)cqe))
 			continue;
-		if (ringstep__is_own(control, cqe[0])) {
-			ringstep__own_gone(control, cqe[0]);
+		if (ringstep__is_hidden(control, cqe[0])) {
+			ringstep__hidden_gone(control, cqe[0]);
 			continue;
 		}
 		to--;
@@ -74,9 +74,9 @@ static __noinline int ringstep__drop_own_from(ringstep__ring *ring, struct rings
 	return (int)(to - head);
 }
 
-static __always_inline void ringstep__drop_own(struct ringstep_turn *turn, __u32 end)
+static __always_inline void ringstep__drop_hidden(struct ringstep_turn *turn, __u32 end)
 {
-	turn->cq_head += (__u32)ringstep__drop_own_from(turn->engine.ring, turn->control, turn->cq, end); /* not reaped */
+	turn->cq_head += (__u32)ringstep__drop_hidden_from(turn->engine.ring, turn->control, turn->cq, end); /* not reaped */
 }
 
-#endif /* RINGSTEP_OWN_BPF_H */
+#endif /* RINGSTEP_HIDDEN_BPF_H */

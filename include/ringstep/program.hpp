@@ -93,8 +93,8 @@ public:
         } else {
             user_->detach();
         }
-        if (!was_attached) return;
-        // Both fail on another thread. The owning thread then retries at its next submit or attach.
+        // Another thread must not touch the ring any more. The owning thread does this at its next submit or attach.
+        if (!was_attached || !ring_->owned_by_this_thread()) return;
         (void)ring_->settle_timer();
         (void)ring_->settle_state(ring_->close_wait_ms());
     }

@@ -129,6 +129,22 @@ TEST_CASE("Requests of destroyed chains do not write to the memory of the next l
     CHECK(ring.close());
 }
 
+TEST_CASE("Requests of chains that another thread has taken off the ring end when their owner destroys the chains") {
+    const Sockets sockets;
+    Ring ring;
+    {
+        Chains chains(ring);
+        start(chains, sockets, 3);
+        leave_in_flight(chains, 3);
+        std::jthread([&] { chains.program().detach(); }).join();
+        CHECK_FALSE(chains.program().attached());
+    }
+    CHECK(ring.in_flight() == 0);
+    CHECK(ring.cq().ready() == 0);
+    check_next(ring, sockets);
+    CHECK(ring.close());
+}
+
 TEST_CASE("Requests of chains that were taken off the ring have ended, and completions of the application's stay") {
     const Sockets sockets;
     Ring ring;

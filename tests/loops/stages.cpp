@@ -260,6 +260,27 @@ TEST_CASE("Several groups, all of them or one") {
     CHECK(take(ring) == 8);
 }
 
+TEST_CASE("A group that outlives its Stages keeps its counts, and touches nothing of the next ones") {
+    Ring ring;
+    std::optional<RequestGroup> old;
+    {
+        Stages stages{ring};
+        old = stages.group(0xff, 1);
+        claim_nop(ring, 1);
+        CHECK(stages.submit_and_wait_for_all({old->all()}));
+        CHECK(take(ring) == 1);
+    }
+    CHECK(old->completed() == 1);
+    Stages next{ring};
+    const RequestGroup group = next.group(0xff, 2);
+    CHECK(old->completed() == 1);
+    old.reset();
+    claim_nop(ring, 2);
+    CHECK(next.submit_and_wait_for_all({group.all()}));
+    CHECK(group.completed() == 1);
+    CHECK(group.in_flight() == 0);
+}
+
 TEST_CASE("A group counts from when it was made, and another may take its place") {
     Ring ring;
     Stages stages{ring};

@@ -246,13 +246,16 @@ run_test() {
 
 # Fails also if a keeper has died meanwhile, whatever became of the machine: nobody knows what its kernel has said.
 stop_test_machine() {
-	local status=0 started=''
+	local status=0 started='' tries
 	test_folder
 	if machine_is_there "$test_machine"; then
 		started=yes
 		"${client[@]}" "$test_machine" stop || status=$?
-		while machine_is_there "$test_machine"; do sleep 0.05; done
-		# With another status, the keeper has not answered.
+		# With another status, the keeper has not answered, and may not end either.
+		for ((tries = 0; tries < 400 && (status == 0 || status == 126); tries++)); do
+			machine_is_there "$test_machine" || break
+			sleep 0.05
+		done
 		((status != 0 && status != 126)) || rm -rf "$test_machine"
 	fi
 	note_dead_keeper

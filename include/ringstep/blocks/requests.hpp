@@ -84,6 +84,7 @@ public:
 
     /// The highest number of outstanding requests, that is, of requests pushed whose completions were not taken.
     static constexpr std::uint32_t capacity = sizeof(state_type::slots) / sizeof(ringstep_request);
+    static_assert(!requires { Loop::handled_flags; }, "specialize ringstep::handled_flags instead");
     static_assert(std::has_single_bit(capacity) && capacity <= RINGSTEP_REQUEST_SLOT + 1);
 
     /// Attaches the loop to a ring. Throws Error.

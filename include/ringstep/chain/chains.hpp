@@ -188,10 +188,11 @@ public:
     /// request that does not end), the ring refuses the next loop (EBUSY) for as long as they are in flight.
     ~Chains() {
         // The state of a loop that was detached earlier may belong to another loop by now.
-        if (!program_.attached()) return;
-        const bool idle = state_->requests.in_flight == 0 && state_->requests.cancels == 0;
+        const bool attached = program_.attached();
+        const bool idle = attached && state_->requests.in_flight == 0 && state_->requests.cancels == 0;
         program_.detach();
-        if (idle || ring_->settle_state(0)) ring_->epochs().give_back(epoch_);
+        // Another thread that has detached the loop has left its requests to this one.
+        if (idle || ring_->settle_state_of(tag(), attached ? 0 : ring_->close_wait_ms())) ring_->epochs().give_back(epoch_);
     }
 
     /// Returns the loop's program.

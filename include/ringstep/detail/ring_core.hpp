@@ -299,6 +299,12 @@ public:
         return true;
     }
 
+    /// Ends the requests of the loop with this tag, like settle_state(). Returns true if they have ended, now or earlier.
+    bool settle_state_of(std::uint64_t tag, unsigned wait_ms) noexcept {
+        if (!owned_by_this_thread()) return false;
+        return state_requests_.cancel == nullptr || state_requests_.tag != tag || settle_state(wait_ms);
+    }
+
     /// Returns the time that closing, or ending a loop's requests, may take.
     [[nodiscard]] unsigned close_wait_ms() const noexcept { return close_wait_ms_; }
 
@@ -351,6 +357,7 @@ public:
     /// flight stay in flight.
     io_uring release() noexcept {
         settle_timer();
+        settle_state(0);
         {
             const Forks::Lock lock;
             Forks::remove(*this, lock);

@@ -9,6 +9,9 @@
 #include <ringstep/c/loops/stages.h>
 #include <ringstep/region.hpp>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -52,12 +55,14 @@ public:
 
     /// Moves the group. Only assignment and destruction are allowed on the moved-from object.
     // The moved-from object keeps its view, because a view always refers to a region.
-    RequestGroup(RequestGroup&& other) noexcept : state_(other.state_), index_(std::exchange(other.index_, none)) {}
+    RequestGroup(RequestGroup&& other) noexcept
+        : state_(other.state_), remains_(other.remains_), index_(std::exchange(other.index_, none)) {}
     /// Gives up this object's group, then moves the other one.
     RequestGroup& operator=(RequestGroup&& other) noexcept {
         if (this == &other) return *this;
         give_up();
         state_ = other.state_;
+        remains_ = other.remains_;
         index_ = std::exchange(other.index_, none);
         return *this;
     }
@@ -84,20 +89,30 @@ public:
 
 private:
     friend class Stages;
-    RequestGroup(RegionView<ringstep_stages> state, std::uint32_t index) noexcept : state_(std::move(state)), index_(index) {}
+
+    // What a Stages leaves to its groups: the loop that the ring has next uses the memory of the state for itself.
+    struct Remains {
+        std::atomic<bool> over{false};
+        std::array<ringstep_stages_group, RINGSTEP_STAGES_GROUPS> groups{};
+    };
+
+    RequestGroup(RegionView<ringstep_stages> state, std::shared_ptr<const Remains> remains, std::uint32_t index) noexcept
+        : state_(std::move(state)), remains_(std::move(remains)), index_(index) {}
 
     static constexpr std::uint32_t none = ~std::uint32_t{0};
 
     [[nodiscard]] const ringstep_stages_group& group() const noexcept {
-        return state_->groups[index_ & (RINGSTEP_STAGES_GROUPS - 1)];
+        const std::uint32_t index = index_ & (RINGSTEP_STAGES_GROUPS - 1);
+        return remains_->over.load(std::memory_order_acquire) ? remains_->groups.at(index) : state_->groups[index];
     }
     void give_up() noexcept {
-        if (index_ == none) return;
+        if (index_ == none || remains_->over.load(std::memory_order_acquire)) return;
         state_->groups_used &= ~(1U << index_);
         if (state_->groups_used == 0) state_->enter.walks = 0;
     }
 
     RegionView<ringstep_stages> state_;
+    std::shared_ptr<const Remains> remains_;
     std::uint32_t index_;
 };
 
@@ -137,6 +152,15 @@ public:
     /// Attaches the loop to the ring, with stages from a list. Throws Error.
     explicit Stages(Ring& ring, std::initializer_list<Stage> stages = {Stage{}}, const LoopOptions& options = {})
         : Stages(ring, std::span(stages.begin(), stages.size()), options) {}
+
+    Stages(const Stages&) = delete;
+    Stages& operator=(const Stages&) = delete;
+    /// Detaches the loop. Its groups keep the counts that they have now.
+    ~Stages() {
+        if (!loop_.program().attached()) return;
+        std::ranges::copy(loop_.state()->groups, remains_->groups.begin());
+        remains_->over.store(true, std::memory_order_release);
+    }
 
     /// Sets the stages of further waits, 1 to RINGSTEP_STAGES_STAGES. Throws Error (EINVAL) if there are none or too many, or
     /// if a stage before the last is unlimited.
@@ -195,7 +219,7 @@ public:
                 state.enter.seen = queues.word(queues.geometry.cq_tail_offset).load(std::memory_order_acquire);
             state.groups[i] = {.mask = mask, .value = value, .submitted = 0, .finished = 0, .completed = 0, .wanted = 0};
             state.groups_used |= 1U << i;
-            return {loop_.state(), i};
+            return {loop_.state(), remains_, i};
         }
         detail::raise(ENOSPC, "making of a group of requests",
                       "There can be " + std::to_string(RINGSTEP_STAGES_GROUPS) + " at a time: let go of one first.");
@@ -276,6 +300,7 @@ private:
 
     std::shared_ptr<detail::RingCore> ring_;
     EnterLoop<loops::stages> loop_;
+    std::shared_ptr<RequestGroup::Remains> remains_ = std::make_shared<RequestGroup::Remains>();
 };
 
 }  // namespace ringstep::inline v0

@@ -178,7 +178,7 @@ public:
         const std::uint32_t claimed = QueueAccess::sq(queues_).claimed();
         // The wait must not count wake-ups for a detached loop, whether they are in the CQ or still come.
         if (wait_for != 0) wait_for += 0 - queues_.kept_wakes_seen;
-        if (wait_for > queues_.geometry.cq_entries) wait_for = queues_.geometry.cq_entries;  // the kernel's own limit
+        wait_for = wait_for < queues_.geometry.cq_entries ? wait_for : queues_.geometry.cq_entries;  // the kernel's own limit
         const std::uint32_t tail = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
         const int result = enter(claimed, wait_for, IORING_ENTER_GETEVENTS);
         if (result < 0) return {.taken = 0, .error = -result};

@@ -54,15 +54,17 @@ public:
     };
 
     /// Moves the group. Only assignment and destruction are allowed on the moved-from object.
-    // The moved-from object keeps its view, because a view always refers to a region.
     RequestGroup(RequestGroup&& other) noexcept
-        : state_(other.state_), remains_(other.remains_), index_(std::exchange(other.index_, none)) {}
+        // The moved-from object keeps its view, because a view always refers to a region.
+        : state_(other.state_),  // NOLINT(cert-oop11-cpp,performance-move-constructor-init)
+          remains_(std::move(other.remains_)),
+          index_(std::exchange(other.index_, none)) {}
     /// Gives up this object's group, then moves the other one.
     RequestGroup& operator=(RequestGroup&& other) noexcept {
         if (this == &other) return *this;
         give_up();
         state_ = other.state_;
-        remains_ = other.remains_;
+        remains_ = std::move(other.remains_);
         index_ = std::exchange(other.index_, none);
         return *this;
     }

@@ -5,7 +5,7 @@ ringstep_add_test(check/collect HOST LIBRARIES ringstep_check)
 ringstep_add_test(check/compressed_config HOST LIBRARIES ringstep_check)
 
 # The probe and the command in one executable: starting a virtual machine is what takes the time.
-ringstep_add_test(check/probe HOST KERNELS KERNEL_WITHOUT LOOPS nop_chain LIBRARIES ringstep_check)
+ringstep_add_test(check/probe HOST KERNELS KERNEL_WITHOUT MAIN LOOPS nop_chain LIBRARIES ringstep_check)
 if(TARGET ringstep-check)
   target_sources(test-check-probe PRIVATE check/check.cpp)
   target_compile_definitions(test-check-probe PRIVATE "RINGSTEP_CHECK_PROGRAM=\"$<TARGET_FILE:ringstep-check>\"")

@@ -171,7 +171,7 @@ void connect_sockets(std::array<int, 2>& sockets) {
 
 }  // namespace
 
-TEST_CASE("Closing cancels and waits, so buffers are free afterwards") {
+TEST_CASE("Closing cancels and waits, so buffers are free afterwards", "[main]") {
     const Pipe pipe;
     Ring ring;
     auto buffer = RegionMemory::allocate(4096);
@@ -193,7 +193,7 @@ TEST_CASE("Closing cancels and waits, so buffers are free afterwards") {
     CHECK(::read(pipe.fds[0], &byte, 1) == 1);
 }
 
-TEST_CASE("Closing with the loop still attached takes the loop off first") {
+TEST_CASE("Closing with the loop still attached takes the loop off first", "[main]") {
     const Pipe pipe;
     auto buffer = RegionMemory::allocate(4096);
     Ring ring;
@@ -204,7 +204,7 @@ TEST_CASE("Closing with the loop still attached takes the loop off first") {
     CHECK(program.run().reason == ExitReason::detached);
 }
 
-TEST_CASE("Destructors do the same, in either order") {
+TEST_CASE("Destructors do the same, in either order", "[main]") {
     const Pipe pipe;
     auto buffer = RegionMemory::allocate(4096);
     std::optional<Ring> ring(std::in_place);
@@ -246,7 +246,7 @@ TEST_CASE("What cannot be waited for keeps its memory for ever") {
     std::this_thread::sleep_for(20ms);
 }
 
-TEST_CASE("Requests without a completion do not hold up closing") {
+TEST_CASE("Requests without a completion do not hold up closing", "[main]") {
     Ring ring;
     SECTION("nops of the application") {
         for (int i = 0; i < 3; i++) {
@@ -438,7 +438,7 @@ TEST_CASE("Requests of every kind are over when closing says so") {
         if (fd >= 0) ::close(fd);
 }
 
-TEST_CASE("Requests of the application beside those of a loop") {
+TEST_CASE("Requests of the application beside those of a loop", "[main]") {
     const Pipe pipe;
     Ring ring;
     Scripted program(ring);

@@ -99,7 +99,7 @@ void wait_for_end(const std::atomic<unsigned>& ends, unsigned before) {
 
 }  // namespace
 
-TEST_CASE("The loop stops with a code of its own") {
+TEST_CASE("The loop stops with a code of its own", "[main]") {
     Ring ring;
     Scripted program(ring);
     const std::int64_t code = GENERATE(std::int64_t{0}, std::int64_t{1}, std::int64_t{-5}, std::int64_t{1} << 40);
@@ -133,7 +133,7 @@ TEST_CASE("A bad return value ends the run and is named; the loop can run again"
     CHECK(good.completions == 3);
 }
 
-TEST_CASE("A signal interrupts a waiting loop, which then goes on where it was") {
+TEST_CASE("A signal interrupts a waiting loop, which then goes on where it was", "[main]") {
     const OnAlarm handler;
     Pipe pipe;
     Ring ring;
@@ -181,7 +181,7 @@ TEST_CASE("A signal interrupts a wait that began with completions in the CQ") {
     pipe.feed();
 }
 
-TEST_CASE("A signal gets through to a loop that never waits") {
+TEST_CASE("A signal gets through to a loop that never waits", "[main]") {
     const OnAlarm handler;
     Ring ring;
     Scripted program(ring);
@@ -194,7 +194,7 @@ TEST_CASE("A signal gets through to a loop that never waits") {
     CHECK(exit.turns > 1);
 }
 
-TEST_CASE("A signal handler stops a loop, whether it waits or not") {
+TEST_CASE("A signal handler stops a loop, whether it waits or not", "[main]") {
     static Scripted* running = nullptr;
     Pipe pipe;
     Ring ring;
@@ -355,8 +355,9 @@ TEST_CASE("Requests to stop do not get in the way of taking the loop off") {
     CHECK(program.run().reason == ExitReason::detached);
 }
 
-TEST_CASE("A run that says that the loop is off ends after the loop is off, whoever took it off") {
-    for (unsigned round = 0; round < 50; round++) {
+TEST_CASE("A run that says that the loop is off ends after the loop is off, whoever took it off", "[main]") {
+    const auto times = static_cast<unsigned>(loading_is_cheap() ? 50 : rounds(10, 50));
+    for (unsigned round = 0; round < times; round++) {
         Ring ring;
         Pipe pipe;
         Scripted program(ring);
@@ -393,7 +394,8 @@ TEST_CASE("A run that says that the loop is off ends after the loop is off, whoe
 }
 
 TEST_CASE("Who takes a loop off the ring that is being taken off finds it off") {
-    for (unsigned round = 0; round < 30; round++) {
+    const auto times = static_cast<unsigned>(loading_is_cheap() ? 30 : rounds(8, 30));
+    for (unsigned round = 0; round < times; round++) {
         Ring ring;
         Scripted program(ring);
         std::atomic<bool> go{false};
@@ -586,7 +588,7 @@ TEST_CASE("Who attaches a debugger, or stops the process, does not end what goes
     if (!failed.empty()) WARN(failed << " is not possible here");
 }
 
-TEST_CASE("Another thread stops a waiting loop, and nothing is lost") {
+TEST_CASE("Another thread stops a waiting loop, and nothing is lost", "[main]") {
     Pipe pipe;
     Ring ring;
     Scripted program(ring);
@@ -616,7 +618,7 @@ TEST_CASE("Another thread stops a waiting loop, and nothing is lost") {
     CHECK(ring.in_flight() == 0);
 }
 
-TEST_CASE("A loop that never waits is stopped, too") {
+TEST_CASE("A loop that never waits is stopped, too", "[main]") {
     Ring ring;
     Scripted program(ring);
     program.state()->spin = 1;
@@ -684,7 +686,7 @@ TEST_CASE("Stops at any moment lose no completion") {
     CHECK(ring.in_flight() == 0);
 }
 
-TEST_CASE("Taking the loop off while it runs ends the run") {
+TEST_CASE("Taking the loop off while it runs ends the run", "[main]") {
     Pipe pipe;
     Ring ring;
     Scripted program(ring);
@@ -711,7 +713,7 @@ TEST_CASE("Taking the loop off while it runs ends the run") {
     CHECK(program.run().reason == ExitReason::detached);
 }
 
-TEST_CASE("Running on another thread is refused") {
+TEST_CASE("Running on another thread is refused", "[main]") {
     Ring ring;
     Nops program(ring);
     program.state()->total = 1;

@@ -212,7 +212,7 @@ bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0;
 
 }  // namespace
 
-TEST_CASE("A child that exits, destroys, calls, runs a loop of its own or executes leaves its parent's loop alone") {
+TEST_CASE("A child that exits, destroys, calls, runs a loop of its own or executes leaves its parent's loop alone", "[main]") {
     Sleeper sleeper;
     pid_t child = 0;
     SECTION("exits") {
@@ -292,7 +292,7 @@ TEST_CASE("A child that exits, destroys, calls, runs a loop of its own or execut
     CHECK(sleeper.stop_and_close());
 }
 
-TEST_CASE("A child that lives on does not keep its parent from taking the loop off the ring, nor from closing it") {
+TEST_CASE("A child that lives on does not keep its parent from taking the loop off the ring, nor from closing it", "[main]") {
     const Pipe pipe;
     const Pipe life;
     char byte = 0;

@@ -55,6 +55,11 @@ ringstep_add_test(verifier/doc)
 target_compile_definitions(test-verifier-doc PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\""
                            "RINGSTEP_VERIFIER_OBJECTS=\"${dir}\"")
 add_dependencies(test-verifier-doc verifier-loops)
-foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
+# What the verifier says differs between the oldest kernel and the newest, if at all.
+list(GET RINGSTEP_TEST_KERNELS 0 oldest)
+list(GET RINGSTEP_TEST_KERNELS -1 newest)
+set(ends ${oldest} ${newest})
+list(REMOVE_DUPLICATES ends)
+foreach(kernel IN LISTS ends)
   ringstep_add_vm_test(${kernel} verifier-doc TIMEOUT 300 COMMAND "$<TARGET_FILE:test-verifier-doc>")
 endforeach()

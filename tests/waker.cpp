@@ -65,7 +65,7 @@ struct Sleeper {
 
 }  // namespace
 
-TEST_CASE("Completions that are posted end the wait of a thread that sleeps") {
+TEST_CASE("Completions that are posted end the wait of a thread that sleeps", "[main]") {
     Ring ring;
     std::jthread poster([fd = ring.fd()] {
         std::this_thread::sleep_for(20ms);
@@ -109,7 +109,7 @@ TEST_CASE("An ordinary wait goes on when it is woken up, and sees nothing of it"
     CHECK(completion.user_data == tag);
 }
 
-TEST_CASE("A loop that sleeps takes a turn when it is woken up, with no completion") {
+TEST_CASE("A loop that sleeps takes a turn when it is woken up, with no completion", "[main]") {
     Sleeper sleeper;
     std::jthread waker([&] {
         wait_for_a_turn(sleeper.program.state());
@@ -131,7 +131,7 @@ TEST_CASE("A loop that sleeps takes a turn when it is woken up, with no completi
     for (const scripted_record& record : records(sleeper.program.state())) CHECK(record.result == 1);
 }
 
-TEST_CASE("Wakes that come while no loop runs disturb neither the next run nor a plain wait") {
+TEST_CASE("Wakes that come while no loop runs disturb neither the next run nor a plain wait", "[main]") {
     Sleeper sleeper;
     for (int i = 0; i < 100; i++) sleeper.program.wake();
     std::jthread writer([&] {

@@ -76,7 +76,7 @@ Numbers numbers(std::uint32_t from, std::uint32_t count) {
 
 }  // namespace
 
-TEST_CASE("Messages arrive in their order, alone or several at once") {
+TEST_CASE("Messages arrive in their order, alone or several at once", "[main]") {
     Letters letters;
     CHECK(letters.collect().empty());
     for (std::uint32_t i = 0; i < 5; i++) CHECK_FALSE(letters.mailbox.send(100 + i));  // nobody is asleep
@@ -91,7 +91,7 @@ TEST_CASE("Messages arrive in their order, alone or several at once") {
     CHECK(letters.collect().empty());
 }
 
-TEST_CASE("A mailbox has room for every slot and a message more about each") {
+TEST_CASE("A mailbox has room for every slot and a message more about each", "[main]") {
     Letters letters;
     for (std::uint32_t round = 0; round < 5; round++) {
         for (std::uint32_t i = 0; i < LETTERS_SLOTS; i++) CHECK_FALSE(letters.mailbox.send(i));
@@ -124,7 +124,7 @@ TEST_CASE("The counters of a mailbox wrap") {
     CHECK(mailbox.sent < start);
 }
 
-TEST_CASE("The first who sends to a loop that is asleep wakes it up, and nobody else does") {
+TEST_CASE("The first who sends to a loop that is asleep wakes it up, and nobody else does", "[main]") {
     Letters letters;
     std::jthread sender([&] {
         for (std::uint32_t i = 0; i < 20; i++) {

@@ -119,7 +119,7 @@ bool kernel_has_regions() { return kernel_has_loops() || probe().facts().version
 
 }  // namespace
 
-TEST_CASE("The verdict is that of this kernel, and it is true", "[user]") {
+TEST_CASE("The verdict is that of this kernel, and it is true", "[user][main]") {
     const Support support = probe();
     INFO(text_of(support));
     CHECK(verdict(support) == with_loops);
@@ -164,7 +164,7 @@ TEST_CASE("The trial ring is opened as a Ring is") {
     CHECK(flags == ring.geometry().setup_flags);
 }
 
-TEST_CASE("Nothing stays open, nothing is printed, no child is left") {
+TEST_CASE("Nothing stays open, nothing is printed, no child is left", "[main]") {
     const Outcome outcome = in_child([]() -> std::string {
         (void)probe();
         const std::size_t before = open_files();
@@ -179,7 +179,7 @@ TEST_CASE("Nothing stays open, nothing is printed, no child is left") {
     CHECK(outcome.err.empty());
 }
 
-TEST_CASE("Capabilities: none is not enough, CAP_BPF with CAP_PERFMON is") {
+TEST_CASE("Capabilities: none is not enough, CAP_BPF with CAP_PERFMON is", "[main]") {
     if (!is_root) SKIP("not root");
     CHECK(checked_verdict([] { return keep_only({}); }) == without_capabilities);
     CHECK(checked_verdict([] { return keep_only({CAP_BPF}); }) == without_capabilities);
@@ -194,7 +194,7 @@ TEST_CASE("Capabilities of one's own user namespace are worth nothing", "[user]"
     CHECK(found == (kernel_has_loops() ? "user process.user_namespace" : "user btf.io_uring_bpf_ops"));
 }
 
-TEST_CASE("Loading takes capabilities; running, waiting and taking off do not") {
+TEST_CASE("Loading takes capabilities; running, waiting and taking off do not", "[main]") {
     if (!is_root || !kernel_has_loops()) SKIP("needs root of a kernel with loops");
     const Outcome outcome = in_child([]() -> std::string {
         Ring ring;
@@ -270,7 +270,7 @@ TEST_CASE("A seccomp filter that kills, kills no one who probes") {
     killed(__NR_io_uring_setup, SECCOMP_RET_TRAP);
 }
 
-TEST_CASE("kernel.io_uring_disabled is found and explained") {
+TEST_CASE("kernel.io_uring_disabled is found and explained", "[main]") {
     if (!in_vm || !is_root) SKIP("would change this machine");
     if (!std::filesystem::exists("/proc/sys/kernel/io_uring_disabled")) SKIP("needs Linux 6.6");
     const auto ordinary = [] { return keep_only({}); };

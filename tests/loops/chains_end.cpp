@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -82,12 +81,12 @@ void leave_in_flight(Chains& chains, unsigned count, std::uint64_t foreign = 0) 
 std::span<std::byte> filled(const Ring& ring) {
     std::byte* const start = ring.region()->data() + sizeof(ringstep_control) + sizeof(scripted);
     const std::span<std::byte> bytes(start, ring.region()->data() + ring.region()->size());
-    std::ranges::fill(bytes, std::byte{0x5a});
+    std::memset(bytes.data(), 0x5a, bytes.size());
     return bytes;
 }
 
 bool untouched(std::span<const std::byte> bytes) {
-    return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0x5a}; });
+    return bytes.front() == std::byte{0x5a} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
 }
 
 /// The next loop on the ring, while data comes for the requests of the one before.

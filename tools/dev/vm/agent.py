@@ -72,30 +72,36 @@ def bpf(command, attributes):
     return libc.syscall(SYS_BPF, command, attributes, len(attributes))
 
 
+# Kind: how to ask for the next number, how to open one by its number, and where in its description the name is.
+BPF_KINDS = {"BPF program": (11, 13, 64), "BPF map": (12, 14, 24), "BPF link": (31, 30, None)}
+
+
 def bpf_objects():
-    """All programs, maps and links: {"kind id": "how to name it"}."""
-    found = {}
-    # kind: next id, file descriptor by id, where in its description the name is
-    kinds = {"BPF program": (11, 13, 64), "BPF map": (12, 14, 24), "BPF link": (31, 30, None)}
-    for kind, (next_id, by_id, name_at) in kinds.items():
+    """All programs, maps and links, as pairs of kind and number."""
+    found = set()
+    for kind, (next_id, _, _) in BPF_KINDS.items():
         number = 0
         while True:
             attributes = ctypes.create_string_buffer(struct.pack("III", number, 0, 0), 128)
             if bpf(next_id, attributes) != 0:
                 break
             number = struct.unpack_from("I", attributes, 4)[0]
-            found[kind, number] = f"{kind} {number}"
-            if name_at is None:
-                continue
-            fd = bpf(by_id, ctypes.create_string_buffer(struct.pack("III", number, 0, 0), 128))
-            if fd < 0:
-                continue
+            found.add((kind, number))
+    return found
+
+
+def describe_bpf(kind, number):
+    """For example "BPF program 17 (step)"."""
+    _, by_id, name_at = BPF_KINDS[kind]
+    name = ""
+    if name_at is not None:
+        fd = bpf(by_id, ctypes.create_string_buffer(struct.pack("III", number, 0, 0), 128))
+        if fd >= 0:
             info = ctypes.create_string_buffer(256)
             if bpf(15, ctypes.create_string_buffer(struct.pack("IIQ", fd, 256, ctypes.addressof(info)), 128)) == 0:
                 name = info.raw[name_at : name_at + 16].split(b"\0")[0].decode(errors="replace")
-                found[kind, number] = f"{kind} {number} ({name})"
             os.close(fd)
-    return found
+    return f"{kind} {number} ({name})" if name else f"{kind} {number}"
 
 
 def loop_devices():
@@ -109,13 +115,16 @@ def loop_devices():
 
 
 def settings():
-    found = {}
-    for folder in ("kernel", "vm", "fs", "user"):
-        for entry in os.scandir(f"/proc/sys/{folder}"):
-            name = f"{folder}/{entry.name}"
-            if name not in VOLATILE and entry.is_file():
-                found[name] = read_file(entry.path)
-    return found
+    """What the settings of the kernel are now: those that can be changed, and do not change by themselves."""
+    if not settings.paths:
+        for folder in ("kernel", "vm", "fs", "user"):
+            for entry in os.scandir(f"/proc/sys/{folder}"):
+                if f"{folder}/{entry.name}" not in VOLATILE and entry.is_file() and entry.stat().st_mode & 0o222:
+                    settings.paths.append(entry.path)
+    return {path: read_file(path) for path in settings.paths}
+
+
+settings.paths = []
 
 
 def listing(folder):
@@ -154,20 +163,22 @@ class Shared:
         self.files = set().union(*(listing(folder) for folder in WATCHED))
 
     def left_since(self):
-        """What is there now and was not then. Waits a little for attached loops: rings are torn down after their processes."""
+        """What is there now and was not then, and what there is now. Waits a little for attached loops: rings are torn down after their
+        processes."""
         deadline = time.monotonic() + GRACE
         while True:
-            now = Shared()
-            more = {now.bpf[key] for key in now.bpf.keys() - self.bpf.keys()}
-            more |= {now.loops[key] for key in now.loops.keys() - self.loops.keys()}
-            if not more or time.monotonic() > deadline:
+            bpf, loops = bpf_objects() - self.bpf, loop_devices()
+            if not (bpf or loops.keys() - self.loops.keys()) or time.monotonic() > deadline:
                 break
-            time.sleep(0.1)
+            time.sleep(0.02)
+        now = Shared()
+        more = {describe_bpf(*key) for key in bpf}
+        more |= {loops[key] for key in loops.keys() - self.loops.keys()}
         more |= {f"file {name}" for name in now.files - self.files}
-        for name, value in self.settings.items():
-            if name in now.settings and now.settings[name] != value:
-                more.add(f"setting /proc/sys/{name}: {value!r} became {now.settings[name]!r}")
-        return named(more)
+        for path, value in self.settings.items():
+            if now.settings[path] != value:
+                more.add(f"setting {path}: {value!r} became {now.settings[path]!r}")
+        return named(more), now
 
 
 # --- A job's supervisor ---
@@ -358,7 +369,7 @@ class Supervisor:
 
 
 class Job:
-    def __init__(self, number, request):
+    def __init__(self, number, request, before):
         self.number = number
         self.terminal = None
         self.alone = True
@@ -383,7 +394,7 @@ class Job:
             pass
         if request.get("strict"):
             empty_disk()
-        self.before = Shared()
+        self.before = before or Shared()
         # It may be told to end before it is ready for that.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
         self.pid = os.fork()
@@ -411,6 +422,7 @@ class Agent:
         self.port = os.open(port, os.O_RDWR)
         self.reader = frames.Reader()
         self.jobs = {}
+        self.shared = None
 
     def send(self, kind, job=0, data=b""):
         frames.write_all(self.port, frames.pack(kind, job, data))
@@ -422,7 +434,9 @@ class Agent:
 
     def start(self, number, request):
         self.mark(f"begin {number} {request.get('name', '')}")
-        job = Job(number, request)
+        # What was there when the last job had ended is there now.
+        job = Job(number, request, None if self.jobs else self.shared)
+        self.shared = None
         if self.jobs:
             for other in [job, *self.jobs.values()]:
                 other.alone = False
@@ -468,7 +482,8 @@ class Agent:
         del self.jobs[job.number]
         report = json.loads(job.report) if job.report else {"status": 125, "error": "the job's supervisor was killed"}
         if job.alone and not self.jobs:
-            report["left"] = report.get("left", []) + job.before.left_since()
+            left, self.shared = job.before.left_since()
+            report["left"] = report.get("left", []) + left
         self.mark(f"end {job.number}")
         self.send(frames.DONE, job.number, report)
 

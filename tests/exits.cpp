@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Every way in which a run ends.
+// Every way in which a run ends, but for detaching: detaching.cpp.
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
-#include "descriptors.hpp"
 #include "ensure.hpp"
+#include "exiting.hpp"
 #include "loops/scripted.hpp"
 #include "child.hpp"
 #include "thorough.hpp"
@@ -30,74 +30,18 @@
 #include <thread>
 
 using namespace std::chrono_literals;
+using exiting::keep_busy;
+using exiting::OnAlarm;
+using exiting::OnSignal;
+using exiting::Pipe;
+using exiting::wait_for_end;
+using exiting::wait_until_waiting;
 using ringstep::ExitReason;
 using ringstep::LoopExit;
 using ringstep::LoopProgram;
 using ringstep::Ring;
 using Nops = LoopProgram<ringstep::loops::nop_chain>;
 using Scripted = LoopProgram<scripted_loop>;
-
-namespace {
-
-// A pipe, to have a request that completes when the test wants it to.
-struct Pipe : descriptors::Pipe {
-    char buffer[16] = {};
-    void add_read(const ringstep::RegionView<scripted>& state, unsigned offset = 0) {
-        io_uring_sqe* sqe = add_request(state);
-        const auto number = sqe->user_data;
-        io_uring_prep_read(sqe, fds[0], buffer + offset, 1, 0);
-        sqe->user_data = number;
-    }
-};
-
-void wait_until_waiting(const ringstep::RegionView<scripted>& state) {
-    wait_for_a_turn(state);
-    std::this_thread::sleep_for(20ms);
-}
-
-// Has a signal handled for as long as it lives.
-class OnSignal {
-public:
-    OnSignal(int signal, void (*handler)(int)) : signal_(signal) {
-        struct sigaction action{};
-        action.sa_handler = handler;
-        REQUIRE(::sigaction(signal_, &action, &before_) == 0);
-    }
-    OnSignal(const OnSignal&) = delete;
-    OnSignal& operator=(const OnSignal&) = delete;
-    ~OnSignal() { ::sigaction(signal_, &before_, nullptr); }
-
-private:
-    int signal_;
-    struct sigaction before_{};
-};
-
-struct OnAlarm : OnSignal {
-    OnAlarm() : OnSignal(SIGALRM, [](int) {}) {}
-    static void after(std::chrono::microseconds delay) {
-        itimerval timer{};
-        timer.it_value.tv_usec = static_cast<suseconds_t>(delay.count());
-        ::setitimer(ITIMER_REAL, &timer, nullptr);
-    }
-};
-
-// Sleeping would take longer.
-void keep_busy(std::chrono::microseconds time) {
-    const auto until = std::chrono::steady_clock::now() + time;
-    while (std::chrono::steady_clock::now() < until) std::this_thread::yield();
-}
-
-// After so many ends there is one more, and only one.
-void wait_for_end(const std::atomic<unsigned>& ends, unsigned before) {
-    const auto until = std::chrono::steady_clock::now() + 30s;
-    while (ends == before) {
-        ensure(std::chrono::steady_clock::now() < until);
-        std::this_thread::yield();
-    }
-    ensure(ends == before + 1);
-}
-
-}  // namespace
 
 TEST_CASE("The loop stops with a code of its own", "[main]") {
     Ring ring;
@@ -327,137 +271,6 @@ TEST_CASE("A token that asks too late ends no later run") {
     if (late == 0) SKIP("no token asked too late on this machine");
 }
 
-TEST_CASE("Requests to stop do not get in the way of taking the loop off") {
-    Ring ring;
-    Scripted program(ring);
-    program.state()->spin = 1;
-    std::atomic<bool> off{false};
-    std::thread stopper([&] {
-        const auto until = std::chrono::steady_clock::now() + 30s;
-        while (!off) {
-            program.request_stop();
-            ensure(std::chrono::steady_clock::now() < until);
-        }
-    });
-    std::thread remover([&] {
-        wait_until_waiting(program.state());
-        program.detach();
-        off = true;
-    });
-    LoopExit exit;
-    do {
-        exit = program.run();
-    } while (exit.reason == ExitReason::stop_requested);
-    CHECK(exit.reason == ExitReason::detached);
-    CHECK(exit.error == EFAULT);
-    remover.join();
-    stopper.join();
-    CHECK(program.run().reason == ExitReason::detached);
-}
-
-TEST_CASE("A run that says that the loop is off ends after the loop is off, whoever took it off", "[main]") {
-    const auto times = static_cast<unsigned>(loading_is_cheap() ? 50 : rounds(10, 50));
-    for (unsigned round = 0; round < times; round++) {
-        Ring ring;
-        Pipe pipe;
-        Scripted program(ring);
-        pipe.add_read(program.state());
-        program.state()->wait = 1;
-        std::atomic<bool> go{false};
-        std::array<std::thread, 2> removers;
-        for (std::thread& remover : removers) {
-            remover = std::thread([&, first = &remover == removers.data()] {
-                // Only one of them looks at the state, which is the next loop's as soon as this one is off.
-                while (first && program.state().load(&scripted::turns) == 0) std::this_thread::yield();
-                if (first) go = true;
-                while (!go) std::this_thread::yield();
-                program.detach();
-                ensure(!program.attached());
-            });
-        }
-        LoopExit exit;
-        do {
-            exit = program.run();
-        } while (exit.reason == ExitReason::interrupted);
-        REQUIRE(exit.reason == ExitReason::detached);
-        REQUIRE_FALSE(ring.has_loop());
-        // The next one has the ring to itself, even though somebody may still be about to take off the one before.
-        Scripted next(ring);
-        add_nops(next.state(), 20);
-        next.state()->sqes_per_turn = 1;
-        next.state()->wait = 1;
-        next.state()->stop_at = 20;
-        REQUIRE(next.run().ok());
-        for (std::thread& remover : removers) remover.join();
-        pipe.feed();
-    }
-}
-
-TEST_CASE("Who takes a loop off the ring that is being taken off finds it off") {
-    const auto times = static_cast<unsigned>(loading_is_cheap() ? 30 : rounds(8, 30));
-    for (unsigned round = 0; round < times; round++) {
-        Ring ring;
-        Scripted program(ring);
-        std::atomic<bool> go{false};
-        std::thread other([&] {
-            while (!go) std::this_thread::yield();
-            keep_busy(std::chrono::microseconds(round * 2));
-            program.detach();
-            ensure(!program.attached());
-        });
-        go = true;
-        keep_busy(std::chrono::microseconds(10));
-        program.detach();
-        REQUIRE_FALSE(ring.has_loop());
-        const Nops next(ring);
-        other.join();
-    }
-}
-
-TEST_CASE("Requests to stop a loop that is off the ring do not stop the next loop on it") {
-    Ring ring;
-    Scripted program(ring);
-    program.detach();
-    program.request_stop();
-    Nops next(ring);
-    next.state()->total = 1000;
-    next.state()->depth = 1;
-    program.request_stop();
-    std::stop_source source;
-    source.request_stop();
-    CHECK(program.run(source.get_token()).reason == ExitReason::detached);
-    program.detach();
-    CHECK(next.run().ok());
-    CHECK(program.run().reason == ExitReason::detached);
-    next.request_stop();
-    CHECK(next.run().reason == ExitReason::stop_requested);
-}
-
-TEST_CASE("A signal and taking the loop off at once: it is off") {
-    Pipe pipe;
-    const OnSignal handler(SIGUSR1, [](int) {});
-    const auto times = static_cast<unsigned>(loading_is_cheap() ? 20 : rounds(8, 20));
-    for (unsigned round = 0; round < times; round++) {
-        Ring ring;
-        Scripted program(ring);
-        pipe.add_read(program.state());
-        program.state()->wait = 1;
-        std::thread remover([&, target = ::pthread_self()] {
-            while (program.state().load(&scripted::turns) == 0) std::this_thread::yield();
-            keep_busy(std::chrono::microseconds(round * 400 / times));
-            ensure(::pthread_kill(target, SIGUSR1) == 0);
-            program.detach();
-        });
-        LoopExit exit;
-        do {
-            exit = program.run();
-        } while (exit.reason == ExitReason::interrupted);
-        remover.join();
-        REQUIRE(exit.reason == ExitReason::detached);
-        REQUIRE(exit.error == EFAULT);
-    }
-}
-
 TEST_CASE("A stop token on the wrong thread stops nobody") {
     Pipe pipe;
     Ring ring;
@@ -684,33 +497,6 @@ TEST_CASE("Stops at any moment lose no completion") {
     CHECK(completions == 200000);
     CHECK(program.state()->failed == 0);
     CHECK(ring.in_flight() == 0);
-}
-
-TEST_CASE("Taking the loop off while it runs ends the run", "[main]") {
-    Pipe pipe;
-    Ring ring;
-    Scripted program(ring);
-    const bool spin = GENERATE(false, true);
-    program.state()->spin = spin;
-    pipe.add_read(program.state());
-    program.state()->wait = 1;
-    std::thread remover([&] {
-        wait_until_waiting(program.state());
-        program.detach();
-    });
-    const LoopExit exit = program.run();
-    remover.join();
-    CHECK(exit.reason == ExitReason::detached);
-    CHECK(exit.error == EFAULT);
-    CHECK_FALSE(program.attached());
-    // What it left is the ring's.
-    pipe.feed();
-    REQUIRE(ring.submit_and_wait(1));
-    ringstep::Completion completion;
-    REQUIRE(ring.cq().pop(completion));
-    CHECK(completion.result == 1);
-    // And a program that is off stays off.
-    CHECK(program.run().reason == ExitReason::detached);
 }
 
 TEST_CASE("Running on another thread is refused", "[main]") {

@@ -396,9 +396,9 @@ public:
     void wake() noexcept { core_->wake(); }
 
     /// Detaches the loop from the ring now, which then accepts plain submits again. A run in progress ends with
-    /// ExitReason::detached. May be called from any thread. The ring's next loop uses the same memory for its state, so the state
-    /// of this loop, and a class like Gate that owns this program, must not be used after the next one is attached, except to
-    /// destroy them.
+    /// ExitReason::detached. May be called from any thread. The ring's next loop uses the same memory for its state, so the
+    /// state of this loop, and a class like Gate that owns this program, must not be used after the next one is attached,
+    /// except to destroy them.
     void detach() noexcept { core_->detach(); }
 
     /// Returns true while the loop is attached: until detach() is called or the ring is closed.

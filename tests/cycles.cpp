@@ -96,7 +96,7 @@ void compare(const Held& before, const Held& after, std::uint64_t cycles) {
 
 TEST_CASE("Programs on one ring, one after the other, leave nothing behind") {
     // Loading is slow in an emulated machine.
-    const std::uint64_t cycles = rounds(60, 1000);
+    const std::uint64_t cycles = rounds(20, 1000);
     Ring ring;
     for (int i = 0; i < 20; i++) cycle(ring);
     const Held before = settled(Held{});
@@ -110,7 +110,7 @@ TEST_CASE("Rings, one after the other, leave nothing behind") {
         cycle(ring);
     }
     const Held before = settled(Held{});
-    const std::uint64_t cycles = rounds(20, 300);
+    const std::uint64_t cycles = rounds(8, 300);
     for (std::uint64_t i = 0; i < cycles; i++) {
         Ring ring;
         cycle(ring);

@@ -55,18 +55,12 @@ struct ringstep_user {
 
 /* A loop compiled for user space. RINGSTEP_LOOP(name, …) defines it as ringstep_user_<name>. */
 struct ringstep_user_loop {
-	/* RINGSTEP_ABI_VERSION */
-	__u32 abi;
-	/* size of its state */
-	__u32 state_size;
-	/* the name given to RINGSTEP_LOOP() */
-	const char *name;
-	/* Takes turns until the run ends. Returns what io_uring_enter() returns with a loop. */
-	int (*run)(struct ringstep_user *user);
-	/* Waits for wake-ups that were sent too late for the run, and takes them out of the CQ. */
-	void (*settle)(struct ringstep_user *user);
-	/* For tests: takes one turn and returns the step's result. No submit or wait follows. */
-	int (*turn)(struct ringstep_user *user);
+	__u32 abi;				    /* RINGSTEP_ABI_VERSION */
+	__u32 state_size;			    /* size of its state */
+	const char *name;			    /* the name given to RINGSTEP_LOOP() */
+	int (*run)(struct ringstep_user *user);	    /* takes turns until the run ends; returns what io_uring_enter() returns */
+	void (*settle)(struct ringstep_user *user); /* waits for late wake-ups, and takes them out of the CQ */
+	int (*turn)(struct ringstep_user *user);    /* for tests: takes one turn, without submit or wait; returns its result */
 };
 
 #ifdef __cplusplus

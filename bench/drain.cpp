@@ -47,7 +47,7 @@ private:
     std::uint64_t sum_ = 0;
 };
 
-/// Uses IOSQE_IO_DRAIN, with a full SQ in each submission.
+/// Orders requests by IOSQE_IO_DRAIN. Each submission has a full SQ.
 class KernelDrain final : public bench::OrderWay {
 public:
     std::string name() const override { return "native"; }

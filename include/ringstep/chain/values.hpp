@@ -35,7 +35,7 @@ struct Number {
     std::int64_t value;  ///< the number
 };
 
-/// Fd, Slot, Length, Offset, Address or Number.
+/// The type of a value in a chain: Fd, Slot, Length, Offset, Address or Number.
 template <class T>
 concept ChainType = std::same_as<T, Fd> || std::same_as<T, Slot> || std::same_as<T, Length> || std::same_as<T, Offset> ||
                     std::same_as<T, Address> || std::same_as<T, Number>;

@@ -353,7 +353,7 @@ private:
         filled.options |= hard;
         if (is_timeout(sqe)) {
             ringstep_request& slot = write(ticket, sqe, options, filled, 0);
-            // A negative time is replaced by two zeros, which serve as a timespec that is over at once.
+            // Replaces a negative time by zeros, which mean a time that is over at once.
             if (is_over(sqe))
                 reinterpret_cast<io_uring_sqe*>(slot.sqe)->addr = reinterpret_cast<std::uintptr_t>(&slot.extra[0]);
             taken.timeout = ticket.slot + 1;

@@ -315,7 +315,7 @@ TEST_CASE("A copy leaves the requests of the loop before it in flight, also when
         while (result.exit.reason == ringstep::ExitReason::interrupted) result = copy.resume();
         REQUIRE(result.exit.reason == ringstep::ExitReason::stop_requested);
         if (destroyed) continue;
-        copy.abandon();
+        copy.cancel();
         CHECK(copy.state()->opened == copy.state()->idle);
     }
     source.send(own);

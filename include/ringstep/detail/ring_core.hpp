@@ -308,12 +308,15 @@ public:
     /// Returns the time that closing, or ending a loop's requests, may take.
     [[nodiscard]] unsigned close_wait_ms() const noexcept { return close_wait_ms_; }
 
-    /// Cancels the request with this user_data, if the kernel can. Does not wait for its end.
-    void cancel(std::uint64_t user_data) noexcept {
+    /// Cancels the request with this user_data, if the kernel can. Does not wait for its end. Returns 0, or -errno, such as
+    /// -ENOENT if there is no such request. With IORING_ASYNC_CANCEL_ALL in `flags`, cancels all such requests and returns
+    /// their number. The cancellation is no request, and has no completion.
+    int cancel(std::uint64_t user_data, unsigned flags = 0) noexcept {
         io_uring_sync_cancel_reg cancel{};
         cancel.addr = user_data;
         cancel.fd = -1;
-        (void)io_uring_register_sync_cancel(&native_, &cancel);
+        cancel.flags = flags;
+        return io_uring_register_sync_cancel(&native_, &cancel);
     }
 
     void keep_alive(std::shared_ptr<const void> object) { kept_->objects.push_back(std::move(object)); }
@@ -409,7 +412,7 @@ private:
             const std::size_t slot = (first + i) & (geometry.sq_entries - 1);
             auto* const sqe = reinterpret_cast<io_uring_sqe*>(queues_.sqes + slot * geometry.sqe_size);
             if ((sqe->user_data & state_requests_.mask) != state_requests_.tag) continue;
-            if (sqe->opcode == IORING_OP_ASYNC_CANCEL || sqe->opcode == IORING_OP_TIMEOUT_REMOVE) cancel(sqe->addr);
+            if (sqe->opcode == IORING_OP_ASYNC_CANCEL || sqe->opcode == IORING_OP_TIMEOUT_REMOVE) (void)cancel(sqe->addr);
             std::memset(static_cast<void*>(sqe), 0, geometry.sqe_size);
             io_uring_prep_nop(sqe);
             sqe->flags = IOSQE_CQE_SKIP_SUCCESS;

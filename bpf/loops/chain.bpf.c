@@ -24,7 +24,8 @@
 #define CHAIN_ENDLESS 0x7fffffffffffffffULL
 
 /* The bits of user_data that differ between the requests of a chain. */
-#define CHAIN_KIND_AND_NODE (3ULL << RINGSTEP_IDENTITY_KIND_SHIFT | (__u64)RINGSTEP_IDENTITY_PART << RINGSTEP_IDENTITY_PART_SHIFT)
+#define CHAIN_KIND_AND_NODE                                                                                                    \
+	(3ULL << RINGSTEP_IDENTITY_KIND_SHIFT | (__u64)RINGSTEP_IDENTITY_PART << RINGSTEP_IDENTITY_PART_SHIFT)
 
 static __always_inline __u64 chain_data(const struct ringstep_chain_instance *chain, enum ringstep_identity_kind kind,
 					__u32 node)
@@ -252,7 +253,7 @@ ringstep_apart int chain_completed(struct ringstep_chain *state ringstep_arg_non
 {
 	const __u32 slot = user_data & CHAIN_INSTANCE;
 	const __u32 node = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
-	const __u32 kind = user_data >> RINGSTEP_IDENTITY_KIND_SHIFT & 3;
+	const enum ringstep_identity_kind kind = ringstep_identity_kind_of(user_data);
 	struct ringstep_chain_instance *chain = &state->instances[slot];
 	const bool current = (user_data & ~CHAIN_KIND_AND_NODE) == chain->data;
 
@@ -367,7 +368,8 @@ static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct rin
 	running = chain->running;
 	/* A chain in no list has no other work to do. Chains in the lists must not wait forever. */
 	if (!(running & bit) || chain->listed || chain->phase != RINGSTEP_CHAIN_RUNNING || (chain->armed & bit) ||
-	    state->work[RINGSTEP_CHAIN_UNDER_WAY].count || ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth))
+	    state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
+	    ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth))
 		return false;
 	graph = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)];
 	of = &graph->nodes[node];

@@ -178,7 +178,8 @@ static __always_inline void copy_prep_write(const struct ringstep_copy *state, c
 	ringstep_prep_write(sqe, state->output_fd, copy_buffer(state, index) + slot->written, slot->filled - slot->written,
 			    offset);
 	copy_set_fixed(state, sqe, IORING_OP_WRITE_FIXED);
-	ringstep_sqe_set_data64(sqe, state->identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART) | index);
+	ringstep_sqe_set_data64(
+		sqe, state->identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART) | index);
 }
 
 /* Returns true if there is a block to begin and a slot for it. */

@@ -132,7 +132,8 @@ static __always_inline bool behind_can_go(struct ringstep_drain *state)
 		return false;
 	first = ringstep_list_first(&state->behind, state->slots);
 	return !(state->slots[first].own.options & RINGSTEP_DRAIN_ALL) ||
-	       (!ringstep_requests_in_flight(state->requests.counts) && ringstep_requests_waiting(state->requests.counts) == state->behind.count);
+	       (!ringstep_requests_in_flight(state->requests.counts) &&
+		ringstep_requests_waiting(state->requests.counts) == state->behind.count);
 }
 
 static __always_inline void cancel_waiting(struct ringstep_drain *state, __u32 slot)

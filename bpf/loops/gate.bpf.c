@@ -276,7 +276,8 @@ RINGSTEP_LOOP(gate, struct ringstep_gate)
 
 	/* If messages are left, their requests may have priority over those received so far. */
 	state->submits = state->budget ? ringstep_requests_room(turn) : 0;
-	ringstep_while (state->submits && state->classes && ringstep_requests_in_flight(state->requests.counts) < ringstep_load(&state->depth)) {
+	ringstep_while (state->submits && state->classes &&
+			ringstep_requests_in_flight(state->requests.counts) < ringstep_load(&state->depth)) {
 		const __u32 patience = ringstep_load(&state->patience);
 		const __u32 impatient = patience ? state->classes & state->impatient : 0;
 		const __u32 class = gate_lowest(impatient ? impatient : state->classes);

@@ -113,9 +113,8 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
                                                                                                                                \
 		if (ringstep__got) {                                                                                           \
 			*(slot) = ringstep__message & RINGSTEP_REQUEST_SLOT & ringstep_mask((state)->slots);                   \
-			*(mail) =                                                                                              \
-				ringstep__request_of_message(&(state)->requests, &(state)->slots[*(slot)].request,             \
-							     ringstep__message); \
+			*(mail) = ringstep__request_of_message(&(state)->requests, &(state)->slots[*(slot)].request,           \
+							       ringstep__message);                                             \
 		}                                                                                                              \
 		ringstep__got;                                                                                                 \
 	})
@@ -161,7 +160,7 @@ ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *r
 	({                                                                                                                     \
 		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \
                                                                                                                                \
-		ringstep__request_submit(turn, &(state)->requests, &(state)->slots[ringstep__which].request);                          \
+		ringstep__request_submit(turn, &(state)->requests, &(state)->slots[ringstep__which].request);                  \
 	})
 
 /* Submits a request again whose completion has arrived. The request stays in flight. Returns the SQE, like ringstep_request_submit(). */
@@ -172,14 +171,13 @@ ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *r
 	})
 
 /*
- * Notes a completion that ends no request of the application's: of a request that cancels another one, or a stale one
+ * Notes a completion that ends no request of the application's: of a timeout, of a request that cancels another one, or a stale one
  * (ringstep/c/identity.h). Returns false.
  */
 static __always_inline bool ringstep__request_foreign(struct ringstep_requests *requests, __u64 user_data)
 {
-	const __u64 kind = ringstep_identity_of_part(RINGSTEP_IDENTITY_HELPER, 0);
-
-	if (ringstep_identity_is_of(user_data, requests->identity) && (user_data & kind))
+	if (ringstep_identity_is_of(user_data, requests->identity) &&
+	    ringstep_identity_kind_of(user_data) != RINGSTEP_IDENTITY_REQUEST)
 		requests->cancels--;
 	else
 		requests->foreign++;
@@ -215,7 +213,7 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 #define ringstep_request_completed(turn, state, cqe, slot)                                                                     \
 	({                                                                                                                     \
 		*(slot) = (__u32)(cqe)->user_data & ringstep_mask((state)->slots);                                             \
-		ringstep__request_completed(turn, &(state)->requests, &(state)->slots[*(slot)].request, cqe);                          \
+		ringstep__request_completed(turn, &(state)->requests, &(state)->slots[*(slot)].request, cqe);                  \
 	})
 
 /* Delivers a completed request to the application. */
@@ -223,7 +221,7 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 	do {                                                                                                                   \
 		const __u32 ringstep__done = (slot) & ringstep_mask((state)->slots);                                           \
                                                                                                                                \
-		(state)->slots[ringstep__done].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                               \
+		(state)->slots[ringstep__done].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                       \
 		ringstep__requests_count(&(state)->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);                                    \
 		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__done);                                  \
 	} while (0)
@@ -237,10 +235,10 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 		const __u32 ringstep__done = (slot) & ringstep_mask((state)->slots);                                           \
 		const __u32 ringstep__which = (following) & ringstep_mask((state)->slots);                                     \
                                                                                                                                \
-		(state)->slots[ringstep__done].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                               \
+		(state)->slots[ringstep__done].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                       \
 		ringstep__requests_count(&(state)->requests, -RINGSTEP_REQUESTS_WAITING);                                      \
 		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__done);                                  \
-		ringstep__request_fill_in(turn, &(state)->requests, &(state)->slots[ringstep__which].request);                                             \
+		ringstep__request_fill_in(turn, &(state)->requests, &(state)->slots[ringstep__which].request);                 \
 	})
 
 /* Delivers a waiting request to the application with the result `error`, without submitting it. */
@@ -248,9 +246,9 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 	do {                                                                                                                   \
 		const __u32 ringstep__refused = (slot) & ringstep_mask((state)->slots);                                        \
                                                                                                                                \
-		(state)->slots[ringstep__refused].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                            \
-		(state)->slots[ringstep__refused].request.result = (error);                                                            \
-		(state)->slots[ringstep__refused].request.flags = 0;                                                                   \
+		(state)->slots[ringstep__refused].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                    \
+		(state)->slots[ringstep__refused].request.result = (error);                                                    \
+		(state)->slots[ringstep__refused].request.flags = 0;                                                           \
 		ringstep__requests_count(&(state)->requests, -RINGSTEP_REQUESTS_WAITING);                                      \
 		ringstep_store(&(state)->requests.refused, (state)->requests.refused + 1);                                     \
 		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__refused);                               \
@@ -271,7 +269,7 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 	do {                                                                                                                   \
 		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \
                                                                                                                                \
-		ringstep__request_cancel(turn, &(state)->requests, &(state)->slots[ringstep__which].request);                          \
+		ringstep__request_cancel(turn, &(state)->requests, &(state)->slots[ringstep__which].request);                  \
 	} while (0)
 
 /*
@@ -302,8 +300,7 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 			ringstep__end = ringstep_submit_and_wait(turn, 0);                                                     \
 		} else if (!ringstep_mailbox_sleep(&(state)->mailbox, (state)->inbox)) {                                       \
 			ringstep__end = ringstep_submit_and_wait(turn, 0);                                                     \
-		} else if ((state)->requests.counts || (state)->requests.cancels ||                                         \
-			   ringstep_load(&(state)->requests.stay)) {                                                           \
+		} else if ((state)->requests.counts || (state)->requests.cancels || ringstep_load(&(state)->requests.stay)) {  \
 			ringstep__end = wait;                                                                                  \
 		} else {                                                                                                       \
 			ringstep_submit(turn);                                                                                 \

@@ -10,7 +10,7 @@
 
 /* What the loop keeps for each request. */
 struct relay_request {
-	__u64 group;   /* any numbers of the application's */
+	__u64 group; /* any numbers of the application's */
 	__u32 options;
 	__u32 __reserved;
 };

@@ -6,8 +6,8 @@
 #include <ringstep/blocks/slots.hpp>
 #include <ringstep/c/blocks/requests.h>
 #include <ringstep/detail/loop_identity.hpp>
-#include <ringstep/exit.hpp>
 #include <ringstep/options.hpp>
+#include <ringstep/loops/loop_class.hpp>
 #include <ringstep/program.hpp>
 #include <ringstep/ring.hpp>
 
@@ -16,9 +16,7 @@
 #include <concepts>
 #include <cstdint>
 #include <optional>
-#include <stop_token>
-#include <string>
-#include <utility>
+#include <type_traits>
 
 namespace ringstep::inline v0 {
 
@@ -36,38 +34,22 @@ concept HasService = requires(State& state) {
  * the loop's requests. The derived class says what a slot stands for.
  *
  * `run()` must be called on the ring's owning thread. It returns when all that was pushed has completed, unless set_stay() or
- * set_batch() change that.
+ * set_batch() change that. LoopExit::code is an enum ringstep_requests_code. A stop cancels nothing.
  */
 template <LoopDefinition Loop>
     requires HasService<typename Loop::state>
-class Service {
+class Service : public LoopClass<Loop> {
+    using Base = LoopClass<Loop>;
+
 public:
-    /// The struct that application and loop share.
-    using state_type = typename Loop::state;
+    using Base::program;
+    using Base::state;
+    using Base::wake;
+    using typename Base::state_type;
 
     /// The number of slots. A slot is taken from the push until its completion or result has been taken.
     static constexpr std::uint32_t capacity = sizeof(state_type::outbox) / sizeof(std::uint32_t);
     static_assert(std::has_single_bit(capacity) && capacity <= RINGSTEP_REQUEST_SLOT + 1);
-
-    Service(const Service&) = delete;
-    Service& operator=(const Service&) = delete;
-
-    /// Returns the loop's program.
-    [[nodiscard]] LoopProgram<Loop>& program() noexcept { return program_; }
-    /// Returns the state that application and loop share.
-    [[nodiscard]] const RegionView<state_type>& state() const noexcept { return state_; }
-    /// Returns the engine that runs the loop: see LoopProgram.
-    [[nodiscard]] Engine engine() const noexcept { return program_.engine(); }
-    /// Returns why the kernel does not run the loop: see LoopProgram.
-    [[nodiscard]] const std::string& engine_reason() const noexcept { return program_.engine_reason(); }
-
-    /// Runs the loop. LoopExit::code is an enum ringstep_requests_code. Must be called on the ring's owning thread. May be
-    /// called again.
-    LoopExit run() noexcept { return program_.run(); }
-    /// Runs the loop like `run()`, but ends when a stop is requested through `token`. A stop cancels nothing.
-    LoopExit run(std::stop_token token) noexcept { return program_.run(std::move(token)); }
-    /// Ends the current run, or the next one if there is none. May be called from any thread and from signal handlers.
-    void request_stop() noexcept { program_.request_stop(); }
 
     /// Cancels what a ticket stands for. What has not been submitted yet never is. Requests in flight are cancelled by the
     /// kernel if possible, and may also succeed. Returns false if it is complete or already being cancelled. The completion or
@@ -83,10 +65,10 @@ public:
 
     /// Sets whether run() waits for more work when all is complete, until a stop is requested. Off by default. May be called
     /// from any thread.
-    void set_stay(bool stay) noexcept { set(state_->requests.stay, stay ? 1 : 0); }
+    void set_stay(bool stay) noexcept { set(state()->requests.stay, stay ? 1 : 0); }
     /// Makes run() return when `count` completions or results can be taken. With 0, the default, run() returns when all is
     /// complete. May be called from any thread.
-    void set_batch(std::uint32_t count) noexcept { set(state_->requests.batch, count); }
+    void set_batch(std::uint32_t count) noexcept { set(state()->requests.batch, count); }
 
     /// Returns how many slots are taken: pushed, and not yet taken as completions or results. May be called from any thread.
     [[nodiscard]] std::uint32_t outstanding() const noexcept { return free_.outstanding(); }
@@ -98,20 +80,19 @@ public:
 protected:
     /// Attaches the loop to a ring. Throws Error.
     Service(Ring& ring, const LoopOptions& options)
-        : program_(ring, options),
-          state_(program_.state()),
+        : Base(ring, options),
           free_(capacity),
-          mailbox_(state_->mailbox, state_->inbox, state_->outbox),
+          mailbox_(state()->mailbox, state()->inbox, state()->outbox),
           identity_(detail::RingAccess::core(ring)) {
-        state_->requests.identity = identity_.value();
+        state()->requests.identity = identity_.value();
     }
     ~Service() {
         // The state of a loop that was detached earlier may belong to another loop by now.
-        if (program_.attached() && idle()) identity_.give_back();
+        if (program().attached() && idle()) identity_.give_back();
     }
 
     /// Returns true if nothing of the loop is in flight. The loop must be attached, and not run.
-    [[nodiscard]] bool idle() const noexcept { return in_flight() == 0 && state_->requests.cancels == 0; }
+    [[nodiscard]] bool idle() const noexcept { return in_flight() == 0 && state()->requests.cancels == 0; }
     /// Returns the identity of the loop's requests.
     [[nodiscard]] const detail::LoopIdentity& identity() const noexcept { return identity_; }
     /// Returns how much of what was pushed the loop has received and not submitted. May be called from any thread.
@@ -122,7 +103,7 @@ protected:
     template <class Integer>
     void set(Integer& field, std::type_identity_t<Integer> value) noexcept {
         std::atomic_ref(field).store(value, std::memory_order_release);
-        program_.wake();
+        wake();
     }
 
     // The steps of a push. Any thread may call them.
@@ -138,7 +119,8 @@ protected:
     /// Writes which use of the slot this is. The loop compares it when it receives a message to cancel the slot's earlier use.
     static void name(__u64& identity, const Ticket& ticket) noexcept {
         std::atomic_ref(identity).store(
-            ringstep_identity_of_slot(ticket.slot, static_cast<std::uint32_t>(ticket.generation & RINGSTEP_IDENTITY_GENERATION)),
+            ringstep_identity_of_slot(ticket.slot,
+                                      static_cast<std::uint32_t>(ticket.generation & RINGSTEP_IDENTITY_GENERATION)),
             std::memory_order_relaxed);
     }
 
@@ -166,7 +148,7 @@ protected:
             if (i + 1 < count) ticket = next(ticket);
             return slot;
         };
-        if (mailbox_.send(count, message)) program_.wake();
+        if (mailbox_.send(count, message)) wake();
     }
 
     /// Takes the next slot that the loop has delivered, which the caller must give back. Returns nullopt if there is none. May
@@ -179,22 +161,20 @@ protected:
 
 private:
     [[nodiscard]] std::uint64_t counts() const noexcept {
-        return std::atomic_ref(state_->requests.counts).load(std::memory_order_acquire);
+        return std::atomic_ref(state()->requests.counts).load(std::memory_order_acquire);
     }
 
-    // The loop sees 15 bits of the generation. They tell a slot's use from the one before it. That is enough: a slot for which a
-    // message is about to be sent is pinned, so no older message can be on its way.
+    // The loop sees 15 bits of the generation. They tell a slot's use from the one before it. That is enough: a slot for which
+    // a message is about to be sent is pinned, so no older message can be on its way.
     void send_cancel(const Ticket& ticket) noexcept {
         const auto generation = static_cast<std::uint32_t>(ticket.generation & RINGSTEP_REQUEST_GENERATION);
         send(RINGSTEP_REQUEST_CANCEL | generation << RINGSTEP_REQUEST_GENERATION_SHIFT | ticket.slot);
     }
 
     void send(std::uint32_t message) noexcept {
-        if (mailbox_.send(message)) program_.wake();
+        if (mailbox_.send(message)) wake();
     }
 
-    LoopProgram<Loop> program_;
-    RegionView<state_type> state_;
     FreeSlots free_;
     Mailbox mailbox_;
     detail::LoopIdentity identity_;

@@ -2,6 +2,7 @@
 // Copies files with the loop `copy`, and adds sparse files, O_DIRECT, truncation and special files to it.
 #pragma once
 
+#include <ringstep/detail/loop_identity.hpp>
 #include <ringstep/detail/copy_side.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/loops/copy.hpp>
@@ -89,8 +90,8 @@ public:
           options_(options),
           buffers_(RegionMemory::allocate(options.queue_depth * options.block_size, options.huge_pages)),
           kept_(std::make_shared<Kept>(buffers_)),
-          epoch_(ring_core().epochs().take()) {
-        state()->tag = tag();
+          identity_(detail::RingAccess::core(ring)) {
+        state()->identity = identity_.value();
         ring.keep_alive(kept_);
         if (options.registered_buffers) {
             const iovec all{.iov_base = buffers_->data(), .iov_len = buffers_->size()};
@@ -108,7 +109,7 @@ public:
         program().detach();
         if (quiet()) {
             kept_->buffers.reset();
-            ring_core().epochs().give_back(epoch_);
+            identity_.give_back();
         }
         if (under_way_) restore_files();
         if (!ring_core().open() || !ring_core().owned_by_this_thread()) return;
@@ -512,13 +513,9 @@ private:
             idle[state.idle_slots[i] % RINGSTEP_COPY_SLOTS] = true;
         for (std::uint32_t slot = 0; slot < std::min<std::uint32_t>(state.opened, RINGSTEP_COPY_SLOTS); slot++) {
             if (idle[slot]) continue;
-            for (const std::uint32_t kind : {0U, RINGSTEP_COPY_USER_DATA_WRITE}) (void)ring_core().cancel(tag() | slot | kind);
+            for (const std::uint32_t part : {0U, std::uint32_t{RINGSTEP_COPY_WRITE_PART}})
+                (void)ring_core().cancel(identity_.value() | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, part) | slot);
         }
-    }
-
-    // Returns the leading bits of the user_data of every request of this copy.
-    [[nodiscard]] std::uint64_t tag() const noexcept {
-        return std::uint64_t{RINGSTEP_TAG_COPY} << 48 | std::uint64_t{epoch_} << 32;
     }
 
     // Waits until no request can use the buffers any more. The loop is already detached.
@@ -534,7 +531,7 @@ private:
             (void)ring_core().enter(0, 0, IORING_ENTER_GETEVENTS);
             Completion completion;
             while (detail::QueueAccess::cq(ring_core().queues()).pop(completion)) {
-                const bool own = completion.user_data >> 32 == tag() >> 32;
+                const bool own = ringstep_identity_is_of(completion.user_data, identity_.value()) != 0;
                 if (own && !completion.more() && --left == 0) return true;
             }
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -549,7 +546,7 @@ private:
     CopyOptions options_;
     std::shared_ptr<RegionMemory> buffers_;
     std::shared_ptr<Kept> kept_;
-    std::uint32_t epoch_;
+    detail::LoopIdentity identity_;
     bool registered_files_ = false;
     bool registered_buffers_ = false;
 

@@ -36,13 +36,13 @@ enum ringstep_requests_code {
 
 /* A request, and what has become of it. The application fills in the first two fields, the loop writes the others. */
 struct ringstep_request {
-	__u64 sqe[8];	 /* as for the kernel, but user_data is the application's own: the loop submits its identity instead */
-	__u64 identity;	 /* this use of the slot: ringstep_identity_of_slot() */
-	__u32 phase;	 /* enum ringstep_request_phase */
-	__s32 result;	 /* as in its CQE */
-	__u32 flags;	 /* as in its CQE */
+	__u64 sqe[8];	/* as for the kernel, but user_data is the application's own: the loop submits its identity instead */
+	__u64 identity; /* this use of the slot: ringstep_identity_of_slot() */
+	__u32 phase;	/* enum ringstep_request_phase */
+	__s32 result;	/* as in its CQE */
+	__u32 flags;	/* as in its CQE */
 	__u32 __reserved;
-	__u64 extra[2];	 /* the second half of its CQE, on a ring with CQEs of 32 bytes */
+	__u64 extra[2]; /* the second half of its CQE, on a ring with CQEs of 32 bytes */
 };
 
 /* Bits of a message to the loop */
@@ -68,7 +68,7 @@ struct ringstep_requests {
 };
 
 /* What struct ringstep_requests.counts changes by. Both numbers lie in one word, so that one store changes both. */
-#define RINGSTEP_REQUESTS_WAITING 1ULL	       /* a request that was received and not submitted */
+#define RINGSTEP_REQUESTS_WAITING 1ULL		 /* a request that was received and not submitted */
 #define RINGSTEP_REQUESTS_IN_FLIGHT (1ULL << 32) /* a request that was submitted and is not complete */
 
 /* Returns how many requests were received and not submitted. */

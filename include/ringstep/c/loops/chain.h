@@ -181,8 +181,8 @@ struct ringstep_chain_progress {
 /* A graph under way, or a free slot for one. */
 struct ringstep_chain_instance {
 	/* application -> loop; at start() */
-	__u64 identity;				/* this use of the slot: ringstep_identity_of_slot() */
-	__u32 graph;				/* which one */
+	__u64 identity; /* this use of the slot: ringstep_identity_of_slot() */
+	__u32 graph;	/* which one */
 	__u32 __reserved;
 	struct ringstep_chain_timespec timeout; /* for the chain */
 	__u64 user_data;			/* the application's own */
@@ -234,13 +234,13 @@ struct ringstep_chain_arena {
 struct ringstep_chain {
 	/* The numbers of instances go to and fro. requests.counts counts chains with the loop as waiting. */
 	RINGSTEP_SERVICE(RINGSTEP_CHAIN_INSTANCES);
-	__u64 address;	  /* of this struct: the application fills it in */
-	__u32 depth;	  /* most requests in flight */
-	__u32 budget;	  /* what is left of this turn's work */
-	__u32 list;	  /* that work is taken from */
-	__u32 op;	  /* of the node at hand: which is next */
-	__u32 slot;	  /* whose node is to be submitted */
-	__u32 node;	  /* which one */
+	__u64 address;		      /* of this struct: the application fills it in */
+	__u32 depth;		      /* most requests in flight */
+	__u32 budget;		      /* what is left of this turn's work */
+	__u32 list;		      /* that work is taken from */
+	__u32 op;		      /* of the node at hand: which is next */
+	__u32 slot;		      /* whose node is to be submitted */
+	__u32 node;		      /* which one */
 	struct ringstep_list work[4]; /* instances with something to be done: enum ringstep_chain_list */
 	__u64 wanted;		      /* of the SQE at hand */
 	__u64 sqe[8];		      /* being filled in */

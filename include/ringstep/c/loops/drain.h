@@ -44,7 +44,7 @@ struct ringstep_drain {
 	__u32 free;		     /* one more than the number of the first free group */
 	__u32 barriers;		     /* that have been submitted */
 	__u32 groups_active;	     /* groups that have requests with the loop */
-	RINGSTEP_REQUESTS(RINGSTEP_DRAIN_REQUESTS, struct ringstep_drain_request);		     /* mailbox, requests, inbox, outbox, slots */
+	RINGSTEP_REQUESTS(RINGSTEP_DRAIN_REQUESTS, struct ringstep_drain_request); /* mailbox, requests, inbox, outbox, slots */
 	__u32 buckets[RINGSTEP_DRAIN_REQUESTS];			     /* number of the first group with such a key, plus one */
 	struct ringstep_drain_group groups[RINGSTEP_DRAIN_REQUESTS]; /* by number */
 };

@@ -63,7 +63,8 @@ struct ringstep_gate {
 	__u32 buckets[RINGSTEP_GATE_CAPACITY];			 /* of files; one more than the number of the first */
 	struct ringstep_gate_file files[RINGSTEP_GATE_CAPACITY]; /* those with requests, and places for others */
 
-	RINGSTEP_REQUESTS(RINGSTEP_GATE_CAPACITY, struct ringstep_gate_request); /* all that were pushed and not yet taken as completions */
+	RINGSTEP_REQUESTS(RINGSTEP_GATE_CAPACITY,
+			  struct ringstep_gate_request); /* all that were pushed and not yet taken as completions */
 };
 
 #endif /* RINGSTEP_LOOPS_GATE_H */

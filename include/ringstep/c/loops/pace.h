@@ -61,7 +61,8 @@ struct ringstep_pace {
 	__u32 left;						   /* classes still to be looked at */
 	struct ringstep_pace_class classes[RINGSTEP_PACE_CLASSES]; /* by their numbers */
 
-	RINGSTEP_REQUESTS(RINGSTEP_PACE_CAPACITY, struct ringstep_pace_request); /* all that were pushed and not yet taken as completions */
+	RINGSTEP_REQUESTS(RINGSTEP_PACE_CAPACITY,
+			  struct ringstep_pace_request); /* all that were pushed and not yet taken as completions */
 };
 
 #endif /* RINGSTEP_LOOPS_PACE_H */

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -329,7 +330,7 @@ TEST_CASE("A source that changes all the time") {
     }
 }
 
-TEST_CASE("Given up, it lets go of everything and can be used again") {
+TEST_CASE("Cancelled, it says so, lets go of everything and can be used again") {
     const Folder folder;
     const File output(folder / "out");
     Ring ring;
@@ -345,7 +346,14 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
         stopper.join();
         CHECK(ring.in_flight() == 1);
         CHECK((::fcntl(pipe.out(), F_GETFL) & O_NONBLOCK) == 0);
-        copy.cancel();
+        const CopyResult result = copy.cancel();
+        CHECK(result.error == ECANCELED);
+        CHECK(result.operation == CopyOperation::none);
+        CHECK_FALSE(result.ok());
+        CHECK_FALSE(result.resumable());
+        CHECK_FALSE(result.changed);
+        CHECK(result.bytes == 0);
+        CHECK(result.exit.submitted == result.exit.completions);
         CHECK(ring.in_flight() == 0);
         CHECK((::fcntl(pipe.out(), F_GETFL) & O_NONBLOCK) != 0);
         // Nobody reads from it any more.
@@ -364,7 +372,7 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
         stopper.join();
         CHECK(ring.in_flight() == 1);
         copy.request_stop();
-        copy.cancel();
+        CHECK(copy.cancel().error == ECANCELED);
         CHECK(ring.in_flight() == 0);
         const File input(folder / "next");
         input.write(random_bytes(100000));
@@ -376,11 +384,18 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
     SECTION("a file") {
         const File input(folder / "large");
         input.write(random_bytes(large));
-        (void)run_until(copy, input, output, large / 4);
-        copy.cancel();
+        const CopyResult stopped = run_until(copy, input, output, large / 4);
+        const CopyResult result = copy.cancel();
+        CHECK(result.error == ECANCELED);
+        CHECK_FALSE(result.resumable());
+        CHECK(result.changed);
+        CHECK(result.bytes >= stopped.bytes);
+        CHECK(result.bytes == copy.progress().bytes_written);
+        CHECK(result.exit.submitted == result.exit.completions);
+        CHECK(copy.resume().error == EINVAL);
         CHECK(ring.in_flight() == 0);
     }
-    copy.cancel();  // does nothing
+    CHECK(copy.cancel().error == EINVAL);  // there is no copy
     const File input(folder / "in");
     input.write(random_bytes(100000));
     CHECK(copy.run(input.fd(), output.fd()).ok());

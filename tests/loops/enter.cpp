@@ -490,8 +490,19 @@ TEST_CASE("Requests are cancelled by their user_data, and the cancellation has n
 TEST_CASE("A closed ring has no requests to cancel, and no completions to take") {
     Ring ring;
     Enter enter{ring};
+    const int closed = ring.fd();
     REQUIRE(ring.close());
+    Ring other;  // has the descriptor of the closed one
+    CHECK(other.fd() == closed);
+    const TestPipe pipe;
+    char byte = 0;
+    claim_read(other, pipe, &byte, 5);
+    CHECK(other.submit().count == 1);
     CHECK_FALSE(enter.cancel(5));
+    pipe.feed();
+    CHECK(other.submit_and_wait(1).error == 0);
+    REQUIRE(other.cq().ready() == 1);
+    CHECK(take_all(other)[0].result == 1);
     const ringstep::Error error = error_of([&] { (void)enter.completions(); });
     CHECK(error.error_number() == EBADF);
 }

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -400,6 +401,36 @@ TEST_CASE("Cancelled, it says so, lets go of everything and can be used again") 
     input.write(random_bytes(100000));
     CHECK(copy.run(input.fd(), output.fd()).ok());
     CHECK((output.read() == input.read()));
+}
+
+TEST_CASE("A copy whose ring was closed leaves the ring alone that has its descriptor now") {
+    const Folder folder;
+    const File output(folder / "out");
+    const Pipe pipe;
+    Ring ring;
+    auto copy = std::make_optional<FileCopy>(ring, CopyOptions{.queue_depth = 4, .block_size = 4096, .registered_files = true});
+    REQUIRE(copy->registered_files());
+    std::jthread stopper([&] {
+        std::this_thread::sleep_for(100ms);
+        copy->request_stop();
+    });
+    CHECK(copy->run(pipe.out(), output.fd()).resumable());
+    stopper.join();
+    const int closed = ring.fd();
+    CHECK(ring.close());
+    Ring other;
+    REQUIRE(other.fd() == closed);
+    const std::array files{output.fd(), output.fd()};
+    other.register_files(files);
+    if (GENERATE(false, true)) CHECK(copy->cancel().error == ECANCELED);
+    copy.reset();
+    for (unsigned slot = 0; slot < files.size(); slot++) {
+        io_uring_sqe* const sqe = other.sq().claim();
+        io_uring_prep_fsync(sqe, static_cast<int>(slot), 0);
+        sqe->flags = IOSQE_FIXED_FILE;
+    }
+    CHECK(other.submit_and_wait(2).count == 2);
+    for (const ringstep::Completion& completion : other.cq()) CHECK(completion.result == 0);
 }
 
 TEST_CASE("Destroyed under way: the buffers are freed when nothing can write to them any more, and not before") {

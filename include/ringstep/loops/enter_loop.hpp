@@ -140,7 +140,7 @@ public:
     /// with -ECANCELED; a request that is already being executed may also succeed. The cancellation itself is no request: it
     /// has no completion, and takes no entry of the SQ. Must be called on the ring's owning thread. Never throws.
     bool cancel(std::uint64_t user_data) noexcept {
-        return ring_core().open() && ring_core().cancel(user_data, IORING_ASYNC_CANCEL_ALL) > 0;
+        return ring_core().cancel(user_data, IORING_ASYNC_CANCEL_ALL) > 0;
     }
 
 protected:

@@ -4,6 +4,8 @@ ringstep_add_test(kit/timer USER KERNELS MAIN LOOPS timed nop_chain)
 ringstep_add_loop(hooked SOURCE loops/hooked.bpf.c STATE loops/hooked.h)
 ringstep_add_test(loops/enter USER KERNELS MAIN LOOPS enter hooked nop_chain)
 ringstep_add_test(loops/stages USER KERNELS MAIN LOOPS stages)
+# All classes of loops, side by side.
+ringstep_add_test(loops/faces USER KERNELS LOOPS gate pace drain link chain enter stages copy hooked)
 
 # The examples check what they do and say so.
 ringstep_add_example(retry ringstep-retry EXPECT "4 requests received a byte, 4 did not in 101 tries. 404 were made again.")

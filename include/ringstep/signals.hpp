@@ -37,7 +37,7 @@ inline constinit SignalsState signals_state;
 
 }  // namespace detail
 
-/// A type whose `request_stop()` ends a run and may be called from signal handlers: LoopProgram, EnterLoop, Stages, FileCopy.
+/// A type whose `request_stop()` ends a run and may be called from signal handlers: LoopProgram, and every class of a loop.
 template <class Loop>
 concept Stoppable = requires(Loop& loop) {
     { loop.request_stop() } noexcept;

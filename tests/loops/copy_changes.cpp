@@ -12,7 +12,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -329,7 +331,7 @@ TEST_CASE("A source that changes all the time") {
     }
 }
 
-TEST_CASE("Given up, it lets go of everything and can be used again") {
+TEST_CASE("Cancelled, it says so, lets go of everything and can be used again") {
     const Folder folder;
     const File output(folder / "out");
     Ring ring;
@@ -345,7 +347,14 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
         stopper.join();
         CHECK(ring.in_flight() == 1);
         CHECK((::fcntl(pipe.out(), F_GETFL) & O_NONBLOCK) == 0);
-        copy.cancel();
+        const CopyResult result = copy.cancel();
+        CHECK(result.error == ECANCELED);
+        CHECK(result.operation == CopyOperation::none);
+        CHECK_FALSE(result.ok());
+        CHECK_FALSE(result.resumable());
+        CHECK_FALSE(result.changed);
+        CHECK(result.bytes == 0);
+        CHECK(result.exit.submitted == result.exit.completions);
         CHECK(ring.in_flight() == 0);
         CHECK((::fcntl(pipe.out(), F_GETFL) & O_NONBLOCK) != 0);
         // Nobody reads from it any more.
@@ -364,7 +373,7 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
         stopper.join();
         CHECK(ring.in_flight() == 1);
         copy.request_stop();
-        copy.cancel();
+        CHECK(copy.cancel().error == ECANCELED);
         CHECK(ring.in_flight() == 0);
         const File input(folder / "next");
         input.write(random_bytes(100000));
@@ -376,15 +385,52 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
     SECTION("a file") {
         const File input(folder / "large");
         input.write(random_bytes(large));
-        (void)run_until(copy, input, output, large / 4);
-        copy.cancel();
+        const CopyResult stopped = run_until(copy, input, output, large / 4);
+        const CopyResult result = copy.cancel();
+        CHECK(result.error == ECANCELED);
+        CHECK_FALSE(result.resumable());
+        CHECK(result.changed);
+        CHECK(result.bytes >= stopped.bytes);
+        CHECK(result.bytes == copy.progress().bytes_written);
+        CHECK(result.exit.submitted == result.exit.completions);
+        CHECK(copy.resume().error == EINVAL);
         CHECK(ring.in_flight() == 0);
     }
-    copy.cancel();  // does nothing
+    CHECK(copy.cancel().error == EINVAL);  // there is no copy
     const File input(folder / "in");
     input.write(random_bytes(100000));
     CHECK(copy.run(input.fd(), output.fd()).ok());
     CHECK((output.read() == input.read()));
+}
+
+TEST_CASE("A copy whose ring was closed leaves the ring alone that has its descriptor now") {
+    const Folder folder;
+    const File output(folder / "out");
+    const Pipe pipe;
+    Ring ring;
+    auto copy = std::make_optional<FileCopy>(ring, CopyOptions{.queue_depth = 4, .block_size = 4096, .registered_files = true});
+    REQUIRE(copy->registered_files());
+    std::jthread stopper([&] {
+        std::this_thread::sleep_for(100ms);
+        copy->request_stop();
+    });
+    CHECK(copy->run(pipe.out(), output.fd()).resumable());
+    stopper.join();
+    const int closed = ring.fd();
+    CHECK(ring.close());
+    Ring other;
+    REQUIRE(other.fd() == closed);
+    const std::array files{output.fd(), output.fd()};
+    other.register_files(files);
+    if (GENERATE(false, true)) CHECK(copy->cancel().error == ECANCELED);
+    copy.reset();
+    for (unsigned slot = 0; slot < files.size(); slot++) {
+        io_uring_sqe* const sqe = other.sq().claim();
+        io_uring_prep_fsync(sqe, static_cast<int>(slot), 0);
+        sqe->flags = IOSQE_FIXED_FILE;
+    }
+    CHECK(other.submit_and_wait(2).count == 2);
+    for (const ringstep::Completion& completion : other.cq()) CHECK(completion.result == 0);
 }
 
 TEST_CASE("Destroyed under way: the buffers are freed when nothing can write to them any more, and not before") {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The loop enter in the place of io_uring_enter(2), and hooks on it.
 #include <ringstep/compiled/hooked.hpp>
+#include <ringstep/error.hpp>
 #include <ringstep/loops/enter.hpp>
 #include <ringstep/loops/nop_chain.hpp>
 
+#include "error_of.hpp"
 #include "loops/enter_help.hpp"
 #include "thorough.hpp"
 
@@ -449,6 +451,95 @@ TEST_CASE("Each request to stop ends one wait, also when it comes while the rest
     stopper.join();
     AlarmHandler::after(0us);
     CHECK(hooked.submit());
+}
+
+TEST_CASE("Requests are cancelled by their user_data, and the cancellation has no completion", "[main]") {
+    const TestPipe pipe;
+    std::array<char, 4> bytes{};
+    Ring ring{any_ring()};
+    Enter enter{ring};
+    CHECK_FALSE(enter.cancel(5));
+    claim_read(ring, pipe, &bytes[0], 5);
+    CHECK_FALSE(enter.cancel(5));  // it is not submitted
+    claim_read(ring, pipe, &bytes[1], 6);
+    claim_read(ring, pipe, &bytes[2], 5);
+    CHECK(enter.submit().submitted == 3);
+    CHECK(enter.cancel(5));
+    CHECK(ring.sq().claimed() == 0);
+    CHECK(enter.submit_and_wait(2, 1h));
+    unsigned cancelled = 0;
+    for (const Completion& completion : enter.completions()) {
+        CHECK(completion.user_data == 5);
+        CHECK(completion.result == -ECANCELED);
+        cancelled++;
+    }
+    CHECK(cancelled == 2);
+    CHECK_FALSE(enter.cancel(5));
+    CHECK(ring.in_flight() == 1);
+    pipe.feed();
+    CHECK(enter.submit_and_wait(1, 1h).completions == 1);
+    CHECK_FALSE(enter.cancel(6));  // it is complete
+    const auto taken = take_all(ring);
+    REQUIRE(taken.size() == 1);
+    CHECK(taken[0].user_data == 6);
+    CHECK(taken[0].result == 1);
+    CHECK(enter.submit().completions == 0);
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("A closed ring has no requests to cancel, and no completions to take") {
+    Ring ring;
+    Enter enter{ring};
+    const int closed = ring.fd();
+    REQUIRE(ring.close());
+    Ring other;  // has the descriptor of the closed one
+    CHECK(other.fd() == closed);
+    const TestPipe pipe;
+    char byte = 0;
+    claim_read(other, pipe, &byte, 5);
+    CHECK(other.submit().count == 1);
+    CHECK_FALSE(enter.cancel(5));
+    pipe.feed();
+    CHECK(other.submit_and_wait(1).error == 0);
+    REQUIRE(other.cq().ready() == 1);
+    CHECK(take_all(other)[0].result == 1);
+    const ringstep::Error error = error_of([&] { (void)enter.completions(); });
+    CHECK(error.error_number() == EBADF);
+}
+
+TEST_CASE("A wait that was interrupted goes on until its own deadline") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring;
+    Enter enter{ring};
+    claim_read(ring, pipe, &byte, 1);
+    enter.request_stop();
+    CHECK(enter.submit_and_wait(1, 1h).end == EnterEnd::stop_requested);
+    enter.request_stop();
+    CHECK(enter.run().end == EnterEnd::stop_requested);
+    pipe.feed();
+    Entered entered = enter.run();
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(entered.completions == 1);
+    CHECK(take_all(ring).size() == 1);
+
+    const auto begin = std::chrono::steady_clock::now();
+    enter.request_stop();
+    CHECK(enter.submit_and_wait(1, 40ms).end == EnterEnd::stop_requested);
+    std::this_thread::sleep_until(begin + 45ms);
+    CHECK(enter.run().end == EnterEnd::timed_out);
+}
+
+TEST_CASE("Hooks see the completions of cancelled requests") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring;
+    Hooked hooked{ring};
+    claim_read(ring, pipe, &byte, 3 | HOOKED_SWALLOW);
+    CHECK(hooked.submit().submitted == 1);
+    CHECK(hooked.cancel(3 | HOOKED_SWALLOW));
+    while (ring.in_flight() != 0) CHECK(hooked.submit());
+    CHECK(take_all(ring).empty());
 }
 
 // --- Random work, checked against a model

@@ -323,6 +323,72 @@ TEST_CASE("Failed and cancelled requests end, too") {
     for (const Completion& completion : take_all(ring)) CHECK((completion.user_data == 2) == completion.ok());
 }
 
+TEST_CASE("Requests that Stages cancels end, and nothing else completes", "[main]") {
+    const TestPipe pipe;
+    std::array<char, 3> bytes{};
+    Ring ring;
+    Stages stages{ring};
+    const RequestGroup group = stages.group(0xff00, 0x100);
+    CHECK_FALSE(stages.cancel(0x101));
+    claim_read(ring, pipe, &bytes[0], 0x101);
+    claim_read(ring, pipe, &bytes[1], 0x101);
+    claim_read(ring, pipe, &bytes[2], 0x202);
+    CHECK(stages.submit());
+    CHECK(group.in_flight() == 2);
+    CHECK(stages.cancel(0x101));
+    CHECK(stages.submit_and_wait_for_all({group.all()}, 10s));
+    CHECK(group.completed() == 2);
+    std::size_t cancelled = 0;
+    for (const Completion& completion : stages.completions()) {
+        CHECK(completion.user_data == 0x101);
+        CHECK(completion.result == -ECANCELED);
+        cancelled++;
+    }
+    CHECK(cancelled == 2);
+    CHECK_FALSE(stages.cancel(0x101));
+    CHECK(ring.in_flight() == 1);
+    CHECK(stages.cancel(0x202));
+    while (ring.in_flight() != 0) {
+        CHECK(stages.submit());
+        (void)take(ring);
+    }
+}
+
+TEST_CASE("A wait that was interrupted goes on as it was") {
+    const TestPipe pipe;
+    char byte = 0;
+    Ring ring{{.sq_entries = 8, .cq_entries = 8}};
+    Stages stages{ring, {{1, none}}};
+    const RequestGroup group = stages.group(0xff, 1);
+    claim_read(ring, pipe, &byte, 1);
+    CHECK(stages.submit());
+    stages.request_stop();
+    CHECK(stages.submit_and_wait_for_all({group.all()}, 1h).end == EnterEnd::stop_requested);
+    for (unsigned i = 0; i < 8; i++) claim_nop(ring, 2);
+    CHECK(stages.run().end == EnterEnd::cq_full);
+    CHECK(take(ring) == 8);
+    pipe.feed();
+    CHECK(stages.run().end == EnterEnd::complete);
+    CHECK(group.in_flight() == 0);
+    CHECK(take(ring) == 1);
+
+    // A group that does not complete, and one that has: one of them is enough.
+    claim_read(ring, pipe, &byte, 1);
+    const RequestGroup other = stages.group(0xff, 2);
+    claim_nop(ring, 2);
+    stages.request_stop();
+    CHECK(stages.submit_and_wait_for_any({group.at_least(2), other.at_least(1)}, 1h).end == EnterEnd::stop_requested);
+    CHECK(stages.run().end == EnterEnd::complete);
+    CHECK(take(ring) == 1);
+
+    // Stages are no groups.
+    stages.request_stop();
+    CHECK(stages.submit_and_wait().end == EnterEnd::stop_requested);
+    pipe.feed();
+    CHECK(stages.run().end == EnterEnd::complete);
+    CHECK(take(ring) == 1);
+}
+
 TEST_CASE("A multishot request is one request with many completions") {
     const TestPipe pipe;
     Ring ring;

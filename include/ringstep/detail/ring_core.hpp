@@ -309,8 +309,9 @@ public:
 
     /// Cancels the request with this user_data, if the kernel can. Does not wait for its end. Returns 0, or -errno, such as
     /// -ENOENT if there is no such request. With IORING_ASYNC_CANCEL_ALL in `flags`, cancels all such requests and returns
-    /// their number. The cancellation is no request, and has no completion.
+    /// their number. The cancellation is no request, and has no completion. Returns -EBADF if the ring is closed.
     int cancel(std::uint64_t user_data, unsigned flags = 0) noexcept {
+        if (!open()) return -EBADF;  // its descriptor may be another ring's by now
         io_uring_sync_cancel_reg cancel{};
         cancel.addr = user_data;
         cancel.fd = -1;

@@ -67,40 +67,33 @@ inline void append_flags(std::string& said, std::uint32_t flags, std::span<const
 }
 
 // Appends the file slot that a new file takes, or the source of a splice, if the opcode has one.
-inline void append_slot(std::string& said, const io_uring_sqe& sqe) {
-    switch (sqe.opcode) {
-        case IORING_OP_OPENAT:
-        case IORING_OP_OPENAT2:
-        case IORING_OP_ACCEPT:
-        case IORING_OP_SOCKET:
-        case 62:  // IORING_OP_PIPE, Linux 6.17
-            if (sqe.file_index == 0) return;
-            said += sqe.file_index == IORING_FILE_INDEX_ALLOC ? ", into a free file slot"
-                                                              : ", into file slot " + std::to_string(sqe.file_index - 1);
-            return;
-        case IORING_OP_SPLICE:
-        case IORING_OP_TEE: said += ", from" + describe_file(sqe.splice_fd_in, (sqe.splice_flags & (1U << 31)) != 0); return;
-        default: return;
+inline void append_slot(std::string& said, const io_uring_sqe& sqe, const Opcode& opcode) {
+    if (opcode.makes_file && sqe.file_index != 0) {
+        said += sqe.file_index == IORING_FILE_INDEX_ALLOC ? ", into a free file slot"
+                                                          : ", into file slot " + std::to_string(sqe.file_index - 1);
     }
+    if (opcode.flags == Opcode::OpFlags::splice)
+        said += ", from" + describe_file(sqe.splice_fd_in, (sqe.splice_flags & (1U << 31)) != 0);
 }
 
-// The flags that requests of an opcode have besides the IOSQE_ flags.
-struct OpcodeFlags {
-    unsigned opcode;
-    std::span<const NamedFlag> ioprio;        // in `ioprio`
-    std::span<const NamedFlag> own{};         // in the union with `rw_flags`; those of a poll are in `len`
-    std::string_view own_field = "op flags";  // the name of that field
-    bool may_have_registered_buffer = false;  // if `ioprio` has FIXED_BUF
-};
-
-// Returns the flags that requests of this opcode have.
-[[nodiscard]] inline OpcodeFlags opcode_flags(unsigned opcode) noexcept {
+// Returns the names of flags in `ioprio`.
+[[nodiscard]] inline std::span<const NamedFlag> names_of(Opcode::Ioprio ioprio) noexcept {
     static constexpr std::array<NamedFlag, 1> accept{{{1U << 0, "multishot"}}};
     static constexpr std::array<NamedFlag, 5> transfer{{{1U << 0, "POLL_FIRST"},
                                                         {1U << 1, "multishot"},
                                                         {1U << 2, "FIXED_BUF"},
                                                         {1U << 3, "REPORT_USAGE"},
                                                         {1U << 4, "BUNDLE"}}};
+    switch (ioprio) {
+        case Opcode::Ioprio::accept: return accept;
+        case Opcode::Ioprio::transfer: return transfer;
+        case Opcode::Ioprio::other: break;
+    }
+    return {};
+}
+
+// Appends the flags in the union with `rw_flags`, and what goes with them.
+inline void append_op_flags(std::string& said, const io_uring_sqe& sqe, const Opcode& opcode) {
     static constexpr std::array<NamedFlag, 4> poll{
         {{1U << 0, "multishot"}, {1U << 1, "UPDATE_EVENTS"}, {1U << 2, "UPDATE_USER_DATA"}, {1U << 3, "LEVEL"}}};
     static constexpr std::array<NamedFlag, 7> timeout{{{1U << 0, "ABS"},
@@ -112,59 +105,36 @@ struct OpcodeFlags {
                                                        {1U << 6, "multishot"}}};
     static constexpr std::array<NamedFlag, 6> cancel{
         {{1U << 0, "ALL"}, {1U << 1, "FD"}, {1U << 2, "ANY"}, {1U << 3, "FD_FIXED"}, {1U << 4, "USERDATA"}, {1U << 5, "OP"}}};
-    static constexpr OpcodeFlags table[] = {
-        {IORING_OP_ACCEPT, accept},
-        {IORING_OP_RECV, transfer, {}, "op flags", true},
-        {IORING_OP_RECVMSG, transfer, {}, "op flags", true},
-        {IORING_OP_SEND, transfer, {}, "op flags", true},
-        {IORING_OP_SENDMSG, transfer, {}, "op flags", true},
-        {IORING_OP_SEND_ZC, transfer, {}, "op flags", true},
-        {IORING_OP_SENDMSG_ZC, transfer, {}, "op flags", true},
-        {58, transfer, {}, "op flags", true},  // IORING_OP_RECV_ZC, Linux 6.15
-        {IORING_OP_POLL_ADD, {}, poll, "poll flags"},
-        {IORING_OP_TIMEOUT, {}, timeout, "timeout flags"},
-        {IORING_OP_TIMEOUT_REMOVE, {}, timeout, "timeout flags"},
-        {IORING_OP_LINK_TIMEOUT, {}, timeout, "timeout flags"},
-        {IORING_OP_ASYNC_CANCEL, {}, cancel, "cancel flags"},
-        {IORING_OP_SPLICE, {}, {}, "splice flags"},
-        {IORING_OP_TEE, {}, {}, "splice flags"},
-    };
-    for (const OpcodeFlags& flags : table) {
-        if (flags.opcode == opcode) return flags;
+    const auto flags = static_cast<std::uint32_t>(sqe.rw_flags);
+    switch (opcode.flags) {
+        case Opcode::OpFlags::poll:  // its flags are in `len`
+            said += ", events " + hex(sqe.poll32_events);
+            append_flags(said, sqe.len, poll, "poll flags");
+            break;
+        case Opcode::OpFlags::timeout: append_flags(said, flags, timeout, "timeout flags"); break;
+        case Opcode::OpFlags::cancel: append_flags(said, flags, cancel, "cancel flags"); break;
+        case Opcode::OpFlags::splice:  // the last flag belongs to the source
+            append_flags(said, flags & ~(1U << 31), {}, "splice flags");
+            break;
+        case Opcode::OpFlags::other: append_flags(said, flags, {}, "op flags"); break;
     }
-    return {opcode, {}};
 }
 
 // Appends the request's variant: multishot, its buffer, and the flags that only this opcode has.
-inline void append_variant(std::string& said, const io_uring_sqe& sqe) {
-    const OpcodeFlags flags = opcode_flags(sqe.opcode);
-    append_flags(said, sqe.ioprio, flags.ioprio, "ioprio");
-    auto own = static_cast<std::uint32_t>(sqe.rw_flags);
-    if (sqe.opcode == IORING_OP_POLL_ADD) {
-        said += ", events " + hex(sqe.poll32_events);
-        own = sqe.len;
-    } else if (sqe.opcode == IORING_OP_SPLICE || sqe.opcode == IORING_OP_TEE) {
-        own &= ~(1U << 31);  // belongs to the source
-    }
-    append_flags(said, own, flags.own, flags.own_field);
-    bool fixed_buffer = flags.may_have_registered_buffer && (sqe.ioprio & (1U << 2)) != 0;
-    switch (sqe.opcode) {
-        case IORING_OP_READ_FIXED:
-        case IORING_OP_WRITE_FIXED:
-        case 60:  // IORING_OP_READV_FIXED and IORING_OP_WRITEV_FIXED, Linux 6.15
-        case 61: fixed_buffer = true; break;
-        case IORING_OP_PROVIDE_BUFFERS:
-        case IORING_OP_REMOVE_BUFFERS: said += ", buffer group " + std::to_string(sqe.buf_group); break;
-        default: break;
-    }
-    if (fixed_buffer) said += ", registered buffer " + std::to_string(sqe.buf_index);
-    if ((sqe.flags & IOSQE_BUFFER_SELECT) != 0) said += ", buffer group " + std::to_string(sqe.buf_group);
+inline void append_variant(std::string& said, const io_uring_sqe& sqe, const Opcode& opcode) {
+    append_flags(said, sqe.ioprio, names_of(opcode.ioprio), "ioprio");
+    append_op_flags(said, sqe, opcode);
+    const bool fixed = opcode.ioprio == Opcode::Ioprio::transfer && (sqe.ioprio & (1U << 2)) != 0;
+    if (opcode.buffer == Opcode::Buffer::registered || fixed) said += ", registered buffer " + std::to_string(sqe.buf_index);
+    if (opcode.buffer == Opcode::Buffer::group || (sqe.flags & IOSQE_BUFFER_SELECT) != 0)
+        said += ", buffer group " + std::to_string(sqe.buf_group);
 }
 
 // Returns for example "READ fd 3, len 4096, off 0, addr 0x7f…, user_data 0x1", followed by the variant of the request and the
 // flags that are set.
 [[nodiscard]] inline std::string describe(const io_uring_sqe& sqe) {
-    std::string said(opcode_name(sqe.opcode));
+    const Opcode& opcode = opcode_of(sqe.opcode);
+    std::string said(opcode.name);
     if (said.empty()) said = "opcode " + std::to_string(sqe.opcode);
     if (sqe.opcode == IORING_OP_CLOSE && sqe.file_index != 0) {
         said += " file slot " + std::to_string(sqe.file_index - 1);
@@ -175,8 +145,8 @@ inline void append_variant(std::string& said, const io_uring_sqe& sqe) {
     }
     said += ", len " + std::to_string(sqe.len) + ", off " + (sqe.off == ~0ULL ? "-1" : std::to_string(sqe.off)) + ", addr " +
             hex(sqe.addr) + ", user_data " + hex(sqe.user_data);
-    append_slot(said, sqe);
-    append_variant(said, sqe);
+    append_slot(said, sqe, opcode);
+    append_variant(said, sqe, opcode);
     if (sqe.personality != 0) said += ", personality " + std::to_string(sqe.personality);
     static constexpr std::array<NamedFlag, 7> flags{{{1U << 0, "FIXED_FILE"},
                                                      {1U << 1, "IO_DRAIN"},

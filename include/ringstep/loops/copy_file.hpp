@@ -497,7 +497,7 @@ private:
         if (ring_core().inherited()) return;  // a forked child shares the flags with its parent, whose copy goes on
         files_.input.restore_flags();
         files_.output.restore_flags();
-        if (files_.registered) (void)update_registered_files(-1, -1);
+        if (files_.registered && ring_core().open()) (void)update_registered_files(-1, -1);
         files_.registered = false;
     }
 

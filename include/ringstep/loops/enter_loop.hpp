@@ -139,9 +139,7 @@ public:
     /// none, for example because they are complete, or claimed and not yet submitted. Each request still completes, usually
     /// with -ECANCELED; a request that is already being executed may also succeed. The cancellation itself is no request: it
     /// has no completion, and takes no entry of the SQ. Must be called on the ring's owning thread. Never throws.
-    bool cancel(std::uint64_t user_data) noexcept {
-        return ring_core().open() && ring_core().cancel(user_data, IORING_ASYNC_CANCEL_ALL) > 0;
-    }
+    bool cancel(std::uint64_t user_data) noexcept { return ring_core().cancel(user_data, IORING_ASYNC_CANCEL_ALL) > 0; }
 
 protected:
     using Base::ring_core;

@@ -4,9 +4,7 @@
 
 #include <ringstep/blocks/requests.hpp>
 #include <ringstep/compiled/link.hpp>
-
-#include <sys/socket.h>
-#include <sys/uio.h>
+#include <ringstep/detail/link_rules.hpp>
 
 #include <algorithm>
 #include <array>
@@ -38,130 +36,6 @@ struct LinkOptions {
     /// A number for the application, returned as RequestCompletion::group.
     std::uint64_t group = 0;
 };
-
-namespace detail {
-
-// When a request counts as failed, as one of the rules of ringstep/c/loops/link.h, and how many bytes it should transfer.
-struct LinkRule {
-    ringstep_link_rule rule = RINGSTEP_LINK_NEGATIVE;
-    std::uint64_t bytes = 0;
-    bool can_continue = false;
-    bool moves_offset = false;
-};
-
-inline constexpr std::uint64_t most_bytes = 0x7ffff000;  // the kernel's limit for one transfer
-
-[[nodiscard]] inline std::uint64_t bytes_of(const iovec* vectors, std::size_t count) noexcept {
-    std::uint64_t bytes = 0;
-    for (std::size_t i = 0; vectors != nullptr && i < count; i++)
-        bytes = std::min<std::uint64_t>(most_bytes, bytes + std::min<std::uint64_t>(most_bytes, vectors[i].iov_len));
-    return bytes;
-}
-
-// Follows the way in which the kernel marks requests as failed. Operations that only set a result (fsync, rename, …) are never
-// marked.
-[[nodiscard]] inline LinkRule link_rule(const io_uring_sqe& sqe) noexcept {
-    const bool selects = (sqe.flags & IOSQE_BUFFER_SELECT) != 0;
-    const auto length = std::min<std::uint64_t>(sqe.len, most_bytes);
-    const bool all = (sqe.msg_flags & MSG_WAITALL) != 0;
-    switch (sqe.opcode) {
-        case IORING_OP_READ:
-            if (selects && sqe.len == 0) return {};  // the length is that of the selected buffer
-            [[fallthrough]];
-        case IORING_OP_WRITE:
-        case IORING_OP_READ_FIXED:
-        case IORING_OP_WRITE_FIXED:
-            return {.rule = RINGSTEP_LINK_EXACTLY,
-                    .bytes = length,
-                    .can_continue = !selects,
-                    .moves_offset = sqe.off != ~std::uint64_t{0}};
-        case IORING_OP_READV:
-            if (selects) return {};
-            [[fallthrough]];
-        case IORING_OP_WRITEV:
-        case op_readv_fixed:
-        case op_writev_fixed:
-            return {.rule = RINGSTEP_LINK_EXACTLY, .bytes = bytes_of(reinterpret_cast<const iovec*>(sqe.addr), sqe.len)};
-        case IORING_OP_SPLICE:
-        case IORING_OP_TEE: return {.rule = RINGSTEP_LINK_EXACTLY, .bytes = sqe.len};
-        case IORING_OP_SEND:
-        case IORING_OP_SEND_ZC:
-        case IORING_OP_RECV:
-            if (!all) return {.bytes = length, .can_continue = !selects && sqe.opcode != IORING_OP_SEND_ZC};
-            return {
-                .rule = RINGSTEP_LINK_AT_LEAST, .bytes = length, .can_continue = !selects && sqe.opcode != IORING_OP_SEND_ZC};
-        case IORING_OP_SENDMSG:
-        case IORING_OP_SENDMSG_ZC:
-        case IORING_OP_RECVMSG: {
-            const auto* message = reinterpret_cast<const msghdr*>(sqe.addr);
-            if (!all || selects || message == nullptr) return {};
-            return {.rule = RINGSTEP_LINK_AT_LEAST, .bytes = bytes_of(message->msg_iov, message->msg_iovlen)};
-        }
-        case IORING_OP_FSYNC:
-        case IORING_OP_SYNC_FILE_RANGE:
-        case IORING_OP_FALLOCATE:
-        case IORING_OP_FGETXATTR:
-        case IORING_OP_FSETXATTR:
-        case IORING_OP_SHUTDOWN:
-        case op_ftruncate: return {.rule = RINGSTEP_LINK_FILE};
-        case IORING_OP_STATX:
-        case IORING_OP_MADVISE:
-        case IORING_OP_RENAMEAT:
-        case IORING_OP_UNLINKAT:
-        case IORING_OP_MKDIRAT:
-        case IORING_OP_SYMLINKAT:
-        case IORING_OP_LINKAT:
-        case IORING_OP_GETXATTR:
-        case IORING_OP_SETXATTR: return {.rule = RINGSTEP_LINK_SILENT};
-        case IORING_OP_TIMEOUT:
-            return {.rule = (sqe.timeout_flags & IORING_TIMEOUT_ETIME_SUCCESS) != 0 ? RINGSTEP_LINK_EXPIRES
-                                                                                    : RINGSTEP_LINK_NEGATIVE};
-        default: return {};
-    }
-}
-
-// Opcodes for which link_rule() returns more than that every error is a failure.
-inline constexpr auto has_link_rule = [] {
-    std::array<bool, 256> has{};
-    for (const unsigned opcode : {unsigned{IORING_OP_READ},
-                                  unsigned{IORING_OP_WRITE},
-                                  unsigned{IORING_OP_READ_FIXED},
-                                  unsigned{IORING_OP_WRITE_FIXED},
-                                  unsigned{IORING_OP_READV},
-                                  unsigned{IORING_OP_WRITEV},
-                                  op_readv_fixed,
-                                  op_writev_fixed,
-                                  unsigned{IORING_OP_SPLICE},
-                                  unsigned{IORING_OP_TEE},
-                                  unsigned{IORING_OP_SEND},
-                                  unsigned{IORING_OP_SEND_ZC},
-                                  unsigned{IORING_OP_RECV},
-                                  unsigned{IORING_OP_SENDMSG},
-                                  unsigned{IORING_OP_SENDMSG_ZC},
-                                  unsigned{IORING_OP_RECVMSG},
-                                  unsigned{IORING_OP_FSYNC},
-                                  unsigned{IORING_OP_SYNC_FILE_RANGE},
-                                  unsigned{IORING_OP_FALLOCATE},
-                                  unsigned{IORING_OP_FGETXATTR},
-                                  unsigned{IORING_OP_FSETXATTR},
-                                  unsigned{IORING_OP_SHUTDOWN},
-                                  op_ftruncate,
-                                  unsigned{IORING_OP_STATX},
-                                  unsigned{IORING_OP_MADVISE},
-                                  unsigned{IORING_OP_RENAMEAT},
-                                  unsigned{IORING_OP_UNLINKAT},
-                                  unsigned{IORING_OP_MKDIRAT},
-                                  unsigned{IORING_OP_SYMLINKAT},
-                                  unsigned{IORING_OP_LINKAT},
-                                  unsigned{IORING_OP_GETXATTR},
-                                  unsigned{IORING_OP_SETXATTR},
-                                  unsigned{IORING_OP_TIMEOUT},
-                                  unsigned{IORING_OP_LINK_TIMEOUT}})
-        has.at(opcode) = true;
-    return has;
-}();
-
-}  // namespace detail
 
 /**
  * Runs chains of linked requests, as made by IOSQE_IO_LINK and IOSQE_IO_HARDLINK, with more features than the kernel's links.

@@ -8,9 +8,6 @@
 #include <ringstep/options.hpp>
 #include <ringstep/ring.hpp>
 
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
@@ -97,39 +94,7 @@ public:
      * The number is the requested size: a short read counts in full. A length of 0, with a buffer that the kernel selects later
      * (IOSQE_BUFFER_SELECT), counts as 0; then pass the bytes to the push.
      */
-    [[nodiscard]] static std::uint64_t bytes_of(const io_uring_sqe& sqe) noexcept {
-        const auto sum = [](const iovec* vector, std::size_t count) {
-            std::uint64_t bytes = 0;
-            for (std::size_t i = 0; vector != nullptr && i < count; i++) {
-                const std::uint64_t length = vector[i].iov_len;
-                bytes = length > std::numeric_limits<std::uint64_t>::max() - bytes ? std::numeric_limits<std::uint64_t>::max()
-                                                                                   : bytes + length;
-            }
-            return bytes;
-        };
-        switch (sqe.opcode) {
-            case IORING_OP_READ:
-            case IORING_OP_WRITE:
-            case IORING_OP_READ_FIXED:
-            case IORING_OP_WRITE_FIXED:
-            case IORING_OP_SEND:
-            case IORING_OP_SEND_ZC:
-            case IORING_OP_RECV:
-            case IORING_OP_SPLICE:
-            case IORING_OP_TEE: return sqe.len;
-            case IORING_OP_READV:
-            case IORING_OP_WRITEV:
-            case detail::op_readv_fixed:
-            case detail::op_writev_fixed: return sum(reinterpret_cast<const iovec*>(sqe.addr), sqe.len);
-            case IORING_OP_SENDMSG:
-            case IORING_OP_SENDMSG_ZC:
-            case IORING_OP_RECVMSG: {
-                const auto* message = reinterpret_cast<const msghdr*>(sqe.addr);
-                return message == nullptr ? 0 : sum(message->msg_iov, message->msg_iovlen);
-            }
-            default: return 0;
-        }
-    }
+    [[nodiscard]] static std::uint64_t bytes_of(const io_uring_sqe& sqe) noexcept { return detail::bytes_of(sqe); }
 
     /// Pushes a request, filled in by one of liburing's io_uring_prep_ functions. Returns the request's ticket, or nullopt if
     /// all 4,096 slots are taken: then take completions first. May be called from any thread, also while the loop runs; takes

@@ -201,7 +201,8 @@ public:
     }
 
     /// Waits again as the last wait did, after it was interrupted, for example. A wait for groups keeps its deadline; stages
-    /// begin with the first one. Submits all claimed SQEs before. Must be called on the ring's owning thread. Never throws.
+    /// begin with the first one, as they do if there was no wait yet. Submits all claimed SQEs before. Must be called on the
+    /// ring's owning thread. Never throws.
     Entered run(std::stop_token token = {}) noexcept {
         std::array<RequestGroup::Wanted, RINGSTEP_STAGES_GROUPS> wanted;
         std::size_t count = 0;

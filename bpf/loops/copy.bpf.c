@@ -236,6 +236,7 @@ static __always_inline enum ringstep_copy_code copy_code(const struct ringstep_c
 
 RINGSTEP_LOOP(copy, struct ringstep_copy)
 {
+	__s64 limit = ringstep_limit(RINGSTEP_COPY_SLOTS); /* each block that begins takes a slot */
 	struct io_uring_cqe *cqe;
 
 	ringstep_for_each_cqe(turn, cqe) {
@@ -261,8 +262,7 @@ RINGSTEP_LOOP(copy, struct ringstep_copy)
 			copy_prep_read(state, slot, index, sqe);
 	}
 
-	ringstep_while (copy_may_begin(state))
-		copy_begin(turn, state);
+	ringstep_while_at_most(limit, copy_may_begin(state)) copy_begin(turn, state);
 
 	if (state->opened == state->idle)
 		return ringstep_stop(turn, copy_code(state));

@@ -39,7 +39,7 @@ struct Geometry {
             .abi = RINGSTEP_ABI_VERSION,
             .state_size = state_bytes,
             .flags = (rewinds() ? RINGSTEP_SQ_REWIND : 0) |
-                     (rewinds() && sqe_size == 64 && cqe_size == 16 ? RINGSTEP_SHORT_ENTRIES : 0),
+                     (rewinds() && sqe_size == 64 && cqe_size == 16 && cq_entries >= RINGSTEP_USUAL_CQ ? RINGSTEP_USUAL : 0),
             .mem_size = mem_bytes,
             .cq_size = cqes_offset + cq_entries * cqe_size,
             .sq_size = sq_entries * sqe_size,

@@ -416,9 +416,10 @@ ringstep_geometry take_geometry(const ringstep_user_loop& loop, Input& input) {
     geometry.sqe_shift = (flags & 1) != 0 ? 7 : 6;
     geometry.cqe_shift = (flags & 2) != 0 ? 5 : 4;
     if ((flags & 4) != 0) geometry.flags |= RINGSTEP_SQ_REWIND;
-    if (geometry.flags != 0 && geometry.sqe_shift == 6 && geometry.cqe_shift == 4) geometry.flags |= RINGSTEP_SHORT_ENTRIES;
     geometry.sq_mask = (1U << sizes % 7) - 1;
     geometry.cq_mask = (1U << sizes / 7 % 7) - 1;
+    if (geometry.flags != 0 && geometry.sqe_shift == 6 && geometry.cqe_shift == 4 && geometry.cq_mask + 1 >= RINGSTEP_USUAL_CQ)
+        geometry.flags |= RINGSTEP_USUAL;
     // Four words, in any order, each perhaps on a cache line of its own; then the CQEs, and nothing behind them.
     const std::uint32_t stride = (places & 1) != 0 ? 64 : 4;
     std::array<std::uint32_t*, 4> words = {&geometry.sq_head, &geometry.sq_tail, &geometry.cq_head, &geometry.cq_tail};

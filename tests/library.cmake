@@ -1,7 +1,7 @@
 # The library, the authoring kit and nop_chain.
 
 # Loops that only tests use.
-foreach(loop IN ITEMS scripted rejected together)
+foreach(loop IN ITEMS scripted rejected together wide)
   ringstep_add_loop(${loop} SOURCE "loops/${loop}.bpf.c" STATE "loops/${loop}.h")
 endforeach()
 
@@ -9,6 +9,11 @@ ringstep_add_test(error HOST)
 ringstep_add_test(format HOST)
 ringstep_add_test(trace HOST)
 target_compile_definitions(test-trace PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
+ringstep_add_test(trace_run HOST LOOPS wide nop_chain)
+ringstep_add_test(pairs HOST)
+ringstep_add_test(sqe_words HOST)
+# The rules of aliasing count only where the compiler uses them.
+target_compile_options(test-sqe_words PRIVATE -O2 -fstrict-aliasing -Wstrict-aliasing=2 -Werror)
 ringstep_add_test(region HOST)
 ringstep_add_test(queues HOST KERNELS)
 ringstep_add_test(ring HOST KERNELS KERNEL_WITHOUT)

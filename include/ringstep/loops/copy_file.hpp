@@ -119,6 +119,7 @@ public:
     /// throws.
     CopyResult run(int input_fd, int output_fd, std::stop_token token = {}) noexcept {
         if (ring_->inherited()) return {.error = EBADF, .operation = CopyOperation::set_up};  // the ring belongs to the parent
+        if (CopyResult refused; refuses(refused)) return refused;
         if (under_way_ || in_flight() != 0) return {.error = EBUSY, .operation = CopyOperation::set_up};
         result_ = {};
         files_ = {.input = {input_fd, result_.system_calls}, .output = {output_fd, result_.system_calls}};
@@ -132,6 +133,7 @@ public:
     /// Continues a copy that a signal or a stop request interrupted. Returns an error (EINVAL) if there is none. Must be called
     /// on the ring's owning thread. Never throws.
     CopyResult resume(std::stop_token token = {}) noexcept {
+        if (CopyResult refused; !ring_->inherited() && refuses(refused)) return refused;
         if (!under_way_) return {.error = EINVAL, .operation = CopyOperation::set_up};
         for (;;) {
             const LoopExit exit = program_.run(token);
@@ -139,9 +141,6 @@ public:
             if (exit.resumable()) return result_;
             if (exit.reason != ExitReason::stopped) {
                 failed(CopyOperation::set_up, exit.error != 0 ? exit.error : EIO, 0);
-                // A copy with requests in flight can still continue on the right thread.
-                if (exit.reason == ExitReason::wrong_thread && in_flight() != 0)
-                    return std::exchange(result_, without_failure(result_));
                 return over();
             }
             if (exit.code == RINGSTEP_COPY_EXTENTS_USED && files_.sparse) {
@@ -163,7 +162,8 @@ public:
     /// Abandons a copy that a signal or a stop request interrupted: cancels its requests and waits for them. Afterwards, the
     /// caller may close the descriptors and call run() again. Must be called on the ring's owning thread. Never throws.
     void abandon() noexcept {
-        if (!under_way_) return;
+        CopyResult refused;
+        if ((!ring_->inherited() && refuses(refused)) || !under_way_) return;
         state_->over |= RINGSTEP_COPY_ERRORED;  // the loop submits no new requests
         bool stop = false;
         while (in_flight() != 0) {
@@ -234,6 +234,16 @@ private:
     }
 
     // --- One copy ---
+
+    // Returns true, and fills in `result`, on a thread that must not run the loop. A copy on the right thread may be in
+    // progress then, and can still continue there.
+    [[nodiscard]] bool refuses(CopyResult& result) const noexcept {
+        if (!detail::ProgramAccess::refused(program_, result.exit) || result.exit.reason != ExitReason::wrong_thread)
+            return false;
+        result.operation = CopyOperation::set_up;
+        result.error = result.exit.error;
+        return true;
+    }
 
     void reset_state() noexcept {
         ringstep_copy& state = *state_;
@@ -453,12 +463,6 @@ private:
         result_.error = error;
         result_.offset = offset;
         return false;
-    }
-
-    static CopyResult without_failure(CopyResult result) noexcept {
-        result.operation = CopyOperation::none;
-        result.error = 0;
-        return result;
     }
 
     // If the source has shrunk during the copy, its current size is the safe one. Data read behind its end just then may be

@@ -197,8 +197,10 @@ public:
 
     /// Submits all claimed SQEs and waits, stage by stage. Must be called on the ring's owning thread. Never throws.
     Entered submit_and_wait(std::stop_token token = {}) noexcept {
+        Entered entered;
+        if (loop_.refused(entered)) return entered;
         loop_.state()->wait = RINGSTEP_STAGES_STEPS;
-        return loop_.run(std::move(token));
+        return loop_.run_allowed(std::move(token));
     }
 
     /// Returns the stage in which the last submit_and_wait() ended, or in which the current one is. The first stage is 0. May
@@ -273,6 +275,8 @@ public:
 private:
     Entered wait_for(std::uint32_t kind, std::span<const RequestGroup::Wanted> wanted, Duration timeout,
                      std::stop_token token) noexcept {
+        Entered entered;
+        if (loop_.refused(entered)) return entered;
         ringstep_stages& state = *loop_.state();
         for (ringstep_stages_group& group : state.groups) group.wanted = 0;
         bool nothing = wanted.empty();
@@ -287,7 +291,7 @@ private:
         state.wait = nothing ? std::uint32_t{RINGSTEP_STAGES_ALL_GROUPS} : kind;
         state.enter.deadline = nothing ? ~std::uint64_t{0} : detail::deadline_after(timeout);
         state.enter.wake_at = ~std::uint64_t{0};
-        Entered entered = loop_.run(std::move(token));
+        entered = loop_.run_allowed(std::move(token));
         if (entered.end == EnterEnd::complete && !satisfied(kind, wanted)) entered.end = EnterEnd::cq_full;
         return entered;
     }

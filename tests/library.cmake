@@ -1,7 +1,7 @@
 # The library, the authoring kit and nop_chain.
 
 # Loops that only tests use.
-foreach(loop IN ITEMS scripted rejected together)
+foreach(loop IN ITEMS scripted rejected together wide)
   ringstep_add_loop(${loop} SOURCE "loops/${loop}.bpf.c" STATE "loops/${loop}.h")
 endforeach()
 
@@ -10,6 +10,11 @@ ringstep_add_test(format HOST)
 ringstep_add_test(trace HOST)
 target_compile_definitions(test-trace PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
 ringstep_add_test(opcodes HOST LOOPS link pace)
+ringstep_add_test(trace_run HOST LOOPS wide nop_chain)
+ringstep_add_test(pairs HOST)
+ringstep_add_test(sqe_words HOST)
+# The rules of aliasing count only where the compiler uses them.
+target_compile_options(test-sqe_words PRIVATE -O2 -fstrict-aliasing -Wstrict-aliasing=2 -Werror)
 ringstep_add_test(region HOST)
 ringstep_add_test(queues HOST KERNELS)
 ringstep_add_test(ring HOST KERNELS KERNEL_WITHOUT)
@@ -23,6 +28,7 @@ ringstep_add_test(refusals KERNELS LOOPS scripted rejected nop_chain)
 ringstep_add_test(closing USER KERNELS MAIN LOOPS scripted nop_chain)
 ringstep_add_test(closing_memory USER KERNELS LOOPS scripted)
 ringstep_add_test(fork USER KERNELS MAIN LOOPS scripted nop_chain copy)
+ringstep_add_test(fork_first USER KERNELS LOOPS nop_chain)
 ringstep_add_test(cycles KERNELS LOOPS nop_chain TIMEOUT 900)
 foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
   set_tests_properties("${kernel}/refusals" PROPERTIES ENVIRONMENT RINGSTEP_ENGINE=kernel)

@@ -5,14 +5,30 @@
 #include <ringstep/c/abi.h>
 #include <ringstep/c/identity.h>
 #include <ringstep/detail/uapi.hpp>
+#include <ringstep/error.hpp>
 #include <ringstep/version.hpp>
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <string>
 
 namespace ringstep::inline v0 {
+
+namespace detail {
+
+// The size of the largest memory region. Programs hold it in 32 bits, and it is rounded up to whole pages, which may be huge.
+inline constexpr std::uint64_t largest_region = (std::uint64_t{1} << 32) - (std::uint64_t{2} << 20);
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise_region_too_large(std::uint64_t size, const std::string& user) {
+    raise(EFBIG, "use of a memory region of " + std::to_string(size) + " bytes by " + user,
+          "It has to be smaller than 4 GiB, by 2 MiB. Buffers that the loop itself does not look into may lie anywhere in the "
+          "process.");
+}
+
+}  // namespace detail
 
 /// A ring's layout: sizes, and the positions of head, tail and entries. Offsets are in bytes from the start of the CQ region.
 struct Geometry {
@@ -32,15 +48,17 @@ struct Geometry {
     [[nodiscard]] bool rewinds() const noexcept { return (setup_flags & detail::setup_sq_rewind) != 0; }
 
     /// Returns this layout in the form that a loop's program reads. `mem_bytes` is the size of the memory region, control block
-    /// included. `state_bytes` is the size of the loop's state.
-    [[nodiscard]] ringstep_geometry for_program(std::uint32_t mem_bytes, std::uint32_t state_bytes) const noexcept {
+    /// included. `state_bytes` is the size of the loop's state. Throws Error (EFBIG) if the region is not smaller than 4 GiB by
+    /// 2 MiB.
+    [[nodiscard]] ringstep_geometry for_program(std::size_t mem_bytes, std::uint32_t state_bytes) const {
+        if (mem_bytes > detail::largest_region) detail::raise_region_too_large(mem_bytes, "a loop");
         const auto log2 = [](std::uint32_t power) { return static_cast<__u32>(__builtin_ctz(power)); };
         return {
             .abi = RINGSTEP_ABI_VERSION,
             .state_size = state_bytes,
             .flags = (rewinds() ? RINGSTEP_SQ_REWIND : 0) |
                      (rewinds() && sqe_size == 64 && cqe_size == 16 && cq_entries >= RINGSTEP_USUAL_CQ ? RINGSTEP_USUAL : 0),
-            .mem_size = mem_bytes,
+            .mem_size = static_cast<__u32>(mem_bytes),
             .cq_size = cqes_offset + cq_entries * cqe_size,
             .sq_size = sq_entries * sqe_size,
             .sq_head = sq_head_offset,

@@ -253,6 +253,7 @@ static __noinline void ringstep__settle(struct ringstep_user *user)
 	const struct ringstep_user_loop ringstep_user_##loop = {                                                               \
 		.abi = RINGSTEP_ABI_VERSION,                                                                                   \
 		.state_size = sizeof(state_type),                                                                              \
+		.cqe_batch = RINGSTEP_CQE_BATCH,                                                                               \
 		.name = #loop,                                                                                                 \
 		.run = loop##_run,                                                                                             \
 		.settle = ringstep__settle,                                                                                    \

@@ -5,6 +5,7 @@
 #include <ringstep/c/blocks/requests.h>
 #include <ringstep/detail/epochs.hpp>
 #include <ringstep/detail/fork.hpp>
+#include <ringstep/detail/memlock.hpp>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/queues.hpp>
@@ -21,6 +22,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,6 +53,15 @@ struct Kept {
         mine->next = all_.load(std::memory_order_relaxed);
         while (!all_.compare_exchange_weak(mine->next, mine, std::memory_order_release, std::memory_order_relaxed)) {
         }
+    }
+
+    /// Keeps one object allocated forever. This function allocates nothing. Leak checkers do not find the object.
+    static void for_good(std::shared_ptr<const void> object) noexcept {
+        union Undestroyed {
+            explicit Undestroyed(std::shared_ptr<const void>&& kept) noexcept : object(std::move(kept)) {}
+            ~Undestroyed() {}  // NOLINT: does not destroy its member
+            std::shared_ptr<const void> object;
+        } const kept(std::move(object));
     }
 
 private:
@@ -176,9 +187,10 @@ public:
         settle_timer();
         settle_state(0);
         const std::uint32_t claimed = QueueAccess::sq(queues_).claimed();
+        wait_for = wait_for < queues_.geometry.cq_entries ? wait_for : queues_.geometry.cq_entries;  // the kernel's own limit
         // The wait must not count wake-ups for a detached loop, whether they are in the CQ or still come.
         if (wait_for != 0) wait_for += 0 - queues_.kept_wakes_seen;
-        wait_for = wait_for < queues_.geometry.cq_entries ? wait_for : queues_.geometry.cq_entries;  // the kernel's own limit
+        wait_for = wait_for < queues_.geometry.cq_entries ? wait_for : queues_.geometry.cq_entries;
         const std::uint32_t tail = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
         const int result = enter(claimed, wait_for, IORING_ENTER_GETEVENTS);
         if (result < 0) return {.taken = 0, .error = -result};
@@ -221,12 +233,12 @@ public:
         registration.descriptor = reinterpret_cast<std::uintptr_t>(&descriptor);
         const int result = io_uring_register(static_cast<unsigned>(fd()), register_mem_region, &registration, 1);
         if (result < 0) {
-            const char* advice = "";
+            std::string advice;
             if (result == -EBUSY) advice = "A ring has one region for good, and this one has another already.";
             if (result == -EINVAL) advice = "Memory regions need Linux 6.13 or later.";
-            if (result == -ENOMEM) advice = "The locked-memory limit may be too low for it: raise ulimit -l (RLIMIT_MEMLOCK).";
+            if (result == -ENOMEM) advice = locked_memory_advice(memory.size());
             if (result == -EEXIST) advice = "Only the thread that opened the ring may do this.";
-            raise(result, "registration of a memory region of " + std::to_string(memory.size()) + " bytes", advice);
+            raise(result, "registration of a memory region of " + std::to_string(memory.size()) + " bytes", std::move(advice));
         }
         region_registered_ = true;
     }
@@ -304,6 +316,14 @@ public:
         return state_requests_.cancel == nullptr || state_requests_.tag != tag || settle_state(wait_ms);
     }
 
+    /// Ends the timer and the requests that a detached loop has left, which the next loop must not meet. Does nothing on
+    /// another thread than the owning one, which does this at its next submit or attach.
+    void settle_detached() noexcept {
+        if (!owned_by_this_thread()) return;
+        (void)settle_timer();
+        (void)settle_state(close_wait_ms_);
+    }
+
     /// Returns the time that closing, or ending a loop's requests, may take.
     [[nodiscard]] unsigned close_wait_ms() const noexcept { return close_wait_ms_; }
 
@@ -319,7 +339,15 @@ public:
         return io_uring_register_sync_cancel(&native_, &cancel);
     }
 
-    void keep_alive(std::shared_ptr<const void> object) { kept_->objects.push_back(std::move(object)); }
+    /// Keeps an object alive until the ring is closed and no request can use it. If there is no memory to note the object, it
+    /// stays allocated forever, because requests may be using it already.
+    void keep_alive(std::shared_ptr<const void> object) noexcept {
+        try {
+            kept_->objects.push_back(std::move(object));  // leaves `object` as it is if it throws
+        } catch (const std::bad_alloc&) {
+            Kept::for_good(std::move(object));
+        }
+    }
 
     /**
      * Cancels requests in flight, closes the ring, and waits until the kernel has ended the last request. Returns true if it

@@ -123,6 +123,7 @@ public:
     CopyResult run(int input_fd, int output_fd, std::stop_token token = {}) noexcept {
         if (ring_core().inherited())
             return {.error = EBADF, .operation = CopyOperation::set_up};  // the ring belongs to the parent
+        if (CopyResult refused; refuses(refused)) return refused;
         if (under_way_ || in_flight() != 0) return {.error = EBUSY, .operation = CopyOperation::set_up};
         result_ = {};
         files_ = {.input = {input_fd, result_.system_calls}, .output = {output_fd, result_.system_calls}};
@@ -136,6 +137,7 @@ public:
     /// Continues a copy that a signal or a stop request interrupted. Returns an error (EINVAL) if there is none. Must be called
     /// on the ring's owning thread. Never throws.
     CopyResult resume(std::stop_token token = {}) noexcept {
+        if (CopyResult refused; !ring_core().inherited() && refuses(refused)) return refused;
         if (!under_way_) return {.error = EINVAL, .operation = CopyOperation::set_up};
         for (;;) {
             const LoopExit exit = program().run(token);
@@ -143,9 +145,6 @@ public:
             if (exit.resumable()) return result_;
             if (exit.reason != ExitReason::stopped) {
                 failed(CopyOperation::set_up, exit.error != 0 ? exit.error : EIO, 0);
-                // A copy with requests in flight can still continue on the right thread.
-                if (exit.reason == ExitReason::wrong_thread && in_flight() != 0)
-                    return std::exchange(result_, without_failure(result_));
                 return over();
             }
             if (exit.code == RINGSTEP_COPY_EXTENTS_USED && files_.sparse) {
@@ -168,6 +167,7 @@ public:
     /// result of the copy, with the error ECANCELED. Afterwards, the caller may close the descriptors and call run() again.
     /// Returns an error (EINVAL) if there is no such copy. Must be called on the ring's owning thread. Never throws.
     CopyResult cancel() noexcept {
+        if (CopyResult refused; !ring_core().inherited() && refuses(refused)) return refused;
         if (!under_way_) return {.error = EINVAL, .operation = CopyOperation::set_up};
         state()->over |= RINGSTEP_COPY_ERRORED;  // the loop submits no new requests
         bool stop = false;
@@ -230,6 +230,16 @@ private:
     }
 
     // --- One copy ---
+
+    // Returns true, and fills in `result`, on a thread that must not run the loop. A copy on the right thread may be in
+    // progress then, and can still continue there.
+    [[nodiscard]] bool refuses(CopyResult& result) const noexcept {
+        if (!detail::ProgramAccess::refused(program(), result.exit) || result.exit.reason != ExitReason::wrong_thread)
+            return false;
+        result.operation = CopyOperation::set_up;
+        result.error = result.exit.error;
+        return true;
+    }
 
     void reset_state() noexcept {
         ringstep_copy& state = *this->state();
@@ -449,12 +459,6 @@ private:
         result_.error = error;
         result_.offset = offset;
         return false;
-    }
-
-    static CopyResult without_failure(CopyResult result) noexcept {
-        result.operation = CopyOperation::none;
-        result.error = 0;
-        return result;
     }
 
     // If the source has shrunk during the copy, its current size is the safe one. Data read behind its end just then may be

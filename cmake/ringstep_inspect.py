@@ -623,8 +623,8 @@ class Inspection:
         if narrow or operation not in (0x00, 0x10):
             return leak
         if operation == 0x10 and right.kind in POINTERS:
-            # The distance between two places of one region says nothing about the kernel.
-            if left.kind == right.kind == REGION and left.where is not None and left.where == right.where:
+            # The distance between two places of one region, or of one stack frame, says nothing about the kernel.
+            if left.kind == right.kind and left.kind in (REGION, STACK) and left.where is not None and left.where == right.where:
                 return Value(SCALAR, uninit, user, ALL)
             return leak
         pointer, other = (left, right) if left.kind in POINTERS else (right, left)

@@ -255,9 +255,11 @@ private:
 class Chain : public OfProgram<ringstep::LoopProgram<ringstep::loops::chain>> {
 public:
     explicit Chain(Ring& ring) : chains_(ring) {
+        auto root = graph_.nop();
         auto first = graph_.nop();
         auto second = graph_.request(harmless(2));
         auto third = graph_.pause(50us);
+        root.then(first);
         first.then(second);
         second.then(third);
         third.then(first);
@@ -368,7 +370,11 @@ constexpr Kind kinds[] = {
      [](Ring& ring) -> std::unique_ptr<AnyLoop> {
          return std::make_unique<Requests<ringstep::Link, ringstep::loops::link>>(
              ring, [](ringstep::Link& link, const io_uring_sqe& sqe, std::uint32_t i) {
-                 const std::array<io_uring_sqe, 3> chain = {sqe, harmless(i + 1), harmless(i + 4)};
+                 std::array<io_uring_sqe, 3> chain = {sqe, harmless(i + 1), harmless(i + 4)};
+                 for (io_uring_sqe& one : chain)  // no timeouts in a chain
+                     if (one.opcode == IORING_OP_TIMEOUT) one = harmless(4);
+                 chain[0].flags |= IOSQE_IO_LINK;
+                 chain[1].flags |= IOSQE_IO_HARDLINK;
                  link.push(chain);
              });
      }},
@@ -401,11 +407,13 @@ public:
           sq_(words(ring.native().sq.sqes, std::size_t{ring.geometry().sq_entries} * ring.geometry().sqe_size)),
           heads_{ring.geometry().sq_head_offset / 4, ring.geometry().sq_tail_offset / 4, ring.geometry().cq_head_offset / 4,
                  ring.geometry().cq_tail_offset / 4},
+          fresh_(memory_.begin(), memory_.end()),
           random_(seed) {}
 
     /// Writes until told to end.
     void run(const std::stop_token& token) {
-        while (!token.stop_requested()) {
+        for (unsigned batch = 0; !token.stop_requested(); batch++) {
+            if (batch % 8 == 7) begin_again();
             look_for_live_words();
             for (int i = 0; i < 400 && !token.stop_requested(); i++) {
                 write();
@@ -429,6 +437,7 @@ private:
     /// The state is large and most of it unused. What the loop works with is not zero.
     void look_for_live_words() {
         live_.clear();
+        store(memory_[0], 0);  // .stop, or no run would begin any more
         for (std::size_t i = 0; i < memory_.size(); i++) {
             if (load(memory_[i]) == 0) continue;
             if (live_.size() < 50'000) {
@@ -438,6 +447,12 @@ private:
             }
         }
         if (live_.empty()) live_.push_back(0);
+    }
+
+    /// Garbled long enough, a loop does nothing any more. With the memory as it was in the beginning, it has work to do.
+    void begin_again() {
+        for (std::size_t i = 0; i < memory_.size(); i++)
+            if (load(memory_[i]) != fresh_[i]) store(memory_[i], fresh_[i]);
     }
 
     std::uint32_t live() { return live_[random_() % live_.size()]; }
@@ -486,6 +501,7 @@ private:
 
     Words memory_, cq_, sq_;
     std::array<std::uint32_t, 4> heads_;
+    std::vector<std::uint32_t> fresh_;
     std::vector<std::uint32_t> live_;
     std::mt19937_64 random_;
 };

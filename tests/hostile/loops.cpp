@@ -43,7 +43,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <fstream>
 #include <memory>
 #include <new>
 #include <random>
@@ -55,6 +54,7 @@
 #include <vector>
 
 #include "ensure.hpp"
+#include "hostile/bounds.hpp"
 #include "thorough.hpp"
 
 using namespace std::chrono_literals;
@@ -123,20 +123,6 @@ int hostile_enter_for(unsigned fd, unsigned to_submit, unsigned min_complete, un
 }
 
 namespace {
-
-/// The longest step, as the comment at the top of the loop states it: "These are 65,568 iterations."
-std::uint64_t stated_bound(const std::string& loop) {
-    std::ifstream stream(RINGSTEP_SOURCE_DIR "/bpf/loops/" + loop + ".bpf.c");
-    const std::string source{std::istreambuf_iterator<char>(stream), {}};
-    const std::size_t at = source.find("The longest step: ");
-    if (at == std::string::npos) return 0;
-    std::size_t end = source.find(" iterations", source.find("These are ", at));
-    if (end == std::string::npos) return 0;
-    std::uint64_t bound = 0;
-    for (std::size_t i = source.rfind(' ', end - 1) + 1; i < end; i++)
-        if (source[i] >= '0' && source[i] <= '9') bound = bound * 10 + static_cast<unsigned>(source[i] - '0');
-    return bound;
-}
 
 // --- The requests ----------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ringstep/c/abi.h>
+#include <ringstep/c/identity.h>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/version.hpp>
 
@@ -38,7 +39,7 @@ struct Geometry {
             .abi = RINGSTEP_ABI_VERSION,
             .state_size = state_bytes,
             .flags = (rewinds() ? RINGSTEP_SQ_REWIND : 0) |
-                     (rewinds() && sqe_size == 64 && cqe_size == 16 ? RINGSTEP_SHORT_ENTRIES : 0),
+                     (rewinds() && sqe_size == 64 && cqe_size == 16 && cq_entries >= RINGSTEP_USUAL_CQ ? RINGSTEP_USUAL : 0),
             .mem_size = mem_bytes,
             .cq_size = cqes_offset + cq_entries * cqe_size,
             .sq_size = sq_entries * sqe_size,
@@ -97,10 +98,9 @@ struct QueueMemory {
     // Completions whose user_data is an address within this struct belong to the timer of loops in the kernel. The application
     // never sees them either.
     ringstep_timer* timer = nullptr;
-    // Completions with this tag in these bits of user_data belong to a loop whose requests write to its state. The application
-    // never sees those that come without the loop. With no such loop, no completion has the tag.
-    std::uint64_t state_mask = 0;
-    std::uint64_t state_tag = 1;
+    // Completions of the loop with this identity belong to requests that write to its state. The application never sees those
+    // that come without the loop. With no such loop, it is 0.
+    std::uint64_t state_tag = 0;
     std::uint32_t state_gone = 0;  // requests of that loop that have ended without it
 
     [[nodiscard]] std::atomic_ref<std::uint32_t> word(std::uint32_t offset) const noexcept {
@@ -114,7 +114,7 @@ struct QueueMemory {
             ++*wakes_seen;
             return true;
         }
-        if ((user_data & state_mask) == state_tag) [[unlikely]] {
+        if (state_tag != 0 && ringstep_identity_is_of(user_data, state_tag) != 0) [[unlikely]] {
             if ((flags & IORING_CQE_F_MORE) == 0) {
                 ++state_gone;
                 ++finished;

@@ -38,7 +38,7 @@ TEST_CASE("What is pushed completes, in order and with its own data") {
     Ring ring{{.sq_entries = 8}};
     Relay relay(ring);
     relay.state()->depth = 4;
-    for (std::uint64_t i = 0; i < Relay::capacity; i++) relay.push(nop(1000 + i), i);
+    for (std::uint64_t i = 0; i < Relay::capacity; i++) relay.push(nop(1000 + i), {.group = i, .options = 0, .__reserved = 0});
     CHECK_FALSE(relay.try_push(nop(1)));
     CHECK(error_of([&] { relay.push(nop(1)); }).error_number() == ENOSPC);
     CHECK(relay.outstanding() == Relay::capacity);
@@ -47,9 +47,9 @@ TEST_CASE("What is pushed completes, in order and with its own data") {
     CHECK(exit.code == RINGSTEP_REQUESTS_IDLE);
     CHECK(relay.ready() == Relay::capacity);
     std::uint64_t next = 0;
-    for (const RequestCompletion& completion : relay.completions()) {
+    for (const auto& completion : relay.completions()) {
         CHECK(completion.user_data == 1000 + next);
-        CHECK(completion.group == next);
+        CHECK(completion.own.group == next);
         CHECK(completion.ok());
         next++;
     }
@@ -68,7 +68,7 @@ TEST_CASE("Slots are used again and again") {
     while (popped < 20000) {
         while (pushed < 20000 && relay.try_push(nop(pushed))) pushed++;
         REQUIRE(relay.run().ok());
-        for (const RequestCompletion& completion : relay.completions()) REQUIRE(completion.user_data == popped++);
+        for (const auto& completion : relay.completions()) REQUIRE(completion.user_data == popped++);
     }
     CHECK(relay.state()->mailbox.received == 20000);
 }
@@ -138,7 +138,7 @@ TEST_CASE("What waits and what is in flight can be cancelled") {
     other.join();
     CHECK(exit.ok());
     std::array<int, 5> results{};
-    for (const RequestCompletion& completion : relay.completions()) results.at(completion.user_data) = completion.result;
+    for (const auto& completion : relay.completions()) results.at(completion.user_data) = completion.result;
     CHECK(results == std::array{1, -ECANCELED, 1, -ECANCELED, -ECANCELED});
     CHECK_FALSE(relay.cancel(tickets[0]));
     CHECK(relay.state()->requests.refused == 2);
@@ -400,16 +400,16 @@ TEST_CASE("What is pushed together completes, in order and with its own data") {
     std::vector<io_uring_sqe> sqes;
     for (std::uint64_t i = 0; i < 100; i++) sqes.push_back(nop(1000 + i));
     std::vector<Ticket> tickets(sqes.size());
-    relay.push(sqes, 5, 6, tickets);
+    relay.push(sqes, {.group = 5, .options = 6, .__reserved = 0}, tickets);
     relay.push(nop(1100));
     CHECK(relay.outstanding() == 101);
     CHECK(relay.run().ok());
     std::uint64_t next = 0;
-    for (const RequestCompletion& completion : relay.completions()) {
+    for (const auto& completion : relay.completions()) {
         CHECK(completion.user_data == 1000 + next);
         if (next < 100) {
-            CHECK(completion.group == 5);
-            CHECK(completion.options == 6);
+            CHECK(completion.own.group == 5);
+            CHECK(completion.own.options == 6);
             CHECK(completion.ticket == tickets.at(next));
         }
         next++;
@@ -418,7 +418,7 @@ TEST_CASE("What is pushed together completes, in order and with its own data") {
     sqes[50].flags = IOSQE_IO_LINK;
     CHECK(error_of([&] { relay.push(sqes); }).error_number() == EINVAL);
     sqes[50].flags = 0;
-    CHECK(error_of([&] { relay.push(sqes, 0, 0, std::span(tickets).first(99)); }).error_number() == EINVAL);
+    CHECK(error_of([&] { relay.push(sqes, {}, std::span(tickets).first(99)); }).error_number() == EINVAL);
     CHECK(relay.outstanding() == 0);
     const std::vector<io_uring_sqe> many(Relay::capacity, nop(1));
     relay.push(nop(1));

@@ -204,9 +204,9 @@ public:
             gate.depth = 7;
             gate.file_limit = 2;
             gate.patience = 3;
-            push_requests(gate, [](ringstep_request& request, std::uint32_t number) {
-                request.options = number % RINGSTEP_GATE_CLASSES;
-                request.group = number % 5;
+            push_requests(gate, [](ringstep_gate_request& request, std::uint32_t number) {
+                request.request_class = number % RINGSTEP_GATE_CLASSES;
+                request.file = number % 5;
             });
         } else if (user_.loop == &ringstep_user_pace) {
             auto& pace = *static_cast<ringstep_pace*>(state);
@@ -215,25 +215,25 @@ public:
                 pace.classes[i].wanted[RINGSTEP_PACE_OPERATIONS] = {.rate = 1'000'000, .burst = 2};
                 pace.classes[i].wanted[RINGSTEP_PACE_BYTES] = {.rate = 1'000'000'000, .burst = 3};
             }
-            push_requests(pace, [](ringstep_request& request, std::uint32_t number) {
-                request.options = number % RINGSTEP_PACE_CLASSES;
-                request.group = number % 5;
+            push_requests(pace, [](ringstep_pace_request& request, std::uint32_t number) {
+                request.request_class = number % RINGSTEP_PACE_CLASSES;
+                request.bytes = number % 5;
             });
         } else if (user_.loop == &ringstep_user_chain) {
             fill_in(*static_cast<ringstep_chain*>(state));
         } else if (user_.loop == &ringstep_user_drain) {
-            push_requests(*static_cast<ringstep_drain*>(state), [](ringstep_request& request, std::uint32_t number) {
+            push_requests(*static_cast<ringstep_drain*>(state), [](ringstep_drain_request& request, std::uint32_t number) {
                 request.group = number % 3;
                 request.options = number % 5 == 4 ? RINGSTEP_DRAIN_BARRIER : number % 7 == 6 ? RINGSTEP_DRAIN_ALL : 0;
             });
         } else if (user_.loop == &ringstep_user_link) {
-            push_requests(*static_cast<ringstep_link*>(state), [](ringstep_request& request, std::uint32_t number) {
+            push_requests(*static_cast<ringstep_link*>(state), [](ringstep_link_request& request, std::uint32_t number) {
                 request.options = number % 4 == 3 ? 0 : number + 2;
                 request.options |= number % 3 == 0 ? RINGSTEP_LINK_HARD : 0;
                 request.options |=
                     number % 5 == 0 ? RINGSTEP_LINK_CONTINUES | RINGSTEP_LINK_EXACTLY << RINGSTEP_LINK_RULE_SHIFT : 0;
-                request.extra[0] = 100;
-                request.extra[1] = 4;
+                request.expected = 100;
+                request.count = 4;
             });
         } else {
             auto& script = *static_cast<scripted*>(state);
@@ -248,6 +248,7 @@ public:
         constexpr std::uint32_t nodes = 6;
         chain.address = reinterpret_cast<std::uintptr_t>(&chain);
         chain.depth = 9;
+        chain.requests.identity = ringstep_identity_of_loop(0);
         chain.arenas[0] = {.address = 0x10000, .size = 100'000, .used = 0, .__reserved = 0};
         for (ringstep_chain_graph& graph : std::span(chain.graphs).first(3)) {
             graph.node_count = nodes;
@@ -286,6 +287,7 @@ public:
             ticket++;
         };
         for (std::uint32_t number = 0; number < 40; number++) {
+            chain.instances[number].identity = ringstep_identity_of_slot(number, 0);
             chain.instances[number].graph = number % 3;
             chain.instances[number].timeout.nanoseconds = number % 7 == 6 ? 1 : 0;
             send(number);
@@ -297,13 +299,15 @@ public:
     /// Messages about the first slots of a table of requests, one in eight of which is cancelled.
     template <class State, class FillIn>
     static void push_requests(State& state, const FillIn& fill_in) {
+        state.requests.identity = ringstep_identity_of_loop(0);
         std::uint32_t ticket = 0;
         const auto send = [&](std::uint32_t message) {
             state.inbox[ticket] = std::uint64_t{message} << 32 | (ticket + 1);
             ticket++;
         };
         for (std::uint32_t number = 0; number < 100; number++) {
-            fill_in(state.slots[number], number);
+            state.slots[number].request.identity = ringstep_identity_of_slot(number, 0);
+            fill_in(state.slots[number].own, number);
             send(number);
             if (number % 8 == 0) send(RINGSTEP_REQUEST_CANCEL | number / 2);
         }
@@ -407,10 +411,11 @@ private:
             const std::size_t at = geometry.cqes + (std::size_t{tail++ & geometry.cq_mask} << geometry.cqe_shift);
             const auto kind = input_.take<std::uint8_t>();
             std::uint64_t user_data = kind & 0x1fU;
-            if (kind >= 0x40) user_data |= RINGSTEP_COPY_USER_DATA_WRITE;
-            if (kind >= 0x60) user_data = std::uint64_t{RINGSTEP_REQUEST_TAG} << 48 | (kind & 0x1fU);  // of a loop of requests
+            if (kind >= 0x40) user_data |= ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART);
+            if (kind >= 0x60) user_data = ringstep_identity_of_loop(0) | (kind & 0x1fU);  // of a loop of requests
             if (user_.loop == &ringstep_user_chain)  // of what, of which node, of which chain
-                user_data = 0xc4ULL << 56 | std::uint64_t{input_.take<std::uint8_t>()} % 0xa0 << 16 | (kind & 0x1fU);
+                user_data =
+                    ringstep_identity_of_loop(0) | std::uint64_t{input_.take<std::uint8_t>()} % 0xa0 << 16 | (kind & 0x1fU);
             if (kind >= 0x80) user_data = input_.number();
             if (kind >= 0xc0) user_data = input_.take<std::uint64_t>();
             if (kind >= 0xb0 && kind < 0xc0) {
@@ -449,9 +454,10 @@ ringstep_geometry take_geometry(const ringstep_user_loop& loop, Input& input) {
     geometry.sqe_shift = (flags & 1) != 0 ? 7 : 6;
     geometry.cqe_shift = (flags & 2) != 0 ? 5 : 4;
     if ((flags & 4) != 0) geometry.flags |= RINGSTEP_SQ_REWIND;
-    if (geometry.flags != 0 && geometry.sqe_shift == 6 && geometry.cqe_shift == 4) geometry.flags |= RINGSTEP_SHORT_ENTRIES;
     geometry.sq_mask = (1U << sizes % 7) - 1;
     geometry.cq_mask = (1U << sizes / 7 % 7) - 1;
+    if (geometry.flags != 0 && geometry.sqe_shift == 6 && geometry.cqe_shift == 4 && geometry.cq_mask + 1 >= RINGSTEP_USUAL_CQ)
+        geometry.flags |= RINGSTEP_USUAL;
     // Four words, in any order, each perhaps on a cache line of its own; then the CQEs, and nothing behind them.
     const std::uint32_t stride = (places & 1) != 0 ? 64 : 4;
     std::array<std::uint32_t*, 4> words = {&geometry.sq_head, &geometry.sq_tail, &geometry.cq_head, &geometry.cq_tail};

@@ -345,7 +345,7 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
         stopper.join();
         CHECK(ring.in_flight() == 1);
         CHECK((::fcntl(pipe.out(), F_GETFL) & O_NONBLOCK) == 0);
-        copy.abandon();
+        copy.cancel();
         CHECK(ring.in_flight() == 0);
         CHECK((::fcntl(pipe.out(), F_GETFL) & O_NONBLOCK) != 0);
         // Nobody reads from it any more.
@@ -364,7 +364,7 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
         stopper.join();
         CHECK(ring.in_flight() == 1);
         copy.request_stop();
-        copy.abandon();
+        copy.cancel();
         CHECK(ring.in_flight() == 0);
         const File input(folder / "next");
         input.write(random_bytes(100000));
@@ -377,10 +377,10 @@ TEST_CASE("Given up, it lets go of everything and can be used again") {
         const File input(folder / "large");
         input.write(random_bytes(large));
         (void)run_until(copy, input, output, large / 4);
-        copy.abandon();
+        copy.cancel();
         CHECK(ring.in_flight() == 0);
     }
-    copy.abandon();  // does nothing
+    copy.cancel();  // does nothing
     const File input(folder / "in");
     input.write(random_bytes(100000));
     CHECK(copy.run(input.fd(), output.fd()).ok());

@@ -188,8 +188,7 @@ class CopyLoop : public AnyLoop {
 public:
     explicit CopyLoop(Ring& ring) : program_(ring), output_(::memfd_create("copy", MFD_CLOEXEC)) {
         REQUIRE(output_ >= 0);
-        program_.state()->tag = std::uint64_t{RINGSTEP_TAG_COPY} << 48 |
-                                std::uint64_t{ringstep::detail::RingAccess::core(ring)->epochs().take()} << 32;
+        program_.state()->identity = ringstep_identity_of_loop(ringstep::detail::RingAccess::core(ring)->epochs().take());
     }
     CopyLoop(const CopyLoop&) = delete;
     CopyLoop& operator=(const CopyLoop&) = delete;
@@ -315,7 +314,7 @@ TEST_CASE("A copy leaves the requests of the loop before it in flight, also when
         while (result.exit.reason == ringstep::ExitReason::interrupted) result = copy.resume();
         REQUIRE(result.exit.reason == ringstep::ExitReason::stop_requested);
         if (destroyed) continue;
-        copy.abandon();
+        copy.cancel();
         CHECK(copy.state()->opened == copy.state()->idle);
     }
     source.send(own);
@@ -370,7 +369,7 @@ TEST_CASE("A loop's epoch is taken again only after nothing was in flight at its
         CHECK_FALSE(ring.has_loop());
         epochs.give_back(4711);
         const ringstep::Pace pace(ring);
-        CHECK(pace.state()->requests.epoch == 4711);
+        CHECK(pace.state()->requests.identity == ringstep_identity_of_loop(4711));
     }
 }
 
@@ -379,7 +378,7 @@ TEST_CASE("A loop that was taken off the ring does not look into the state of th
     std::array<char, 64> buffer{};
     Ring ring;
     std::optional<ringstep::Gate> gate(std::in_place, ring);
-    const std::uint32_t first = gate->state()->requests.epoch;
+    const std::uint64_t first = gate->state()->requests.identity;
     gate->push(recv_of(sockets.in(), buffer.data(), late.size()));
     run_until_in_flight(gate->program(), [&] { return gate->in_flight() == 1; });
     gate->program().detach();
@@ -389,7 +388,7 @@ TEST_CASE("A loop that was taken off the ring does not look into the state of th
     }
     ringstep::detail::LoopEpochs& epochs = ringstep::detail::RingAccess::core(ring)->epochs();
     for (std::uint32_t i = 0; i < 65'535; i++)
-        if (epochs.take() == first) FAIL("taken twice");
+        if (ringstep_identity_of_loop(epochs.take()) == first) FAIL("taken twice");
 }
 
 TEST_CASE("A ring that is released and adopted again still knows the requests of the loops before") {

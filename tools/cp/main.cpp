@@ -167,9 +167,11 @@ private:
         ringstep::CopyResult result = copy_.run(source.get(), destination.file().get(), signals_.token());
         // Stopping and continuing the process (Ctrl-Z) also interrupts the loop.
         while (result.resumable() && !signals_.token().stop_requested()) result = copy_.resume(signals_.token());
-        copy_.abandon();  // if it was stopped
-        // The signal that wakes this thread up may have arrived first.
-        if (result.resumable()) result.exit.reason = ringstep::ExitReason::stop_requested;
+        if (result.resumable()) {
+            (void)copy_.cancel();
+            // The signal that wakes this thread up may have arrived first.
+            result.exit.reason = ringstep::ExitReason::stop_requested;
+        }
         return result;
     }
 

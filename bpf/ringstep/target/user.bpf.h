@@ -145,6 +145,11 @@ struct ringstep__engine {
 	for (__u32 ringstep__iterations = 0; (condition) && ringstep__iterations < RINGSTEP__MOST_ITERATIONS;                  \
 	     RINGSTEP__ITERATION(), ringstep__iterations++)
 
+static __always_inline __u64 ringstep__unknown_zero(void)
+{
+	return 0; /* there is no verifier */
+}
+
 #define ringstep_apart static __noinline
 #define ringstep_arg_nonnull
 
@@ -259,6 +264,7 @@ static __always_inline bool ringstep__work_pending(const struct ringstep__engine
 	return false;
 }
 
+#define RINGSTEP__WAKES_IN_CQ true
 /* Returns true if the current completion is a wake-up. Then counts it as seen, and the caller must drop it. */
 static __always_inline bool ringstep__swallow_wake(struct ringstep__engine *engine, const __u8 *cqe)
 {

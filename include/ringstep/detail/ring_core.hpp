@@ -2,6 +2,7 @@
 // The parts that a Ring and its program share: the io_uring itself, its memory, and its closing.
 #pragma once
 
+#include <ringstep/c/blocks/requests.h>
 #include <ringstep/detail/epochs.hpp>
 #include <ringstep/detail/fork.hpp>
 #include <ringstep/detail/uapi.hpp>
@@ -61,9 +62,8 @@ class RingCore;
 /// The requests of a loop that let the kernel write to the loop's own state. As the ring's next loop uses the same memory, they
 /// must have ended before it begins.
 struct StateRequests {
-    std::uint64_t mask = 0;                               ///< the bits of user_data that identify them
-    std::uint64_t tag = 1;                                ///< the value of those bits
-    std::uint32_t* in_flight = nullptr;                   ///< their number, in the state
+    std::uint64_t tag = 0;                                ///< ringstep_identity_of_loop(); 0: there is no such loop
+    __u64* counts = nullptr;                              ///< struct ringstep_requests.counts, in the state
     std::uint32_t* helpers = nullptr;                     ///< the number of timeouts and cancellations, in the state
     void* state = nullptr;                                ///< the argument of `cancel`
     void (*cancel)(RingCore&, void*) noexcept = nullptr;  ///< calls RingCore::cancel() for each of them
@@ -270,7 +270,6 @@ public:
     /// Notes that the attached loop has requests that write to its state. Must be called on the ring's owning thread.
     void set_state_requests(const StateRequests& requests) noexcept {
         state_requests_ = requests;
-        queues_.state_mask = requests.mask;
         queues_.state_tag = requests.tag;
         queues_.state_gone = 0;
     }
@@ -293,7 +292,7 @@ public:
             const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
             (void)::nanosleep(&millisecond, nullptr);
         }
-        *state_requests_.in_flight = 0;
+        *state_requests_.counts = ringstep_requests_waiting(*state_requests_.counts);
         *state_requests_.helpers = 0;
         set_state_requests({});
         return true;
@@ -308,12 +307,15 @@ public:
     /// Returns the time that closing, or ending a loop's requests, may take.
     [[nodiscard]] unsigned close_wait_ms() const noexcept { return close_wait_ms_; }
 
-    /// Cancels the request with this user_data, if the kernel can. Does not wait for its end.
-    void cancel(std::uint64_t user_data) noexcept {
+    /// Cancels the request with this user_data, if the kernel can. Does not wait for its end. Returns 0, or -errno, such as
+    /// -ENOENT if there is no such request. With IORING_ASYNC_CANCEL_ALL in `flags`, cancels all such requests and returns
+    /// their number. The cancellation is no request, and has no completion.
+    int cancel(std::uint64_t user_data, unsigned flags = 0) noexcept {
         io_uring_sync_cancel_reg cancel{};
         cancel.addr = user_data;
         cancel.fd = -1;
-        (void)io_uring_register_sync_cancel(&native_, &cancel);
+        cancel.flags = flags;
+        return io_uring_register_sync_cancel(&native_, &cancel);
     }
 
     void keep_alive(std::shared_ptr<const void> object) { kept_->objects.push_back(std::move(object)); }
@@ -397,7 +399,7 @@ private:
     }
 
     [[nodiscard]] bool state_requests_left() const noexcept {
-        return *state_requests_.in_flight + *state_requests_.helpers > queues_.state_gone;
+        return ringstep_requests_in_flight(*state_requests_.counts) + *state_requests_.helpers > queues_.state_gone;
     }
 
     // Replaces claimed SQEs of a detached loop whose requests write to its state. The next submit would start them otherwise.
@@ -409,8 +411,8 @@ private:
         for (std::uint32_t i = 0; i < claimed; i++) {
             const std::size_t slot = (first + i) & (geometry.sq_entries - 1);
             auto* const sqe = reinterpret_cast<io_uring_sqe*>(queues_.sqes + slot * geometry.sqe_size);
-            if ((sqe->user_data & state_requests_.mask) != state_requests_.tag) continue;
-            if (sqe->opcode == IORING_OP_ASYNC_CANCEL || sqe->opcode == IORING_OP_TIMEOUT_REMOVE) cancel(sqe->addr);
+            if (ringstep_identity_is_of(sqe->user_data, state_requests_.tag) == 0) continue;
+            if (sqe->opcode == IORING_OP_ASYNC_CANCEL || sqe->opcode == IORING_OP_TIMEOUT_REMOVE) (void)cancel(sqe->addr);
             std::memset(static_cast<void*>(sqe), 0, geometry.sqe_size);
             io_uring_prep_nop(sqe);
             sqe->flags = IOSQE_CQE_SKIP_SUCCESS;

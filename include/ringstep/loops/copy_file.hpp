@@ -2,11 +2,12 @@
 // Copies files with the loop `copy`, and adds sparse files, O_DIRECT, truncation and special files to it.
 #pragma once
 
+#include <ringstep/detail/loop_identity.hpp>
 #include <ringstep/detail/copy_side.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/loops/copy.hpp>
 #include <ringstep/loops/copy_result.hpp>
-#include <ringstep/program.hpp>
+#include <ringstep/loops/loop_class.hpp>
 #include <ringstep/region.hpp>
 #include <ringstep/ring.hpp>
 
@@ -34,7 +35,11 @@ namespace ringstep::inline v0 {
  *
  * A ring can have one FileCopy at a time. Requests that are already in flight on the ring stay in flight, and their buffers
  * must stay valid. A copy passes over their completions, as every loop does. Use the object only on the ring's owning thread.
- * Only `progress()` and `request_stop()` may be called from any thread.
+ * Only `progress()`, `request_stop()` and `wake()` may be called from any thread.
+ *
+ * A stop request, or a signal, ends the current run with a result that is `resumable()`. `resume()` then continues the copy,
+ * and `cancel()` ends it. The class has no `completions()`, because the requests of a copy are its own: `progress()` and the
+ * result tell what they have done. `state()` is for inspection.
  *
  * The source may change while it is copied. If it grows, the copy continues until a read returns no data. If it shrinks, the
  * copy ends where a read returned no data, or at the new size if that is less. Both descriptors keep their file positions, with
@@ -76,25 +81,23 @@ namespace ringstep::inline v0 {
  *         if (!result.ok()) report(result.error, result.operation, result.offset);
  *     }
  */
-class FileCopy {
+class FileCopy : public LoopClass<loops::copy> {
 public:
     /// Attaches the loop to `ring`, allocates buffers, and registers files and buffers as requested. If a registration fails
     /// (memory-lock limit, or the ring has other files or buffers registered), the copy works without it. Throws Error.
     explicit FileCopy(Ring& ring, const CopyOptions& options = {})
-        : options_(checked(options)),
-          ring_(detail::RingAccess::core(ring)),
-          program_(ring, {.engine = options.engine}),
-          state_(program_.state()),
+        : LoopClass(ring, {.engine = checked(options).engine}),
+          options_(options),
           buffers_(RegionMemory::allocate(options.queue_depth * options.block_size, options.huge_pages)),
           kept_(std::make_shared<Kept>(buffers_)),
-          epoch_(ring_->epochs().take()) {
-        state_->tag = tag();
+          identity_(detail::RingAccess::core(ring)) {
+        state()->identity = identity_.value();
         ring.keep_alive(kept_);
         if (options.registered_buffers) {
             const iovec all{.iov_base = buffers_->data(), .iov_len = buffers_->size()};
-            registered_buffers_ = io_uring_register_buffers(&ring_->native(), &all, 1) == 0;
+            registered_buffers_ = io_uring_register_buffers(&ring_core().native(), &all, 1) == 0;
         }
-        if (options.registered_files) registered_files_ = io_uring_register_files_sparse(&ring_->native(), 2) == 0;
+        if (options.registered_files) registered_files_ = io_uring_register_files_sparse(&ring_core().native(), 2) == 0;
     }
 
     FileCopy(const FileCopy&) = delete;
@@ -103,22 +106,23 @@ public:
     /// Abandons an unfinished copy: cancels its requests and waits for them. If that is impossible (wrong thread, or a request
     /// that does not end), the ring keeps the buffers alive.
     ~FileCopy() {
-        program_.detach();
+        program().detach();
         if (quiet()) {
             kept_->buffers.reset();
-            ring_->epochs().give_back(epoch_);
+            identity_.give_back();
         }
         if (under_way_) restore_files();
-        if (!ring_->open() || !ring_->owned_by_this_thread()) return;
-        if (registered_files_) (void)io_uring_unregister_files(&ring_->native());
-        if (registered_buffers_) (void)io_uring_unregister_buffers(&ring_->native());
+        if (!ring_core().open() || !ring_core().owned_by_this_thread()) return;
+        if (registered_files_) (void)io_uring_unregister_files(&ring_core().native());
+        if (registered_buffers_) (void)io_uring_unregister_buffers(&ring_core().native());
     }
 
     /// Copies all of one file to another. The descriptors must stay open until the copy is over. If the result is
     /// `resumable()`, call resume(). Errors are returned in the result. Must be called on the ring's owning thread. Never
     /// throws.
     CopyResult run(int input_fd, int output_fd, std::stop_token token = {}) noexcept {
-        if (ring_->inherited()) return {.error = EBADF, .operation = CopyOperation::set_up};  // the ring belongs to the parent
+        if (ring_core().inherited())
+            return {.error = EBADF, .operation = CopyOperation::set_up};  // the ring belongs to the parent
         if (under_way_ || in_flight() != 0) return {.error = EBUSY, .operation = CopyOperation::set_up};
         result_ = {};
         files_ = {.input = {input_fd, result_.system_calls}, .output = {output_fd, result_.system_calls}};
@@ -134,7 +138,7 @@ public:
     CopyResult resume(std::stop_token token = {}) noexcept {
         if (!under_way_) return {.error = EINVAL, .operation = CopyOperation::set_up};
         for (;;) {
-            const LoopExit exit = program_.run(token);
+            const LoopExit exit = program().run(token);
             note(exit);
             if (exit.resumable()) return result_;
             if (exit.reason != ExitReason::stopped) {
@@ -146,13 +150,13 @@ public:
             }
             if (exit.code == RINGSTEP_COPY_EXTENTS_USED && files_.sparse) {
                 find_extents();
-                if (state_->extent_tail != 0) continue;
+                if (state()->extent_tail != 0) continue;
                 return completed(position_);
             }
-            if (exit.code == RINGSTEP_COPY_DONE || exit.code == RINGSTEP_COPY_EXTENTS_USED) return completed(state_->end);
+            if (exit.code == RINGSTEP_COPY_DONE || exit.code == RINGSTEP_COPY_EXTENTS_USED) return completed(state()->end);
             if (exit.code == RINGSTEP_COPY_FAILED) {
-                failed(state_->error_operation == RINGSTEP_COPY_READ ? CopyOperation::read : CopyOperation::write,
-                       static_cast<int>(state_->error), state_->error_offset);
+                failed(state()->error_operation == RINGSTEP_COPY_READ ? CopyOperation::read : CopyOperation::write,
+                       static_cast<int>(state()->error), state()->error_offset);
             } else {
                 failed(CopyOperation::set_up, EINVAL, 0);
             }
@@ -160,40 +164,34 @@ public:
         }
     }
 
-    /// Abandons a copy that a signal or a stop request interrupted: cancels its requests and waits for them. Afterwards, the
-    /// caller may close the descriptors and call run() again. Must be called on the ring's owning thread. Never throws.
-    void abandon() noexcept {
-        if (!under_way_) return;
-        state_->over |= RINGSTEP_COPY_ERRORED;  // the loop submits no new requests
+    /// Cancels a copy that a signal or a stop request interrupted: cancels its requests and waits for their end. Returns the
+    /// result of the copy, with the error ECANCELED. Afterwards, the caller may close the descriptors and call run() again.
+    /// Returns an error (EINVAL) if there is no such copy. Must be called on the ring's owning thread. Never throws.
+    CopyResult cancel() noexcept {
+        if (!under_way_) return {.error = EINVAL, .operation = CopyOperation::set_up};
+        state()->over |= RINGSTEP_COPY_ERRORED;  // the loop submits no new requests
         bool stop = false;
         while (in_flight() != 0) {
-            cancel();
-            const LoopExit exit = program_.run();
+            cancel_requests();
+            const LoopExit exit = program().run();
+            note(exit);
             stop |= exit.reason == ExitReason::stop_requested;
             if (exit.reason != ExitReason::stopped && !exit.resumable()) break;
         }
-        if (stop) program_.request_stop();  // the stop was meant for a run of the application
-        (void)over();
+        if (stop) request_stop();  // the stop was meant for a run of the application
+        failed(CopyOperation::none, ECANCELED, 0);
+        return over();
     }
 
     /// Returns the progress of the current copy, or of the last one. May be called from any thread.
     [[nodiscard]] CopyProgress progress() const noexcept {
         return {
-            .bytes_read = state_.load(&ringstep_copy::bytes_read),
-            .bytes_written = state_.load(&ringstep_copy::bytes_written),
+            .bytes_read = state().load(&ringstep_copy::bytes_read),
+            .bytes_written = state().load(&ringstep_copy::bytes_written),
             .size = size_.load(std::memory_order_relaxed),
             .turns = turns() - first_turn_.load(std::memory_order_relaxed),
         };
     }
-
-    /// Ends the current run, with a result that is `resumable()`. If there is none, the next run ends. May be called from any
-    /// thread.
-    void request_stop() noexcept { program_.request_stop(); }
-
-    /// Returns the engine that runs the loop: see LoopProgram.
-    [[nodiscard]] Engine engine() const noexcept { return program_.engine(); }
-    /// Returns why the kernel does not run the loop: see LoopProgram.
-    [[nodiscard]] const std::string& engine_reason() const noexcept { return program_.engine_reason(); }
 
     /// Returns the options given to the constructor.
     [[nodiscard]] const CopyOptions& options() const noexcept { return options_; }
@@ -203,8 +201,6 @@ public:
     [[nodiscard]] bool registered_buffers() const noexcept { return registered_buffers_; }
     /// Returns whether the buffers come from the huge page pool.
     [[nodiscard]] bool huge_pages() const noexcept { return buffers_->huge_pages(); }
-    /// Returns the loop's state, for inspection.
-    [[nodiscard]] const RegionView<ringstep_copy>& state() const noexcept { return state_; }
 
 private:
     // Kept alive by the ring, which may see many copies. It is emptied when no request can use the buffers any more.
@@ -236,7 +232,7 @@ private:
     // --- One copy ---
 
     void reset_state() noexcept {
-        ringstep_copy& state = *state_;
+        ringstep_copy& state = *this->state();
         state.flags = 0;
         state.depth = options_.queue_depth;
         state.block_size = static_cast<std::uint32_t>(options_.block_size);
@@ -257,8 +253,8 @@ private:
         state.idle = 0;
         state.reading = 0;
         // Other threads may read these in progress().
-        state_.store(&ringstep_copy::bytes_read, 0);
-        state_.store(&ringstep_copy::bytes_written, 0);
+        this->state().store(&ringstep_copy::bytes_read, 0);
+        this->state().store(&ringstep_copy::bytes_written, 0);
         size_.store(0, std::memory_order_relaxed);
         first_turn_.store(turns(), std::memory_order_relaxed);
     }
@@ -284,7 +280,7 @@ private:
             output.regular() && output.size() != 0 && (files_.sparse || (options_.empty_first && !result_.in_order));
         if (emptied && !can_read_data()) return false;
 
-        ringstep_copy& state = *state_;
+        ringstep_copy& state = *this->state();
         state.read_align_mask = input.alignment() - 1;
         state.write_align_mask = output.alignment() - 1;
         if (in_order) state.depth = 1;
@@ -353,7 +349,7 @@ private:
     }
 
     void set_descriptors() noexcept {
-        ringstep_copy& state = *state_;
+        ringstep_copy& state = *this->state();
         state.input_fd = files_.input.fd();
         state.output_fd = files_.output.fd();
         if (!registered_files_) return;
@@ -367,12 +363,12 @@ private:
     bool update_registered_files(int first, int second) noexcept {
         const int descriptors[] = {first, second};
         ++result_.system_calls;
-        return io_uring_register_files_update(&ring_->native(), 0, descriptors, 2) == 2;
+        return io_uring_register_files_update(&ring_core().native(), 0, descriptors, 2) == 2;
     }
 
     // Adds an extent from `offset` to the end of the source, wherever that is.
     void add_the_rest(std::uint64_t offset) noexcept {
-        ringstep_copy& state = *state_;
+        ringstep_copy& state = *this->state();
         state.size_hint = files_.input.size();
         state.extents[state.extent_tail++] = {.offset = offset, .length = RINGSTEP_COPY_ENDLESS - offset};
     }
@@ -380,7 +376,7 @@ private:
     // Fills the window with the next extents of data. If there are no more, it stays empty, and position_ is the source's size.
     // If the source no longer reports where its data is, the rest is one extent.
     void find_extents() noexcept {
-        ringstep_copy& state = *state_;
+        ringstep_copy& state = *this->state();
         const std::uint64_t mask = alignment() - 1;
         std::uint64_t confirmed_size = 0;
         state.extent_head = 0;
@@ -422,8 +418,8 @@ private:
 
     // Returns the offset up to which the extents in the window reach.
     [[nodiscard]] std::uint64_t covered() const noexcept {
-        if (state_->extent_tail == 0) return 0;
-        const ringstep_copy_extent& last = state_->extents[state_->extent_tail - 1];
+        if (state()->extent_tail == 0) return 0;
+        const ringstep_copy_extent& last = state()->extents[state()->extent_tail - 1];
         return last.offset + last.length;
     }
 
@@ -443,8 +439,8 @@ private:
         result_.exit.turns += exit.turns;
         result_.exit.submitted += exit.submitted;
         result_.exit.completions += exit.completions;
-        result_.bytes = state_->bytes_written;
-        if (state_->bytes_read != 0) result_.changed = true;
+        result_.bytes = state()->bytes_written;
+        if (state()->bytes_read != 0) result_.changed = true;
     }
 
     // Always false, so that a caller can return it.
@@ -482,12 +478,12 @@ private:
 
     // Writes the rest that O_DIRECT left before `end`, as far as it belongs to the first `size` bytes.
     bool write_tail(std::uint64_t end, std::uint64_t size) noexcept {
-        const std::uint64_t begin = end - state_->tail_size;
-        if (state_->tail_size == 0 || begin >= size) return true;
-        const auto* bytes = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(state_->tail));
+        const std::uint64_t begin = end - state()->tail_size;
+        if (state()->tail_size == 0 || begin >= size) return true;
+        const auto* bytes = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(state()->tail));
         if (!files_.output.write_tail(bytes, size - begin, begin)) return failed(CopyOperation::write, errno, begin);
-        state_.store(&ringstep_copy::bytes_written, state_->bytes_written + (size - begin));
-        result_.bytes = state_->bytes_written;
+        state().store(&ringstep_copy::bytes_written, state()->bytes_written + (size - begin));
+        result_.bytes = state()->bytes_written;
         return true;
     }
 
@@ -498,7 +494,7 @@ private:
     }
 
     void restore_files() noexcept {
-        if (ring_->inherited()) return;  // a forked child shares the flags with its parent, whose copy goes on
+        if (ring_core().inherited()) return;  // a forked child shares the flags with its parent, whose copy goes on
         files_.input.restore_flags();
         files_.output.restore_flags();
         if (files_.registered) (void)update_registered_files(-1, -1);
@@ -507,44 +503,35 @@ private:
 
     // --- The end of it all ---
 
-    [[nodiscard]] std::uint32_t in_flight() const noexcept { return state_->opened - state_->idle; }
+    [[nodiscard]] std::uint32_t in_flight() const noexcept { return state()->opened - state()->idle; }
 
     // Cancels the requests of this copy, each by its user_data. Other requests stay in flight.
-    void cancel() noexcept {
-        const ringstep_copy& state = *state_;
+    void cancel_requests() noexcept {
+        const ringstep_copy& state = *this->state();
         std::array<bool, RINGSTEP_COPY_SLOTS> idle{};
         for (std::uint32_t i = 0; i < std::min<std::uint32_t>(state.idle, RINGSTEP_COPY_SLOTS); i++)
             idle[state.idle_slots[i] % RINGSTEP_COPY_SLOTS] = true;
         for (std::uint32_t slot = 0; slot < std::min<std::uint32_t>(state.opened, RINGSTEP_COPY_SLOTS); slot++) {
             if (idle[slot]) continue;
-            for (const std::uint32_t kind : {0U, RINGSTEP_COPY_USER_DATA_WRITE}) {
-                io_uring_sync_cancel_reg own{};
-                own.addr = tag() | slot | kind;
-                own.fd = -1;
-                (void)io_uring_register_sync_cancel(&ring_->native(), &own);
-            }
+            for (const std::uint32_t part : {0U, std::uint32_t{RINGSTEP_COPY_WRITE_PART}})
+                (void)ring_core().cancel(identity_.value() | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, part) | slot);
         }
-    }
-
-    // Returns the leading bits of the user_data of every request of this copy.
-    [[nodiscard]] std::uint64_t tag() const noexcept {
-        return std::uint64_t{RINGSTEP_TAG_COPY} << 48 | std::uint64_t{epoch_} << 32;
     }
 
     // Waits until no request can use the buffers any more. The loop is already detached.
     [[nodiscard]] bool quiet() noexcept {
         using clock = std::chrono::steady_clock;
         if (in_flight() == 0) return true;
-        if (!ring_->open() || !ring_->owned_by_this_thread()) return false;
+        if (!ring_core().open() || !ring_core().owned_by_this_thread()) return false;
         const auto deadline = clock::now() + std::chrono::seconds(5);
         // Waits for each request by its own completion. The ring's counts say nothing about this copy.
         std::uint32_t left = in_flight();
         do {
-            cancel();
-            (void)ring_->enter(0, 0, IORING_ENTER_GETEVENTS);
+            cancel_requests();
+            (void)ring_core().enter(0, 0, IORING_ENTER_GETEVENTS);
             Completion completion;
-            while (detail::QueueAccess::cq(ring_->queues()).pop(completion)) {
-                const bool own = completion.user_data >> 32 == tag() >> 32;
+            while (detail::QueueAccess::cq(ring_core().queues()).pop(completion)) {
+                const bool own = ringstep_identity_is_of(completion.user_data, identity_.value()) != 0;
                 if (own && !completion.more() && --left == 0) return true;
             }
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -553,16 +540,13 @@ private:
     }
 
     [[nodiscard]] std::uint64_t turns() const noexcept {
-        return std::atomic_ref<__u64>(state_.memory()->control().turns).load(std::memory_order_relaxed);
+        return std::atomic_ref<__u64>(state().memory()->control().turns).load(std::memory_order_relaxed);
     }
 
     CopyOptions options_;
-    std::shared_ptr<detail::RingCore> ring_;
-    LoopProgram<loops::copy> program_;
-    RegionView<ringstep_copy> state_;
     std::shared_ptr<RegionMemory> buffers_;
     std::shared_ptr<Kept> kept_;
-    std::uint32_t epoch_;
+    detail::LoopIdentity identity_;
     bool registered_files_ = false;
     bool registered_buffers_ = false;
 

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <string_view>
 
 template <>
@@ -31,6 +32,8 @@ struct fmt::formatter<ringstep::CopyResult> {
         }
         if (result.error == 0 || result.resumable())
             return fmt::format_to(out, "{} after {} bytes", result.exit.reason, result.bytes);
+        if (result.error == ECANCELED && result.operation == ringstep::CopyOperation::none)
+            return fmt::format_to(out, "cancelled after {} bytes", result.bytes);
         switch (result.operation) {
             case ringstep::CopyOperation::none:
             case ringstep::CopyOperation::set_up: out = fmt::format_to(out, "{}", result.operation); break;

@@ -39,7 +39,7 @@ struct CopyOptions {
 
 /// The operation that failed in a copy.
 enum class CopyOperation : std::uint8_t {
-    none,
+    none,    ///< also of a copy that was cancelled
     set_up,  ///< inspecting the files, preparing, or running the loop
     read,
     write,
@@ -61,7 +61,7 @@ enum class CopyOperation : std::uint8_t {
 /// The result of a copy so far.
 struct CopyResult {
     bool complete = false;                          ///< the whole source was copied
-    int error = 0;                                  ///< errno of the failure, or 0
+    int error = 0;                                  ///< errno of the failure, ECANCELED after FileCopy::cancel(), or 0
     CopyOperation operation = CopyOperation::none;  ///< the operation that failed
     /// The lowest offset in the file at which an operation failed. Blocks before it may also be missing, and later ones may be
     /// there.

@@ -4,6 +4,8 @@
 
 #include <ringstep/compiled/enter.hpp>
 #include <ringstep/loops/enter_loop.hpp>
+#include <ringstep/options.hpp>
+#include <ringstep/ring.hpp>
 
 namespace ringstep::inline v0 {
 
@@ -18,6 +20,10 @@ struct enter;
  * Runs io_uring_enter(2) as a loop, without hooks: see EnterLoop. It costs a little more than the system call alone, and is the
  * starting point for loops with hooks.
  */
-using Enter = EnterLoop<loops::enter>;
+class Enter : public EnterLoop<loops::enter> {
+public:
+    /// Attaches the loop to the ring. Throws Error.
+    explicit Enter(Ring& ring, const LoopOptions& options = {}) : EnterLoop(ring, options) {}
+};
 
 }  // namespace ringstep::inline v0

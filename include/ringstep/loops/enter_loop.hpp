@@ -2,17 +2,19 @@
 // The C++ class of loops that do what io_uring_enter(2) does and have hooks (written with bpf/ringstep/hooks.bpf.h).
 #pragma once
 
-#include <ringstep/duration.hpp>
 #include <ringstep/c/loops/enter.h>
-#include <ringstep/program.hpp>
+#include <ringstep/duration.hpp>
+#include <ringstep/error.hpp>
+#include <ringstep/exit.hpp>
+#include <ringstep/loops/loop_class.hpp>
+#include <ringstep/options.hpp>
+#include <ringstep/queues.hpp>
 #include <ringstep/ring.hpp>
 
 #include <cerrno>
 #include <concepts>
 #include <cstdint>
-#include <memory>
 #include <stop_token>
-#include <string>
 #include <string_view>
 #include <utility>
 
@@ -73,7 +75,8 @@ struct Entered {
  *   began. A handler that calls request_stop() ends the wait with both engines, with EnterEnd::stop_requested.
  * - A wait for more completions than the CQ holds becomes a wait for a full CQ, as with io_uring_enter(2).
  *
- * Use the object only on the ring's owning thread. Only request_stop() may be called from any thread, while the object lives.
+ * Use the object only on the ring's owning thread. Only `request_stop()` and `wake()` may be called from any thread, while the
+ * object exists. A stop request ends a wait with EnterEnd::stop_requested.
  *
  * Kernel engine: Linux 7.1. User engine: Linux 6.1.
  *
@@ -87,18 +90,15 @@ struct Entered {
  *     for (const ringstep::Completion& completion : ring.cq()) ...
  */
 template <EnterLoopDefinition Loop>
-class EnterLoop {
+class EnterLoop : public LoopClass<Loop> {
+    using Base = LoopClass<Loop>;
+
 public:
-    /// The struct that application and loop share.
-    using state_type = typename Loop::state;
+    using Base::program;
+    using Base::state;
 
     /// Attaches the loop to the ring, whose requests in flight and completions are kept. Throws Error.
-    explicit EnterLoop(Ring& ring, const LoopOptions& options = {})
-        : ring_(detail::RingAccess::core(ring)), program_(ring, options) {}
-
-    EnterLoop(const EnterLoop&) = delete;
-    EnterLoop& operator=(const EnterLoop&) = delete;
-    ~EnterLoop() = default;
+    explicit EnterLoop(Ring& ring, const LoopOptions& options = {}) : Base(ring, options) {}
 
     /// Submits all claimed SQEs without waiting. Must be called on the ring's owning thread. Never throws.
     Entered submit() noexcept { return submit_and_wait(0); }
@@ -107,20 +107,21 @@ public:
     /// counts from now; if it is over at once (see Duration), the function only checks. Must be called on the ring's owning
     /// thread. Never throws.
     Entered submit_and_wait(std::uint32_t completions, Duration timeout = for_ever, std::stop_token token = {}) noexcept {
-        ringstep_enter& enter = program_.state()->enter;
+        ringstep_enter& enter = state()->enter;
         enter.min_complete = completions;
         enter.deadline = completions != 0 ? detail::deadline_after(timeout) : ~std::uint64_t{0};
         enter.wake_at = ~std::uint64_t{0};
         return run(std::move(token));
     }
 
-    /// Runs the loop with its current state, for classes that set more of the state than this one. Must be called on the ring's
-    /// owning thread.
+    /// Waits again as the last wait did, for as many completions and until the same deadline, after it was interrupted, for
+    /// example. Submits all claimed SQEs before. The first run without an earlier wait only submits. Derived classes call this
+    /// function after they have filled in the state. Must be called on the ring's owning thread. Never throws.
     Entered run(std::stop_token token = {}) noexcept {
-        ringstep_enter& enter = program_.state()->enter;
+        ringstep_enter& enter = state()->enter;
         enter.phase = RINGSTEP_ENTER_BEGIN;
         Entered entered;
-        entered.exit = token.stop_possible() ? program_.run(std::move(token)) : program_.run();
+        entered.exit = token.stop_possible() ? program().run(std::move(token)) : program().run();
         if (entered.exit.turns != 0) entered.submitted = take_stock(enter);
         classify(entered);
         if (enter.walks != 0) finish(entered);
@@ -128,29 +129,33 @@ public:
         return entered;
     }
 
-    /// Ends the current wait with EnterEnd::stop_requested. If there is none, or if it ends for another reason first, the next
-    /// wait ends. May be called from any thread and from signal handlers.
-    void request_stop() noexcept { program_.request_stop(); }
+    /// Returns a range that takes completions out of the CQ, like Ring::cq(). Throws Error (EBADF) if the ring is closed.
+    [[nodiscard]] CompletionQueue completions() {
+        if (!ring_core().open()) detail::raise(EBADF, "use of a closed ring", "Open another one.");
+        return detail::QueueAccess::cq(ring_core().queues());
+    }
 
-    /// Returns the state that application and loop share. Only this class may change its member `enter`.
-    [[nodiscard]] const RegionView<state_type>& state() const noexcept { return program_.state(); }
-    /// Returns the engine that runs the loop: see LoopProgram.
-    [[nodiscard]] Engine engine() const noexcept { return program_.engine(); }
-    /// Returns why the kernel does not run the loop: see LoopProgram.
-    [[nodiscard]] const std::string& engine_reason() const noexcept { return program_.engine_reason(); }
-    /// Returns the loop's program.
-    [[nodiscard]] LoopProgram<Loop>& program() noexcept { return program_; }
+    /// Cancels all submitted requests with this user_data, as IORING_ASYNC_CANCEL_ALL does. Returns false if the kernel has
+    /// none, for example because they are complete, or claimed and not yet submitted. Each request still completes, usually
+    /// with -ECANCELED; a request that is already being executed may also succeed. The cancellation itself is no request: it
+    /// has no completion, and takes no entry of the SQ. Must be called on the ring's owning thread. Never throws.
+    bool cancel(std::uint64_t user_data) noexcept {
+        return ring_core().open() && ring_core().cancel(user_data, IORING_ASYNC_CANCEL_ALL) > 0;
+    }
+
+protected:
+    using Base::ring_core;
 
 private:
-    [[nodiscard]] std::uint32_t claimed() noexcept { return detail::QueueAccess::sq(ring_->queues()).claimed(); }
+    [[nodiscard]] std::uint32_t claimed() noexcept { return detail::QueueAccess::sq(ring_core().queues()).claimed(); }
     [[nodiscard]] std::uint32_t ready() noexcept {
-        return ring_->open() ? detail::QueueAccess::cq(ring_->queues()).ready() : 0;
+        return ring_core().open() ? detail::QueueAccess::cq(ring_core().queues()).ready() : 0;
     }
 
     // Counts the SQEs that the kernel left in the SQ: first the application's, then those that hooks have claimed. Returns how
     // many of the application's SQEs the kernel took.
     std::uint32_t take_stock(ringstep_enter& enter) noexcept {
-        if (!ring_->open() || enter.phase == RINGSTEP_ENTER_BEGIN) return 0;
+        if (!ring_core().open() || enter.phase == RINGSTEP_ENTER_BEGIN) return 0;
         const std::uint32_t left = claimed();
         const bool all = enter.phase == RINGSTEP_ENTER_WAITING;
         left_ = all ? 0 : left < enter.begun ? left : enter.begun;
@@ -161,18 +166,18 @@ private:
 
     // The hook must see every completion. Those that arrived after its last call are handed to it now.
     void finish(Entered& entered) noexcept {
-        if (finish_stopped(entered) && entered.end != EnterEnd::stop_requested) program_.request_stop();  // for the next wait
+        if (finish_stopped(entered) && entered.end != EnterEnd::stop_requested) program().request_stop();  // for the next wait
     }
 
     // Hands the missed completions to the hook, and returns whether a stop was requested meanwhile.
     bool finish_stopped(Entered& entered) noexcept {
-        ringstep_enter& enter = program_.state()->enter;
+        ringstep_enter& enter = state()->enter;
         bool stop = false;
-        for (int tries = 0; tries < 100 && ring_->open() && program_.attached(); tries++) {
-            const detail::QueueMemory& queues = ring_->queues();
+        for (int tries = 0; tries < 100 && ring_core().open() && program().attached(); tries++) {
+            const detail::QueueMemory& queues = ring_core().queues();
             if (queues.word(queues.geometry.cq_tail_offset).load(std::memory_order_acquire) == enter.seen) break;
             enter.phase = RINGSTEP_ENTER_FINISH;
-            const LoopExit exit = program_.run();
+            const LoopExit exit = program().run();
             stop |= exit.reason == ExitReason::stop_requested;
             if (exit.turns == 0 && !exit.resumable()) break;
             const std::uint32_t left = claimed();
@@ -206,8 +211,6 @@ private:
         }
     }
 
-    std::shared_ptr<detail::RingCore> ring_;
-    LoopProgram<Loop> program_;
     std::uint32_t left_ = 0;  // the application's SQEs that the kernel did not take
 };
 

@@ -144,11 +144,10 @@ private:
  *     ...                                                              // requests with that tag in their user_data
  *     stages.submit_and_wait_for_all({writes.all()});
  */
-class Stages {
+class Stages : public EnterLoop<loops::stages> {
 public:
     /// Attaches the loop to the ring. Throws Error, also for stages that set() refuses.
-    explicit Stages(Ring& ring, std::span<const Stage> stages, const LoopOptions& options = {})
-        : ring_(detail::RingAccess::core(ring)), loop_(ring, options) {
+    explicit Stages(Ring& ring, std::span<const Stage> stages, const LoopOptions& options = {}) : EnterLoop(ring, options) {
         set(stages);
     }
     /// Attaches the loop to the ring, with stages from a list. Throws Error.
@@ -159,8 +158,8 @@ public:
     Stages& operator=(const Stages&) = delete;
     /// Detaches the loop. Its groups keep the counts that they have now.
     ~Stages() {
-        if (!loop_.program().attached()) return;
-        std::ranges::copy(loop_.state()->groups, remains_->groups.begin());
+        if (!program().attached()) return;
+        std::ranges::copy(state()->groups, remains_->groups.begin());
         remains_->over.store(true, std::memory_order_release);
     }
 
@@ -175,7 +174,7 @@ public:
             if (stage.time.unlimited() && &stage != &stages.back())
                 detail::raise(EINVAL, tried, "Only the last may last for ever: none behind such a one would be reached.");
         }
-        ringstep_stages& state = *loop_.state();
+        ringstep_stages& state = *this->state();
         for (std::size_t i = 0; i < stages.size(); i++) {
             const Duration time = stages[i].time;
             state.stages[i] = {
@@ -197,13 +196,26 @@ public:
 
     /// Submits all claimed SQEs and waits, stage by stage. Must be called on the ring's owning thread. Never throws.
     Entered submit_and_wait(std::stop_token token = {}) noexcept {
-        loop_.state()->wait = RINGSTEP_STAGES_STEPS;
-        return loop_.run(std::move(token));
+        state()->wait = RINGSTEP_STAGES_STEPS;
+        return EnterLoop::run(std::move(token));
+    }
+
+    /// Waits again as the last wait did, after it was interrupted, for example. A wait for groups keeps its deadline; stages
+    /// begin with the first one. Submits all claimed SQEs before. Must be called on the ring's owning thread. Never throws.
+    Entered run(std::stop_token token = {}) noexcept {
+        std::array<RequestGroup::Wanted, RINGSTEP_STAGES_GROUPS> wanted;
+        std::size_t count = 0;
+        for (std::uint32_t i = 0; i < RINGSTEP_STAGES_GROUPS; i++) {
+            const std::uint64_t completed = state()->groups[i].wanted;
+            if (completed != 0) wanted.at(count++) = {.index = i, .completed = completed};
+        }
+        const std::uint32_t kind = state()->wait;
+        return run_for(kind, std::span(wanted).first(kind == RINGSTEP_STAGES_STEPS ? 0 : count), std::move(token));
     }
 
     /// Returns the stage in which the last submit_and_wait() ended, or in which the current one is. The first stage is 0. May
     /// be called from any thread.
-    [[nodiscard]] std::uint32_t stage() const noexcept { return loop_.state().load(&ringstep_stages::stage); }
+    [[nodiscard]] std::uint32_t stage() const noexcept { return state().load(&ringstep_stages::stage); }
 
     /// Makes a group of the requests with `(user_data & mask) == value`, which are counted from now on. A request may belong to
     /// several groups. Throws Error if RINGSTEP_STAGES_GROUPS are in use (ENOSPC), or if no user_data can match (EINVAL).
@@ -211,17 +223,17 @@ public:
         if ((value & ~mask) != 0)
             detail::raise(EINVAL, "making of a group of requests",
                           "The value has bits that the mask has not: none would belong to it.");
-        ringstep_stages& state = *loop_.state();
+        ringstep_stages& state = *this->state();
         for (std::uint32_t i = 0; i < RINGSTEP_STAGES_GROUPS; i++) {
             if ((state.groups_used >> i & 1) != 0) continue;
             // Earlier completions belong to no group. Claimed SQEs have not been submitted yet, except those of an earlier
             // attempt.
-            const detail::QueueMemory& queues = ring_->queues();
+            const detail::QueueMemory& queues = ring_core().queues();
             if (state.groups_used == 0)
                 state.enter.seen = queues.word(queues.geometry.cq_tail_offset).load(std::memory_order_acquire);
             state.groups[i] = {.mask = mask, .value = value, .submitted = 0, .finished = 0, .completed = 0, .wanted = 0};
             state.groups_used |= 1U << i;
-            return {loop_.state(), remains_, i};
+            return {this->state(), remains_, i};
         }
         detail::raise(ENOSPC, "making of a group of requests",
                       "There can be " + std::to_string(RINGSTEP_STAGES_GROUPS) + " at a time: let go of one first.");
@@ -253,27 +265,15 @@ public:
 
     /// Returns whether a group has the wanted completions.
     [[nodiscard]] bool has(RequestGroup::Wanted wanted) const noexcept {
-        const ringstep_stages_group& group = loop_.state()->groups[wanted.index & (RINGSTEP_STAGES_GROUPS - 1)];
+        const ringstep_stages_group& group = state()->groups[wanted.index & (RINGSTEP_STAGES_GROUPS - 1)];
         if (wanted.completed == RINGSTEP_STAGES_ALL) return group.finished >= group.submitted;
         return group.completed >= wanted.completed;
     }
 
-    /// Ends the current wait with EnterEnd::stop_requested. If there is none, or if it ends for another reason first, the next
-    /// wait ends. May be called from any thread and from signal handlers.
-    void request_stop() noexcept { loop_.request_stop(); }
-    /// Returns the state that application and loop share.
-    [[nodiscard]] const RegionView<ringstep_stages>& state() const noexcept { return loop_.state(); }
-    /// Returns the engine that runs the loop: see LoopProgram.
-    [[nodiscard]] Engine engine() const noexcept { return loop_.engine(); }
-    /// Returns why the kernel does not run the loop: see LoopProgram.
-    [[nodiscard]] const std::string& engine_reason() const noexcept { return loop_.engine_reason(); }
-    /// Returns the loop's program.
-    [[nodiscard]] LoopProgram<loops::stages>& program() noexcept { return loop_.program(); }
-
 private:
     Entered wait_for(std::uint32_t kind, std::span<const RequestGroup::Wanted> wanted, Duration timeout,
                      std::stop_token token) noexcept {
-        ringstep_stages& state = *loop_.state();
+        ringstep_stages& state = *this->state();
         for (ringstep_stages_group& group : state.groups) group.wanted = 0;
         bool nothing = wanted.empty();
         for (const RequestGroup::Wanted& want : wanted) {
@@ -287,7 +287,11 @@ private:
         state.wait = nothing ? std::uint32_t{RINGSTEP_STAGES_ALL_GROUPS} : kind;
         state.enter.deadline = nothing ? ~std::uint64_t{0} : detail::deadline_after(timeout);
         state.enter.wake_at = ~std::uint64_t{0};
-        Entered entered = loop_.run(std::move(token));
+        return run_for(kind, wanted, std::move(token));
+    }
+
+    Entered run_for(std::uint32_t kind, std::span<const RequestGroup::Wanted> wanted, std::stop_token token) noexcept {
+        Entered entered = EnterLoop::run(std::move(token));
         if (entered.end == EnterEnd::complete && !satisfied(kind, wanted)) entered.end = EnterEnd::cq_full;
         return entered;
     }
@@ -300,8 +304,6 @@ private:
         return kind != RINGSTEP_STAGES_ANY_GROUP;
     }
 
-    std::shared_ptr<detail::RingCore> ring_;
-    EnterLoop<loops::stages> loop_;
     std::shared_ptr<RequestGroup::Remains> remains_ = std::make_shared<RequestGroup::Remains>();
 };
 

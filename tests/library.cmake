@@ -2,8 +2,10 @@
 
 # Loops that only tests use.
 foreach(loop IN ITEMS scripted rejected together wide)
+foreach(loop IN ITEMS scripted together)
   ringstep_add_loop(${loop} SOURCE "loops/${loop}.bpf.c" STATE "loops/${loop}.h")
 endforeach()
+ringstep_add_loop(rejected SOURCE loops/rejected.bpf.c STATE loops/rejected.h NOT_INSPECTED) # the verifier is to refuse it
 
 ringstep_add_test(error HOST)
 ringstep_add_test(format HOST)
@@ -50,9 +52,9 @@ target_sources(test-kit-prep PRIVATE kit/prep_kit.c)
 target_include_directories(test-kit-prep PRIVATE "${PROJECT_SOURCE_DIR}/bpf")
 
 # What a loop may use in both worlds, and what in the kernel only.
-ringstep_add_loop(both_worlds SOURCE kit/both_worlds.bpf.c STATE kit/both_worlds.h)
+ringstep_add_loop(both_worlds SOURCE kit/both_worlds.bpf.c STATE kit/both_worlds.h CALLS bpf_trace_printk)
 ringstep_add_test(kit/both_worlds USER KERNELS LOOPS both_worlds)
-ringstep_add_loop(kernel_only SOURCE kit/kernel_only.bpf.c STATE kit/kernel_only.h KERNEL_ONLY)
+ringstep_add_loop(kernel_only SOURCE kit/kernel_only.bpf.c STATE kit/kernel_only.h KERNEL_ONLY NOT_INSPECTED)
 ringstep_add_test(kit/kernel_only KERNELS LOOPS kernel_only)
 add_test(NAME host/kernel-only COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/kit/kernel_only.sh" "${PROJECT_SOURCE_DIR}")
 set_tests_properties(host/kernel-only PROPERTIES LABELS host TIMEOUT 120)

@@ -226,10 +226,21 @@ private:
     explicit CompletionQueue(detail::QueueMemory& queue) noexcept : queue_(&queue) {}
 
     static bool take(detail::QueueMemory& queue, Completion& out) noexcept {
+        for (;;) {
+            if (!take_any(queue, out)) return false;
+            if (!queue.swallow_hidden(out.user_data, out.flags)) [[likely]]
+                break;
+        }
+        if (!out.more()) ++queue.finished;
+        return true;
+    }
+
+    static bool take_any(detail::QueueMemory& queue, Completion& out) noexcept {
         const Geometry& geometry = queue.geometry;
         const auto head_word = queue.word(geometry.cq_head_offset);
         const std::uint32_t head = head_word.load(std::memory_order_relaxed);
-        if (head == queue.word(geometry.cq_tail_offset).load(std::memory_order_acquire)) return false;
+        // No kernel leaves more in the CQ than fits. Then something else has written to head or tail.
+        if (queue.word(geometry.cq_tail_offset).load(std::memory_order_acquire) - head - 1 >= geometry.cq_entries) return false;
         const std::uint32_t slot = head & (geometry.cq_entries - 1);
         const auto* cqe =
             reinterpret_cast<const io_uring_cqe*>(queue.rings + geometry.cqes_offset + std::size_t{slot} * geometry.cqe_size);
@@ -239,9 +250,6 @@ private:
             out.extra[1] = cqe->big_cqe[1];
         }
         head_word.store(head + 1, std::memory_order_release);
-        if (queue.swallow_hidden(out.user_data, out.flags)) [[unlikely]]
-            return take(queue, out);
-        if (!out.more()) ++queue.finished;
         return true;
     }
 
@@ -278,11 +286,14 @@ public:
         return reinterpret_cast<io_uring_sqe*>(slot);
     }
 
-    /// Returns the number of SQEs that are claimed and not yet taken by the kernel.
+    /// Returns the number of SQEs that are claimed and not yet taken by the kernel. It is never larger than capacity(),
+    /// whatever lies in the shared memory.
     [[nodiscard]] std::uint32_t claimed() const noexcept {
-        if (queue_->geometry.rewinds()) return *queue_->claimed;
-        return queue_->word(queue_->geometry.sq_tail_offset).load(std::memory_order_relaxed) -
-               queue_->word(queue_->geometry.sq_head_offset).load(std::memory_order_acquire);
+        const std::uint32_t count = queue_->geometry.rewinds()
+                                        ? std::atomic_ref(*queue_->claimed).load(std::memory_order_relaxed)
+                                        : queue_->word(queue_->geometry.sq_tail_offset).load(std::memory_order_relaxed) -
+                                              queue_->word(queue_->geometry.sq_head_offset).load(std::memory_order_acquire);
+        return count < capacity() ? count : capacity();
     }
 
     /// Returns the number of SQEs that can be claimed before the next submit.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Hands a step whatever there is: any completions, any state, any heads and tails, any geometry that a ring can have, any
 // answer to io_uring_enter(2). What comes of it may be nonsense, but nothing outside of the three regions is touched: each is a
-// heap block of exactly its size, with AddressSanitizer around it.
+// heap block of exactly its size, with AddressSanitizer around it. No step takes longer than the comment at the top of the loop
+// states, and no submit is for more requests than the SQ holds.
 //
 // libFuzzer's input begins with a choice of loop and geometry; then come turns. FUZZ_LOOP=name in the environment makes it one
 // loop.
@@ -9,6 +10,7 @@
 #include <ringstep/c/loops/chain.h>
 #include <ringstep/c/loops/copy.h>
 #include <ringstep/c/loops/drain.h>
+#include <ringstep/c/loops/enter.h>
 #include <ringstep/c/loops/gate.h>
 #include <ringstep/c/loops/link.h>
 #include <ringstep/c/loops/nop_chain.h>
@@ -16,6 +18,7 @@
 #include <ringstep/c/loops/stages.h>
 #include <ringstep/c/user.h>
 
+#include "hostile/bounds.hpp"
 #include "loops/hooked.h"
 #include "loops/scripted.h"
 #include "loops/timed.h"
@@ -32,6 +35,7 @@
 #include <cstring>
 #include <new>
 #include <span>
+#include <string>
 #include <string_view>
 
 extern "C" {
@@ -39,6 +43,7 @@ extern const struct ringstep_user_loop ringstep_user_nop_chain;
 extern const struct ringstep_user_loop ringstep_user_chain;
 extern const struct ringstep_user_loop ringstep_user_copy;
 extern const struct ringstep_user_loop ringstep_user_drain;
+extern const struct ringstep_user_loop ringstep_user_enter;
 extern const struct ringstep_user_loop ringstep_user_link;
 extern const struct ringstep_user_loop ringstep_user_scripted;
 extern const struct ringstep_user_loop ringstep_user_stages;
@@ -47,15 +52,37 @@ extern const struct ringstep_user_loop ringstep_user_hooked;
 extern const struct ringstep_user_loop ringstep_user_gate;
 extern const struct ringstep_user_loop ringstep_user_pace;
 int fuzz_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags);
+extern unsigned fuzz_most_iterations;
+void fuzz_step_begins();
+void fuzz_iteration();
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 }
 
+// The engine's own limit, which hides a step that would not end: a step has to end before.
+unsigned fuzz_most_iterations = 8U << 20;
+
 namespace {
 
-constexpr std::array<const ringstep_user_loop*, 11> loops = {
+constexpr std::array<const ringstep_user_loop*, 12> loops = {
     &ringstep_user_nop_chain, &ringstep_user_copy,   &ringstep_user_scripted, &ringstep_user_stages,
     &ringstep_user_timed,     &ringstep_user_hooked, &ringstep_user_drain,    &ringstep_user_link,
-    &ringstep_user_gate,      &ringstep_user_pace,   &ringstep_user_chain};
+    &ringstep_user_gate,      &ringstep_user_pace,   &ringstep_user_chain,    &ringstep_user_enter};
+
+/// How long a step of this loop may be. Loops of tests state no bound, and are cut short.
+struct Bound {
+    std::uint64_t iterations;
+    bool stated;
+};
+Bound bound{};
+std::uint64_t iterations = 0;  // of this step
+
+void set_bound(const ringstep_user_loop& loop) {
+    static std::array<std::uint64_t, loops.size()> known{};
+    const auto index = static_cast<std::size_t>(std::ranges::find(loops, &loop) - loops.begin());
+    if (known[index] == 0) known[index] = stated_bound(loop.name) + 1;
+    bound = {.iterations = known[index] - 1, .stated = known[index] > 1};
+    fuzz_most_iterations = bound.stated ? 8U << 20 : 300;
+}
 
 /// The input, as a source of numbers. When it is used up, there are only zeroes.
 class Input {
@@ -135,6 +162,8 @@ public:
     Run& operator=(const Run&) = delete;
     ~Run() { current = nullptr; }
 
+    [[nodiscard]] const ringstep_user_loop& loop() const { return *user_.loop; }
+
     /// A state to begin with from which the loop works: nonsense goes further that comes one field at a time.
     void fill_in() {
         void* const state = user_.control + 1;
@@ -166,6 +195,10 @@ public:
             hooked.enter.deadline = hooked.enter.wake_at = ~0ULL;
             hooked.enter.min_complete = 5;
             user_.control->timer.updates = 1;
+        } else if (user_.loop == &ringstep_user_enter) {
+            auto& enter = static_cast<ringstep_enter_state*>(state)->enter;
+            enter.deadline = enter.wake_at = ~0ULL;
+            enter.min_complete = 5;
         } else if (user_.loop == &ringstep_user_gate) {
             auto& gate = *static_cast<ringstep_gate*>(state);
             gate.depth = 7;
@@ -306,6 +339,11 @@ public:
     }
 
     int enter(unsigned to_submit, unsigned min_complete) {
+        if (to_submit > user_.geometry.sq_mask + 1) {
+            std::fprintf(stderr, "loop %s submits %u requests, and the SQ holds %u\n", user_.loop->name, to_submit,
+                         user_.geometry.sq_mask + 1);
+            std::abort();
+        }
         if (++enters_ > 64 || input_.empty()) {
             stop();
             return to_submit != 0 ? -EAGAIN : -EINTR;
@@ -453,9 +491,19 @@ int fuzz_enter(unsigned, unsigned to_submit, unsigned min_complete, unsigned) {
     return current->enter(to_submit, min_complete);
 }
 
+void fuzz_step_begins() { iterations = 0; }
+
+void fuzz_iteration() {
+    if (++iterations <= bound.iterations || !bound.stated) return;
+    std::fprintf(stderr, "a step of loop %s has more than the %llu iterations that bpf/loops/%s.bpf.c states\n",
+                 current->loop().name, static_cast<unsigned long long>(bound.iterations), current->loop().name);
+    std::abort();
+}
+
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     Input input(data, size);
     const ringstep_user_loop& loop = take_loop(input);
+    set_bound(loop);
     Run run(loop, take_geometry(loop, input), input);
     if ((input.take<std::uint8_t>() & 3) != 0) run.fill_in();
     for (int turns = 0; turns < 40 && !input.empty(); turns++) {

@@ -61,6 +61,7 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn)
 	turn->engine.wanted = ringstep_load(&user->wanted);
 	turn->engine.owes = false;
 	turn->engine.deadline = RINGSTEP_NO_DEADLINE;
+	RINGSTEP__STEP_BEGINS();
 	ringstep__turn_start(turn);
 	RINGSTEP__TRACE(turn, RINGSTEP_TRACE_TURN, turn->cq_head, ringstep_cq_ready(turn), 0);
 	return RINGSTEP_CONTINUE;

@@ -358,7 +358,7 @@ public:
         if (!open_) return quiet_;
         if (inherited_) {
             open_ = quiet_ = false;
-            io_uring_queue_exit(&native_);  // only its empty memory is left
+            exit_queues();  // only its empty memory is left
             return false;
         }
         if (Attachment* loop = attachment(); loop != nullptr) loop->detach();
@@ -371,7 +371,7 @@ public:
             Forks::remove(*this, lock);
             open_ = false;
             unregister_ring_fd();
-            io_uring_queue_exit(&native_);
+            exit_queues();
         }
         quiet_ = !submitted_to_;
         if (answer >= 0) {
@@ -414,6 +414,7 @@ private:
             return false;
         if (enter(0, 0, IORING_ENTER_GETEVENTS) == -EBADR || cq.ready() >= wanted) return false;
         const std::uint32_t end = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
+        if (end - tail > queues_.geometry.cq_entries) return false;  // no kernel leaves the CQ in this state
         for (; tail != end; tail++) {
             if (cqe_at(tail)->res == -ETIME) return false;
         }
@@ -449,6 +450,14 @@ private:
         }
     }
 
+    // liburing takes the size of what it unmaps from the rings, where other threads and requests can write. With another number
+    // there, it would unmap memory of the application.
+    void exit_queues() noexcept {
+        if (native_.sq.kring_entries != nullptr)
+            std::atomic_ref(*native_.sq.kring_entries).store(queues_.geometry.sq_entries, std::memory_order_relaxed);
+        io_uring_queue_exit(&native_);
+    }
+
     // Takes the library's own completions out of the CQ. The other completions move together towards the tail, where the kernel
     // does not write before the head has passed.
     void drop_hidden() noexcept {
@@ -460,6 +469,7 @@ private:
             return queues_.rings + geometry.cqes_offset + std::size_t{index & (geometry.cq_entries - 1)} * geometry.cqe_size;
         };
         std::uint32_t to = queues_.word(geometry.cq_tail_offset).load(std::memory_order_acquire);
+        if (to - head > geometry.cq_entries) return;  // no kernel leaves the CQ in this state
         for (std::uint32_t from = to; from != head;) {
             --from;
             const auto* const cqe = reinterpret_cast<const io_uring_cqe*>(at(from));

@@ -116,6 +116,7 @@ public:
         return run_allowed(std::move(token));
     }
 
+protected:
     /// Returns true, and fills in `entered`, if the loop cannot run on this thread. For classes that set more of the state than
     /// this one: they must not touch the state then, because a run on the owning thread may be using it.
     [[nodiscard]] bool refused(Entered& entered) noexcept {
@@ -126,6 +127,7 @@ public:
         return true;
     }
 
+public:
     /// Waits again as the last wait did, for as many completions and until the same deadline, after it was interrupted, for
     /// example. Submits all claimed SQEs before. The first run without an earlier wait only submits. Derived classes call this
     /// function after they have filled in the state. Must be called on the ring's owning thread. Never throws.
@@ -134,6 +136,7 @@ public:
         return refused(entered) ? entered : run_allowed(std::move(token));
     }
 
+protected:
     /// Runs the loop like run(), after refused() has returned false on this thread.
     Entered run_allowed(std::stop_token token = {}) noexcept {
         ringstep_enter& enter = state()->enter;

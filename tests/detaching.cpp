@@ -197,7 +197,7 @@ TEST_CASE("Taking the loop off while it runs ends the run", "[main]") {
 TEST_CASE("A thread that detaches a loop waits until another one has finished detaching it") {
     // The owning thread also ends requests that the next loop must not meet, which may take long. These end when they like.
     struct Slow {
-        std::uint32_t in_flight = 1;
+        __u64 counts = RINGSTEP_REQUESTS_IN_FLIGHT;
         std::uint32_t helpers = 0;
         std::atomic<bool> begun{false};
         std::atomic<bool> done{false};
@@ -205,15 +205,14 @@ TEST_CASE("A thread that detaches a loop waits until another one has finished de
             Slow& slow = *static_cast<Slow*>(state);
             slow.begun = true;
             std::this_thread::sleep_for(300ms);
-            slow.in_flight = 0;
+            slow.counts = 0;
             slow.done = true;
         }
     } slow;
     Ring ring;
     Scripted program(ring);
-    ringstep::detail::RingAccess::core(ring)->set_state_requests({.mask = ~std::uint64_t{0},
-                                                                  .tag = 0x1234,
-                                                                  .in_flight = &slow.in_flight,
+    ringstep::detail::RingAccess::core(ring)->set_state_requests({.tag = ringstep_identity_of_loop(0x1234),
+                                                                  .counts = &slow.counts,
                                                                   .helpers = &slow.helpers,
                                                                   .state = &slow,
                                                                   .cancel = &Slow::cancel});
@@ -230,19 +229,18 @@ TEST_CASE("A thread that detaches a loop waits until another one has finished de
 TEST_CASE("The owning thread ends what a loop has left, also if another thread has detached it") {
     static std::atomic<unsigned> cancelled{0};
     cancelled = 0;
-    std::uint32_t in_flight = 1;
+    __u64 counts = RINGSTEP_REQUESTS_IN_FLIGHT;
     std::uint32_t helpers = 0;
     Ring ring;
     Scripted program(ring);
     ringstep::detail::RingAccess::core(ring)->set_state_requests(
-        {.mask = ~std::uint64_t{0},
-         .tag = 0x1234,
-         .in_flight = &in_flight,
+        {.tag = ringstep_identity_of_loop(0x1234),
+         .counts = &counts,
          .helpers = &helpers,
-         .state = &in_flight,
+         .state = &counts,
          .cancel = [](ringstep::detail::RingCore&, void* number) noexcept {
              cancelled++;
-             *static_cast<std::uint32_t*>(number) = 0;
+             *static_cast<__u64*>(number) = 0;
          }});
     std::thread([&] { program.detach(); }).join();
     CHECK(cancelled == 0);

@@ -1,8 +1,7 @@
 # The library, the authoring kit and nop_chain.
 
 # Loops that only tests use.
-foreach(loop IN ITEMS scripted rejected together wide)
-foreach(loop IN ITEMS scripted together)
+foreach(loop IN ITEMS scripted together wide)
   ringstep_add_loop(${loop} SOURCE "loops/${loop}.bpf.c" STATE "loops/${loop}.h")
 endforeach()
 ringstep_add_loop(rejected SOURCE loops/rejected.bpf.c STATE loops/rejected.h NOT_INSPECTED) # the verifier is to refuse it
@@ -13,7 +12,6 @@ ringstep_add_test(trace HOST)
 target_compile_definitions(test-trace PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
 ringstep_add_test(opcodes HOST LOOPS link pace)
 ringstep_add_test(trace_run HOST LOOPS wide nop_chain)
-ringstep_add_test(pairs HOST)
 ringstep_add_test(sqe_words HOST)
 # The rules of aliasing count only where the compiler uses them.
 target_compile_options(test-sqe_words PRIVATE -O2 -fstrict-aliasing -Wstrict-aliasing=2 -Werror)

@@ -108,7 +108,7 @@ ringstep_add_sanitized_tests(
 ringstep_add_sanitized_tests(
   tsan
   OPTIMIZE -O0
-  TESTS program exits detaching signals threads pairs waker blocks/requests blocks/mailbox loops/copy_changes loops/chain_results loops/chain_retries loops/chain_branches loops/chain_ends loops/chain_many loops/chain_refusals loops/drain
+  TESTS program exits detaching signals threads waker blocks/requests blocks/mailbox loops/copy_changes loops/chain_results loops/chain_retries loops/chain_branches loops/chain_ends loops/chain_many loops/chain_refusals loops/drain
         loops/link_results loops/link_order loops/link_cancel loops/link_open loops/link_refusals loops/link_model loops/gate loops/pace loops/enter loops/stages
         kit/turns kit/timer
   LOOPS nop_chain copy chain drain link gate pace enter stages scripted together timed hooked relay letters

@@ -545,7 +545,7 @@ TEST_CASE("Another thread is refused, and the copy goes on") {
                 ensure(!result.ok() && !result.resumable());
                 ensure(result.error == EEXIST && result.operation == CopyOperation::set_up);
             }
-            copy.abandon();
+            copy.cancel();
             refused++;
         }
     });

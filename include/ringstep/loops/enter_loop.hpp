@@ -151,6 +151,7 @@ protected:
         return entered;
     }
 
+public:
     /// Returns a range that takes completions out of the CQ, like Ring::cq(). Throws Error (EBADF) if the ring is closed.
     [[nodiscard]] CompletionQueue completions() {
         if (!ring_core().open()) detail::raise(EBADF, "use of a closed ring", "Open another one.");

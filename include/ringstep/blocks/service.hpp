@@ -116,6 +116,9 @@ protected:
     /// Gives back a slot that was taken and not pushed, or collected.
     void give_back(const Ticket& ticket) noexcept { free_.give_back(ticket.slot); }
 
+    /// Returns the table of free slots, which exists as long as this object.
+    [[nodiscard]] FreeSlots& free_slots() noexcept { return free_; }
+
     /// Writes which use of the slot this is. The loop compares it when it receives a message to cancel the slot's earlier use.
     static void name(__u64& identity, const Ticket& ticket) noexcept {
         std::atomic_ref(identity).store(

@@ -7,7 +7,7 @@
 namespace ringstep::inline v0::loops {
 
 /**
- * Runs graphs of requests, thousands at once. This is the bare loop: Graph (ringstep/chain/graph.hpp) builds graphs, and
+ * Runs graphs of requests, hundreds at once. This is the bare loop: Graph (ringstep/chain/graph.hpp) builds graphs, and
  * Chains (ringstep/chain/chains.hpp) runs them.
  *
  * LoopExit::code is an `enum ringstep_requests_code`.

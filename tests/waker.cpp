@@ -37,6 +37,14 @@ namespace {
 
 constexpr std::uint64_t tag = 0x77616b65;
 
+/// Destroyed at exit, after all that the process made later: the library must still work then.
+struct Lingering {
+    bool wanted = false;
+    ~Lingering() {
+        if (wanted) std::this_thread::sleep_for(50ms);
+    }
+} lingering;
+
 void wait_for(Ring& ring, unsigned completions) {
     ringstep::Submitted submitted = ring.submit_and_wait(completions);
     while (submitted.error == EINTR) submitted = ring.submit_and_wait(completions);
@@ -237,6 +245,7 @@ TEST_CASE("A process may exit while its threads wake and stop loops") {
                 }).detach();
             }
             while (going < 100) std::this_thread::yield();
+            lingering.wanted = true;
             std::exit(7);  // NOLINT(concurrency-mt-unsafe)
         });
         INFO(outcome.err);

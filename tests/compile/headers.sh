@@ -12,14 +12,14 @@ cache=
 [ -z "${CCACHE_DIR:-}" ] || cache=$(command -v ccache || true)
 clang=$(command -v clang++-19 || command -v clang++)
 . "$repo/tests/compile/includes.sh"
-warnings='-Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror'
+warnings='-Wall -Wextra -Wconversion -Wshadow -Wpedantic -Wstrict-aliasing=2 -Werror'
 failed=0
 for header in "$@"; do
 	file=$dir/$(echo "$header" | tr / _).cpp
 	printf '#include <%s>\n#include <%s>\n' "$header" "$header" >"$file"
 	for compiler in g++ "$clang"; do
 		# shellcheck disable=SC2086 # lists of options
-		if ! $cache "$compiler" -std=c++20 $warnings $includes -c "$file" -o "$dir/header.o"; then
+		if ! $cache "$compiler" -std=c++20 -O1 -fstrict-aliasing $warnings $includes -c "$file" -o "$dir/header.o"; then
 			echo "$header does not compile alone with $compiler" >&2
 			failed=1
 		fi

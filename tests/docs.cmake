@@ -43,6 +43,10 @@ file(GLOB documents CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/*.md" "${PROJECT_SO
 add_test(NAME host/document-quotes COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/quotes.py" "${PROJECT_SOURCE_DIR}" ${documents})
 set_tests_properties(host/document-quotes PROPERTIES LABELS host TIMEOUT 60)
 
+# The longest step of each loop, as its comment states it.
+add_test(NAME host/document-steps COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/steps.py" "${PROJECT_SOURCE_DIR}")
+set_tests_properties(host/document-steps PROPERTIES LABELS host TIMEOUT 60)
+
 # `./dev run`, which the documents have their reader type.
 add_test(NAME host/dev_run COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/dev_run.sh" "${PROJECT_SOURCE_DIR}")
 set_tests_properties(host/dev_run PROPERTIES LABELS host TIMEOUT 200 SKIP_RETURN_CODE 77)

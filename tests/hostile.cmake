@@ -3,6 +3,8 @@ set(loops nop_chain copy chain drain link gate pace enter stages)
 ringstep_add_test(hostile/loops USER KERNELS MAIN LOOPS ${loops})
 target_compile_definitions(test-hostile-loops PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
 
+ringstep_add_test(hostile/rings HOST)
+
 # The same with AddressSanitizer and UndefinedBehaviorSanitizer, and with loops that count the iterations of their steps.
 if(COMMAND ringstep_add_sanitized_program)
   ringstep_add_sanitized_program(

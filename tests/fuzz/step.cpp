@@ -69,19 +69,17 @@ constexpr std::array<const ringstep_user_loop*, 12> loops = {
     &ringstep_user_gate,      &ringstep_user_pace,   &ringstep_user_chain,    &ringstep_user_enter};
 
 /// How long a step of this loop may be. Loops of tests state no bound, and are cut short.
-struct Bound {
-    std::uint64_t iterations;
-    bool stated;
-};
-Bound bound{};
+StatedBound bound;
 std::uint64_t iterations = 0;  // of this step
 
 void set_bound(const ringstep_user_loop& loop) {
-    static std::array<std::uint64_t, loops.size()> known{};
-    const auto index = static_cast<std::size_t>(std::ranges::find(loops, &loop) - loops.begin());
-    if (known[index] == 0) known[index] = stated_bound(loop.name) + 1;
-    bound = {.iterations = known[index] - 1, .stated = known[index] > 1};
-    fuzz_most_iterations = bound.stated ? 8U << 20 : 300;
+    static const std::array<StatedBound, loops.size()> all = [] {
+        std::array<StatedBound, loops.size()> bounds;
+        std::ranges::transform(loops, bounds.begin(), [](const ringstep_user_loop* one) { return stated_bound(one->name); });
+        return bounds;
+    }();
+    bound = all[static_cast<std::size_t>(std::ranges::find(loops, &loop) - loops.begin())];
+    fuzz_most_iterations = bound.iterations != 0 ? 8U << 20 : 300;
 }
 
 /// The input, as a source of numbers. When it is used up, there are only zeroes.
@@ -494,7 +492,7 @@ int fuzz_enter(unsigned, unsigned to_submit, unsigned min_complete, unsigned) {
 void fuzz_step_begins() { iterations = 0; }
 
 void fuzz_iteration() {
-    if (++iterations <= bound.iterations || !bound.stated) return;
+    if (++iterations <= bound.iterations || bound.iterations == 0) return;
     std::fprintf(stderr, "a step of loop %s has more than the %llu iterations that bpf/loops/%s.bpf.c states\n",
                  current->loop().name, static_cast<unsigned long long>(bound.iterations), current->loop().name);
     std::abort();

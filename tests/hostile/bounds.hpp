@@ -3,22 +3,39 @@
 #pragma once
 
 #include <cctype>
+#include <cstddef>
 #include <cstdint>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <string_view>
 
-/// Returns the number of "These are 65,568 iterations." behind "The longest step:" in the source of this loop, or 0 if there is
-/// none.
-inline std::uint64_t stated_bound(const std::string& loop) {
+/// The longest step of a loop.
+struct StatedBound {
+    std::uint64_t iterations = 0;  ///< of the loops in it; 0: none are stated
+    std::uint64_t submits = 0;     ///< 0: none are stated
+};
+
+/// Reads "The longest step: … These are 65,568 iterations, with 10 submits at most." in the source of this loop.
+inline StatedBound stated_bound(const std::string& loop) {
     std::ifstream stream(RINGSTEP_SOURCE_DIR "/bpf/loops/" + loop + ".bpf.c");
     std::string source{std::istreambuf_iterator<char>(stream), {}};
     // Lines of a comment begin with an asterisk.
     for (std::size_t at = 0; (at = source.find("\n *", at)) != std::string::npos;) source.erase(at, 3);
-    std::size_t at = source.find("The longest step:");
-    if (at == std::string::npos || (at = source.find("These are ", at)) == std::string::npos) return 0;
-    std::uint64_t bound = 0;
-    for (at += 10; at < source.size() && (std::isdigit(static_cast<unsigned char>(source[at])) != 0 || source[at] == ','); at++)
-        if (source[at] != ',') bound = bound * 10 + static_cast<unsigned>(source[at] - '0');
-    return source.compare(at, 11, " iterations") == 0 ? bound : 0;
+    const std::size_t start = source.find("The longest step:");
+    if (start == std::string::npos) return {};
+    const std::string_view text = std::string_view(source).substr(start, source.find("*/", start) - start);
+    // The number that stands before a word.
+    const auto before = [&](std::string_view word) {
+        std::uint64_t number = 0;
+        std::uint64_t factor = 1;
+        for (std::size_t at = text.rfind(word); at != std::string_view::npos && at-- > 0;) {
+            if (text[at] == ',') continue;
+            if (std::isdigit(static_cast<unsigned char>(text[at])) == 0) break;
+            number += factor * static_cast<unsigned>(text[at] - '0');
+            factor *= 10;
+        }
+        return number;
+    };
+    return {.iterations = before(" iterations"), .submits = before(" submits")};
 }

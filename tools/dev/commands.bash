@@ -56,7 +56,8 @@ help_fuzz() {
 		Builds the fuzzer of steps (tests/fuzz/step.cpp, with AddressSanitizer and UndefinedBehaviorSanitizer) and runs it on this
 		machine, for 60 seconds where nothing else is said, with all the loops that it has or with one (nop_chain, copy, gate …).
 
-		The corpus is kept in the cache, in fuzz/corpus, so each run goes on where the last one ended. Inputs that make a loop fail
+		The corpus is kept in the cache, in fuzz/corpus, so each run goes on where the last one ended. It begins with the inputs in
+		tests/fuzz/corpus, which the tests host/fuzz/LOOP also use. Inputs that make a loop fail
 		are put into fuzz/findings. To see one of them again:
 
 		  ./dev run -- build/tests/sanitized/fuzz-step ~/.cache/ringstep/fuzz/findings/crash-…
@@ -75,7 +76,7 @@ command_fuzz() {
 	build_targets fuzz-step
 	mkdir -p "$folder/corpus/${loop:-all}" "$folder/findings"
 	FUZZ_LOOP=$loop UBSAN_OPTIONS=print_stacktrace=1 "$build/tests/sanitized/fuzz-step" -max_total_time="$seconds" -max_len=1024 \
-		-len_control=20 -timeout=30 -print_final_stats=1 -artifact_prefix="$folder/findings/" "$folder/corpus/${loop:-all}" || status=$?
+		-len_control=20 -timeout=30 -print_final_stats=1 -artifact_prefix="$folder/findings/" "$folder/corpus/${loop:-all}" "$repo/tests/fuzz/corpus/$loop" || status=$?
 	((status == 0)) || say "findings are in $folder/findings: ./dev fuzz --help says how to see one again"
 	exit $status
 }

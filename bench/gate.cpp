@@ -111,8 +111,7 @@ public:
         for (const io_uring_sqe& request : work.requests()) gate_.push(request);
         const ringstep::LoopExit exit = gate_.run();
         if (!exit.ok()) throw std::runtime_error(fmt::format("gate {}", exit));
-        for (const ringstep::RequestCompletion& completion : gate_.completions())
-            work.completed(completion.user_data, completion.result);
+        for (const auto& completion : gate_.completions()) work.completed(completion.user_data, completion.result);
     }
 
 private:

@@ -82,8 +82,7 @@ protected:
             pass(since, parts_[0]);
             expect(face_.run().ok(), "the loop ended otherwise than it should");
             pass(since, parts_[1]);
-            for (const ringstep::RequestCompletion& completion : face_.completions())
-                checker.came(completion.user_data, completion.result);
+            for (const auto& completion : face_.completions()) checker.came(completion.user_data, completion.result);
             pass(since, parts_[2]);
         }
         expect(checker.good(total), "nops came back wrong");

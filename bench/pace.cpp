@@ -82,7 +82,7 @@ void measure(Case& test, ringstep::Engine engine, double seconds) {
         const ringstep::LoopExit exit = pace.run();
         if (exit.reason != ringstep::ExitReason::stopped) throw std::runtime_error(fmt::format("pace {}", exit));
         test.turns += exit.turns;
-        for (const ringstep::RequestCompletion& completion : pace.completions()) times.push_back(completion.memo);
+        for (const auto& completion : pace.completions()) times.push_back(completion.own.begun);
     }
     std::ranges::sort(times);
     // The tokens of the full bucket are used at once. Later tokens flow in at the rate.

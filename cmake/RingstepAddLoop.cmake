@@ -1,4 +1,5 @@
-# ringstep_add_loop(<name> SOURCE <file.bpf.c> STATE <header> [KERNEL_ONLY] [INCLUDE_DIRECTORIES <dir>…])
+# ringstep_add_loop(<name> SOURCE <file.bpf.c> STATE <header> [KERNEL_ONLY] [INCLUDE_DIRECTORIES <dir>…] [CALLS <name>…]
+#                   [NOT_INSPECTED])
 #
 # Compiles a loop for both engines and makes the target ringstep_<name> (alias ringstep::<name>). The target is a static library with the
 # loop compiled for user space. Linking to it also adds the ringstep library and two generated headers:
@@ -12,10 +13,15 @@
 #
 # The project must have C enabled (unless KERNEL_ONLY). A clang that targets BPF, llvm-strip and bpftool are needed. Set RINGSTEP_CLANG,
 # RINGSTEP_LLVM_STRIP or RINGSTEP_BPFTOOL if they are not found. The loop is compiled again when any header that it includes changes.
+#
+# If RINGSTEP_INSPECT_LOOPS is true, the build fails for a loop whose instructions do what no loop needs: docs/security.md. That takes
+# Python 3.9, which RINGSTEP_PYTHON names if it is not found. CALLS lists helpers, kfuncs and maps that the loop may use beside those that
+# each loop may use. NOT_INSPECTED excepts the loop.
 
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH ringstep_root)
 set(RINGSTEP_KIT_DIR "${ringstep_root}/bpf" CACHE INTERNAL "Folder of ringstep/loop.bpf.h")
 set(RINGSTEP_INCLUDE_DIR "${ringstep_root}/include" CACHE INTERNAL "Folder of ringstep/ringstep.hpp")
+set(RINGSTEP_INSPECT "${CMAKE_CURRENT_LIST_DIR}/ringstep_inspect.py" CACHE INTERNAL "Inspects the instructions of loops")
 
 function(ringstep_find_bpf_tools)
   find_program(RINGSTEP_CLANG NAMES clang clang-21 clang-20 clang-19 clang-18 clang-17 clang-16 DOC "clang that targets BPF")
@@ -29,11 +35,27 @@ function(ringstep_find_bpf_tools)
   endforeach()
 endfunction()
 
+# Sets <out> to the command that inspects the object of a loop, or to nothing.
+function(ringstep_inspection out name object)
+  cmake_parse_arguments(PARSE_ARGV 3 arg "NOT_INSPECTED" "" "CALLS")
+  set(${out} PARENT_SCOPE)
+  if(NOT RINGSTEP_INSPECT_LOOPS OR arg_NOT_INSPECTED)
+    return()
+  endif()
+  find_program(RINGSTEP_PYTHON NAMES python3 DOC "Python 3.9 or later, for RINGSTEP_INSPECT_LOOPS")
+  if(NOT RINGSTEP_PYTHON)
+    message(FATAL_ERROR "ringstep_add_loop(${name}): RINGSTEP_INSPECT_LOOPS takes Python 3, and none was found: install it, set RINGSTEP_PYTHON, "
+                        "or turn RINGSTEP_INSPECT_LOOPS off")
+  endif()
+  list(TRANSFORM arg_CALLS PREPEND "--call=")
+  set(${out} COMMAND "${RINGSTEP_PYTHON}" -B "${RINGSTEP_INSPECT}" --quiet ${arg_CALLS} "${object}" PARENT_SCOPE)
+endfunction()
+
 function(ringstep_add_loop name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "KERNEL_ONLY" "SOURCE;STATE" "INCLUDE_DIRECTORIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "KERNEL_ONLY;NOT_INSPECTED" "SOURCE;STATE" "INCLUDE_DIRECTORIES;CALLS")
   if(NOT arg_SOURCE OR arg_UNPARSED_ARGUMENTS OR NOT (arg_STATE OR arg_KERNEL_ONLY))
     message(FATAL_ERROR "ringstep_add_loop(${name}): usage is <name> SOURCE <file.bpf.c> STATE <header> [KERNEL_ONLY] "
-                        "[INCLUDE_DIRECTORIES <dir>…]")
+                        "[INCLUDE_DIRECTORIES <dir>…] [CALLS <name>…] [NOT_INSPECTED]")
   endif()
   get_property(languages GLOBAL PROPERTY ENABLED_LANGUAGES)
   if(NOT arg_KERNEL_ONLY AND NOT "C" IN_LIST languages)
@@ -58,12 +80,22 @@ function(ringstep_add_loop name)
     list(APPEND includes "-idirafter" "/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}")
   endif()
 
+  set(inspection_options ${arg_CALLS})
+  if(inspection_options)
+    list(PREPEND inspection_options CALLS)
+  endif()
+  if(arg_NOT_INSPECTED)
+    list(APPEND inspection_options NOT_INSPECTED)
+  endif()
+  ringstep_inspection(inspection ${name} "${object}" ${inspection_options})
+  # A privileged program may read stack memory that it has not written, which is the kernel's. So all variables begin as zero.
   add_custom_command(
     OUTPUT "${object}"
-    COMMAND "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -Wall -Wextra ${includes} -MD -MF "${object}.d" -MT
-            "${object}" -c "${source}" -o "${object}"
+    COMMAND "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra
+            ${includes} -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
     COMMAND "${RINGSTEP_LLVM_STRIP}" -g "${object}" # DWARF goes, BTF stays
-    DEPENDS "${source}"
+    ${inspection}
+    DEPENDS "${source}" "${RINGSTEP_INSPECT}"
     DEPFILE "${object}.d"
     COMMENT "Compiling loop ${name} for the kernel"
     VERBATIM)

@@ -8,3 +8,5 @@ ringstep_add_loop(lists SOURCE blocks/lists.bpf.c STATE blocks/lists.h)
 ringstep_add_test(blocks/lists USER KERNELS LOOPS lists)
 ringstep_add_loop(letters SOURCE blocks/letters.bpf.c STATE blocks/letters.h)
 ringstep_add_test(blocks/mailbox USER KERNELS MAIN LOOPS letters)
+# A loop of an author's own that schedules requests.
+ringstep_add_example(deadlines deadlines EXPECT "900 requests were submitted in the order of their deadlines, and 100 were cancelled before")

@@ -11,13 +11,16 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <bpf/bpf.h>
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <stop_token>
 #include <thread>
 
@@ -189,4 +192,126 @@ TEST_CASE("Taking the loop off while it runs ends the run", "[main]") {
     CHECK(completion.result == 1);
     // And a program that is off stays off.
     CHECK(program.run().reason == ExitReason::detached);
+}
+
+TEST_CASE("A thread that detaches a loop waits until another one has finished detaching it") {
+    // The owning thread also ends requests that the next loop must not meet, which may take long. These end when they like.
+    struct Slow {
+        __u64 counts = RINGSTEP_REQUESTS_IN_FLIGHT;
+        std::uint32_t helpers = 0;
+        std::atomic<bool> begun{false};
+        std::atomic<bool> done{false};
+        static void cancel(ringstep::detail::RingCore& /*ring*/, void* state) noexcept {
+            Slow& slow = *static_cast<Slow*>(state);
+            slow.begun = true;
+            std::this_thread::sleep_for(300ms);
+            slow.counts = 0;
+            slow.done = true;
+        }
+    } slow;
+    Ring ring;
+    Scripted program(ring);
+    ringstep::detail::RingAccess::core(ring)->set_state_requests({.tag = ringstep_identity_of_loop(0x1234),
+                                                                  .counts = &slow.counts,
+                                                                  .helpers = &slow.helpers,
+                                                                  .state = &slow,
+                                                                  .cancel = &Slow::cancel});
+    std::thread second([&] {
+        while (!slow.begun) std::this_thread::yield();
+        program.detach();
+        ensure(slow.done);
+    });
+    program.detach();
+    CHECK(slow.done);
+    second.join();
+}
+
+TEST_CASE("The owning thread ends what a loop has left, also if another thread has detached it") {
+    static std::atomic<unsigned> cancelled{0};
+    cancelled = 0;
+    __u64 counts = RINGSTEP_REQUESTS_IN_FLIGHT;
+    std::uint32_t helpers = 0;
+    Ring ring;
+    Scripted program(ring);
+    ringstep::detail::RingAccess::core(ring)->set_state_requests(
+        {.tag = ringstep_identity_of_loop(0x1234),
+         .counts = &counts,
+         .helpers = &helpers,
+         .state = &counts,
+         .cancel = [](ringstep::detail::RingCore&, void* number) noexcept {
+             cancelled++;
+             *static_cast<__u64*>(number) = 0;
+         }});
+    std::thread([&] { program.detach(); }).join();
+    CHECK(cancelled == 0);
+    program.detach();
+    CHECK(cancelled == 1);
+}
+
+namespace {
+
+/// Detaches the loops of this machine, as an administrator may, and returns their number.
+unsigned detach_as_administrator() {
+    unsigned detached = 0;
+    for (__u32 id = 0; ::bpf_link_get_next_id(id, &id) == 0;) {
+        const int fd = ::bpf_link_get_fd_by_id(id);
+        if (fd < 0) continue;
+        bpf_link_info info{};
+        __u32 size = sizeof info;
+        if (::bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.type == BPF_LINK_TYPE_STRUCT_OPS)
+            detached += ::bpf_link_detach(fd) == 0 ? 1 : 0;
+        ::close(fd);
+    }
+    return detached;
+}
+
+}  // namespace
+
+TEST_CASE("A loop that an administrator detaches is detached for the library, too", "[main]") {
+    Pipe pipe;
+    Ring ring;
+    Scripted program(ring);
+    if (program.engine() != ringstep::Engine::kernel) SKIP("no administrator sees loops of the user engine");
+    LoopExit exit;
+    SECTION("between two runs") {
+        add_nops(program.state(), 1);
+        program.state()->stop_at = 1;
+        REQUIRE(program.run().ok());
+        REQUIRE(detach_as_administrator() == 1);
+        program.request_stop();  // must not be taken for the end of a run of the loop
+        exit = program.run();
+    }
+    SECTION("before the first run") {
+        REQUIRE(detach_as_administrator() == 1);
+        exit = program.run();
+    }
+    SECTION("while it runs") {
+        pipe.add_read(program.state());
+        program.state()->wait = 1;
+        std::thread administrator([&] {
+            wait_until_waiting(program.state());
+            ensure(detach_as_administrator() == 1);
+            program.wake();  // a loop that sleeps finds out when it wakes up
+        });
+        do {
+            exit = program.run();
+        } while (exit.reason == ExitReason::interrupted);
+        administrator.join();
+        pipe.feed();
+        REQUIRE(ring.submit_and_wait(1));
+    }
+    CHECK(exit.reason == ExitReason::detached);
+    CHECK(exit.error == EFAULT);
+    CHECK_FALSE(exit.ok());
+    CHECK_FALSE(program.attached());
+    CHECK_FALSE(ring.has_loop());
+    CHECK(program.run().reason == ExitReason::detached);
+    // The ring takes plain submits again, and loops.
+    io_uring_prep_nop(ring.sq().claim());
+    CHECK(ring.submit_and_wait(1).count == 1);
+    for (const ringstep::Completion& completion : ring.cq()) CHECK(completion.ok());
+    Nops next(ring);
+    next.state()->total = 3;
+    next.state()->depth = 1;
+    CHECK(next.run().ok());
 }

@@ -1,15 +1,20 @@
 # The library, the authoring kit and nop_chain.
 
 # Loops that only tests use.
-foreach(loop IN ITEMS scripted rejected together)
+foreach(loop IN ITEMS scripted together wide)
   ringstep_add_loop(${loop} SOURCE "loops/${loop}.bpf.c" STATE "loops/${loop}.h")
 endforeach()
+ringstep_add_loop(rejected SOURCE loops/rejected.bpf.c STATE loops/rejected.h NOT_INSPECTED) # the verifier is to refuse it
 
 ringstep_add_test(error HOST)
 ringstep_add_test(format HOST)
 ringstep_add_test(trace HOST)
 target_compile_definitions(test-trace PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
 ringstep_add_test(opcodes HOST LOOPS link pace)
+ringstep_add_test(trace_run HOST LOOPS wide nop_chain)
+ringstep_add_test(sqe_words HOST)
+# The rules of aliasing count only where the compiler uses them.
+target_compile_options(test-sqe_words PRIVATE -O2 -fstrict-aliasing -Wstrict-aliasing=2 -Werror)
 ringstep_add_test(region HOST)
 ringstep_add_test(queues HOST KERNELS)
 ringstep_add_test(ring HOST KERNELS KERNEL_WITHOUT)
@@ -23,6 +28,7 @@ ringstep_add_test(refusals KERNELS LOOPS scripted rejected nop_chain)
 ringstep_add_test(closing USER KERNELS MAIN LOOPS scripted nop_chain)
 ringstep_add_test(closing_memory USER KERNELS LOOPS scripted)
 ringstep_add_test(fork USER KERNELS MAIN LOOPS scripted nop_chain copy enter)
+ringstep_add_test(fork_first USER KERNELS LOOPS nop_chain)
 ringstep_add_test(cycles KERNELS LOOPS nop_chain TIMEOUT 900)
 foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
   set_tests_properties("${kernel}/refusals" PROPERTIES ENVIRONMENT RINGSTEP_ENGINE=kernel)
@@ -44,9 +50,9 @@ target_sources(test-kit-prep PRIVATE kit/prep_kit.c)
 target_include_directories(test-kit-prep PRIVATE "${PROJECT_SOURCE_DIR}/bpf")
 
 # What a loop may use in both worlds, and what in the kernel only.
-ringstep_add_loop(both_worlds SOURCE kit/both_worlds.bpf.c STATE kit/both_worlds.h)
+ringstep_add_loop(both_worlds SOURCE kit/both_worlds.bpf.c STATE kit/both_worlds.h CALLS bpf_trace_printk)
 ringstep_add_test(kit/both_worlds USER KERNELS LOOPS both_worlds)
-ringstep_add_loop(kernel_only SOURCE kit/kernel_only.bpf.c STATE kit/kernel_only.h KERNEL_ONLY)
+ringstep_add_loop(kernel_only SOURCE kit/kernel_only.bpf.c STATE kit/kernel_only.h KERNEL_ONLY NOT_INSPECTED)
 ringstep_add_test(kit/kernel_only KERNELS LOOPS kernel_only)
 add_test(NAME host/kernel-only COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/kit/kernel_only.sh" "${PROJECT_SOURCE_DIR}")
 set_tests_properties(host/kernel-only PROPERTIES LABELS host TIMEOUT 120)

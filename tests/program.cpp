@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -379,4 +380,51 @@ TEST_CASE("A ring that was opened disabled and enabled by liburing runs loops on
     program.state()->total = 3;
     program.state()->depth = 1;
     CHECK(program.run().ok());
+}
+
+TEST_CASE("A program that was moved from has no loop, and each of its functions says so") {
+    Ring ring;
+    Nops program(ring);
+    const Nops moved = std::move(program);
+    // NOLINTBEGIN(bugprone-use-after-move): what this is about
+    CHECK(program.engine() == Engine::automatic);
+    CHECK(program.engine_reason().empty());
+    CHECK(program.state().get() == moved.state().get());
+    CHECK_FALSE(program.attached());
+    for (int round = 0; round < 2; round++) {
+        std::stop_source source;
+        for (const LoopExit& exit : {program.run(), program.run(source.get_token())}) {
+            CHECK(exit.reason == ExitReason::detached);
+            CHECK(exit.error == EFAULT);
+            CHECK(exit.turns == 0);
+        }
+        program.request_stop();
+        program.wake();
+        program.detach();
+    }
+    CHECK(moved.attached());  // all of that was nothing to the other one
+    CHECK(ring.has_loop());
+    Nops again = std::move(program);
+    CHECK_FALSE(again.attached());
+    again = Nops(std::move(program));
+    CHECK_FALSE(again.attached());
+    // NOLINTEND(bugprone-use-after-move)
+}
+
+TEST_CASE("The state of a program that was moved from outlives the other program and the ring") {
+    auto ring = std::make_unique<Ring>();
+    Nops program(*ring);
+    auto moved = std::make_unique<Nops>(std::move(program));
+    run_nops(*moved, 7);
+    moved.reset();
+    ring.reset();
+    CHECK(program.state()->completed == 7);  // NOLINT(bugprone-use-after-move): what this is about
+}
+
+TEST_CASE("A ring that was moved from takes no loop") {
+    Ring ring;
+    const Ring other = std::move(ring);
+    const auto error = error_of([&] { const Nops program(ring); });  // NOLINT(bugprone-use-after-move): what this is about
+    CHECK(error.error_number() == EBADF);
+    CHECK(other.is_open());
 }

@@ -2,7 +2,7 @@
 # bench/ are asked for their help only.
 set(programs)
 foreach(target IN ITEMS hello ringstep-cp ringstep-check with-bpf-token ringstep-retry ringstep-latency ringstep-stages read-all
-                        background-copy barriers linked read-files relay write-ahead-log send-all ringstep-demo bench-nops bench-copy
+                        background-copy barriers deadlines linked read-files relay write-ahead-log send-all ringstep-demo bench-nops bench-copy
                         bench-gate bench-pace bench-chain bench-user bench-stages bench-drain bench-link)
   list(APPEND programs "$<TARGET_FILE:${target}>")
 endforeach()

@@ -13,12 +13,15 @@
 
 #include <linux/capability.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -212,4 +215,49 @@ TEST_CASE("Capabilities may be dropped between attach and run") {
               program.state()->depth = 8;
               return program.run().ok() ? "ran" : "did not run";
           }) == "ran");
+}
+
+TEST_CASE("A fallback because too little memory may be locked says how much is needed, the limit, and how to raise it") {
+    for (const char* const wanted : {"", "kernel"}) {
+        const std::string said = in_child([&]() -> std::string {
+            ::setenv("RINGSTEP_ENGINE", wanted, 1);  // NOLINT(concurrency-mt-unsafe)
+            const rlimit limit{128 << 10, 128 << 10};
+            if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return "no limit";
+            if (!keep_capabilities(std::uint64_t{1} << CAP_BPF | std::uint64_t{1} << CAP_PERFMON)) return "capset failed";
+            try {
+                Ring ring{{.sq_entries = 8}};
+                LoopProgram<scripted_loop> program(ring);
+                if (program.engine() != ringstep::Engine::user) return "took it";
+                add_nops(program.state(), 3);
+                program.state()->stop_at = 3;
+                return program.run().ok() ? program.engine_reason() : "did not run";
+            } catch (const Error& error) {
+                return "threw " + std::to_string(error.error_number()) + ": " + error.what();
+            }
+        });
+        INFO(said);
+        CHECK(said.starts_with("threw 12: ") == (std::string_view(wanted) == "kernel"));
+        CHECK(says(said, "registration of a memory region"));
+        const std::size_t size = (sizeof(ringstep_control) + sizeof(scripted) + 4095) / 4096 * 4096;
+        CHECK(says(said, std::to_string(size) + " bytes"));
+        CHECK(says(said, std::to_string(size / 1024) + " KiB"));
+        CHECK(says(said, "(RLIMIT_MEMLOCK) is 128 KiB"));
+        for (const char* const way : {"ulimit -l", "LimitMEMLOCK=", "CAP_IPC_LOCK"}) CHECK(says(said, way));
+    }
+}
+
+TEST_CASE("An error in a kernel with loops is not taken for a kernel without") {
+    CHECK(in_child([]() -> std::string {
+              if (!keep_capabilities(0)) return "capset failed";
+              ::unsetenv("RINGSTEP_ENGINE");  // NOLINT(concurrency-mt-unsafe)
+              Ring ring;
+              try {
+                  const Nops program(ring, {.engine = ringstep::Engine::kernel});
+              } catch (const ringstep::detail::NoLoops&) {
+                  return "no loops";
+              } catch (const Error&) {
+                  return "refused";
+              }
+              return "attached";
+          }) == "refused");
 }

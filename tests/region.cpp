@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include <ringstep/region.hpp>
 
+#include "error_of.hpp"
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -120,4 +127,34 @@ TEST_CASE("Stores on one thread publish what was written before them") {
     while (view.load(&Plain::flag) == 0) std::this_thread::yield();
     CHECK(view->table[0] == 11);
     writer.join();
+}
+
+TEST_CASE("Sizes that cannot be rounded up to whole pages are refused, and so is none") {
+    for (const bool huge : {false, true}) {
+        for (const std::size_t size : {SIZE_MAX, SIZE_MAX - 4094, SIZE_MAX - (2 << 20) + 2}) {
+            const auto error = error_of([&] { (void)RegionMemory::allocate(size, huge); });
+            CHECK(error.error_number() == ENOMEM);
+            CHECK(error.tried().find(std::to_string(size).substr(0, 10)) != std::string_view::npos);
+        }
+        const auto error = error_of([&] { (void)RegionMemory::allocate(0, huge); });
+        CHECK(error.error_number() == EINVAL);
+        CHECK(error.tried().find("0 bytes") != std::string_view::npos);
+    }
+}
+
+TEST_CASE("A view that was moved from is still valid") {
+    auto memory = RegionMemory::allocate(4096);
+    RegionView<Plain> view(memory, 64);
+    view->count = 5;
+    RegionView<Plain> moved = std::move(view);
+    RegionView<Plain> assigned(RegionMemory::allocate(4096), 0);
+    assigned = std::move(moved);
+    memory.reset();
+    // NOLINTBEGIN(bugprone-use-after-move): what this is about
+    moved = RegionView<Plain>(RegionMemory::allocate(4096), 0);
+    assigned = moved;
+    CHECK(view->count == 5);
+    CHECK(view.extra().size() == 4096 - 64 - sizeof(Plain));
+    CHECK(view.memory() != nullptr);
+    // NOLINTEND(bugprone-use-after-move)
 }

@@ -10,17 +10,22 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 using namespace std::chrono_literals;
 using ringstep::Error;
@@ -318,4 +323,80 @@ TEST_CASE("A timeout that expires ends a wait without an error") {
     const auto taken = take_all(ring);
     CHECK(taken.size() == 2);
     CHECK(std::ranges::count(taken, -ETIME, &ringstep::Completion::result) == 1);
+}
+
+TEST_CASE("A ring that was moved from has no ring, and each of its functions says so") {
+    Ring ring;
+    Ring other = std::move(ring);
+    // NOLINTBEGIN(bugprone-use-after-move): what this is about
+    CHECK_FALSE(ring.is_open());
+    CHECK_FALSE(ring.has_loop());
+    CHECK(ring.fd() == -1);
+    CHECK(ring.in_flight() == 0);
+    CHECK(ring.region() == nullptr);
+    CHECK(ring.geometry().sq_entries == 0);
+    CHECK(ring.close());
+    const std::array descriptors{0};
+    const std::array<iovec, 1> buffers{};
+    const std::vector<std::function<void()>> calls{
+        [&] { (void)ring.native(); },
+        [&] { ring.enable(); },
+        [&] { (void)ring.cq(); },
+        [&] { (void)ring.sq(); },
+        [&] { (void)ring.submit(); },
+        [&] { (void)ring.submit_and_wait(1); },
+        [&] { (void)ring.release(); },
+        [&] { ring.use_region(ringstep::RegionMemory::allocate(4096)); },
+        [&] { ring.register_files(descriptors); },
+        [&] { ring.register_files_sparse(1); },
+        [&] { ring.update_file(0, -1); },
+        [&] { ring.unregister_files(); },
+        [&] { ring.register_buffers(buffers); },
+        [&] { ring.register_buffers_sparse(1); },
+        [&] { ring.update_buffer(0, buffers[0]); },
+        [&] { ring.unregister_buffers(); },
+        [&] { ring.keep_alive(std::make_shared<int>(1)); },
+    };
+    for (std::size_t i = 0; i < calls.size(); i++) {
+        INFO("call " << i);
+        const Error error = error_of(calls[i]);
+        CHECK(error.error_number() == EBADF);
+        CHECK(error.tried().find("moved from") != std::string_view::npos);
+    }
+    ring = std::move(other);
+    // NOLINTEND(bugprone-use-after-move)
+    CHECK(read_nop(ring) == 0);
+}
+
+TEST_CASE("Sizes that do not fit the kernel's types are refused or clamped, not cut") {
+    // Four times as many CQEs would be 0, or 4.
+    for (const unsigned entries : {1U << 30, (1U << 30) + 1, ~0U}) {
+        CHECK(Ring({.sq_entries = entries, .clamp = true}).geometry().cq_entries == 65536);
+        const Error error = error_of([&] { const Ring ring({.sq_entries = entries}); });
+        CHECK(error.error_number() == EINVAL);
+        CHECK(error.tried().find("4294967295 CQ") != std::string_view::npos);
+    }
+    Ring ring;
+    const int file = 0;
+    std::byte byte{};
+    const iovec buffer{.iov_base = &byte, .iov_len = 1};
+    constexpr std::size_t many = (std::size_t{1} << 32) + 1;  // cut to 32 bits, it would be 1
+    for (const Error& error :
+         {error_of([&] { ring.register_files({&file, many}); }), error_of([&] { ring.register_buffers({&buffer, many}); })}) {
+        CHECK(error.error_number() == EINVAL);
+        CHECK(error.tried().find("4294967297") != std::string_view::npos);
+    }
+    for (const std::size_t size : {std::size_t{1} << 32, (std::size_t{1} << 32) + 4096}) {
+        const Error error = error_of([&] { (void)ring.geometry().for_program(size, 100); });
+        CHECK(error.error_number() == EFBIG);
+        CHECK(error.tried().find(std::to_string(size)) != std::string_view::npos);
+    }
+    CHECK(error_of([&] { ring.use_region(nullptr); }).error_number() == EINVAL);
+}
+
+TEST_CASE("A wait for any number of completions is a wait for a full CQ at most") {
+    Ring ring{{.sq_entries = 8, .cq_entries = 8}};
+    for (int i = 0; i < 8; i++) io_uring_prep_nop(ring.sq().claim());
+    CHECK(ring.submit_and_wait(~0U).count == 8);
+    CHECK(ring.cq().ready() == 8);
 }

@@ -115,16 +115,25 @@ ringstep_add_sanitized_tests(
   FLAGS -fsanitize=thread
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1")
 
-# The fuzzer. So many runs here, which take some 20 seconds; `./dev fuzz` is for longer.
+# The fuzzer: an entry for each loop, with inputs that are kept in fuzz/corpus. So many runs here, which take some 2 seconds each;
+# `./dev fuzz` is for longer.
+set(fuzzed nop_chain copy chain drain link gate pace enter stages)
 ringstep_add_sanitized_program(
   fuzz-step
   SOURCES fuzz/step.cpp
-  LOOPS nop_chain copy chain drain link gate pace stages scripted timed hooked
-  FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
-  DEFINITIONS -DRINGSTEP__ENTER=fuzz_enter -DRINGSTEP__ENTER_FOR=fuzz_enter_for -DRINGSTEP__MOST_ITERATIONS=300 -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
+  LOOPS ${fuzzed} scripted timed hooked
+  FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all "-DRINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\""
+  DEFINITIONS -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
 set(findings "${CMAKE_CURRENT_BINARY_DIR}/sanitized/findings")
-file(MAKE_DIRECTORY "${findings}")
-add_test(NAME host/fuzz
-         COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-step" -seed=1 -runs=100000 -max_len=1024 -len_control=20
-                 -timeout=60 -verbosity=0 "-artifact_prefix=${findings}/")
-set_tests_properties(host/fuzz PROPERTIES LABELS host TIMEOUT 300 ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1")
+foreach(loop IN LISTS fuzzed ITEMS scripted timed hooked)
+  file(MAKE_DIRECTORY "${findings}/${loop}")
+  set(corpus)
+  if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${loop}")
+    set(corpus "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${loop}")
+  endif()
+  add_test(NAME host/fuzz/${loop}
+           COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-step" -seed=1 -runs=8000 -max_len=1024 -len_control=20 -timeout=60 -verbosity=0
+                   "-artifact_prefix=${findings}/${loop}/" "${findings}/${loop}" ${corpus})
+  set_tests_properties(host/fuzz/${loop} PROPERTIES LABELS host TIMEOUT 300 ENVIRONMENT
+                                                   "UBSAN_OPTIONS=print_stacktrace=1;FUZZ_LOOP=${loop}")
+endforeach()

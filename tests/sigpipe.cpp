@@ -124,7 +124,7 @@ public:
         INFO(fmt::format("the loop {}", exit));
         CHECK(exit.ok());
         int result = 1;
-        for (const ringstep::RequestCompletion& completion : gate_.completions()) result = completion.result;
+        for (const auto& completion : gate_.completions()) result = completion.result;
         return result;
     }
 

@@ -44,7 +44,7 @@ foreach(source IN LISTS loops)
     endif()
     add_custom_command(
       OUTPUT "${object}"
-      COMMAND "${compile}" "${object}" "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -Wall -Wextra ${define}
+      COMMAND "${compile}" "${object}" "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra ${define}
               "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}" -idirafter "/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}"
               -c "${source}"
       DEPENDS "${source}" "${compile}"
@@ -62,4 +62,33 @@ target_compile_definitions(test-verifier-doc PRIVATE "RINGSTEP_SOURCE_DIR=\"${PR
 add_dependencies(test-verifier-doc verifier-loops)
 foreach(kernel IN LISTS ends)
   ringstep_add_vm_test(${kernel} verifier-doc TIMEOUT 300 COMMAND "$<TARGET_FILE:test-verifier-doc>")
+endforeach()
+
+# What the inspection of loops refuses (cmake/ringstep_inspect.py), and that the verifier does not.
+set(source "${CMAKE_CURRENT_SOURCE_DIR}/inspect/forbidden.bpf.c")
+set(dir "${CMAKE_CURRENT_BINARY_DIR}/inspect")
+file(MAKE_DIRECTORY "${dir}")
+file(STRINGS "${source}" lines REGEX "//! [0-9]+: ")
+set(objects)
+foreach(line IN LISTS lines)
+  string(REGEX REPLACE ".*//! ([0-9]+): .*" "\\1" case "${line}")
+  set(object "${dir}/case-${case}.bpf.o")
+  add_custom_command(
+    OUTPUT "${object}"
+    COMMAND "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra
+            "-DCASE=${case}" "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}" -idirafter
+            "/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}" -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
+    DEPENDS "${source}"
+    DEPFILE "${object}.d"
+    COMMENT "Compiling case ${case} of what the inspection refuses"
+    VERBATIM)
+  list(APPEND objects "${object}")
+endforeach()
+add_custom_target(inspected-loops ALL DEPENDS ${objects})
+find_program(RINGSTEP_PYTHON NAMES python3)
+add_test(NAME host/inspect COMMAND "${RINGSTEP_PYTHON}" -B "${CMAKE_CURRENT_SOURCE_DIR}/inspect/inspect.py" "${RINGSTEP_INSPECT}" "${dir}"
+                                   "${source}" "${loop_list}")
+set_tests_properties(host/inspect PROPERTIES LABELS host TIMEOUT 100)
+foreach(kernel IN LISTS ends)
+  ringstep_add_vm_test(${kernel} verifier-accepts TIMEOUT 120 COMMAND "$<TARGET_FILE:verifier-budgets>" accept ${objects})
 endforeach()

@@ -12,11 +12,14 @@
 
 #include <liburing.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -211,4 +214,32 @@ TEST_CASE("A message that could not be sent is not sent later, so that counts st
     CHECK(first == 0);
     CHECK(second == 3);
     CHECK(third == 70);
+}
+
+TEST_CASE("A process may exit while its threads wake and stop loops") {
+    for (int i = 0; i < 5; i++) {
+        const Outcome outcome = in_child([]() -> std::string {
+            ::alarm(60);
+            std::atomic<int> going{0};
+            for (int thread = 0; thread < 2; thread++) {
+                std::thread([&going, thread] {
+                    // Never destroyed, as long as this thread is there to use it.
+                    auto* const ring = new Ring();
+                    auto* const program = new Scripted(*ring, {.engine = ringstep::Engine::user});
+                    program->state()->wait = 1;
+                    for (;;) {
+                        if (thread == 0) Waker::instance().wake(ring->fd());
+                        program->wake();
+                        program->request_stop();
+                        ensure(program->run().reason == ExitReason::stop_requested);
+                        going++;
+                    }
+                }).detach();
+            }
+            while (going < 100) std::this_thread::yield();
+            std::exit(7);  // NOLINT(concurrency-mt-unsafe)
+        });
+        INFO(outcome.err);
+        REQUIRE(outcome.status == 7);
+    }
 }

@@ -11,6 +11,7 @@
 
 using ringstep::LoopProgram;
 using ringstep::Ring;
+using ringstep::detail::NoLoops;
 
 TEST_CASE("The error says what the kernel lacks and what it takes") {
     Ring ring;
@@ -24,6 +25,8 @@ TEST_CASE("The error says what the kernel lacks and what it takes") {
     CHECK(error.verifier_log().empty());
     CHECK_FALSE(ring.has_loop());
     CHECK(ring.region() == nullptr);
+    // This type, and no wording, tells the library not to ask this kernel again.
+    CHECK_THROWS_AS((LoopProgram<ringstep::loops::nop_chain>(ring, {.engine = ringstep::Engine::kernel})), NoLoops);
     // The ring is as good as before.
     io_uring_prep_nop(ring.sq().claim());
     CHECK(ring.submit_and_wait(1).count == 1);

@@ -23,23 +23,14 @@
 
 #define CHAIN_ENDLESS 0x7fffffffffffffffULL
 
-/* user_data, as <ringstep/c/loops/chain.h> describes it. All but kind and node is constant in a chain. */
-#define CHAIN_DATA_TAG ((__u64)RINGSTEP_TAG_CHAIN << 56)
-#define CHAIN_DATA_WHAT_AND_NODE (0xffULL << 16)
-enum chain_what {
-	CHAIN_OF_NODE = 0,
-	CHAIN_OF_TIMEOUT = RINGSTEP_CHAIN_DATA_OF_TIMEOUT,
-	CHAIN_OF_HELPER = 2, /* a cancellation, of a request or of a timeout */
-};
+/* The bits of user_data that differ between the requests of a chain. */
+#define CHAIN_KIND_AND_NODE                                                                                                    \
+	(3ULL << RINGSTEP_IDENTITY_KIND_SHIFT | (__u64)RINGSTEP_IDENTITY_PART << RINGSTEP_IDENTITY_PART_SHIFT)
 
-static __always_inline __u64 chain_data_of_loop(const struct ringstep_chain *state)
+static __always_inline __u64 chain_data(const struct ringstep_chain_instance *chain, enum ringstep_identity_kind kind,
+					__u32 node)
 {
-	return CHAIN_DATA_TAG | (__u64)(state->requests.epoch & 0xffff) << RINGSTEP_CHAIN_DATA_EPOCH;
-}
-
-static __always_inline __u64 chain_data(const struct ringstep_chain_instance *chain, enum chain_what what, __u32 node)
-{
-	return chain->data | (__u32)what << RINGSTEP_CHAIN_DATA_KIND | node << RINGSTEP_CHAIN_DATA_NODE;
+	return chain->data | ringstep_identity_of_part(kind, node);
 }
 
 static __always_inline __u32 chain_lowest(__u32 bits)
@@ -181,7 +172,7 @@ static __always_inline void chain_node_completed(struct ringstep_chain *state, _
 	chain->disarm |= chain->armed & bit;
 	chain->taken_back |= chain->armed & bit;
 	chain->armed &= ~bit;
-	ringstep_store(&state->requests.in_flight, state->requests.in_flight - 1);
+	ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
 
 	if (of->flags & RINGSTEP_CHAIN_CONTINUE)
 		before = chain->values[node];
@@ -261,19 +252,17 @@ ringstep_apart int chain_completed(struct ringstep_chain *state ringstep_arg_non
 				   __u32 flags)
 {
 	const __u32 slot = user_data & CHAIN_INSTANCE;
-	const __u32 node = user_data >> 16 & CHAIN_NODE;
-	const __u32 what = user_data >> 22 & 3;
+	const __u32 node = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
+	const enum ringstep_identity_kind kind = ringstep_identity_kind_of(user_data);
 	struct ringstep_chain_instance *chain = &state->instances[slot];
-	const bool current = (user_data & ~CHAIN_DATA_WHAT_AND_NODE) == chain->data;
+	const bool current = (user_data & ~CHAIN_KIND_AND_NODE) == chain->data;
 
-	if (what == CHAIN_OF_NODE && current && (chain->running & 1U << node)) {
+	if (kind == RINGSTEP_IDENTITY_REQUEST && current && (chain->running & 1U << node)) {
 		chain_node_completed(state, slot, node, result, flags);
-	} else if (what != CHAIN_OF_NODE && user_data >> 40 == chain_data_of_loop(state) >> 40) {
-		state->requests.cancels--;
-		if (what == CHAIN_OF_TIMEOUT && current)
-			chain_timed_out(state, slot, node, result);
 	} else {
-		state->requests.foreign++;
+		ringstep__request_foreign(&state->requests, user_data);
+		if (kind == RINGSTEP_IDENTITY_TIMEOUT && current)
+			chain_timed_out(state, slot, node, result);
 	}
 	return 0;
 }
@@ -285,20 +274,18 @@ ringstep_apart int chain_received(struct ringstep_chain *state ringstep_arg_nonn
 
 	if (message & RINGSTEP_REQUEST_CANCEL) {
 		/* The slot may belong to the application again, which may fill it in during this turn. */
-		if ((ringstep_load(&chain->generation) & RINGSTEP_REQUEST_GENERATION) !=
-			    (message >> RINGSTEP_REQUEST_GENERATION_SHIFT & RINGSTEP_REQUEST_GENERATION) ||
-		    chain->phase != RINGSTEP_CHAIN_RUNNING)
+		if (!ringstep__message_is_for(&chain->identity, message) || chain->phase != RINGSTEP_CHAIN_RUNNING)
 			return 0;
 		chain_end(chain, RINGSTEP_CHAIN_CANCELLED, 0, ECANCELED);
 	} else {
 		chain->phase = RINGSTEP_CHAIN_RUNNING;
-		chain->data = chain_data_of_loop(state) | (__u64)(chain->generation & 0xffff) << 24 | slot;
+		chain->data = state->requests.identity | chain->identity;
 		chain->ready = state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].roots;
 		if (chain->timeout.seconds < 0)
 			chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
 		else if (chain->timeout.seconds | chain->timeout.nanoseconds)
 			chain->arm = 1U << RINGSTEP_CHAIN_WHOLE_CHAIN;
-		ringstep_store(&state->requests.waiting, state->requests.waiting + 1);
+		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_WAITING);
 	}
 	chain_enlist(state, slot);
 	return 0;
@@ -335,25 +322,18 @@ static __always_inline void chain_submit(struct ringstep_turn *turn, struct ring
 					 __u32 slot, __u32 node)
 {
 	struct ringstep_chain_progress *progress = &chain->nodes[node];
-	__u64 *sqe = (__u64 *)ringstep_get_sqe(turn);
+	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
 	progress->runs++;
 	progress->tries = 0;
-	sqe[0] = of->sqe[0];
-	sqe[1] = of->sqe[1];
-	sqe[2] = of->sqe[2];
-	sqe[3] = of->sqe[3];
-	sqe[4] = chain_data(chain, CHAIN_OF_NODE, node);
-	sqe[5] = of->sqe[5];
-	sqe[6] = of->sqe[6];
-	sqe[7] = of->sqe[7];
+	ringstep_prep_copy(sqe, of->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, node));
 	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
 		progress->wanted = ((const struct io_uring_sqe *)of->sqe)->len;
 		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
 			chain->values[node] = 0;
 	}
 	if (of->op_count)
-		chain_apply(state, slot, node, (struct io_uring_sqe *)sqe);
+		chain_apply(state, slot, node, sqe);
 }
 
 /* Submits the ready-made request that chain_begin() has left in state->slot and state->node. */
@@ -374,7 +354,7 @@ static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct rin
 					  const struct io_uring_cqe *cqe)
 {
 	const __u32 slot = cqe->user_data & CHAIN_INSTANCE;
-	const __u32 node = cqe->user_data >> 16 & CHAIN_NODE;
+	const __u32 node = cqe->user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
 	const __u32 bit = 1U << node;
 	struct ringstep_chain_instance *chain = &state->instances[slot];
 	const struct ringstep_chain_graph *graph;
@@ -382,13 +362,14 @@ static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct rin
 	__s64 moved = cqe->res;
 	__u32 running, next, after;
 
-	if (chain->data != (cqe->user_data & ~((__u64)CHAIN_NODE << 16)) || cqe->res < 0 ||
+	if (chain->data != (cqe->user_data & ~((__u64)CHAIN_NODE << RINGSTEP_IDENTITY_PART_SHIFT)) || cqe->res < 0 ||
 	    (cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
 		return false;
 	running = chain->running;
 	/* A chain in no list has no other work to do. Chains in the lists must not wait forever. */
 	if (!(running & bit) || chain->listed || chain->phase != RINGSTEP_CHAIN_RUNNING || (chain->armed & bit) ||
-	    state->work[RINGSTEP_CHAIN_UNDER_WAY].count || state->requests.in_flight > ringstep_load(&state->depth))
+	    state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
+	    ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth))
 		return false;
 	graph = &state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)];
 	of = &graph->nodes[node];
@@ -429,7 +410,7 @@ static __always_inline enum chain_submission chain_begin(struct ringstep_chain *
 		state->slot = slot;
 		state->node = node;
 		chain->running |= bit;
-		ringstep_store(&state->requests.in_flight, state->requests.in_flight + 1);
+		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
 		return CHAIN_READY_MADE;
 	} else {
 		chain->nodes[node].runs++;
@@ -448,7 +429,7 @@ static __always_inline enum chain_submission chain_begin(struct ringstep_chain *
 		chain_compute(state, slot, node, of);
 		return CHAIN_NOTHING;
 	}
-	ringstep_prep_copy(sqe, of->sqe);
+	ringstep_prep_copy(sqe, of->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, node));
 	state->wanted = sqe->len;
 	chain_apply(state, slot, node, (struct io_uring_sqe *)state->sqe);
 	if (state->wanted < done || state->wanted > (of->flags & RINGSTEP_CHAIN_TRANSFER ? CHAIN_ENDLESS : 0xffffffff)) {
@@ -470,11 +451,10 @@ static __always_inline enum chain_submission chain_begin(struct ringstep_chain *
 	} else {
 		sqe->len = (__u32)state->wanted;
 	}
-	sqe->user_data = chain_data(chain, CHAIN_OF_NODE, node);
 	chain->running |= bit;
 	if (of->timeout.seconds | of->timeout.nanoseconds)
 		chain->arm |= bit;
-	ringstep_store(&state->requests.in_flight, state->requests.in_flight + 1);
+	ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
 	return CHAIN_PREPARED;
 }
 
@@ -499,17 +479,17 @@ static __always_inline void chain_do_urgent(struct ringstep_chain *state, __u32 
 				  offsetof(struct ringstep_chain_graph, nodes) + node * sizeof(struct ringstep_chain_node) +
 				  offsetof(struct ringstep_chain_node, timeout);
 		ringstep_prep_timeout(sqe, state->address + timeout, 0, 0);
-		sqe->user_data = chain_data(chain, CHAIN_OF_TIMEOUT, node);
+		sqe->user_data = chain_data(chain, RINGSTEP_IDENTITY_TIMEOUT, node);
 	} else if (chain->cancel) {
 		node = chain_lowest(chain->cancel);
 		chain->cancel &= chain->cancel - 1;
-		ringstep_prep_cancel64(sqe, chain_data(chain, CHAIN_OF_NODE, node), 0);
-		sqe->user_data = chain_data(chain, CHAIN_OF_HELPER, node);
+		ringstep_prep_cancel64(sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, node), 0);
+		sqe->user_data = chain_data(chain, RINGSTEP_IDENTITY_HELPER, node);
 	} else {
 		node = chain_lowest(chain->disarm);
 		chain->disarm &= chain->disarm - 1;
-		ringstep_prep_timeout_remove(sqe, chain_data(chain, CHAIN_OF_TIMEOUT, node), 0);
-		sqe->user_data = chain_data(chain, CHAIN_OF_HELPER, node);
+		ringstep_prep_timeout_remove(sqe, chain_data(chain, RINGSTEP_IDENTITY_TIMEOUT, node), 0);
+		sqe->user_data = chain_data(chain, RINGSTEP_IDENTITY_HELPER, node);
 	}
 	state->requests.cancels++;
 	if (!chain_urgent(chain))
@@ -538,7 +518,7 @@ static __always_inline void chain_settle(struct ringstep_chain *state, __u32 slo
 	} else {
 		chain->phase = RINGSTEP_CHAIN_OUTSIDE;
 		chain->data = 0; /* later completions do not belong to the slot, which is now the application's */
-		ringstep_store(&state->requests.waiting, state->requests.waiting - 1);
+		ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_WAITING);
 		ringstep_mailbox_deliver(&state->mailbox, state->outbox, slot);
 	}
 }
@@ -572,7 +552,7 @@ static __always_inline __u32 chain_next_list(const struct ringstep_chain *state)
 {
 	if (state->work[RINGSTEP_CHAIN_URGENT].count)
 		return RINGSTEP_CHAIN_URGENT;
-	if (state->requests.in_flight >= ringstep_load(&state->depth))
+	if (ringstep_requests_in_flight(state->requests.counts) >= ringstep_load(&state->depth))
 		return 0;
 	if (state->work[RINGSTEP_CHAIN_UNDER_WAY].count)
 		return RINGSTEP_CHAIN_UNDER_WAY;
@@ -607,7 +587,7 @@ RINGSTEP_LOOP(chain, struct ringstep_chain)
 		if (submits == CHAIN_READY_MADE)
 			chain_submit_begun(turn, state);
 		else if (submits == CHAIN_PREPARED)
-			ringstep_prep_copy(ringstep_get_sqe(turn), state->sqe);
+			ringstep_prep_copy(ringstep_get_sqe(turn), state->sqe, state->sqe[4]);
 	}
 	return ringstep_requests_end(turn, state, 1, again || !state->budget);
 }

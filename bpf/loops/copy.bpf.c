@@ -167,7 +167,7 @@ static __always_inline void copy_prep_read(const struct ringstep_copy *state, co
 
 	ringstep_prep_read(sqe, state->input_fd, copy_buffer(state, index) + slot->filled, slot->size - slot->filled, offset);
 	copy_set_fixed(state, sqe, IORING_OP_READ_FIXED);
-	ringstep_sqe_set_data64(sqe, state->tag | index);
+	ringstep_sqe_set_data64(sqe, state->identity | index);
 }
 
 static __always_inline void copy_prep_write(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot,
@@ -178,7 +178,8 @@ static __always_inline void copy_prep_write(const struct ringstep_copy *state, c
 	ringstep_prep_write(sqe, state->output_fd, copy_buffer(state, index) + slot->written, slot->filled - slot->written,
 			    offset);
 	copy_set_fixed(state, sqe, IORING_OP_WRITE_FIXED);
-	ringstep_sqe_set_data64(sqe, state->tag | index | RINGSTEP_COPY_USER_DATA_WRITE);
+	ringstep_sqe_set_data64(
+		sqe, state->identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART) | index);
 }
 
 /* Returns true if there is a block to begin and a slot for it. */
@@ -235,6 +236,7 @@ static __always_inline enum ringstep_copy_code copy_code(const struct ringstep_c
 
 RINGSTEP_LOOP(copy, struct ringstep_copy)
 {
+	__s64 limit = ringstep_limit(RINGSTEP_COPY_SLOTS); /* each block that begins takes a slot */
 	struct io_uring_cqe *cqe;
 
 	ringstep_for_each_cqe(turn, cqe) {
@@ -243,9 +245,9 @@ RINGSTEP_LOOP(copy, struct ringstep_copy)
 		enum copy_next next;
 		struct io_uring_sqe *sqe;
 
-		if (unlikely(cqe->user_data >> 32 != state->tag >> 32))
+		if (unlikely(!ringstep_identity_is_of(cqe->user_data, state->identity)))
 			continue; /* the request was left in flight by another loop */
-		if (cqe->user_data & RINGSTEP_COPY_USER_DATA_WRITE)
+		if (cqe->user_data & ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART))
 			next = copy_after_write(state, slot, cqe->res);
 		else
 			next = copy_after_read(state, slot, index, cqe->res);
@@ -260,8 +262,7 @@ RINGSTEP_LOOP(copy, struct ringstep_copy)
 			copy_prep_read(state, slot, index, sqe);
 	}
 
-	ringstep_while (copy_may_begin(state))
-		copy_begin(turn, state);
+	ringstep_while_at_most(limit, copy_may_begin(state)) copy_begin(turn, state);
 
 	if (state->opened == state->idle)
 		return ringstep_stop(turn, copy_code(state));

@@ -4,14 +4,14 @@
  * Requests pushed after it in its group are submitted when the barrier has completed. A barrier of the whole ring applies to all groups.
  *
  * Requests behind a barrier of the whole ring wait in one list, in the order in which they were pushed. They join their groups when
- * the barrier has completed. A group exists as long as it has requests. Each of its requests has the group's number in `own`.
+ * the barrier has completed. A group exists as long as it has requests. Each of its requests has the group's number in `own.number`.
  */
 #define RINGSTEP_CQE_BATCH 128
 #include <ringstep/loop.bpf.h>
 #include <ringstep/requests.bpf.h>
 #include <ringstep/c/loops/drain.h>
 
-/* request->own of a request in the list `behind` */
+/* own.number of a request in the list `behind` */
 #define BEHIND (1U << 31)
 
 static __always_inline __u32 bucket_of(__u64 key)
@@ -92,14 +92,14 @@ static __always_inline bool group_can_start(struct ringstep_drain *state, struct
 	if (!group->waiting.count || group->barrier)
 		return false;
 	first = ringstep_list_first(&group->waiting, state->slots);
-	return !(state->slots[first].options & RINGSTEP_DRAIN_BARRIER) || !group->in_flight;
+	return !(state->slots[first].own.options & RINGSTEP_DRAIN_BARRIER) || !group->in_flight;
 }
 
 static __always_inline void submit_of_group(struct ringstep_turn *turn, struct ringstep_drain *state,
 					    struct ringstep_drain_group *group, __u32 slot)
 {
 	group->in_flight++;
-	if (state->slots[slot].options & RINGSTEP_DRAIN_BARRIER) {
+	if (state->slots[slot].own.options & RINGSTEP_DRAIN_BARRIER) {
 		group->barrier = 1;
 		state->barriers++;
 	}
@@ -111,11 +111,11 @@ static __always_inline void completed(struct ringstep_drain *state, __u32 slot)
 	struct ringstep_drain_group *group;
 	__u32 number;
 
-	if (state->slots[slot].options & RINGSTEP_DRAIN_ALL) {
+	if (state->slots[slot].own.options & RINGSTEP_DRAIN_ALL) {
 		state->all = 0;
 		return;
 	}
-	number = state->slots[slot].own & ringstep_mask(state->groups);
+	number = state->slots[slot].own.number & ringstep_mask(state->groups);
 	group = group_at(state, number);
 	group->in_flight--;
 	group->barrier = 0; /* a barrier is in flight alone */
@@ -131,19 +131,20 @@ static __always_inline bool behind_can_go(struct ringstep_drain *state)
 	if (!state->behind.count || state->all)
 		return false;
 	first = ringstep_list_first(&state->behind, state->slots);
-	return !(state->slots[first].options & RINGSTEP_DRAIN_ALL) ||
-	       (!state->requests.in_flight && state->requests.waiting == state->behind.count);
+	return !(state->slots[first].own.options & RINGSTEP_DRAIN_ALL) ||
+	       (!ringstep_requests_in_flight(state->requests.counts) &&
+		ringstep_requests_waiting(state->requests.counts) == state->behind.count);
 }
 
 static __always_inline void cancel_waiting(struct ringstep_drain *state, __u32 slot)
 {
-	const __u32 own = state->slots[slot].own;
+	const __u32 number = state->slots[slot].own.number;
 
-	if (own == BEHIND) {
+	if (number == BEHIND) {
 		ringstep_list_remove(&state->behind, state->slots, slot);
 	} else {
-		ringstep_list_remove(&group_at(state, own)->waiting, state->slots, slot);
-		group_is_due(state, own & ringstep_mask(state->groups));
+		ringstep_list_remove(&group_at(state, number)->waiting, state->slots, slot);
+		group_is_due(state, number & ringstep_mask(state->groups));
 	}
 	ringstep_request_refuse(state, slot, -ECANCELED);
 }
@@ -163,9 +164,9 @@ static __always_inline bool next_request(struct ringstep_turn *turn, struct ring
 	}
 	state->budget--;
 	if (mail == RINGSTEP_MAIL_REQUEST) {
-		if (!state->all && !state->behind.count && !(state->slots[*slot].options & RINGSTEP_DRAIN_ALL))
+		if (!state->all && !state->behind.count && !(state->slots[*slot].own.options & RINGSTEP_DRAIN_ALL))
 			return true;
-		state->slots[*slot].own = BEHIND;
+		state->slots[*slot].own.number = BEHIND;
 		ringstep_list_push_back(&state->behind, state->slots, *slot);
 	} else if (mail == RINGSTEP_MAIL_CANCEL_WAITING) {
 		cancel_waiting(state, *slot);
@@ -180,17 +181,17 @@ static __always_inline void join_group(struct ringstep_turn *turn, struct ringst
 	struct ringstep_drain_group *group;
 	__u32 number;
 
-	if (state->slots[slot].options & RINGSTEP_DRAIN_ALL) {
+	if (state->slots[slot].own.options & RINGSTEP_DRAIN_ALL) {
 		state->all = 1;
 		state->barriers++;
 		ringstep_request_submit(turn, state, slot);
 		return;
 	}
-	number = group_of(state, state->slots[slot].group);
+	number = group_of(state, state->slots[slot].own.group);
 	group = group_at(state, number);
-	state->slots[slot].own = number;
+	state->slots[slot].own.number = number;
 	if (group->waiting.count || group->barrier ||
-	    ((state->slots[slot].options & RINGSTEP_DRAIN_BARRIER) && group->in_flight))
+	    ((state->slots[slot].own.options & RINGSTEP_DRAIN_BARRIER) && group->in_flight))
 		ringstep_list_push_back(&group->waiting, state->slots, slot);
 	else
 		submit_of_group(turn, state, group, slot);

@@ -30,10 +30,10 @@ static __always_inline __u32 gate_lowest(__u32 bits)
 /* Inserts a slot into `list` after all requests that arrived before it. The list should be short. */
 static __noinline int gate_insert(struct ringstep_gate *state, struct ringstep_list *list, __u32 slot)
 {
-	const __u64 sequence = state->slots[slot & ringstep_mask(state->slots)].memo;
+	const __u64 sequence = state->slots[slot & ringstep_mask(state->slots)].own.sequence;
 
 	state->at = list->first;
-	ringstep_while (state->at && state->slots[(state->at - 1) & ringstep_mask(state->slots)].memo < sequence)
+	ringstep_while (state->at && state->slots[(state->at - 1) & ringstep_mask(state->slots)].own.sequence < sequence)
 		state->at = state->slots[(state->at - 1) & ringstep_mask(state->slots)].next;
 	ringstep_list_insert(list, state->slots, state->at, slot);
 	return 0;
@@ -93,7 +93,7 @@ static __noinline int gate_loosen(struct ringstep_gate *state, __u32 index, __u3
 	if (!entry->parked[class & GATE_CLASS].count)
 		entry->parked_classes &= ~(1U << (class & GATE_CLASS));
 	entry->loose[class & GATE_CLASS]++;
-	state->slots[slot].own = RINGSTEP_GATE_FILED | RINGSTEP_GATE_LOOSE | (index & GATE_FILE);
+	state->slots[slot].own.place = RINGSTEP_GATE_FILED | RINGSTEP_GATE_LOOSE | (index & GATE_FILE);
 	gate_insert(state, &state->loose[class & GATE_CLASS], slot);
 	state->classes |= 1U << (class & GATE_CLASS);
 	return 0;
@@ -148,16 +148,16 @@ static __always_inline void gate_class_shrank(struct ringstep_gate *state, __u32
 
 static __always_inline void gate_queue(struct ringstep_gate *state, __u32 slot)
 {
-	struct ringstep_request *request = &state->slots[slot];
-	const __u32 class = request->options & GATE_CLASS;
+	struct ringstep_gate_request *request = &state->slots[slot].own;
+	const __u32 class = request->request_class & GATE_CLASS;
 
-	request->memo = state->sequence++;
+	request->sequence = state->sequence++;
 	state->waiting[class]++;
 	if (state->file_limit) {
-		const __u32 index = gate_file_of(state, request->group);
+		const __u32 index = gate_file_of(state, request->file);
 
 		state->files[index & GATE_FILE].requests++;
-		request->own = RINGSTEP_GATE_FILED | (index & GATE_FILE);
+		request->place = RINGSTEP_GATE_FILED | (index & GATE_FILE);
 	}
 	ringstep_list_push_back(&state->ready[class], state->slots, slot);
 	state->classes |= 1U << class;
@@ -166,17 +166,17 @@ static __always_inline void gate_queue(struct ringstep_gate *state, __u32 slot)
 /* Removes a waiting request from its queue, because the application has cancelled it. */
 static __noinline int gate_take_out(struct ringstep_gate *state, __u32 slot)
 {
-	struct ringstep_request *request = &state->slots[slot & ringstep_mask(state->slots)];
-	const __u32 own = request->own;
-	const __u32 class = request->options & GATE_CLASS;
-	struct ringstep_gate_file *entry = &state->files[own & GATE_FILE];
+	struct ringstep_gate_request *request = &state->slots[slot & ringstep_mask(state->slots)].own;
+	const __u32 place = request->place;
+	const __u32 class = request->request_class & GATE_CLASS;
+	struct ringstep_gate_file *entry = &state->files[place & GATE_FILE];
 
 	state->waiting[class]--;
-	if (own & RINGSTEP_GATE_PARKED) {
+	if (place & RINGSTEP_GATE_PARKED) {
 		ringstep_list_remove(&entry->parked[class], state->slots, slot);
 		if (!entry->parked[class].count)
 			entry->parked_classes &= ~(1U << class);
-	} else if (own & RINGSTEP_GATE_LOOSE) {
+	} else if (place & RINGSTEP_GATE_LOOSE) {
 		ringstep_list_remove(&state->loose[class], state->slots, slot);
 		entry->loose[class]--;
 		gate_class_shrank(state, class);
@@ -184,8 +184,8 @@ static __noinline int gate_take_out(struct ringstep_gate *state, __u32 slot)
 		ringstep_list_remove(&state->ready[class], state->slots, slot);
 		gate_class_shrank(state, class);
 	}
-	if (own & RINGSTEP_GATE_FILED)
-		gate_left_file(state, own & GATE_FILE);
+	if (place & RINGSTEP_GATE_FILED)
+		gate_left_file(state, place & GATE_FILE);
 	return 0;
 }
 
@@ -196,7 +196,7 @@ static __always_inline __u32 gate_pop(struct ringstep_gate *state, __u32 class)
 
 	if (state->loose[class].count) {
 		slot = ringstep_list_pop_front(&state->loose[class], state->slots);
-		state->files[state->slots[slot].own & GATE_FILE].loose[class]--;
+		state->files[state->slots[slot].own.place & GATE_FILE].loose[class]--;
 	} else {
 		slot = ringstep_list_pop_front(&state->ready[class], state->slots);
 	}
@@ -207,22 +207,22 @@ static __always_inline __u32 gate_pop(struct ringstep_gate *state, __u32 class)
 /* Takes a place in the file for a request and returns 1. If there is none, parks the request and returns 0. */
 static __noinline int gate_enters_file(struct ringstep_gate *state, __u32 slot)
 {
-	struct ringstep_request *request = &state->slots[slot & ringstep_mask(state->slots)];
-	const __u32 index = request->own & GATE_FILE;
-	const __u32 class = request->options & GATE_CLASS;
+	struct ringstep_gate_request *request = &state->slots[slot & ringstep_mask(state->slots)].own;
+	const __u32 index = request->place & GATE_FILE;
+	const __u32 class = request->request_class & GATE_CLASS;
 	struct ringstep_gate_file *entry = &state->files[index];
 
 	if (entry->in_flight < state->file_limit) {
 		entry->in_flight++;
-		request->own = RINGSTEP_GATE_FILED | index;
+		request->place = RINGSTEP_GATE_FILED | index;
 		return 1;
 	}
-	if (request->own & RINGSTEP_GATE_LOOSE)
+	if (request->place & RINGSTEP_GATE_LOOSE)
 		gate_insert(state, &entry->parked[class], slot); /* it arrived before the others */
 	else
 		ringstep_list_push_back(&entry->parked[class], state->slots, slot);
 	entry->parked_classes |= 1U << class;
-	request->own = RINGSTEP_GATE_FILED | RINGSTEP_GATE_PARKED | index;
+	request->place = RINGSTEP_GATE_FILED | RINGSTEP_GATE_PARKED | index;
 	return 0;
 }
 
@@ -252,8 +252,8 @@ RINGSTEP_LOOP(gate, struct ringstep_gate)
 	ringstep_for_each_cqe(turn, cqe) {
 		if (!ringstep_request_completed(turn, state, cqe, &slot))
 			continue;
-		if (state->slots[slot].own & RINGSTEP_GATE_FILED) {
-			const __u32 index = state->slots[slot].own & GATE_FILE;
+		if (state->slots[slot].own.place & RINGSTEP_GATE_FILED) {
+			const __u32 index = state->slots[slot].own.place & GATE_FILE;
 
 			state->files[index].in_flight--;
 			gate_left_file(state, index);
@@ -276,19 +276,20 @@ RINGSTEP_LOOP(gate, struct ringstep_gate)
 
 	/* If messages are left, their requests may have priority over those received so far. */
 	state->submits = state->budget ? ringstep_requests_room(turn) : 0;
-	ringstep_while (state->submits && state->classes && state->requests.in_flight < ringstep_load(&state->depth)) {
+	ringstep_while (state->submits && state->classes &&
+			ringstep_requests_in_flight(state->requests.counts) < ringstep_load(&state->depth)) {
 		const __u32 patience = ringstep_load(&state->patience);
 		const __u32 impatient = patience ? state->classes & state->impatient : 0;
 		const __u32 class = gate_lowest(impatient ? impatient : state->classes);
 
 		slot = gate_pop(state, class);
-		if ((state->slots[slot].own & RINGSTEP_GATE_FILED) && !gate_enters_file(state, slot))
+		if ((state->slots[slot].own.place & RINGSTEP_GATE_FILED) && !gate_enters_file(state, slot))
 			continue;
 		if (patience)
 			gate_passes_over(state, class, patience);
 		state->submits--;
 		state->waiting[class]--;
-		state->slots[slot].memo = state->order++;
+		state->slots[slot].own.order = state->order++;
 		ringstep_request_submit(turn, state, slot);
 	}
 	return ringstep_requests_end(turn, state, 1, !state->submits);

@@ -24,38 +24,24 @@
 #define EBADF 9
 #endif
 
-/* request->own */
-#define CANCELLED (1U << 0) /* the application has cancelled the request */
-
 /* Options of a request whose completion needs more than the submission of the next one */
 #define NEEDS_CARE (RINGSTEP_LINK_CONTINUES | RINGSTEP_LINK_TIMEOUT | RINGSTEP_LINK_BEFORE_OPEN | RINGSTEP_LINK_BEFORE_TIMED)
 
 static __always_inline struct ringstep_request *request_at(struct ringstep_link *state, __u32 slot)
 {
-	return &state->slots[slot & ringstep_mask(state->slots)];
+	return &state->slots[slot & ringstep_mask(state->slots)].request;
 }
 
-static __always_inline __u32 timeout_of(const struct ringstep_request *request)
+static __always_inline struct ringstep_link_request *link_at(struct ringstep_link *state, __u32 slot)
 {
-	return (__u32)(request->extra[1] >> 32);
+	return &state->slots[slot & ringstep_mask(state->slots)].own;
 }
 
-static __always_inline __u32 expected_of(const struct ringstep_request *request)
+static __always_inline bool has_failed(const struct ringstep_link_request *link, __s64 result)
 {
-	return (__u32)(request->memo >> 32);
-}
+	const __s64 expected = link->expected;
 
-static __always_inline __u32 done_of(const struct ringstep_request *request)
-{
-	return (__u32)request->memo;
-}
-
-static __always_inline bool has_failed(const struct ringstep_request *request, __u32 options)
-{
-	const __s64 expected = expected_of(request);
-	const __s64 result = request->result;
-
-	switch ((options & RINGSTEP_LINK_RULE) >> RINGSTEP_LINK_RULE_SHIFT) {
+	switch ((link->options & RINGSTEP_LINK_RULE) >> RINGSTEP_LINK_RULE_SHIFT) {
 	case RINGSTEP_LINK_EXACTLY:
 	case RINGSTEP_LINK_AT_LEAST:
 		return result < expected;
@@ -73,19 +59,19 @@ static __always_inline bool has_failed(const struct ringstep_request *request, _
 /* Refuses an open end, which does not count as waiting: the loop may end, and the open end may be extended before the next run. */
 static __always_inline void refuse_open_end(struct ringstep_link *state, __u32 slot)
 {
-	ringstep_store(&state->requests.waiting, state->requests.waiting + 1);
+	ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_WAITING);
 	ringstep_request_refuse(state, slot, -ECANCELED);
 }
 
 /* Notes that the chain has reached its open end. Returns true if the end was extended. Otherwise the chain waits there. */
 static __always_inline bool reach_open_end(struct ringstep_link *state, __u32 slot, bool severed)
 {
-	struct ringstep_request *end = request_at(state, slot);
+	struct ringstep_link_request *end = link_at(state, slot);
 
-	if (end->flags & RINGSTEP_LINK_EXTENDED)
+	if (end->marks & RINGSTEP_LINK_EXTENDED)
 		return true;
-	end->flags |= severed ? RINGSTEP_LINK_REACHED | RINGSTEP_LINK_SEVERED : RINGSTEP_LINK_REACHED;
-	if (end->own & CANCELLED)
+	end->marks |= severed ? RINGSTEP_LINK_REACHED | RINGSTEP_LINK_SEVERED : RINGSTEP_LINK_REACHED;
+	if (end->marks & RINGSTEP_LINK_CANCELLED)
 		refuse_open_end(state, slot);
 	return false;
 }
@@ -106,23 +92,23 @@ static __always_inline void go_on(struct ringstep_link *state, __u32 options, bo
 }
 
 /* Advances a request by the number of bytes transferred. Returns true if a rest is left to transfer. */
-static __always_inline bool has_rest(struct ringstep_request *request)
+static __always_inline bool has_rest(struct ringstep_request *request, struct ringstep_link_request *link)
 {
 	struct io_uring_sqe *sqe = (struct io_uring_sqe *)request->sqe;
 	const __s32 result = request->result;
 
 	if (result > 0)
-		request->memo += (__u32)result;
-	if (result > 0 && done_of(request) < expected_of(request) && !(request->own & CANCELLED)) {
+		link->done += (__u32)result;
+	if (result > 0 && link->done < link->expected && !(link->marks & RINGSTEP_LINK_CANCELLED)) {
 		sqe->addr += (__u32)result;
 		sqe->len -= (__u32)result;
-		if (request->options & RINGSTEP_LINK_MOVES_OFFSET)
+		if (link->options & RINGSTEP_LINK_MOVES_OFFSET)
 			sqe->off += (__u32)result;
 		return true;
 	}
 	/* As in the kernel, the result is the number of bytes transferred. It is short if an error followed. */
-	if (done_of(request))
-		request->result = (__s32)done_of(request);
+	if (link->done)
+		request->result = (__s32)link->done;
 	return false;
 }
 
@@ -130,18 +116,18 @@ static __always_inline bool has_rest(struct ringstep_request *request)
 static __noinline int completed_with_care(struct ringstep_link *state, __u32 slot)
 {
 	struct ringstep_request *request = request_at(state, slot);
-	const __u32 options = request->options;
+	struct ringstep_link_request *link = link_at(state, slot);
+	const __u32 options = link->options;
 	bool severed;
 
-	if ((options & RINGSTEP_LINK_CONTINUES) && has_rest(request)) {
+	if ((options & RINGSTEP_LINK_CONTINUES) && has_rest(request, link)) {
 		ringstep_store(&state->continued, state->continued + 1);
-		ringstep_store(&state->requests.in_flight, state->requests.in_flight - 1);
-		ringstep_store(&state->requests.waiting, state->requests.waiting + 1);
+		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_WAITING - RINGSTEP_REQUESTS_IN_FLIGHT);
 		request->phase = RINGSTEP_REQUEST_WAITING;
 		ringstep_list_push_back(&state->ready, state->slots, slot);
 		return 0;
 	}
-	severed = !(options & RINGSTEP_LINK_HARD) && has_failed(request, options);
+	severed = !(options & RINGSTEP_LINK_HARD) && has_failed(link, request->result);
 	ringstep_request_deliver(state, slot);
 	if (!(options & RINGSTEP_LINK_TIMEOUT))
 		go_on(state, options, severed);
@@ -150,17 +136,17 @@ static __noinline int completed_with_care(struct ringstep_link *state, __u32 slo
 
 static __always_inline void completed(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
 {
-	const struct ringstep_request *request = request_at(state, slot);
-	const __u32 options = request->options;
+	const struct ringstep_link_request *link = link_at(state, slot);
+	const __u32 options = link->options;
 	const __u32 next = options & RINGSTEP_LINK_NEXT;
 
 	/* Requests that transfer nothing have 0 bytes expected. */
 	if (unlikely(options & NEEDS_CARE) ||
-	    unlikely((__s64)request->result < (__s64)expected_of(request) && !(options & RINGSTEP_LINK_HARD)))
+	    unlikely((__s64)request_at(state, slot)->result < (__s64)link->expected && !(options & RINGSTEP_LINK_HARD)))
 		completed_with_care(state, slot);
 	else if (!next)
 		ringstep_request_deliver(state, slot);
-	else if (unlikely(request_at(state, next - 1)->own & CANCELLED))
+	else if (unlikely(link_at(state, next - 1)->marks & RINGSTEP_LINK_CANCELLED))
 		completed_with_care(state, slot);
 	else
 		(void)ringstep_request_follow(turn, state, slot, next - 1);
@@ -169,25 +155,24 @@ static __always_inline void completed(struct ringstep_turn *turn, struct ringste
 /* Receives the extension of an open end. */
 static __noinline int receive_extension(struct ringstep_link *state, __u32 slot)
 {
-	struct ringstep_request *first = request_at(state, slot);
+	struct ringstep_link_request *first = link_at(state, slot);
 
-	if (first->flags & RINGSTEP_LINK_SEVERED)
+	if (first->marks & RINGSTEP_LINK_SEVERED)
 		ringstep_list_push_back(&state->severed, state->slots, slot);
-	else if (first->flags & RINGSTEP_LINK_REACHED)
+	else if (first->marks & RINGSTEP_LINK_REACHED)
 		ringstep_list_push_back(&state->ready, state->slots, slot);
-	first->flags |= RINGSTEP_LINK_EXTENDED;
+	first->marks |= RINGSTEP_LINK_EXTENDED;
 	return 0;
 }
 
 /* Receives a chain, or the extension of an open end. */
 static __always_inline void receive_chain(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
 {
-	struct ringstep_request *first = request_at(state, slot);
+	const struct ringstep_link_request *first = link_at(state, slot);
 
-	first->memo = first->extra[0] << 32;
 	/* The message has counted one of the requests already. */
-	ringstep_store(&state->requests.waiting, state->requests.waiting + (__u32)first->extra[1] - 1);
-	if (unlikely(first->flags & RINGSTEP_LINK_OPEN))
+	ringstep__requests_count(&state->requests, first->count - 1);
+	if (unlikely(first->marks & RINGSTEP_LINK_OPEN))
 		receive_extension(state, slot);
 	else if (unlikely(first->options & RINGSTEP_LINK_TIMED))
 		ringstep_list_push_back(&state->ready, state->slots, slot);
@@ -197,28 +182,28 @@ static __always_inline void receive_chain(struct ringstep_turn *turn, struct rin
 
 static __always_inline void cancel_waiting(struct ringstep_link *state, __u32 slot)
 {
-	struct ringstep_request *request = request_at(state, slot);
+	struct ringstep_link_request *link = link_at(state, slot);
 
-	if ((request->flags & (RINGSTEP_LINK_OPEN | RINGSTEP_LINK_REACHED | RINGSTEP_LINK_EXTENDED)) ==
+	if ((link->marks & (RINGSTEP_LINK_OPEN | RINGSTEP_LINK_REACHED | RINGSTEP_LINK_EXTENDED)) ==
 	    (RINGSTEP_LINK_OPEN | RINGSTEP_LINK_REACHED))
 		refuse_open_end(state, slot);
 	else
-		request->own |= CANCELLED;
+		link->marks |= RINGSTEP_LINK_CANCELLED;
 }
 
 /* Submits a ready request, with its LINK_TIMEOUT if it has one. The kernel needs both in one submission. */
 static __always_inline void start(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
 {
 	const __u32 which = slot & ringstep_mask(state->slots);
-	struct ringstep_request *request = request_at(state, which);
-	const __u32 options = request->options;
+	struct ringstep_link_request *link = link_at(state, which);
+	const __u32 options = link->options;
 	struct io_uring_sqe *sqe;
 
-	if (request->own & CANCELLED) {
+	if (link->marks & RINGSTEP_LINK_CANCELLED) {
 		/* The LINK_TIMEOUT is refused with the request. If part of a transfer is done, its length is the request's result. */
 		if (options & RINGSTEP_LINK_TIMED)
-			ringstep_request_refuse(state, timeout_of(request) - 1, -ECANCELED);
-		ringstep_request_refuse(state, which, done_of(request) ? (__s32)done_of(request) : -ECANCELED);
+			ringstep_request_refuse(state, link->timeout - 1, -ECANCELED);
+		ringstep_request_refuse(state, which, link->done ? (__s32)link->done : -ECANCELED);
 		go_on(state, options, !(options & RINGSTEP_LINK_HARD));
 		return;
 	}
@@ -227,15 +212,15 @@ static __always_inline void start(struct ringstep_turn *turn, struct ringstep_li
 	sqe = ringstep_request_submit(turn, state, which);
 	if (options & RINGSTEP_LINK_TIMED) {
 		sqe->flags |= IOSQE_IO_LINK;
-		(void)ringstep_request_submit(turn, state, timeout_of(request) - 1);
+		(void)ringstep_request_submit(turn, state, link->timeout - 1);
 	}
 }
 
 static __always_inline void cancel_rest(struct ringstep_link *state, __u32 slot)
 {
-	const struct ringstep_request *request = request_at(state, slot);
-	const __u32 options = request->options;
-	const __u32 timeout = timeout_of(request);
+	const struct ringstep_link_request *link = link_at(state, slot);
+	const __u32 options = link->options;
+	const __u32 timeout = link->timeout;
 
 	ringstep_request_refuse(state, slot, -ECANCELED);
 	if (options & RINGSTEP_LINK_TIMED)
@@ -263,7 +248,7 @@ RINGSTEP_LOOP(link, struct ringstep_link)
 		} else if (mail == RINGSTEP_MAIL_CANCEL_WAITING) {
 			cancel_waiting(state, slot);
 		} else if (mail == RINGSTEP_MAIL_CANCEL_IN_FLIGHT) {
-			request_at(state, slot)->own |= CANCELLED;
+			link_at(state, slot)->marks |= RINGSTEP_LINK_CANCELLED;
 			ringstep_request_cancel(turn, state, slot);
 		}
 	}

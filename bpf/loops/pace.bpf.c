@@ -111,7 +111,7 @@ static __noinline int pace_may_go(struct ringstep_pace *state, __u32 index)
 {
 	struct ringstep_pace_class *class = &state->classes[index & PACE_CLASS];
 	const __u32 slot = ringstep_list_first(&class->waiting, state->slots);
-	const __u64 bytes = (__u32)state->slots[slot].group;
+	const __u64 bytes = state->slots[slot].own.bytes;
 	const __u64 wait_operations = pace_wait(&class->buckets[RINGSTEP_PACE_OPERATIONS], 1);
 	const __u64 wait_bytes = pace_wait(&class->buckets[RINGSTEP_PACE_BYTES], bytes);
 	const __u64 wait = wait_operations > wait_bytes ? wait_operations : wait_bytes;
@@ -142,7 +142,7 @@ RINGSTEP_LOOP(pace, struct ringstep_pace)
 
 	state->budget = RINGSTEP_REQUESTS_BATCH_IN;
 	ringstep_while (state->budget && ringstep_requests_receive(state, &slot, &mail)) {
-		const __u32 class = state->slots[slot].options & PACE_CLASS;
+		const __u32 class = state->slots[slot].own.request_class & PACE_CLASS;
 
 		state->budget--;
 		if (mail == RINGSTEP_MAIL_REQUEST) {
@@ -168,7 +168,7 @@ RINGSTEP_LOOP(pace, struct ringstep_pace)
 		ringstep_while (state->submits && state->classes[class].waiting.count && pace_may_go(state, class)) {
 			state->submits--;
 			slot = ringstep_list_pop_front(&state->classes[class].waiting, state->slots);
-			state->slots[slot].memo = state->now;
+			state->slots[slot].own.begun = state->now;
 			ringstep_request_submit(turn, state, slot);
 		}
 	}

@@ -62,11 +62,17 @@ static __noinline int ringstep__region_copy(struct ringstep_control *control, __
 	__u32 i;
 
 	bpf_for(i, 0, length) {
-		__u64 place = at + i;
+		__u64 place = at + i, room, mask;
 
 		barrier_var(place);
 		if (place >= ringstep_geometry.mem_size)
 			return -RINGSTEP__EOPNOTSUPP;
+		/* A processor that guesses the branch wrong gets place 0, and none behind the region. */
+		room = ringstep_geometry.mem_size - 1 - place;
+		barrier_var(room);
+		mask = ~((__s64)room >> 63);
+		barrier_var(mask);
+		place &= mask;
 		if (write)
 			region[place] = memory[i];
 		else

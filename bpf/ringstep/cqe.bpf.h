@@ -8,7 +8,10 @@
 #include <ringstep/bounded.bpf.h>
 #include <ringstep/turn.bpf.h>
 
-/* Returns the number of completions in the CQ. */
+/*
+ * Returns the number of completions in the CQ. It is larger than the CQ if something else than the kernel and the loop has written to head or
+ * tail.
+ */
 static __always_inline __u32 ringstep_cq_ready(struct ringstep_turn *turn)
 {
 	return ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail)) -
@@ -37,22 +40,14 @@ struct ringstep__walk {
 	} cqe;
 };
 
-static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringstep_turn *turn)
+/*
+ * Returns true if the CQ can hold so many completions. No kernel leaves more in it. Then something else has written to head or tail, and
+ * nothing is taken until they fit together again.
+ */
+static __always_inline bool ringstep__cq_holds(const struct ringstep_turn *turn, __u32 count)
 {
-	struct ringstep__walk walk;
-	__u32 ready;
-
-	walk.cqes = turn->cq + ringstep__geometry(turn).cqes;
-	walk.at = *turn->head;
-	ready = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail)) - walk.at;
-	if (ready > RINGSTEP_CQE_BATCH) {
-		ready = RINGSTEP_CQE_BATCH;
-		turn->cut = true;
-	}
-	walk.end = walk.at + ready;
-	/* Otherwise the compiler would count the completions left, which is a known number in a full batch. */
-	barrier_var(walk.end);
-	return walk;
+	(void)turn;
+	return likely(count <= ringstep__geometry(turn).cq_mask + 1);
 }
 
 static __always_inline const __u8 *ringstep__cqe_at(const struct ringstep_turn *turn, const struct ringstep__walk *walk)
@@ -63,12 +58,34 @@ static __always_inline const __u8 *ringstep__cqe_at(const struct ringstep_turn *
 /* Returns true if there is another completion. Drops those that only woke the loop up. */
 static __always_inline bool ringstep__walk_more(struct ringstep_turn *turn, struct ringstep__walk *walk)
 {
-	while (walk->at != walk->end && ringstep__swallow_wake(&turn->engine, ringstep__cqe_at(turn, walk))) {
+	while (RINGSTEP__WAKES_IN_CQ && walk->at != walk->end &&
+	       ringstep__swallow_wake(&turn->engine, ringstep__cqe_at(turn, walk))) {
 		++walk->at;
 		ringstep__ring_store(turn->head, walk->at);
 		turn->cq_head++; /* a wake-up does not count as reaped */
 	}
 	return walk->at != walk->end;
+}
+
+static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringstep_turn *turn)
+{
+	struct ringstep__walk walk;
+	__u32 ready;
+
+	walk.cqes = turn->cq + ringstep__geometry(turn).cqes;
+	walk.at = ringstep__read_once(turn->head);
+	ready = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail)) - walk.at;
+	if (ready > RINGSTEP_CQE_BATCH) {
+		turn->cut = ringstep__cq_holds(turn, ready);
+		ready = turn->cut ? RINGSTEP_CQE_BATCH : 0;
+	}
+	/* The CQ may be smaller than a batch. In the usual case, it is not smaller than the usual batch. */
+	if ((!turn->usual || RINGSTEP_CQE_BATCH > RINGSTEP_USUAL_CQ) && !ringstep__cq_holds(turn, ready))
+		ready = 0;
+	walk.end = walk.at + ready;
+	/* Otherwise the compiler would count the completions left, which is a known number in a full batch. */
+	barrier_var(walk.end);
+	return walk;
 }
 
 static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, struct ringstep__walk *walk)

@@ -30,16 +30,18 @@ static __always_inline void ringstep__hidden_gone(struct ringstep_control *contr
 }
 
 /*
- * Removes the kit's own completions and the user engine's wake-ups from the CQ, up to the index `end`. Returns the number that it removed.
- * The other completions move together towards `end`. That is safe, because the kernel does not write there before the head has passed.
+ * Removes the user engine's wake-ups from the CQ, up to the index `end`, and with `hidden` also the kit's own completions. Returns the number
+ * that it removed. The other completions move together towards `end`. That is safe, because the kernel does not write there before the head
+ * has passed. It looks at each of the completions once, and there are at most as many as the CQ has entries.
  */
-static __noinline int ringstep__drop_hidden_from(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq, __u32 end)
+static __noinline __attribute__((unused)) int ringstep__drop_from_cq(ringstep__ring *ring, struct ringstep_control *control,
+								     __u8 *cq, __u32 end, bool hidden)
 {
 	const __u32 mask = ringstep__geometry_of(ring).cq_mask;
 	const __u32 shift = ringstep__geometry_of(ring).cqe_shift;
 	__u8 *const cqes = cq + ringstep__geometry_of(ring).cqes;
 	__u32 *const head_word = (__u32 *)(cq + ringstep__geometry_of(ring).cq_head);
-	const __u32 head = *head_word;
+	const __u32 head = ringstep__read_once(head_word);
 	struct ringstep__engine engine;
 	__u32 from = end, to = end;
 
@@ -47,7 +49,7 @@ static __noinline int ringstep__drop_hidden_from(ringstep__ring *ring, struct ri
 	if (end - head > mask + 1)
 		return 0; /* no kernel leaves the CQ in this state */
 	ringstep__engine_of(&engine, ring);
-	ringstep_while (from != head) {
+	while (from != head && ringstep__may_loop) {
 		const __u64 *cqe;
 		__u64 *place;
 
@@ -55,7 +57,7 @@ static __noinline int ringstep__drop_hidden_from(ringstep__ring *ring, struct ri
 		cqe = (const __u64 *)(cqes + ((__u64)(from & mask) << shift));
 		if (ringstep__swallow_wake(&engine, (const __u8 *)cqe))
 			continue;
-		if (ringstep__is_hidden(control, cqe[0])) {
+		if (hidden && ringstep__is_hidden(control, cqe[0])) {
 			ringstep__hidden_gone(control, cqe[0]);
 			continue;
 		}
@@ -76,7 +78,7 @@ static __noinline int ringstep__drop_hidden_from(ringstep__ring *ring, struct ri
 
 static __always_inline void ringstep__drop_hidden(struct ringstep_turn *turn, __u32 end)
 {
-	turn->cq_head += (__u32)ringstep__drop_hidden_from(turn->engine.ring, turn->control, turn->cq, end); /* not reaped */
+	turn->cq_head += (__u32)ringstep__drop_from_cq(turn->engine.ring, turn->control, turn->cq, end, true); /* not reaped */
 }
 
 #endif /* RINGSTEP_HIDDEN_BPF_H */

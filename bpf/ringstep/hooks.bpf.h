@@ -66,18 +66,18 @@ struct ringstep__submissions {
 static __always_inline struct ringstep__submissions ringstep__submissions_begin(struct ringstep_turn *turn,
 										struct ringstep_enter *enter)
 {
+	const __u32 claimed = ringstep_sq_claimed(turn);
+	const __u32 hooked = ringstep__read_once(&enter->hooked);
 	struct ringstep__submissions walk;
-	__u32 claimed = ringstep_sq_claimed(turn);
 
-	if (claimed > ringstep__geometry(turn).sq_mask + 1)
-		claimed = ringstep__geometry(turn).sq_mask + 1; /* no ring is in this state */
-	walk.base = turn->sq_at - claimed;			/* 0 with IORING_SETUP_SQ_REWIND */
-	if (enter->hooked > claimed || enter->phase != RINGSTEP_ENTER_BEGIN)
-		ringstep_store(&enter->hooked, claimed);
-	ringstep_store(&enter->walk_end, claimed);
-	/* Read back from memory, so that the verifier knows no bounds and finds that the iterations look alike. */
-	walk.at = ringstep_load(&enter->hooked);
-	walk.end = ringstep_load(&enter->walk_end);
+	walk.base = turn->sq_at - claimed; /* 0 with IORING_SETUP_SQ_REWIND */
+	walk.at = claimed;
+	if (hooked < claimed && enter->phase == RINGSTEP_ENTER_BEGIN)
+		walk.at = hooked;
+	enter->hooked = walk.at;
+	/* Without bounds that the verifier knows, it finds that the iterations look alike. */
+	walk.at += (__u32)ringstep__unknown_zero();
+	walk.end = claimed + (__u32)ringstep__unknown_zero();
 	return walk;
 }
 
@@ -114,20 +114,23 @@ static __always_inline struct ringstep__completions ringstep__completions_begin(
 										struct ringstep_enter *enter)
 {
 	const __u32 ready = ringstep_cq_ready(turn);
-	const __u32 tail = *turn->head + ready;
+	const __u32 head = ringstep__read_once(turn->head);
+	const __u32 tail = head + ready;
 	struct ringstep__completions walk;
+	__u32 seen = ringstep__read_once(&enter->seen);
 	__u32 count;
 
 	ringstep__enter_look(turn, enter);
 	enter->walks = 1;
 	/* `seen` is out of range: the application has taken completions, or this is the first run. */
-	if (tail - enter->seen > ready)
-		enter->seen = *turn->head;
+	if (tail - seen > ready)
+		seen = enter->seen = head;
 	walk.cqes = turn->cq + ringstep__geometry(turn).cqes;
-	walk.at = enter->seen;
-	count = tail - walk.at;
-	if (enter->phase == RINGSTEP_ENTER_BEGIN)
-		count = 0; /* the kernel gets the requests first */
+	walk.at = seen;
+	count = tail - seen;
+	/* Before the wait, the kernel gets the requests first. */
+	if (enter->phase == RINGSTEP_ENTER_BEGIN || !ringstep__cq_holds(turn, ready))
+		count = 0;
 	if (count > RINGSTEP_CQE_BATCH)
 		count = RINGSTEP_CQE_BATCH;
 	walk.end = walk.at + count;

@@ -50,9 +50,6 @@ static __always_inline __u32 ringstep_requests_room(struct ringstep_turn *turn)
 	return half - ready < RINGSTEP_REQUESTS_BATCH_IN ? half - ready : RINGSTEP_REQUESTS_BATCH_IN;
 }
 
-/* The user_data of requests that cancel another one is this | epoch. */
-#define RINGSTEP__DATA_CANCEL ((__u64)RINGSTEP_TAG_CANCEL << 48)
-
 /* The kinds of messages */
 enum ringstep_mail {
 	RINGSTEP_MAIL_NOTHING,	      /* nothing to do: the request to cancel has already completed */
@@ -64,25 +61,35 @@ enum ringstep_mail {
 /* Begins a step: marks the loop as awake, so that senders do not wake it. */
 #define ringstep_requests_begin(state) ringstep_mailbox_wake(&(state)->mailbox)
 
+/* Changes the numbers of requests that wait and that are in flight, by RINGSTEP_REQUESTS_WAITING and RINGSTEP_REQUESTS_IN_FLIGHT. */
+static __always_inline void ringstep__requests_count(struct ringstep_requests *requests, __u64 change)
+{
+	ringstep_store(&requests->counts, requests->counts + change);
+}
+
+/* Returns true if a message to cancel is about this use of a slot, and not an earlier one. */
+static __always_inline bool ringstep__message_is_for(const __u64 *identity, __u32 message)
+{
+	return (ringstep_load(identity) >> RINGSTEP_IDENTITY_GENERATION_SHIFT & RINGSTEP_REQUEST_GENERATION) ==
+	       (message >> RINGSTEP_REQUEST_GENERATION_SHIFT & RINGSTEP_REQUEST_GENERATION);
+}
+
 static __always_inline enum ringstep_mail ringstep__request_of_message(struct ringstep_requests *requests,
 								       struct ringstep_request *request, __u32 message)
 {
-	const __u32 generation = message >> RINGSTEP_REQUEST_GENERATION_SHIFT & RINGSTEP_REQUEST_GENERATION;
 	__u32 phase;
 
 	if (!(message & RINGSTEP_REQUEST_CANCEL)) {
 		request->phase = RINGSTEP_REQUEST_WAITING;
-		request->own = 0;
-		request->memo = 0;
-		ringstep_store(&requests->waiting, requests->waiting + 1);
+		ringstep__requests_count(requests, RINGSTEP_REQUESTS_WAITING);
 		return RINGSTEP_MAIL_REQUEST;
 	}
 	/*
 	 * A slot that was given back may belong to the application again, which may fill it in during this turn. It writes the
-	 * generation first and then the phase, so the loop reads them in the opposite order.
+	 * identity first and then the phase, so the loop reads them in the opposite order.
 	 */
 	phase = ringstep_load(&request->phase);
-	if ((ringstep_load(&request->generation) & RINGSTEP_REQUEST_GENERATION) != generation)
+	if (!ringstep__message_is_for(&request->identity, message))
 		return RINGSTEP_MAIL_NOTHING;
 	if (phase == RINGSTEP_REQUEST_WAITING)
 		return RINGSTEP_MAIL_CANCEL_WAITING;
@@ -106,44 +113,37 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
                                                                                                                                \
 		if (ringstep__got) {                                                                                           \
 			*(slot) = ringstep__message & RINGSTEP_REQUEST_SLOT & ringstep_mask((state)->slots);                   \
-			*(mail) =                                                                                              \
-				ringstep__request_of_message(&(state)->requests, &(state)->slots[*(slot)], ringstep__message); \
+			*(mail) = ringstep__request_of_message(&(state)->requests, &(state)->slots[*(slot)].request,           \
+							       ringstep__message);                                             \
 		}                                                                                                              \
 		ringstep__got;                                                                                                 \
 	})
 
-/* Copies the eight words of a request, as the application prepared them, into an SQE. */
-static __always_inline void ringstep_prep_copy(struct io_uring_sqe *sqe, const __u64 *words)
+/* Copies the eight words of a request, as the application prepared them, into an SQE, with another user_data. */
+static __always_inline void ringstep_prep_copy(struct io_uring_sqe *sqe, const __u64 *words, __u64 user_data)
 {
 	__u64 *const to = (__u64 *)sqe;
 
+	_Static_assert(offsetof(struct io_uring_sqe, user_data) == 4 * sizeof(__u64), "the fifth word");
 	for (int i = 0; i < 8; i++)
-		to[i] = words[i];
+		to[i] = i == 4 ? user_data : words[i];
 }
 
-/* Counts a waiting request as in flight. `waiting` and `in_flight` lie side by side, so one addition changes both. */
-static __always_inline void ringstep__request_started(struct ringstep_requests *requests)
+/* Returns the user_data of a request while it is in flight. */
+static __always_inline __u64 ringstep__request_identity(const struct ringstep_requests *requests,
+							const struct ringstep_request *request)
 {
-	__u64 *const both = (__u64 *)&requests->waiting;
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	const __u64 change = (1ULL << 32) - 1;
-#else
-	const __u64 change = 1 - (1ULL << 32);
-#endif
-
-	_Static_assert(__builtin_offsetof(struct ringstep_requests, in_flight) ==
-			       __builtin_offsetof(struct ringstep_requests, waiting) + sizeof(__u32),
-		       "side by side");
-	ringstep_store(both, *both + change);
+	return requests->identity | request->identity;
 }
 
 /* Claims an SQE for a waiting request and fills it in. Returns the SQE, which the caller may change. */
 static __always_inline struct io_uring_sqe *ringstep__request_fill_in(struct ringstep_turn *turn,
+								      const struct ringstep_requests *requests,
 								      struct ringstep_request *request)
 {
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
-	ringstep_prep_copy(sqe, request->sqe);
+	ringstep_prep_copy(sqe, request->sqe, ringstep__request_identity(requests, request));
 	request->phase = RINGSTEP_REQUEST_IN_FLIGHT;
 	return sqe;
 }
@@ -151,8 +151,8 @@ static __always_inline struct io_uring_sqe *ringstep__request_fill_in(struct rin
 static __always_inline struct io_uring_sqe *
 ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *requests, struct ringstep_request *request)
 {
-	ringstep__request_started(requests);
-	return ringstep__request_fill_in(turn, request);
+	ringstep__requests_count(requests, RINGSTEP_REQUESTS_IN_FLIGHT - RINGSTEP_REQUESTS_WAITING);
+	return ringstep__request_fill_in(turn, requests, request);
 }
 
 /* Claims an SQE for a waiting request and fills it in. Returns the SQE, which the step may change until it is submitted. */
@@ -160,33 +160,35 @@ ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *r
 	({                                                                                                                     \
 		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \
                                                                                                                                \
-		ringstep__request_submit(turn, &(state)->requests, &(state)->slots[ringstep__which]);                          \
+		ringstep__request_submit(turn, &(state)->requests, &(state)->slots[ringstep__which].request);                  \
 	})
 
 /* Submits a request again whose completion has arrived. The request stays in flight. Returns the SQE, like ringstep_request_submit(). */
 #define ringstep_request_resubmit(turn, state, slot)                                                                           \
 	({                                                                                                                     \
-		ringstep_store(&(state)->requests.in_flight, (state)->requests.in_flight - 1);                                 \
-		ringstep_store(&(state)->requests.waiting, (state)->requests.waiting + 1);                                     \
+		ringstep__requests_count(&(state)->requests, RINGSTEP_REQUESTS_WAITING - RINGSTEP_REQUESTS_IN_FLIGHT);         \
 		ringstep_request_submit(turn, state, slot);                                                                    \
 	})
 
-/* Counts a completion that belongs to no request in flight. Returns false. */
+/*
+ * Notes a completion that ends no request of the application's: of a timeout, of a request that cancels another one, or a stale one
+ * (ringstep/c/identity.h). Returns false.
+ */
 static __always_inline bool ringstep__request_foreign(struct ringstep_requests *requests, __u64 user_data)
 {
-	if (user_data == (RINGSTEP__DATA_CANCEL | requests->epoch))
+	if (ringstep_identity_is_of(user_data, requests->identity) &&
+	    ringstep_identity_kind_of(user_data) != RINGSTEP_IDENTITY_REQUEST)
 		requests->cancels--;
 	else
 		requests->foreign++;
 	return false;
 }
 
-/* Reads the slot only if the completion belongs to this loop, because other slots may belong to the application at the moment. */
+/* The slot may belong to the application at the moment, so nothing but its identity and its phase is read before both are right. */
 static __always_inline bool ringstep__request_completed(const struct ringstep_turn *turn, struct ringstep_requests *requests,
 							struct ringstep_request *request, const struct io_uring_cqe *cqe)
 {
-	if (cqe->user_data >> 32 != (RINGSTEP_REQUEST_TAG << 16 | requests->epoch) ||
-	    request->phase < RINGSTEP_REQUEST_IN_FLIGHT)
+	if (cqe->user_data != ringstep__request_identity(requests, request) || request->phase < RINGSTEP_REQUEST_IN_FLIGHT)
 		return ringstep__request_foreign(requests, cqe->user_data);
 	if (request->phase == RINGSTEP_REQUEST_IN_FLIGHT) {
 		request->result = cqe->res;
@@ -204,14 +206,14 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 }
 
 /*
- * Returns true if a completion ends a request. Stores the request's slot in `slot`, and its result in slots[slot].result and
- * slots[slot].flags. The loop must then deliver the request or submit it again. Returns false for a completion of any other request, and
+ * Returns true if a completion ends a request. Stores the request's slot in `slot`, and its result in
+ * slots[slot].request.result and slots[slot].request.flags. The loop must then deliver the request or submit it again. Returns false for a completion of any other request, and
  * for the first of the two completions of a zero-copy send.
  */
 #define ringstep_request_completed(turn, state, cqe, slot)                                                                     \
 	({                                                                                                                     \
 		*(slot) = (__u32)(cqe)->user_data & ringstep_mask((state)->slots);                                             \
-		ringstep__request_completed(turn, &(state)->requests, &(state)->slots[*(slot)], cqe);                          \
+		ringstep__request_completed(turn, &(state)->requests, &(state)->slots[*(slot)].request, cqe);                  \
 	})
 
 /* Delivers a completed request to the application. */
@@ -219,8 +221,8 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 	do {                                                                                                                   \
 		const __u32 ringstep__done = (slot) & ringstep_mask((state)->slots);                                           \
                                                                                                                                \
-		(state)->slots[ringstep__done].phase = RINGSTEP_REQUEST_OUTSIDE;                                               \
-		ringstep_store(&(state)->requests.in_flight, (state)->requests.in_flight - 1);                                 \
+		(state)->slots[ringstep__done].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                       \
+		ringstep__requests_count(&(state)->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);                                    \
 		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__done);                                  \
 	} while (0)
 
@@ -233,10 +235,10 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 		const __u32 ringstep__done = (slot) & ringstep_mask((state)->slots);                                           \
 		const __u32 ringstep__which = (following) & ringstep_mask((state)->slots);                                     \
                                                                                                                                \
-		(state)->slots[ringstep__done].phase = RINGSTEP_REQUEST_OUTSIDE;                                               \
-		ringstep_store(&(state)->requests.waiting, (state)->requests.waiting - 1);                                     \
+		(state)->slots[ringstep__done].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                       \
+		ringstep__requests_count(&(state)->requests, -RINGSTEP_REQUESTS_WAITING);                                      \
 		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__done);                                  \
-		ringstep__request_fill_in(turn, &(state)->slots[ringstep__which]);                                             \
+		ringstep__request_fill_in(turn, &(state)->requests, &(state)->slots[ringstep__which].request);                 \
 	})
 
 /* Delivers a waiting request to the application with the result `error`, without submitting it. */
@@ -244,10 +246,10 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 	do {                                                                                                                   \
 		const __u32 ringstep__refused = (slot) & ringstep_mask((state)->slots);                                        \
                                                                                                                                \
-		(state)->slots[ringstep__refused].phase = RINGSTEP_REQUEST_OUTSIDE;                                            \
-		(state)->slots[ringstep__refused].result = (error);                                                            \
-		(state)->slots[ringstep__refused].flags = 0;                                                                   \
-		ringstep_store(&(state)->requests.waiting, (state)->requests.waiting - 1);                                     \
+		(state)->slots[ringstep__refused].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                    \
+		(state)->slots[ringstep__refused].request.result = (error);                                                    \
+		(state)->slots[ringstep__refused].request.flags = 0;                                                           \
+		ringstep__requests_count(&(state)->requests, -RINGSTEP_REQUESTS_WAITING);                                      \
 		ringstep_store(&(state)->requests.refused, (state)->requests.refused + 1);                                     \
 		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__refused);                               \
 	} while (0)
@@ -257,8 +259,8 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 {
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
-	ringstep_prep_cancel64(sqe, ((const struct io_uring_sqe *)request->sqe)->user_data, 0);
-	sqe->user_data = RINGSTEP__DATA_CANCEL | requests->epoch;
+	ringstep_prep_cancel64(sqe, ringstep__request_identity(requests, request), 0);
+	sqe->user_data = ringstep__request_identity(requests, request) | ringstep_identity_of_part(RINGSTEP_IDENTITY_HELPER, 0);
 	requests->cancels++;
 }
 
@@ -267,7 +269,7 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 	do {                                                                                                                   \
 		const __u32 ringstep__which = (slot) & ringstep_mask((state)->slots);                                          \
                                                                                                                                \
-		ringstep__request_cancel(turn, &(state)->requests, &(state)->slots[ringstep__which]);                          \
+		ringstep__request_cancel(turn, &(state)->requests, &(state)->slots[ringstep__which].request);                  \
 	} while (0)
 
 /*
@@ -298,8 +300,7 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 			ringstep__end = ringstep_submit_and_wait(turn, 0);                                                     \
 		} else if (!ringstep_mailbox_sleep(&(state)->mailbox, (state)->inbox)) {                                       \
 			ringstep__end = ringstep_submit_and_wait(turn, 0);                                                     \
-		} else if ((state)->requests.waiting || (state)->requests.in_flight || (state)->requests.cancels ||            \
-			   ringstep_load(&(state)->requests.stay)) {                                                           \
+		} else if ((state)->requests.counts || (state)->requests.cancels || ringstep_load(&(state)->requests.stay)) {  \
 			ringstep__end = wait;                                                                                  \
 		} else {                                                                                                       \
 			ringstep_submit(turn);                                                                                 \

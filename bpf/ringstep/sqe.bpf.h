@@ -3,7 +3,9 @@
  * Submissions: claims SQEs and submits them to the kernel.
  *
  * During a turn, the number of claimed SQEs is in a local variable that is first read from region memory. So the verifier does not know
- * its value, and does not follow each value through every iteration of a loop.
+ * its value, and does not follow each value through every iteration of a loop. It is read once a turn: what another thread writes to the
+ * count during the turn has no effect, and a count beyond the SQ's entries counts as none. So a step submits at most the SQ's entries and
+ * the SQEs that it claims itself, whatever happens to the memory.
  */
 #ifndef RINGSTEP_SQE_BPF_H
 #define RINGSTEP_SQE_BPF_H
@@ -30,8 +32,7 @@ static __always_inline __u32 ringstep_sqe_size(struct ringstep_turn *turn)
 }
 
 /* Moves the SQEs that the kernel did not take to entry 0, where it always starts with SQ_REWIND. Out of line, because it is rare. */
-static __noinline int ringstep__sq_compact(ringstep__ring *ring, struct ringstep_control *control, __u8 *sq, __u32 taken,
-					   __u32 left)
+static __noinline int ringstep__sq_compact(ringstep__ring *ring, __u8 *sq, __u32 taken, __u32 left)
 {
 	const __u32 word_shift = ringstep__geometry_of(ring).sqe_shift - 3;
 	const __u32 last_word = (ringstep__geometry_of(ring).sq_size >> 3) - 1;
@@ -41,7 +42,6 @@ static __noinline int ringstep__sq_compact(ringstep__ring *ring, struct ringstep
 	(void)ring;
 	bpf_for(i, 0, left << word_shift)
 		sqes[i & last_word] = sqes[(i + (taken << word_shift)) & last_word];
-	control->claimed = left;
 	return 0;
 }
 
@@ -54,8 +54,8 @@ static __always_inline void ringstep__sq_taken(struct ringstep_turn *turn, __u32
 	} else if (taken == claimed) {
 		turn->sq_at = 0;
 	} else {
-		ringstep__sq_compact(turn->engine.ring, turn->control, turn->sq, taken, claimed - taken);
-		turn->sq_at = turn->control->claimed;
+		ringstep__sq_compact(turn->engine.ring, turn->sq, taken, claimed - taken);
+		turn->sq_at = claimed - taken + (__u32)ringstep__unknown_zero();
 	}
 }
 
@@ -100,18 +100,30 @@ static __always_inline int ringstep_submit_and_wait(struct ringstep_turn *turn, 
 	return ringstep_wait(turn, count);
 }
 
-/* Submits the claimed SQEs of a full SQ. Out of line, because it is rare and every ringstep_get_sqe() would have a copy of it. */
-static __noinline int ringstep__make_room(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq, __u8 *sq)
+/*
+ * Submits the claimed SQEs of a full SQ. Returns how many are claimed afterwards. Out of line, because it is rare and every
+ * ringstep_get_sqe() would have a copy of it.
+ */
+static __noinline __u32 ringstep__submit_claimed(ringstep__ring *ring, struct ringstep_control *control, __u8 *cq, __u8 *sq,
+						 __u32 at)
 {
 	struct ringstep_turn turn = {.control = control, .cq = cq, .sq = sq};
-	int taken;
 
 	ringstep__engine_of(&turn.engine, ring);
 	turn.rewinds = ringstep__geometry(&turn).flags & RINGSTEP_SQ_REWIND;
-	ringstep__sq_load(&turn);
-	taken = ringstep_submit(&turn);
-	ringstep__sq_store(&turn);
-	return taken;
+	ringstep__sq_set(&turn, at);
+	ringstep_submit(&turn);
+	return ringstep_sq_claimed(&turn);
+}
+
+static __always_inline void ringstep__make_room(struct ringstep_turn *turn)
+{
+	const __u32 left = ringstep__submit_claimed(turn->engine.ring, turn->control, turn->cq, turn->sq, turn->sq_at);
+
+	if (turn->rewinds)
+		turn->sq_at = left + (__u32)ringstep__unknown_zero();
+	else
+		turn->sq_end = turn->sq_at - left + ringstep__geometry(turn).sq_mask + 1;
 }
 
 /*
@@ -125,9 +137,7 @@ static __always_inline bool ringstep_sq_reserve(struct ringstep_turn *turn, __u3
 {
 	if (likely(ringstep_sq_space_left(turn) >= count))
 		return true;
-	ringstep__sq_store(turn);
-	ringstep__make_room(turn->engine.ring, turn->control, turn->cq, turn->sq);
-	ringstep__sq_load(turn);
+	ringstep__make_room(turn);
 	return ringstep_sq_space_left(turn) >= count;
 }
 
@@ -141,12 +151,8 @@ static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_tur
 	__u64 *sqe;
 
 	if (turn->rewinds ? turn->sq_at > ringstep__geometry(turn).sq_mask : turn->sq_at == turn->sq_end) {
-		int taken;
-
-		ringstep__sq_store(turn);
-		taken = ringstep__make_room(turn->engine.ring, turn->control, turn->cq, turn->sq);
-		ringstep__sq_load(turn);
-		if (taken <= 0) {
+		ringstep__make_room(turn);
+		if (!ringstep_sq_space_left(turn)) {
 			struct ringstep_control *control = turn->control;
 
 			ringstep__not_in_advance(control);

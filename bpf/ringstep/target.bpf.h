@@ -12,4 +12,10 @@
 #include <ringstep/target/user.bpf.h>
 #endif
 
+/*
+ * Reads a field of a region once. The application may change it at any time, and the compiler may otherwise read it again between a check
+ * and the use of what was checked.
+ */
+#define ringstep__read_once(field) (*(const volatile __typeof__(*(field)) *)(field))
+
 #endif /* RINGSTEP_TARGET_BPF_H */

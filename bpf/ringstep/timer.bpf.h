@@ -82,11 +82,14 @@ static __noinline int ringstep__arm(ringstep__ring *ring, struct ringstep_contro
 	ringstep__engine_of(&turn.engine, ring);
 	turn.rewinds = ringstep__geometry(&turn).flags & RINGSTEP_SQ_REWIND;
 	turn.sqe_shift = ringstep__geometry(&turn).sqe_shift;
-	ringstep__sq_load(&turn);
+	if (turn.rewinds)
+		ringstep__sq_set(&turn, (__u32)ringstep__unknown_zero()); /* no SQE is claimed */
+	else
+		ringstep__sq_load(&turn);
 	before = turn.sq_at;
 	timer->seconds = (__s64)(deadline / 1000000000);
 	timer->nanoseconds = (__s64)(deadline % 1000000000);
-	sqe = ringstep_get_sqe(&turn);			 /* no SQE is claimed, so there is room */
+	sqe = ringstep_get_sqe(&turn);
 	ready = ringstep_cq_ready(&turn) + timer->armed; /* an update completes at once */
 	if (timer->armed) {
 		ringstep_prep_timeout_remove(sqe, ringstep__hidden_tag(control, armed),
@@ -138,7 +141,8 @@ static __always_inline int ringstep_submit_and_wait_until(struct ringstep_turn *
 
 		ringstep__sq_store(turn);
 		armed = ringstep__arm(turn->engine.ring, control, turn->cq, turn->sq, deadline);
-		ringstep__sq_load(turn);
+		if (!turn->rewinds) /* otherwise none is claimed, as before */
+			ringstep__sq_load(turn);
 		if (!armed)
 			return ringstep_wait(turn, 0);
 	}

@@ -23,6 +23,7 @@ struct ringstep_turn {
 	__u32 cq_head;	 /* the head when the turn began, plus completions that do not count as reaped */
 	__u32 sq_at;	 /* position at which the next SQE is claimed */
 	__u32 sq_end;	 /* position at which the SQ is full */
+	__u64 usual;	 /* RINGSTEP_USUAL, in the compiler's eyes: it may be false in the usual case, too */
 	__u64 rewinds;	 /* IORING_SETUP_SQ_REWIND */
 	__u64 sqe_shift; /* log2 of an SQE's size */
 	__u64 cqe_shift; /* log2 of a CQE's size */
@@ -35,19 +36,37 @@ static __always_inline __u32 *ringstep__cq_word(const struct ringstep_turn *turn
 }
 
 /*
+ * Sets the cursor of the SQ. More claimed SQEs than the SQ has entries are not a state of any ring. Then none counts as claimed, so that
+ * entries of earlier submits are not submitted again. Everything that reads the cursor from memory sets it here.
+ */
+static __always_inline void ringstep__sq_set(struct ringstep_turn *turn, __u32 at)
+{
+	const __u32 mask = ringstep__geometry(turn).sq_mask;
+
+	if (turn->rewinds) {
+		/* Two comparisons, because the first one is the only one in most turns. */
+		if (unlikely(at > mask) && at != mask + 1)
+			at = (__u32)ringstep__unknown_zero();
+		turn->sq_at = at;
+		turn->sq_end = 0;
+	} else {
+		const __u32 head = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).sq_head));
+
+		turn->sq_at = at - head > mask + 1 ? head : at;
+		turn->sq_end = head + mask + 1;
+	}
+}
+
+/*
  * Reads the cursor of the SQ into the turn. During a turn, the cursor is a local variable. It is first read from memory, so the verifier
  * does not know its value, and does not follow each value through the iterations of a loop.
  */
 static __always_inline void ringstep__sq_load(struct ringstep_turn *turn)
 {
-	if (turn->rewinds) {
-		turn->sq_at = turn->control->claimed;
-		turn->sq_end = 0;
-	} else {
-		turn->sq_at = *ringstep__cq_word(turn, ringstep__geometry(turn).sq_tail);
-		turn->sq_end = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).sq_head)) +
-			       ringstep__geometry(turn).sq_mask + 1;
-	}
+	if (turn->rewinds)
+		ringstep__sq_set(turn, ringstep__read_once(&turn->control->claimed));
+	else
+		ringstep__sq_set(turn, ringstep__read_once(ringstep__cq_word(turn, ringstep__geometry(turn).sq_tail)));
 }
 
 static __always_inline void ringstep__sq_store(struct ringstep_turn *turn)

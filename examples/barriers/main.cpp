@@ -68,10 +68,10 @@ int run() {
         exit = drain.run();
     } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
     std::uint64_t failed = 0;
-    for (const ringstep::RequestCompletion& completion : drain.completions()) {
+    for (const auto& completion : drain.completions()) {
         if (completion.ok()) continue;
         failed++;
-        program::print_error("file {}: {}\n", completion.group, std::generic_category().message(-completion.result));
+        program::print_error("file {}: {}\n", completion.own.group, std::generic_category().message(-completion.result));
     }
     std::uint64_t bytes = 0;
     for (const int fd : fds) bytes += size_of(fd);

@@ -59,11 +59,11 @@ int run() {
     } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
     std::uint64_t notified = 0;
     std::uint64_t cancelled = 0;
-    for (const ringstep::RequestCompletion& completion : link.completions()) {
+    for (const auto& completion : link.completions()) {
         if (completion.result == -ECANCELED) {
             cancelled++;
         } else if (!completion.ok()) {
-            fmt::print("record {}: step {} failed: {}\n", completion.group, completion.user_data,
+            fmt::print("record {}: step {} failed: {}\n", completion.own.group, completion.user_data,
                        std::generic_category().message(-completion.result));
         } else if (completion.user_data == 2) {
             notified++;

@@ -81,7 +81,7 @@ private:
 // Takes the blocks that have been read so far.
 std::size_t collect(ringstep::Gate& gate, std::vector<File>& files) {
     std::size_t count = 0;
-    for (const ringstep::RequestCompletion& completion : gate.completions()) {
+    for (const auto& completion : gate.completions()) {
         File& file = files[completion.user_data >> 32];
         const std::size_t offset = (completion.user_data & 0xffffffff) * block_size;
         const std::size_t wanted = std::min(block_size, file.bytes.size() - offset);

@@ -39,6 +39,17 @@ enum class ExitReason : std::uint8_t {
     return "unknown";
 }
 
+/// Returns what to do about a run that was refused or broken off, or an empty text if the reason says enough.
+[[nodiscard]] constexpr std::string_view advice(ExitReason reason) noexcept {
+    switch (reason) {
+        case ExitReason::wrong_thread: return "Call run() on the thread that opened the ring, or that enabled it.";
+        case ExitReason::disabled: return "Call Ring::enable() first, on the thread that is to run the loop.";
+        case ExitReason::detached: return "Attach the loop again, by another LoopProgram.";
+        case ExitReason::rings_changed: return "Do not resize a ring that has a loop.";
+        default: return {};
+    }
+}
+
 /// How a run of a loop ended, with the counts of that run.
 struct LoopExit {
     ExitReason reason = ExitReason::stopped;  ///< why the run ended

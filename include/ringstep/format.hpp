@@ -28,7 +28,8 @@ struct fmt::formatter<ringstep::ExitReason> : fmt::formatter<std::string_view> {
     }
 };
 
-/// Formats a LoopExit, for example as "stopped with code 0 after 1000001 turns: 1000000 submitted, 1000000 completed".
+/// Formats a LoopExit, for example as "stopped with code 0 after 1000001 turns: 1000000 submitted, 1000000 completed". What to
+/// do follows, if there is anything to do.
 template <>
 struct fmt::formatter<ringstep::LoopExit> {
     constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
@@ -37,8 +38,10 @@ struct fmt::formatter<ringstep::LoopExit> {
         if (exit.reason == ringstep::ExitReason::stopped) out = fmt::format_to(out, " with code {}", exit.code);
         if (exit.reason == ringstep::ExitReason::bad_return) out = fmt::format_to(out, " {}", exit.code);
         if (exit.error != 0) out = fmt::format_to(out, " [{}]", ringstep::detail::describe_errno(exit.error));
-        return fmt::format_to(out, " after {} turn{}: {} submitted, {} completed", exit.turns, exit.turns == 1 ? "" : "s",
-                              exit.submitted, exit.completions);
+        out = fmt::format_to(out, " after {} turn{}: {} submitted, {} completed", exit.turns, exit.turns == 1 ? "" : "s",
+                             exit.submitted, exit.completions);
+        if (const auto advice = ringstep::advice(exit.reason); !advice.empty()) out = fmt::format_to(out, ". {}", advice);
+        return out;
     }
 };
 

@@ -27,6 +27,8 @@ namespace ringstep::inline v0 {
 
 namespace detail {
 
+struct ProgramAccess;
+
 // The part of a program that does not depend on the type of its loop.
 class ProgramCore {
 public:
@@ -34,7 +36,7 @@ public:
     ProgramCore(Ring& ring, const detail::LoopObject& object, const ringstep_user_loop* user, const LoopOptions& options)
         : ring_(detail::RingAccess::core(ring)), name_(object.name) {
         const std::string loop = "loop '" + std::string(object.name) + "'";
-        if (!ring_->open()) raise(EBADF, "use of a closed ring for " + loop, "Open another.");
+        if (!ring_ || !ring_->open()) raise(EBADF, "use of a closed ring for " + loop, "Open another.");
         if (ring_->attachment() != nullptr) {
             raise(EBUSY, "attaching of " + loop + " to the ring",
                   "The ring has a loop already: destroy that LoopProgram first.");
@@ -61,14 +63,8 @@ public:
                   "The loop needs " + std::to_string(needed) +
                       ". A ring has one region for good: use one that is large enough for every loop that will run on it.");
         }
-        // BPF programs hold the size in 32 bits, and the size is rounded up to whole pages.
-        constexpr std::uint64_t most = (std::uint64_t{1} << 32) - (std::uint64_t{2} << 20);
-        if (const std::uint64_t size = region_ ? region_->size() : needed; size > most || needed < options.extra_bytes) {
-            raise(EFBIG, "use of a memory region of " + std::to_string(size) + " bytes by " + loop,
-                  "It has to be smaller than 4 GiB, by 2 MiB. Buffers that the loop itself does not look into may lie anywhere "
-                  "in the "
-                  "process.");
-        }
+        const std::uint64_t size = region_ ? region_->size() : needed;
+        if (size > largest_region || needed < options.extra_bytes) raise_region_too_large(size, loop);
         if (!region_) region_ = RegionMemory::allocate(needed, options.huge_pages);
         region_->control().address = reinterpret_cast<std::uintptr_t>(region_->data());
 
@@ -87,21 +83,26 @@ public:
     [[nodiscard]] const std::string& engine_reason() const noexcept { return reason_; }
     [[nodiscard]] bool attached() const noexcept { return kernel_ ? kernel_->attached() : user_->attached(); }
     void detach() noexcept {
-        const bool was_attached = attached();
         if (kernel_) {
-            kernel_->detach();
+            kernel_->detach_and_settle();
         } else {
-            user_->detach();
+            user_->detach_and_settle();
         }
-        // Another thread must not touch the ring any more. The owning thread does this at its next submit or attach.
-        if (!was_attached || !ring_->owned_by_this_thread()) return;
-        (void)ring_->settle_timer();
-        (void)ring_->settle_state(ring_->close_wait_ms());
     }
 
     [[nodiscard]] LoopExit run() noexcept {
         LoopExit exit;
-        if (refused(exit)) return exit;
+        return refused(exit) ? exit : run_allowed();
+    }
+
+    [[nodiscard]] LoopExit run(std::stop_token token) noexcept {
+        LoopExit exit;
+        return refused(exit) ? exit : run_allowed(std::move(token));
+    }
+
+    // Runs the loop after refused() has returned false on this thread.
+    [[nodiscard]] LoopExit run_allowed() noexcept {
+        LoopExit exit;
         ringstep_control& control = region_->control();
         const std::uint64_t turns = control.turns;
         const std::uint64_t submitted = control.submitted;
@@ -113,8 +114,8 @@ public:
         control.stopped = 0;
 
         int result = kernel_ ? run_in_kernel() : user_->run();
-        // If another thread detached the loop at the last moment, the call was a plain io_uring_enter(2). There was no turn,
-        // and nothing else explains the missing turn.
+        // If somebody detached the loop at the last moment, the call was a plain io_uring_enter(2). There was no turn, and
+        // nothing else explains the missing turn.
         if (result == 0 && control.turns == turns && control.stopped == 0 && control.fault == RINGSTEP_FAULT_NONE)
             result = -EFAULT;
         classify(exit, result, control);
@@ -122,17 +123,19 @@ public:
         exit.submitted = control.submitted - submitted;
         exit.completions = control.reaped - seen;
         exit.enters = user_ ? user_->enters() - enters : 1;
+        // An administrator can detach a loop without this process (BPF_LINK_DETACH). The ring then takes plain submits again.
+        if (exit.reason == ExitReason::detached && attached()) [[unlikely]]
+            detach();
         if (trace_wanted()) [[unlikely]]
             trace_exit(name_, exit);
         return exit;
     }
 
-    [[nodiscard]] LoopExit run(std::stop_token token) noexcept {
+    [[nodiscard]] LoopExit run_allowed(std::stop_token token) noexcept {
         LoopExit exit;
-        if (refused(exit)) return exit;
         {
             const std::stop_callback callback(std::move(token), [this] { set_stop(RINGSTEP_STOP_TOKEN); });
-            exit = run();
+            exit = run_allowed();
         }
         // A token ends this run only. If the stop came too late for this run, the token still shows it, but the next run must
         // not see it.
@@ -148,53 +151,6 @@ public:
         } else {
             kernel_->wake();
         }
-    }
-
-private:
-    [[nodiscard]] static Engine engine_of_environment() noexcept {
-        const char* const value = std::getenv("RINGSTEP_ENGINE");
-        const std::string_view word = value != nullptr ? value : "";
-        if (word == to_string(Engine::kernel)) return Engine::kernel;
-        if (word == to_string(Engine::user)) return Engine::user;
-        return Engine::automatic;
-    }
-
-    void try_kernel(const detail::LoopObject& object, Engine wanted, std::uint32_t load_seconds) {
-        // A kernel without loops does not gain them while it runs, so one failure is enough.
-        static std::atomic<bool> kernel_cannot{false};
-        if (wanted == Engine::automatic && kernel_cannot.load(std::memory_order_relaxed)) {
-            reason_ = detail::KernelEngine::without_loops;
-            return;
-        }
-        try {
-            // Loads the loop before it registers the region. On a kernel without loops, the load error is then the one
-            // reported.
-            auto kernel = std::make_unique<detail::KernelEngine>(object, ring_->fd(), ring_->geometry(),
-                                                                 static_cast<std::uint32_t>(region_->size()), load_seconds);
-            ring_->register_region(*region_);
-            ring_->share_region(region_);
-            region_->control().stop = 0;
-            prime();
-            kernel->attach(ring_, region_->control(), waker_);
-            kernel_ = std::move(kernel);
-        } catch (const Error& error) {
-            if (wanted == Engine::kernel) throw;
-            reason_ = error.what();
-            if (error.advice().starts_with(detail::KernelEngine::without_loops))
-                kernel_cannot.store(true, std::memory_order_relaxed);
-        }
-    }
-
-    void use_user(const detail::LoopObject& object, const ringstep_user_loop* user) {
-        if (user == nullptr) {
-            raise(EOPNOTSUPP, "use of loop '" + std::string(object.name) + "' in user space",
-                  "It was compiled for the kernel only: KERNEL_ONLY of ringstep_add_loop(), or a type without user().");
-        }
-        auto engine = std::make_unique<detail::UserEngine>(*user, object.name, object.state_size, waker_);
-        ring_->share_region(region_);
-        region_->control().stop = 0;
-        engine->attach(ring_, region_);
-        user_ = std::move(engine);
     }
 
     // Returns true, and fills in `exit`, if a run cannot start. It checks this first, before it touches anything that a run on
@@ -216,7 +172,58 @@ private:
         if (why == 0) return false;
         ringstep_control untouched{};
         classify(exit, why, untouched);
+        if (trace_wanted()) [[unlikely]]
+            trace_exit(name_, exit);
         return true;
+    }
+
+private:
+    [[nodiscard]] static Engine engine_of_environment() noexcept {
+        const char* const value = std::getenv("RINGSTEP_ENGINE");
+        const std::string_view word = value != nullptr ? value : "";
+        if (word == to_string(Engine::kernel)) return Engine::kernel;
+        if (word == to_string(Engine::user)) return Engine::user;
+        return Engine::automatic;
+    }
+
+    void try_kernel(const detail::LoopObject& object, Engine wanted, std::uint32_t load_seconds) {
+        // A kernel without loops does not gain them while it runs, so one failure is enough.
+        static std::atomic<bool> kernel_cannot{false};
+        if (wanted == Engine::automatic && kernel_cannot.load(std::memory_order_relaxed)) {
+            reason_ = detail::KernelEngine::without_loops;
+            return;
+        }
+        try {
+            // Loads the loop before it registers the region. On a kernel without loops, the load error is then the one
+            // reported.
+            auto kernel =
+                std::make_unique<detail::KernelEngine>(object, ring_->fd(), ring_->geometry(), region_->size(), load_seconds);
+            ring_->register_region(*region_);
+            ring_->share_region(region_);
+            region_->control().stop = 0;
+            prime();
+            kernel->attach(ring_, region_->control(), waker_);
+            kernel_ = std::move(kernel);
+        } catch (const detail::NoLoops& error) {
+            if (wanted == Engine::kernel) throw;
+            reason_ = error.what();
+            kernel_cannot.store(true, std::memory_order_relaxed);
+        } catch (const Error& error) {
+            if (wanted == Engine::kernel) throw;
+            reason_ = error.what();
+        }
+    }
+
+    void use_user(const detail::LoopObject& object, const ringstep_user_loop* user) {
+        if (user == nullptr) {
+            raise(EOPNOTSUPP, "use of loop '" + std::string(object.name) + "' in user space",
+                  "It was compiled for the kernel only: KERNEL_ONLY of ringstep_add_loop(), or a type without user().");
+        }
+        auto engine = std::make_unique<detail::UserEngine>(*user, object.name, object.state_size, waker_);
+        ring_->share_region(region_);
+        region_->control().stop = 0;
+        engine->attach(ring_, region_);
+        user_ = std::move(engine);
     }
 
     [[nodiscard]] int run_in_kernel() const noexcept {
@@ -314,6 +321,15 @@ private:
     std::string reason_;  // why the kernel does not run the loop
 };
 
+// What engine_reason() of a moved-from program returns. It has no destructor, because threads may still run when a process
+// exits.
+union NoReason {
+    constexpr NoReason() noexcept : text() {}
+    ~NoReason() {}  // NOLINT: does not destroy its member
+    std::string text;
+};
+inline constinit const NoReason no_reason;
+
 template <LoopDefinition Loop>
 [[nodiscard]] const ringstep_user_loop* user_loop_of() noexcept {
     if constexpr (HasUserEngine<Loop>) {
@@ -343,6 +359,9 @@ template <LoopDefinition Loop>
  * space, only a signal that comes while the loop sleeps does. A signal handler that calls `request_stop()` always ends the run
  * with ExitReason::stop_requested, whenever the signal comes.
  *
+ * Moving a program is cheap, and a run in progress must not be moved. A moved-from program has no loop any more. Its functions
+ * may all be called, and return what their comments say.
+ *
  * **Example**:
  *
  *     ringstep::LoopProgram<ringstep::loops::nop_chain> program{ring};
@@ -366,47 +385,83 @@ public:
         std::memset(static_cast<void*>(state_.get()), 0, sizeof(state_type));
     }
 
-    /// Returns the engine that runs the loop: Engine::kernel or Engine::user.
-    [[nodiscard]] Engine engine() const noexcept { return core_->engine(); }
+    /// Returns the engine that runs the loop: Engine::kernel or Engine::user. Returns Engine::automatic if the program was
+    /// moved from.
+    [[nodiscard]] Engine engine() const noexcept { return core_ ? core_->engine() : Engine::automatic; }
 
-    /// Returns a text for a person that says why the kernel does not run the loop. The text is empty if the kernel runs it, or
-    /// if the user engine was asked for.
-    [[nodiscard]] const std::string& engine_reason() const noexcept { return core_->engine_reason(); }
+    /// Returns a text for a person that says why the kernel does not run the loop. The text is empty if the kernel runs it, if
+    /// the user engine was asked for, or if the program was moved from.
+    [[nodiscard]] const std::string& engine_reason() const noexcept {
+        return core_ ? core_->engine_reason() : detail::no_reason.text;
+    }
 
     /// Returns the state that the application and the loop share. The view stays valid after the program and the ring are
-    /// destroyed.
+    /// destroyed. A moved-from program returns the same view as the program that it was moved to.
     [[nodiscard]] const RegionView<state_type>& state() const noexcept { return state_; }
 
     /// Runs the loop until it stops or something stops it, and returns why and how the run ended. Must be called on the ring's
-    /// owning thread. Never throws, and may be called again.
-    LoopExit run() noexcept { return core_->run(); }
+    /// owning thread. On another thread, it changes nothing and returns ExitReason::wrong_thread. Returns ExitReason::detached
+    /// if the loop is not attached, or if the program was moved from. Never throws, and may be called again.
+    LoopExit run() noexcept { return core_ ? core_->run() : detached(); }
 
     /// Runs the loop like `run()`, but ends within one wake-up when a stop is requested through `token`. Requests stay in
     /// flight. Completions that the loop has not seen stay in the CQ, for `Ring::cq()` or for the next run. The token ends only
     /// the runs that it is passed to. If the loop ends by itself first, only the token shows the stop request.
-    LoopExit run(std::stop_token token) noexcept { return core_->run(std::move(token)); }
+    LoopExit run(std::stop_token token) noexcept { return core_ ? core_->run(std::move(token)) : detached(); }
 
     /// Ends the run in progress with ExitReason::stop_requested. Ends the next run instead if no run is in progress, or if the
     /// current run ends for another reason first. A request ends one run, and all requests before that run has returned count
-    /// as one. May be called from any thread and from signal handlers, while the program exists.
-    void request_stop() noexcept { core_->request_stop(); }
+    /// as one. Does nothing if the program was moved from. May be called from any thread and from signal handlers, while the
+    /// program exists.
+    void request_stop() noexcept {
+        if (core_) core_->request_stop();
+    }
 
-    /// Makes the loop take another turn, even if it sleeps. Call this after a change to the state that the loop should see. May
-    /// be called from any thread, while the program exists.
-    void wake() noexcept { core_->wake(); }
+    /// Makes the loop take another turn, even if it sleeps. Call this after a change to the state that the loop should see.
+    /// Does nothing if the program was moved from. May be called from any thread, while the program exists.
+    void wake() noexcept {
+        if (core_) core_->wake();
+    }
 
     /// Detaches the loop from the ring now, which then accepts plain submits again. A run in progress ends with
-    /// ExitReason::detached. May be called from any thread. The ring's next loop uses the same memory for its state, so the
-    /// state of this loop, and a class like Gate that owns this program, must not be used after the next one is attached,
+    /// ExitReason::detached. If another thread is detaching the loop, the function waits until that is done. Does nothing if
+    /// the program was moved from. May be called from any thread. The ring's next loop uses the same memory for its state, so
+    /// the state of this loop, and a class like Gate that owns this program, must not be used after the next one is attached,
     /// except to destroy them.
-    void detach() noexcept { core_->detach(); }
+    void detach() noexcept {
+        if (core_) core_->detach();
+    }
 
-    /// Returns true while the loop is attached: until detach() is called or the ring is closed.
-    [[nodiscard]] bool attached() const noexcept { return core_->attached(); }
+    /// Returns true while the loop is attached: until detach() is called or the ring is closed. If somebody detaches the loop
+    /// without this process, for instance an administrator (BPF_LINK_DETACH), the next run notices that. Returns false if the
+    /// program was moved from.
+    [[nodiscard]] bool attached() const noexcept { return core_ && core_->attached(); }
 
 private:
-    std::unique_ptr<detail::ProgramCore> core_;
+    friend struct detail::ProgramAccess;
+
+    [[nodiscard]] static LoopExit detached() noexcept { return {.reason = ExitReason::detached, .error = EFAULT}; }
+
+    std::unique_ptr<detail::ProgramCore> core_;  // null after a move
     RegionView<state_type> state_;
 };
+
+namespace detail {
+
+// How classes that own a program check whether it may run, before they touch its state.
+struct ProgramAccess {
+    // Returns true, and fills in `exit`, if a run cannot start on this thread. Then run() returns the same.
+    template <class Loop>
+    [[nodiscard]] static bool refused(const LoopProgram<Loop>& program, LoopExit& exit) noexcept {
+        return program.core_->refused(exit);
+    }
+    // Runs the loop after refused() has returned false.
+    template <class Loop, class... Token>
+    [[nodiscard]] static LoopExit run_allowed(LoopProgram<Loop>& program, Token&&... token) noexcept {
+        return program.core_->run_allowed(std::forward<Token>(token)...);
+    }
+};
+
+}  // namespace detail
 
 }  // namespace ringstep::inline v0

@@ -3,15 +3,32 @@
 #pragma once
 
 #include <ringstep/c/abi.h>
+#include <ringstep/c/identity.h>
 #include <ringstep/detail/uapi.hpp>
+#include <ringstep/error.hpp>
 #include <ringstep/version.hpp>
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <string>
 
 namespace ringstep::inline v0 {
+
+namespace detail {
+
+// The size of the largest memory region. Programs hold it in 32 bits, and it is rounded up to whole pages, which may be huge.
+inline constexpr std::uint64_t largest_region = (std::uint64_t{1} << 32) - (std::uint64_t{2} << 20);
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise_region_too_large(std::uint64_t size, const std::string& user) {
+    raise(EFBIG, "use of a memory region of " + std::to_string(size) + " bytes by " + user,
+          "It has to be smaller than 4 GiB, by 2 MiB. Buffers that the loop itself does not look into may lie anywhere in the "
+          "process.");
+}
+
+}  // namespace detail
 
 /// A ring's layout: sizes, and the positions of head, tail and entries. Offsets are in bytes from the start of the CQ region.
 struct Geometry {
@@ -31,15 +48,17 @@ struct Geometry {
     [[nodiscard]] bool rewinds() const noexcept { return (setup_flags & detail::setup_sq_rewind) != 0; }
 
     /// Returns this layout in the form that a loop's program reads. `mem_bytes` is the size of the memory region, control block
-    /// included. `state_bytes` is the size of the loop's state.
-    [[nodiscard]] ringstep_geometry for_program(std::uint32_t mem_bytes, std::uint32_t state_bytes) const noexcept {
+    /// included. `state_bytes` is the size of the loop's state. Throws Error (EFBIG) if the region is not smaller than 4 GiB by
+    /// 2 MiB.
+    [[nodiscard]] ringstep_geometry for_program(std::size_t mem_bytes, std::uint32_t state_bytes) const {
+        if (mem_bytes > detail::largest_region) detail::raise_region_too_large(mem_bytes, "a loop");
         const auto log2 = [](std::uint32_t power) { return static_cast<__u32>(__builtin_ctz(power)); };
         return {
             .abi = RINGSTEP_ABI_VERSION,
             .state_size = state_bytes,
             .flags = (rewinds() ? RINGSTEP_SQ_REWIND : 0) |
-                     (rewinds() && sqe_size == 64 && cqe_size == 16 ? RINGSTEP_SHORT_ENTRIES : 0),
-            .mem_size = mem_bytes,
+                     (rewinds() && sqe_size == 64 && cqe_size == 16 && cq_entries >= RINGSTEP_USUAL_CQ ? RINGSTEP_USUAL : 0),
+            .mem_size = static_cast<__u32>(mem_bytes),
             .cq_size = cqes_offset + cq_entries * cqe_size,
             .sq_size = sq_entries * sqe_size,
             .sq_head = sq_head_offset,
@@ -97,10 +116,9 @@ struct QueueMemory {
     // Completions whose user_data is an address within this struct belong to the timer of loops in the kernel. The application
     // never sees them either.
     ringstep_timer* timer = nullptr;
-    // Completions with this tag in these bits of user_data belong to a loop whose requests write to its state. The application
-    // never sees those that come without the loop. With no such loop, no completion has the tag.
-    std::uint64_t state_mask = 0;
-    std::uint64_t state_tag = 1;
+    // Completions of the loop with this identity belong to requests that write to its state. The application never sees those
+    // that come without the loop. With no such loop, it is 0.
+    std::uint64_t state_tag = 0;
     std::uint32_t state_gone = 0;  // requests of that loop that have ended without it
 
     [[nodiscard]] std::atomic_ref<std::uint32_t> word(std::uint32_t offset) const noexcept {
@@ -114,7 +132,7 @@ struct QueueMemory {
             ++*wakes_seen;
             return true;
         }
-        if ((user_data & state_mask) == state_tag) [[unlikely]] {
+        if (state_tag != 0 && ringstep_identity_is_of(user_data, state_tag) != 0) [[unlikely]] {
             if ((flags & IORING_CQE_F_MORE) == 0) {
                 ++state_gone;
                 ++finished;
@@ -208,10 +226,21 @@ private:
     explicit CompletionQueue(detail::QueueMemory& queue) noexcept : queue_(&queue) {}
 
     static bool take(detail::QueueMemory& queue, Completion& out) noexcept {
+        for (;;) {
+            if (!take_any(queue, out)) return false;
+            if (!queue.swallow_hidden(out.user_data, out.flags)) [[likely]]
+                break;
+        }
+        if (!out.more()) ++queue.finished;
+        return true;
+    }
+
+    static bool take_any(detail::QueueMemory& queue, Completion& out) noexcept {
         const Geometry& geometry = queue.geometry;
         const auto head_word = queue.word(geometry.cq_head_offset);
         const std::uint32_t head = head_word.load(std::memory_order_relaxed);
-        if (head == queue.word(geometry.cq_tail_offset).load(std::memory_order_acquire)) return false;
+        // No kernel leaves more in the CQ than fits. Then something else has written to head or tail.
+        if (queue.word(geometry.cq_tail_offset).load(std::memory_order_acquire) - head - 1 >= geometry.cq_entries) return false;
         const std::uint32_t slot = head & (geometry.cq_entries - 1);
         const auto* cqe =
             reinterpret_cast<const io_uring_cqe*>(queue.rings + geometry.cqes_offset + std::size_t{slot} * geometry.cqe_size);
@@ -221,9 +250,6 @@ private:
             out.extra[1] = cqe->big_cqe[1];
         }
         head_word.store(head + 1, std::memory_order_release);
-        if (queue.swallow_hidden(out.user_data, out.flags)) [[unlikely]]
-            return take(queue, out);
-        if (!out.more()) ++queue.finished;
         return true;
     }
 
@@ -260,11 +286,14 @@ public:
         return reinterpret_cast<io_uring_sqe*>(slot);
     }
 
-    /// Returns the number of SQEs that are claimed and not yet taken by the kernel.
+    /// Returns the number of SQEs that are claimed and not yet taken by the kernel. It is never larger than capacity(),
+    /// whatever lies in the shared memory.
     [[nodiscard]] std::uint32_t claimed() const noexcept {
-        if (queue_->geometry.rewinds()) return *queue_->claimed;
-        return queue_->word(queue_->geometry.sq_tail_offset).load(std::memory_order_relaxed) -
-               queue_->word(queue_->geometry.sq_head_offset).load(std::memory_order_acquire);
+        const std::uint32_t count = queue_->geometry.rewinds()
+                                        ? std::atomic_ref(*queue_->claimed).load(std::memory_order_relaxed)
+                                        : queue_->word(queue_->geometry.sq_tail_offset).load(std::memory_order_relaxed) -
+                                              queue_->word(queue_->geometry.sq_head_offset).load(std::memory_order_acquire);
+        return count < capacity() ? count : capacity();
     }
 
     /// Returns the number of SQEs that can be claimed before the next submit.

@@ -38,11 +38,13 @@ class RegionMemory {
 public:
     /// Allocates at least `size` bytes and returns the memory. With `huge_pages`, it uses huge pages of the system's default
     /// size (MAP_HUGETLB). If none are reserved (`vm.nr_hugepages`), it uses ordinary pages and asks the kernel to make them
-    /// huge. Throws Error if there is no memory.
+    /// huge. Throws Error: ENOMEM if there is no memory, EINVAL if `size` is 0.
     [[nodiscard]] static std::shared_ptr<RegionMemory> allocate(std::size_t size, bool huge_pages = false) {
+        if (size == 0) detail::raise(EINVAL, "allocation of a memory region of 0 bytes", "Ask for one byte or more.");
         constexpr std::size_t huge_page = std::size_t{2} << 20;
         const std::size_t page = huge_pages ? huge_page : static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-        const std::size_t rounded = (size + page - 1) / page * page;
+        // Near the end of its range, the size would become 0. The kernel refuses such a size itself.
+        const std::size_t rounded = size > ~std::size_t{0} - page ? size : (size + page - 1) / page * page;
         const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
         void* base = MAP_FAILED;
         bool huge = false;
@@ -98,7 +100,8 @@ private:
 
 /**
  * A typed view of a loop's state: a `T` in the memory region. Copies are cheap and refer to the same memory. Each copy keeps
- * the memory alive, even after the program and the ring are destroyed.
+ * the memory alive, even after the program and the ring are destroyed. Moving a view copies it, so a moved-from view is still
+ * valid.
  *
  * Use `view->field` only while no loop runs. While a loop runs on another thread, use `load` and `store`, which are atomic. A
  * loop's plain aligned stores are atomic as well. Each call is one access, so there is no snapshot of two fields that belong
@@ -128,6 +131,10 @@ public:
         }
         object_ = reinterpret_cast<T*>(memory_->data() + offset);
     }
+
+    RegionView(const RegionView&) noexcept = default;
+    RegionView& operator=(const RegionView&) noexcept = default;
+    ~RegionView() = default;
 
     /// Gives access to a member. Use it only while no loop runs.
     [[nodiscard]] T* operator->() const noexcept { return object_; }

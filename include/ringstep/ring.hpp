@@ -71,7 +71,7 @@ public:
         if (options.sq_entries == 0)
             detail::raise(EINVAL, "opening of a ring with no SQ entries", "Ask for one entry or more.");
         io_uring_params params{};
-        params.cq_entries = options.cq_entries != 0 ? options.cq_entries : options.sq_entries * 4;
+        params.cq_entries = cq_entries_of(options);
         params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQSIZE;
         if (options.cqe32) params.flags |= IORING_SETUP_CQE32;
         if (options.sqe128) params.flags |= IORING_SETUP_SQE128;
@@ -124,7 +124,8 @@ public:
         return core_->release();
     }
 
-    /// Moves the ring. The moved-from object is closed. Only `is_open()`, assignment and destruction are allowed on it.
+    /// Moves the ring. The moved-from object has no ring any more. Its functions that throw then throw Error (EBADF), and the
+    /// others return what their comments say.
     Ring(Ring&&) noexcept = default;
     /// Closes this object's own ring first, unless a LoopProgram still uses it, and then moves the other ring here.
     Ring& operator=(Ring&&) noexcept = default;
@@ -132,16 +133,16 @@ public:
     Ring& operator=(const Ring&) = delete;
     ~Ring() = default;
 
-    /// Returns the layout that the kernel chose for the ring.
-    [[nodiscard]] const Geometry& geometry() const noexcept { return core_->geometry(); }
-    /// Returns the ring's file descriptor, for example for poll(2).
-    [[nodiscard]] int fd() const noexcept { return core_->fd(); }
+    /// Returns the layout that the kernel chose for the ring. All its members are 0 if the ring was moved from.
+    [[nodiscard]] const Geometry& geometry() const noexcept { return core_ ? core_->geometry() : no_geometry; }
+    /// Returns the ring's file descriptor, for example for poll(2), or -1 if the ring was moved from.
+    [[nodiscard]] int fd() const noexcept { return core_ ? core_->fd() : -1; }
     /// Returns true if the ring is neither closed nor moved from.
     [[nodiscard]] bool is_open() const noexcept { return core_ && core_->open(); }
     /// Returns the liburing ring, for operations that this class does not offer. Requests submitted through it are not counted
-    /// as in flight, but close() waits for them as well.
-    [[nodiscard]] io_uring& native() noexcept {
-        core_->note_submission();
+    /// as in flight, but close() waits for them as well. Throws Error (EBADF) if the ring was moved from.
+    [[nodiscard]] io_uring& native() {
+        existing().note_submission();
         return core_->native();
     }
 
@@ -183,7 +184,7 @@ public:
      * IORING_OP_LINK_TIMEOUT has expired, the error is therefore 0, and only the number of completions shows the early end.
      */
     Submitted submit_and_wait(unsigned completions) {
-        if (core_->attachment() != nullptr) {
+        if (existing().attachment() != nullptr) {
             detail::raise(EBUSY, "plain submit on a ring with a loop attached",
                           "Every io_uring_enter on it runs the loop. Call run() of its LoopProgram, or destroy that first.");
         }
@@ -192,19 +193,23 @@ public:
         return {.count = taken, .error = error};
     }
 
-    /// Returns true if a LoopProgram is attached.
-    [[nodiscard]] bool has_loop() const noexcept { return core_->attachment() != nullptr; }
+    /// Returns true if a LoopProgram is attached. Returns false if the ring was moved from.
+    [[nodiscard]] bool has_loop() const noexcept { return core_ && core_->attachment() != nullptr; }
 
     /// Returns the number of requests in flight, as far as this ring and its loops have counted them. Use the number for
     /// statistics only. It is too high after requests that skip their completion (IOSQE_CQE_SKIP_SUCCESS), and too low after
-    /// messages from other rings (IORING_OP_MSG_RING). Never free memory because it is 0: close() tells when that is safe.
-    [[nodiscard]] std::uint64_t in_flight() const noexcept { return core_->in_flight(); }
+    /// messages from other rings (IORING_OP_MSG_RING). Never free memory because it is 0: close() tells when that is safe. The
+    /// number is 0 if the ring was moved from.
+    [[nodiscard]] std::uint64_t in_flight() const noexcept { return core_ ? core_->in_flight() : 0; }
 
     /// Makes `memory` the region that loops on this ring share with the application. A LoopProgram allocates a region by itself
     /// if the ring has none. A ring cannot change its region. The region is registered with the kernel when the kernel engine
-    /// attaches a loop (Linux 6.13). Throws Error: EBUSY if the ring has another region, EINVAL if `memory` is too small for
-    /// the control block.
+    /// attaches a loop (Linux 6.13). Throws Error: EBUSY if the ring has another region, EINVAL if `memory` is null or too
+    /// small for the control block, EBADF if the ring is closed.
     void use_region(std::shared_ptr<RegionMemory> memory) {
+        (void)opened();
+        if (!memory)
+            detail::raise(EINVAL, "use of no memory region", "Pass what RegionMemory::allocate() or borrow() returns.");
         if (memory->size() < sizeof(ringstep_control)) {
             detail::raise(EINVAL, "use of a memory region of " + std::to_string(memory->size()) + " bytes",
                           "It has to hold the control block and a loop's state.");
@@ -212,13 +217,13 @@ public:
         core_->share_region(std::move(memory));
     }
 
-    /// Returns the memory region, or null if the ring has none.
-    [[nodiscard]] std::shared_ptr<RegionMemory> region() const noexcept { return core_->region(); }
+    /// Returns the memory region, or null if the ring has none or was moved from.
+    [[nodiscard]] std::shared_ptr<RegionMemory> region() const noexcept { return core_ ? core_->region() : nullptr; }
 
     /// Registers a table of files. A descriptor of -1 leaves its slot empty. Requests name a file by its slot, with
     /// IOSQE_FIXED_FILE. Throws Error.
     void register_files(std::span<const int> descriptors) {
-        check(io_uring_register_files(&opened(), descriptors.data(), static_cast<unsigned>(descriptors.size())),
+        check(io_uring_register_files(&opened(), descriptors.data(), count_of(descriptors.size(), "files")),
               "registration of " + std::to_string(descriptors.size()) + " files", files_advice);
     }
     /// Registers a table of `slots` empty file slots. Throws Error.
@@ -244,7 +249,7 @@ public:
     /// Registers buffers, which pins them. They must stay valid as long as requests use them: see keep_alive(). They count
     /// against RLIMIT_MEMLOCK. Throws Error.
     void register_buffers(std::span<const iovec> buffers) {
-        check(io_uring_register_buffers(&opened(), buffers.data(), static_cast<unsigned>(buffers.size())),
+        check(io_uring_register_buffers(&opened(), buffers.data(), count_of(buffers.size(), "buffers")),
               "registration of " + std::to_string(buffers.size()) + " buffers", buffers_advice);
     }
     /// Registers a table of `slots` empty buffer slots. Throws Error.
@@ -263,8 +268,8 @@ public:
         check(io_uring_unregister_buffers(&opened()), "unregistration of buffers", "None are registered.");
     }
 
-    /// Keeps an object alive, for example buffers, until no request can use it: until close() has returned true. Throws Error
-    /// (EBADF) if the ring is closed.
+    /// Keeps an object alive, for example buffers, until no request can use it: until close() has returned true. If there is no
+    /// memory to note the object, it stays allocated forever. Throws Error (EBADF) if the ring is closed.
     void keep_alive(std::shared_ptr<const void> object) {
         (void)queues();
         core_->keep_alive(std::move(object));
@@ -281,9 +286,9 @@ public:
      * Returns false if the answer does not come in time or cannot be obtained. It cannot on another thread, without two free
      * descriptors, or if another process holds the ring's descriptor. Buffers of requests must not be reused or freed then. The
      * region and everything passed to keep_alive() stay allocated. In a forked child, the function returns false and leaves the
-     * parent's ring alone.
+     * parent's ring alone. On a moved-from ring, it does nothing and returns true.
      */
-    bool close() noexcept { return core_->close(); }
+    bool close() noexcept { return !core_ || core_->close(); }
 
 private:
     friend struct detail::RingAccess;
@@ -302,13 +307,34 @@ private:
         }
     }
 
+    [[nodiscard]] static unsigned cq_entries_of(const RingOptions& options) noexcept {
+        constexpr unsigned most = ~0U;
+        if (options.cq_entries != 0) return options.cq_entries;
+        return options.sq_entries < most / 4 ? options.sq_entries * 4 : most;
+    }
+
+    // Returns the number of files or buffers to register, in the kernel's type. Throws Error (EINVAL) if it does not fit.
+    [[nodiscard]] static unsigned count_of(std::size_t entries, const char* kind) {
+        if (entries > std::size_t{~0U}) {
+            detail::raise(EINVAL, "registration of " + std::to_string(entries) + " " + kind,
+                          "The kernel's tables have at most 1048576 files and 16384 buffers.");
+        }
+        return static_cast<unsigned>(entries);
+    }
+
     static constexpr const char* files_advice =
         "EBUSY: files are registered already; EMFILE or ENOMEM: the table is larger than RLIMIT_NOFILE or memory allows.";
     static constexpr const char* buffers_advice =
         "EBUSY: buffers are registered already; ENOMEM: raise ulimit -l (RLIMIT_MEMLOCK); EFAULT: not mapped, or not writable.";
 
+    static constexpr Geometry no_geometry{};
+
+    [[nodiscard]] detail::RingCore& existing() const {
+        if (!core_) detail::raise(EBADF, "use of a ring that was moved from", "Use the Ring that it was moved to.");
+        return *core_;
+    }
     [[nodiscard]] io_uring& opened() {
-        if (core_->inherited())
+        if (existing().inherited())
             detail::raise(EBADF, "use of a ring of the parent process", "A forked child opens rings of its own.");
         if (!core_->open()) detail::raise(EBADF, "use of a closed ring", "Open another one.");
         return core_->native();
@@ -340,7 +366,9 @@ private:
                     "of the container (Docker's default one forbids io_uring). ringstep-check tells which.";
                 break;
             case -ENOMEM:
-                advice = "Out of memory, or of locked memory: ask for fewer entries or raise ulimit -l (RLIMIT_MEMLOCK).";
+                advice =
+                    "Out of memory, or of locked memory: ask for fewer entries, or raise the limit with `ulimit -l` or "
+                    "LimitMEMLOCK= (RLIMIT_MEMLOCK), or give the process CAP_IPC_LOCK.";
                 break;
             case -EMFILE:
             case -ENFILE: advice = "Out of file descriptors: raise ulimit -n (RLIMIT_NOFILE)."; break;
@@ -348,7 +376,7 @@ private:
         }
         detail::raise(result,
                       "opening of a ring with " + std::to_string(options.sq_entries) + " SQ entries and " +
-                          std::to_string(options.cq_entries != 0 ? options.cq_entries : options.sq_entries * 4) + " CQ entries",
+                          std::to_string(cq_entries_of(options)) + " CQ entries",
                       std::move(advice));
     }
 

@@ -28,7 +28,6 @@ struct SignalsState {
     sigset_t blocked_before_fork{};
     std::atomic<pid_t> process{0};  // the process that the listed loops belong to
     StopOnSignals* first = nullptr;
-    bool watches_forks = false;
     std::array<unsigned, NSIG> users{};
     std::array<bool, NSIG> installed{};
     std::array<struct sigaction, NSIG> before{};
@@ -137,14 +136,8 @@ private:
     }
 
     // A forked child inherits the handlers but none of the loops.
-    static void watch_forks() {
-        if (shared_.watches_forks) return;
-        {
-            // A signal handler takes this class's lock, and then those of loops. A fork must take them in that order.
-            const detail::Forks::Lock forks;
-            detail::Forks::install(forks);
-        }
-        const int result = ::pthread_atfork(
+    static int watch_forks() noexcept {
+        return ::pthread_atfork(
             [] {
                 sigset_t before;
                 lock(before);
@@ -157,13 +150,16 @@ private:
                 shared_.process.store(::getpid(), std::memory_order_relaxed);
                 unlock(sigset_t{shared_.blocked_before_fork});
             });
-        if (result != 0) detail::raise(result, "handling of signals", "Out of memory.");
-        shared_.watches_forks = true;
     }
 
+    // The errno of installing the fork handlers, or 0. Like those of detail::Forks, they are installed before main() begins. A
+    // signal handler takes this class's lock, and then those of loops. A fork takes them in that order, because the handlers of
+    // detail::Forks are installed first: each file that includes this header has that variable before this one.
+    inline static const int forks_unwatched_ = watch_forks();
+
     void enter(std::initializer_list<int> signals) {
+        if (forks_unwatched_ != 0) detail::raise(forks_unwatched_, "handling of signals (pthread_atfork)", "Out of memory.");
         const Lock lock;
-        watch_forks();
         ::sigemptyset(&signals_);
         for (const int signal : signals) {
             struct sigaction now{};

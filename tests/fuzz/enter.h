@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a loop that is fuzzed calls in the place of io_uring_enter(): goes in front of it. */
+/* What a loop that is fuzzed calls: goes in front of it. It enters no kernel, and its steps are measured. */
 #ifndef FUZZ_ENTER_H
 #define FUZZ_ENTER_H
 
@@ -11,5 +11,15 @@ static inline __attribute__((unused)) int fuzz_enter_for(unsigned int fd, unsign
 	(void)nanoseconds;
 	return fuzz_enter(fd, to_submit, min_complete, flags);
 }
+
+extern unsigned int fuzz_most_iterations;
+extern void fuzz_step_begins(void);
+extern void fuzz_iteration(void);
+
+#define RINGSTEP__ENTER fuzz_enter
+#define RINGSTEP__ENTER_FOR fuzz_enter_for
+#define RINGSTEP__MOST_ITERATIONS fuzz_most_iterations
+#define RINGSTEP__STEP_BEGINS() fuzz_step_begins()
+#define RINGSTEP__ITERATION() fuzz_iteration()
 
 #endif /* FUZZ_ENTER_H */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Hands a step whatever there is: any completions, any state, any heads and tails, any geometry that a ring can have, any
 // answer to io_uring_enter(2). What comes of it may be nonsense, but nothing outside of the three regions is touched: each is a
-// heap block of exactly its size, with AddressSanitizer around it.
+// heap block of exactly its size, with AddressSanitizer around it. No step takes longer than the comment at the top of the loop
+// states, and no submit is for more requests than the SQ holds.
 //
 // libFuzzer's input begins with a choice of loop and geometry; then come turns. FUZZ_LOOP=name in the environment makes it one
 // loop.
@@ -9,6 +10,7 @@
 #include <ringstep/c/loops/chain.h>
 #include <ringstep/c/loops/copy.h>
 #include <ringstep/c/loops/drain.h>
+#include <ringstep/c/loops/enter.h>
 #include <ringstep/c/loops/gate.h>
 #include <ringstep/c/loops/link.h>
 #include <ringstep/c/loops/nop_chain.h>
@@ -16,6 +18,7 @@
 #include <ringstep/c/loops/stages.h>
 #include <ringstep/c/user.h>
 
+#include "hostile/bounds.hpp"
 #include "loops/hooked.h"
 #include "loops/scripted.h"
 #include "loops/timed.h"
@@ -32,6 +35,7 @@
 #include <cstring>
 #include <new>
 #include <span>
+#include <string>
 #include <string_view>
 
 extern "C" {
@@ -39,6 +43,7 @@ extern const struct ringstep_user_loop ringstep_user_nop_chain;
 extern const struct ringstep_user_loop ringstep_user_chain;
 extern const struct ringstep_user_loop ringstep_user_copy;
 extern const struct ringstep_user_loop ringstep_user_drain;
+extern const struct ringstep_user_loop ringstep_user_enter;
 extern const struct ringstep_user_loop ringstep_user_link;
 extern const struct ringstep_user_loop ringstep_user_scripted;
 extern const struct ringstep_user_loop ringstep_user_stages;
@@ -47,15 +52,37 @@ extern const struct ringstep_user_loop ringstep_user_hooked;
 extern const struct ringstep_user_loop ringstep_user_gate;
 extern const struct ringstep_user_loop ringstep_user_pace;
 int fuzz_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags);
+extern unsigned fuzz_most_iterations;
+void fuzz_step_begins();
+void fuzz_iteration();
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 }
 
+// The engine's own limit, which hides a step that would not end: a step has to end before.
+unsigned fuzz_most_iterations = 8U << 20;
+
 namespace {
 
-constexpr std::array<const ringstep_user_loop*, 11> loops = {
+constexpr std::array<const ringstep_user_loop*, 12> loops = {
     &ringstep_user_nop_chain, &ringstep_user_copy,   &ringstep_user_scripted, &ringstep_user_stages,
     &ringstep_user_timed,     &ringstep_user_hooked, &ringstep_user_drain,    &ringstep_user_link,
-    &ringstep_user_gate,      &ringstep_user_pace,   &ringstep_user_chain};
+    &ringstep_user_gate,      &ringstep_user_pace,   &ringstep_user_chain,    &ringstep_user_enter};
+
+/// How long a step of this loop may be. Loops of tests state no bound, and are cut short.
+struct Bound {
+    std::uint64_t iterations;
+    bool stated;
+};
+Bound bound{};
+std::uint64_t iterations = 0;  // of this step
+
+void set_bound(const ringstep_user_loop& loop) {
+    static std::array<std::uint64_t, loops.size()> known{};
+    const auto index = static_cast<std::size_t>(std::ranges::find(loops, &loop) - loops.begin());
+    if (known[index] == 0) known[index] = stated_bound(loop.name) + 1;
+    bound = {.iterations = known[index] - 1, .stated = known[index] > 1};
+    fuzz_most_iterations = bound.stated ? 8U << 20 : 300;
+}
 
 /// The input, as a source of numbers. When it is used up, there are only zeroes.
 class Input {
@@ -135,6 +162,8 @@ public:
     Run& operator=(const Run&) = delete;
     ~Run() { current = nullptr; }
 
+    [[nodiscard]] const ringstep_user_loop& loop() const { return *user_.loop; }
+
     /// A state to begin with from which the loop works: nonsense goes further that comes one field at a time.
     void fill_in() {
         void* const state = user_.control + 1;
@@ -166,14 +195,18 @@ public:
             hooked.enter.deadline = hooked.enter.wake_at = ~0ULL;
             hooked.enter.min_complete = 5;
             user_.control->timer.updates = 1;
+        } else if (user_.loop == &ringstep_user_enter) {
+            auto& enter = static_cast<ringstep_enter_state*>(state)->enter;
+            enter.deadline = enter.wake_at = ~0ULL;
+            enter.min_complete = 5;
         } else if (user_.loop == &ringstep_user_gate) {
             auto& gate = *static_cast<ringstep_gate*>(state);
             gate.depth = 7;
             gate.file_limit = 2;
             gate.patience = 3;
-            push_requests(gate, [](ringstep_request& request, std::uint32_t number) {
-                request.options = number % RINGSTEP_GATE_CLASSES;
-                request.group = number % 5;
+            push_requests(gate, [](ringstep_gate_request& request, std::uint32_t number) {
+                request.request_class = number % RINGSTEP_GATE_CLASSES;
+                request.file = number % 5;
             });
         } else if (user_.loop == &ringstep_user_pace) {
             auto& pace = *static_cast<ringstep_pace*>(state);
@@ -182,25 +215,25 @@ public:
                 pace.classes[i].wanted[RINGSTEP_PACE_OPERATIONS] = {.rate = 1'000'000, .burst = 2};
                 pace.classes[i].wanted[RINGSTEP_PACE_BYTES] = {.rate = 1'000'000'000, .burst = 3};
             }
-            push_requests(pace, [](ringstep_request& request, std::uint32_t number) {
-                request.options = number % RINGSTEP_PACE_CLASSES;
-                request.group = number % 5;
+            push_requests(pace, [](ringstep_pace_request& request, std::uint32_t number) {
+                request.request_class = number % RINGSTEP_PACE_CLASSES;
+                request.bytes = number % 5;
             });
         } else if (user_.loop == &ringstep_user_chain) {
             fill_in(*static_cast<ringstep_chain*>(state));
         } else if (user_.loop == &ringstep_user_drain) {
-            push_requests(*static_cast<ringstep_drain*>(state), [](ringstep_request& request, std::uint32_t number) {
+            push_requests(*static_cast<ringstep_drain*>(state), [](ringstep_drain_request& request, std::uint32_t number) {
                 request.group = number % 3;
                 request.options = number % 5 == 4 ? RINGSTEP_DRAIN_BARRIER : number % 7 == 6 ? RINGSTEP_DRAIN_ALL : 0;
             });
         } else if (user_.loop == &ringstep_user_link) {
-            push_requests(*static_cast<ringstep_link*>(state), [](ringstep_request& request, std::uint32_t number) {
+            push_requests(*static_cast<ringstep_link*>(state), [](ringstep_link_request& request, std::uint32_t number) {
                 request.options = number % 4 == 3 ? 0 : number + 2;
                 request.options |= number % 3 == 0 ? RINGSTEP_LINK_HARD : 0;
                 request.options |=
                     number % 5 == 0 ? RINGSTEP_LINK_CONTINUES | RINGSTEP_LINK_EXACTLY << RINGSTEP_LINK_RULE_SHIFT : 0;
-                request.extra[0] = 100;
-                request.extra[1] = 4;
+                request.expected = 100;
+                request.count = 4;
             });
         } else {
             auto& script = *static_cast<scripted*>(state);
@@ -215,6 +248,7 @@ public:
         constexpr std::uint32_t nodes = 6;
         chain.address = reinterpret_cast<std::uintptr_t>(&chain);
         chain.depth = 9;
+        chain.requests.identity = ringstep_identity_of_loop(0);
         chain.arenas[0] = {.address = 0x10000, .size = 100'000, .used = 0, .__reserved = 0};
         for (ringstep_chain_graph& graph : std::span(chain.graphs).first(3)) {
             graph.node_count = nodes;
@@ -253,6 +287,7 @@ public:
             ticket++;
         };
         for (std::uint32_t number = 0; number < 40; number++) {
+            chain.instances[number].identity = ringstep_identity_of_slot(number, 0);
             chain.instances[number].graph = number % 3;
             chain.instances[number].timeout.nanoseconds = number % 7 == 6 ? 1 : 0;
             send(number);
@@ -264,13 +299,15 @@ public:
     /// Messages about the first slots of a table of requests, one in eight of which is cancelled.
     template <class State, class FillIn>
     static void push_requests(State& state, const FillIn& fill_in) {
+        state.requests.identity = ringstep_identity_of_loop(0);
         std::uint32_t ticket = 0;
         const auto send = [&](std::uint32_t message) {
             state.inbox[ticket] = std::uint64_t{message} << 32 | (ticket + 1);
             ticket++;
         };
         for (std::uint32_t number = 0; number < 100; number++) {
-            fill_in(state.slots[number], number);
+            state.slots[number].request.identity = ringstep_identity_of_slot(number, 0);
+            fill_in(state.slots[number].own, number);
             send(number);
             if (number % 8 == 0) send(RINGSTEP_REQUEST_CANCEL | number / 2);
         }
@@ -302,6 +339,11 @@ public:
     }
 
     int enter(unsigned to_submit, unsigned min_complete) {
+        if (to_submit > user_.geometry.sq_mask + 1) {
+            std::fprintf(stderr, "loop %s submits %u requests, and the SQ holds %u\n", user_.loop->name, to_submit,
+                         user_.geometry.sq_mask + 1);
+            std::abort();
+        }
         if (++enters_ > 64 || input_.empty()) {
             stop();
             return to_submit != 0 ? -EAGAIN : -EINTR;
@@ -369,10 +411,11 @@ private:
             const std::size_t at = geometry.cqes + (std::size_t{tail++ & geometry.cq_mask} << geometry.cqe_shift);
             const auto kind = input_.take<std::uint8_t>();
             std::uint64_t user_data = kind & 0x1fU;
-            if (kind >= 0x40) user_data |= RINGSTEP_COPY_USER_DATA_WRITE;
-            if (kind >= 0x60) user_data = std::uint64_t{RINGSTEP_REQUEST_TAG} << 48 | (kind & 0x1fU);  // of a loop of requests
+            if (kind >= 0x40) user_data |= ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART);
+            if (kind >= 0x60) user_data = ringstep_identity_of_loop(0) | (kind & 0x1fU);  // of a loop of requests
             if (user_.loop == &ringstep_user_chain)  // of what, of which node, of which chain
-                user_data = 0xc4ULL << 56 | std::uint64_t{input_.take<std::uint8_t>()} % 0xa0 << 16 | (kind & 0x1fU);
+                user_data =
+                    ringstep_identity_of_loop(0) | std::uint64_t{input_.take<std::uint8_t>()} % 0xa0 << 16 | (kind & 0x1fU);
             if (kind >= 0x80) user_data = input_.number();
             if (kind >= 0xc0) user_data = input_.take<std::uint64_t>();
             if (kind >= 0xb0 && kind < 0xc0) {
@@ -411,9 +454,10 @@ ringstep_geometry take_geometry(const ringstep_user_loop& loop, Input& input) {
     geometry.sqe_shift = (flags & 1) != 0 ? 7 : 6;
     geometry.cqe_shift = (flags & 2) != 0 ? 5 : 4;
     if ((flags & 4) != 0) geometry.flags |= RINGSTEP_SQ_REWIND;
-    if (geometry.flags != 0 && geometry.sqe_shift == 6 && geometry.cqe_shift == 4) geometry.flags |= RINGSTEP_SHORT_ENTRIES;
     geometry.sq_mask = (1U << sizes % 7) - 1;
     geometry.cq_mask = (1U << sizes / 7 % 7) - 1;
+    if (geometry.flags != 0 && geometry.sqe_shift == 6 && geometry.cqe_shift == 4 && geometry.cq_mask + 1 >= RINGSTEP_USUAL_CQ)
+        geometry.flags |= RINGSTEP_USUAL;
     // Four words, in any order, each perhaps on a cache line of its own; then the CQEs, and nothing behind them.
     const std::uint32_t stride = (places & 1) != 0 ? 64 : 4;
     std::array<std::uint32_t*, 4> words = {&geometry.sq_head, &geometry.sq_tail, &geometry.cq_head, &geometry.cq_tail};
@@ -447,9 +491,19 @@ int fuzz_enter(unsigned, unsigned to_submit, unsigned min_complete, unsigned) {
     return current->enter(to_submit, min_complete);
 }
 
+void fuzz_step_begins() { iterations = 0; }
+
+void fuzz_iteration() {
+    if (++iterations <= bound.iterations || !bound.stated) return;
+    std::fprintf(stderr, "a step of loop %s has more than the %llu iterations that bpf/loops/%s.bpf.c states\n",
+                 current->loop().name, static_cast<unsigned long long>(bound.iterations), current->loop().name);
+    std::abort();
+}
+
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     Input input(data, size);
     const ringstep_user_loop& loop = take_loop(input);
+    set_bound(loop);
     Run run(loop, take_geometry(loop, input), input);
     if ((input.take<std::uint8_t>() & 3) != 0) run.fill_in();
     for (int turns = 0; turns < 40 && !input.empty(); turns++) {

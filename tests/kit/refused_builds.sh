@@ -14,7 +14,7 @@ failed=0
 build() {
 	rm -rf "$dir/loop.o" "$dir/include"
 	mkdir -p "$dir/include/ringstep/skeletons" "$dir/include/ringstep/compiled"
-	"$clang" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -Wall -Wextra "-I$dir" "-I$repo/bpf" "-I$repo/include" \
+	"$clang" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra "-I$dir" "-I$repo/bpf" "-I$repo/include" \
 		-idirafter "/usr/include/$(uname -m)-linux-gnu" -c "$dir/loop.bpf.c" -o "$dir/loop.o" &&
 		cmake "-DBPFTOOL=$bpftool" "-DOBJECT=$dir/loop.o" -DNAME=tried_bpf -DLOOP=tried \
 			"-DOUTPUT=$dir/include/ringstep/skeletons/tried.skel.h" -P "$repo/cmake/RingstepSkeleton.cmake" &&

@@ -37,7 +37,7 @@ for loop in $loops; do
 	name=${loop##*/}
 	printf '#include "vmlinux.h"\n#include "%s"\n' "$loop.bpf.c" >"$dir/$name.bpf.c"
 	# shellcheck disable=SC2086 # a list of options
-	"$clang" -target bpf -mcpu=v3 -g $options -Wall -Wextra -Werror -Wno-microsoft-anon-tag -I"$dir" -I"$repo/bpf" -I"$repo/include" \
+	"$clang" -target bpf -mcpu=v3 -g -ftrivial-auto-var-init=zero $options -Wall -Wextra -Werror -Wno-microsoft-anon-tag -I"$dir" -I"$repo/bpf" -I"$repo/include" \
 		-idirafter "/usr/include/$(uname -m)-linux-gnu" -c "$dir/$name.bpf.c" -o "$dir/$name.bpf.o"
 	echo "compiled $name with the vmlinux.h of $(cat "$dir/release")"
 done

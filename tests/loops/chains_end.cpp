@@ -235,12 +235,11 @@ TEST_CASE("A request of destroyed chains that was never submitted is not begun b
         // As a run leaves them behind that ended because the kernel had no memory.
         io_uring_sqe* const sqe = ring.sq().claim();
         io_uring_prep_recv(sqe, sockets.ends[0], chains.state()->instances[7].scratch, size, 0);
-        sqe->user_data = std::uint64_t{RINGSTEP_TAG_CHAIN} << 56 |
-                         std::uint64_t{chains.state()->requests.epoch} << RINGSTEP_CHAIN_DATA_EPOCH | 7;
-        chains.state()->requests.in_flight++;
+        sqe->user_data = chains.state()->requests.identity | 7;
+        chains.state()->requests.counts += RINGSTEP_REQUESTS_IN_FLIGHT;
         io_uring_sqe* const removal = ring.sq().claim();
         io_uring_prep_timeout_remove(removal, 12345, 0);
-        removal->user_data = sqe->user_data | 2U << RINGSTEP_CHAIN_DATA_KIND;
+        removal->user_data = sqe->user_data | ringstep_identity_of_part(RINGSTEP_IDENTITY_HELPER, 0);
         chains.state()->requests.cancels++;
     }
     CHECK(ring.sq().claimed() == 2);
@@ -250,15 +249,15 @@ TEST_CASE("A request of destroyed chains that was never submitted is not begun b
 TEST_CASE("Destroyed chains give their epoch back when their requests have ended") {
     const Sockets sockets;
     Ring ring;
-    std::uint32_t epoch = 0;
+    std::uint64_t identity = 0;
     {
         Chains chains(ring);
-        epoch = chains.state()->requests.epoch;
+        identity = chains.state()->requests.identity;
         start(chains, sockets, 1);
         leave_in_flight(chains, 1);
     }
     ringstep::detail::LoopEpochs& epochs = ringstep::detail::RingAccess::core(ring)->epochs();
     bool free = false;
-    for (std::uint32_t i = 0; i < 65'536 && !free; i++) free = epochs.take() == epoch;
+    for (std::uint32_t i = 0; i < 65'536 && !free; i++) free = ringstep_identity_of_loop(epochs.take()) == identity;
     CHECK(free);
 }

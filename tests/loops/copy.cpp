@@ -292,7 +292,9 @@ struct MadeUp : Bare {
     }
     void writing(unsigned slots) { state().opened = slots; }
     void read_done(unsigned slot, int result) { complete(ring, slot, result); }
-    void write_done(unsigned slot, int result) { complete(ring, slot | RINGSTEP_COPY_USER_DATA_WRITE, result); }
+    void write_done(unsigned slot, int result) {
+        complete(ring, slot | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART), result);
+    }
 
     Ring& ring;
     File input;

@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "ensure.hpp"
 #include "loops/files.hpp"
 #include "thorough.hpp"
 
@@ -528,4 +529,40 @@ TEST_CASE("The ring closed under it") {
     CHECK(result.exit.reason == ExitReason::detached);
     CHECK(result.error == EFAULT);
     CHECK(result.operation == CopyOperation::set_up);
+}
+
+TEST_CASE("Another thread is refused, and the copy goes on") {
+    const Folder folder;
+    const Bytes bytes = random_bytes(large);
+    const File input(folder / "in");
+    input.write(bytes);
+    const File output(folder / "out");
+    const File other_output(folder / "other");
+    other_output.write(bytes);
+    Ring ring;
+    FileCopy copy(ring, {.queue_depth = 2, .block_size = 4096});
+    std::atomic<bool> over{false};
+    std::atomic<unsigned> refused{0};
+    std::thread other([&] {
+        while (!over) {
+            for (const CopyResult& result : {copy.run(input.fd(), other_output.fd()), copy.resume()}) {
+                ensure(!result.ok() && !result.resumable());
+                ensure(result.error == EEXIST && result.operation == CopyOperation::set_up);
+            }
+            copy.cancel();
+            refused++;
+        }
+    });
+    CopyResult result;
+    do {
+        result = copy.run(input.fd(), output.fd());
+        while (result.exit.reason == ExitReason::interrupted) result = copy.resume();
+        CHECK(result.ok());
+        CHECK(result.size == bytes.size());
+        CHECK(result.error == 0);
+    } while (refused < 100 && result.ok());
+    over = true;
+    other.join();
+    CHECK(output.read() == bytes);
+    CHECK(other_output.read() == bytes);  // not even emptied
 }

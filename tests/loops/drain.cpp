@@ -32,7 +32,6 @@ using requests::write_of;
 using ringstep::Drain;
 using ringstep::ExitReason;
 using ringstep::LoopExit;
-using ringstep::RequestCompletion;
 using ringstep::Ring;
 using ringstep::Ticket;
 
@@ -40,7 +39,7 @@ namespace {
 
 std::vector<std::uint64_t> take_all(Drain& drain) {
     std::vector<std::uint64_t> order;
-    for (const RequestCompletion& completion : drain.completions()) order.push_back(completion.user_data);
+    for (const auto& completion : drain.completions()) order.push_back(completion.user_data);
     return order;
 }
 
@@ -125,9 +124,9 @@ TEST_CASE("Requests that are pushed together keep their order and their barriers
     pipe.write();
     CHECK(drain.run().ok());
     std::vector<std::uint64_t> order;
-    for (const RequestCompletion& completion : drain.completions()) {
+    for (const auto& completion : drain.completions()) {
         CHECK(completion.ticket == tickets.at(completion.user_data));
-        CHECK(completion.group == 7);
+        CHECK(completion.own.group == 7);
         CHECK((completion.result == -ECANCELED) == (completion.user_data == 2));
         if (completion.user_data != 2) order.push_back(completion.user_data);
     }
@@ -193,7 +192,7 @@ TEST_CASE("What fails lets a barrier go on, and a barrier that fails the rest") 
     drain.push(nop(4), 1);
     CHECK(drain.run().ok());
     std::vector<int> results;
-    for (const RequestCompletion& completion : drain.completions()) results.push_back(completion.result);
+    for (const auto& completion : drain.completions()) results.push_back(completion.result);
     CHECK(results == std::vector{-EBADF, -EBADF, 0, -EBADF, 0});
     check_idle(drain, ring);
 }
@@ -226,7 +225,7 @@ TEST_CASE("What waits for a barrier, and barriers, can be cancelled") {
     });
     CHECK(exit.ok());
     std::map<std::uint64_t, int> results;
-    for (const RequestCompletion& completion : drain.completions()) results[completion.user_data] = completion.result;
+    for (const auto& completion : drain.completions()) results[completion.user_data] = completion.result;
     CHECK(results == std::map<std::uint64_t, int>{
                          {0, -ECANCELED}, {1, -ECANCELED}, {2, -ECANCELED}, {3, 0}, {4, -ECANCELED}, {5, -ECANCELED}, {6, 0}});
     CHECK(drain.state()->requests.refused == 4);
@@ -251,7 +250,7 @@ TEST_CASE("A barrier in flight that is cancelled lets the rest go on") {
     });
     CHECK(exit.ok());
     std::vector<int> results;
-    for (const RequestCompletion& completion : drain.completions()) results.push_back(completion.result);
+    for (const auto& completion : drain.completions()) results.push_back(completion.result);
     CHECK(results == std::vector{-ECANCELED, 0, -ECANCELED, 0});
     check_idle(drain, ring);
 }
@@ -305,9 +304,9 @@ TEST_CASE("As many groups as there are requests, and more over time") {
         }
         CHECK(drain.run().ok());
         std::map<std::uint64_t, std::uint64_t> last;
-        for (const RequestCompletion& completion : drain.completions()) {
-            if (completion.user_data % 2 == 1) CHECK(last[completion.group] == completion.user_data - 1);
-            last[completion.group] = completion.user_data;
+        for (const auto& completion : drain.completions()) {
+            if (completion.user_data % 2 == 1) CHECK(last[completion.own.group] == completion.user_data - 1);
+            last[completion.own.group] = completion.user_data;
         }
         CHECK(last.size() == Drain::capacity / 2);
         check_idle(drain, ring);
@@ -434,7 +433,7 @@ TEST_CASE("Requests at random keep the order of a simple model") {
         }
         drain.set_batch(random() % 3 == 0 ? 1 + static_cast<std::uint32_t>(random() % 40) : 0);
         REQUIRE(drain.run().reason == ExitReason::stopped);
-        for (const RequestCompletion& completion : drain.completions()) {
+        for (const auto& completion : drain.completions()) {
             REQUIRE(completion.user_data < pushed);
             if (completion.result == -ECANCELED) {
                 cancelled++;
@@ -483,7 +482,7 @@ TEST_CASE("Pushed by several threads while the loop runs") {
         std::array<std::uint64_t, threads> next{};
         std::array<std::uint64_t, threads> counts{};
         std::uint64_t taken = 0;
-        RequestCompletion completion;
+        ringstep::Drain::completion_type completion;
         while (taken < threads * each) {
             if (!drain.pop(completion)) {
                 std::this_thread::yield();
@@ -493,7 +492,7 @@ TEST_CASE("Pushed by several threads while the loop runs") {
             taken++;
             const std::uint64_t number = completion.user_data >> 32;
             counts.at(number)++;
-            if (completion.group == 100 || completion.result == -ECANCELED) continue;
+            if (completion.own.group == 100 || completion.result == -ECANCELED) continue;
             const std::uint64_t index = completion.user_data & 0xffffffff;
             ensure(index >= next.at(number));
             next.at(number) = index + 1;

@@ -114,7 +114,7 @@ private:
 /// The numbers of all that can be taken, in order. A failure is not a number.
 std::vector<std::uint64_t> taken(Gate& gate) {
     std::vector<std::uint64_t> order;
-    for (const RequestCompletion& completion : gate.completions())
+    for (const auto& completion : gate.completions())
         order.push_back(completion.ok() ? completion.user_data : ~std::uint64_t{0});
     return order;
 }
@@ -122,8 +122,8 @@ std::vector<std::uint64_t> taken(Gate& gate) {
 void check_settled(const Gate& gate, const Ring& ring) {
     CHECK(gate.outstanding() == 0);
     CHECK(ring.in_flight() == 0);
-    CHECK(gate.state()->requests.waiting == 0);
-    CHECK(gate.state()->requests.in_flight == 0);
+    CHECK(gate.waiting() == 0);
+    CHECK(gate.in_flight() == 0);
     CHECK(gate.state()->requests.foreign == 0);
     CHECK(gate.state()->classes == 0);
     CHECK(std::ranges::all_of(gate.state()->waiting, [](std::uint32_t count) { return count == 0; }));
@@ -213,7 +213,7 @@ TEST_CASE("A request that fails says so and holds nobody up") {
     for (std::uint64_t i = 0; i < 100; i++) gate.push(i % 3 == 0 ? read_of(-1, &byte, 1, i) : nop(i));
     CHECK(gate.run().ok());
     unsigned count = 0;
-    for (const RequestCompletion& completion : gate.completions()) {
+    for (const auto& completion : gate.completions()) {
         CHECK(completion.result == (completion.user_data % 3 == 0 ? -EBADF : 0));
         count++;
     }
@@ -263,7 +263,7 @@ TEST_CASE("Waiting, parked and submitted requests can be cancelled") {
     CHECK(gate.run().ok());
     other.join();
     std::array<int, 5> results{};
-    for (const RequestCompletion& completion : gate.completions()) results.at(completion.user_data) = completion.result;
+    for (const auto& completion : gate.completions()) results.at(completion.user_data) = completion.result;
     CHECK(results == std::array{-ECANCELED, -ECANCELED, -ECANCELED, 1, 1});
     CHECK(bytes[4] == 'a');  // class 0 before class 1
     CHECK(bytes[3] == 'b');

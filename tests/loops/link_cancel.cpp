@@ -71,8 +71,8 @@ TEST_CASE("Requests of a chain can be cancelled, wherever they are", "[main]") {
     });
     CHECK(exit.ok());
     Results results(5, 1 << 30);
-    for (const RequestCompletion& completion : link.completions()) {
-        if (completion.group == 0) results.at(completion.user_data) = completion.result;
+    for (const auto& completion : link.completions()) {
+        if (completion.own.group == 0) results.at(completion.user_data) = completion.result;
     }
     CHECK(results == expected);
     check_idle(link, ring);

@@ -31,7 +31,6 @@ using requests::nop;
 using ringstep::ExitReason;
 using ringstep::Link;
 using ringstep::LinkOptions;
-using ringstep::RequestCompletion;
 using ringstep::Ring;
 using ringstep::Ticket;
 
@@ -109,11 +108,11 @@ TEST_CASE("Requests in chains at random, against a simple model") {
         }
         link.set_batch(random() % 3 == 0 ? 1 + static_cast<std::uint32_t>(random() % 40) : 0);
         REQUIRE(link.run().reason == ExitReason::stopped);
-        for (const RequestCompletion& completion : link.completions()) {
-            Running& one = running.at(completion.group);
+        for (const auto& completion : link.completions()) {
+            Running& one = running.at(completion.own.group);
             REQUIRE(completion.user_data == one.next);
             REQUIRE(completion.result == one.expected.at(one.next));
-            if (++one.next == one.expected.size()) running.erase(completion.group);
+            if (++one.next == one.expected.size()) running.erase(completion.own.group);
             completed++;
         }
     }
@@ -168,14 +167,14 @@ TEST_CASE("Chains pushed by several threads while the loop runs") {
     std::jthread taker([&] {
         std::map<std::uint64_t, std::uint64_t> next;
         std::uint64_t taken = 0;
-        RequestCompletion completion;
+        ringstep::Link::completion_type completion;
         while (ended != threads || taken < pushed) {
             if (!link.pop(completion)) {
                 std::this_thread::yield();
                 continue;
             }
             taken++;
-            ensure(completion.user_data == next[completion.group]++);
+            ensure(completion.user_data == next[completion.own.group]++);
         }
         ensure(taken == pushed);
         link.set_stay(false);

@@ -30,7 +30,6 @@ using requests::Pipe;
 using requests::read_of;
 using requests::wait_until;
 using ringstep::Link;
-using ringstep::RequestCompletion;
 using ringstep::Ring;
 using ringstep::Ticket;
 
@@ -91,7 +90,7 @@ TEST_CASE("A chain goes on in later pushes") {
         CHECK(link.cancel(early));
         CHECK(link.run().ok());
         Results results;
-        for (const RequestCompletion& completion : link.completions()) results.push_back(completion.result);
+        for (const auto& completion : link.completions()) results.push_back(completion.result);
         CHECK(results == Results{3, -ECANCELED});
     }
     check_idle(link, ring);
@@ -153,9 +152,10 @@ TEST_CASE("An open end that is extended and cancelled at once: one of them comes
             const unsigned expected = mine ? 3 : 2;
             wait_until([&] { return cancelled > round; });
             wait_until([&] {
-                RequestCompletion completion;
+                ringstep::Link::completion_type completion;
                 while (link.pop(completion)) {
-                    if (completion.group != round || (completion.result != 0 && completion.result != -ECANCELED)) unexpected++;
+                    if (completion.own.group != round || (completion.result != 0 && completion.result != -ECANCELED))
+                        unexpected++;
                     taken[round]++;
                 }
                 return taken[round] == expected;

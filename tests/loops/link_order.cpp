@@ -54,9 +54,9 @@ TEST_CASE("A chain runs in its order, and chains beside each other", "[main]") {
     CHECK(error_of([&] { link.push(nop(0)); }).error_number() == ENOSPC);
     CHECK(link.run().ok());
     std::map<std::uint64_t, std::uint64_t> next;
-    for (const RequestCompletion& completion : link.completions()) {
+    for (const auto& completion : link.completions()) {
         CHECK(completion.ok());
-        CHECK(completion.user_data == next[completion.group]++);
+        CHECK(completion.user_data == next[completion.own.group]++);
     }
     for (const auto& [chain, count] : next) CHECK(count == Link::capacity / 64);
     check_idle(link, ring);
@@ -130,9 +130,9 @@ TEST_CASE("More completions than the CQ holds: no chain is lost") {
     });
     CHECK(exit.ok());
     std::map<std::uint64_t, std::uint64_t> next;
-    for (const RequestCompletion& completion : link.completions()) {
+    for (const auto& completion : link.completions()) {
         CHECK(completion.result == (completion.user_data == 0 ? 1 : 0));
-        REQUIRE(completion.user_data == next[completion.group]++);
+        REQUIRE(completion.user_data == next[completion.own.group]++);
     }
     CHECK(next.size() == 600);
     check_idle(link, ring);

@@ -41,8 +41,7 @@ inline Chain open_ended(Chain chain) {
 
 inline Results results_of(ringstep::Link& link, std::size_t size) {
     Results results(size, 1 << 30);
-    for (const ringstep::RequestCompletion& completion : link.completions())
-        results.at(completion.user_data) = completion.result;
+    for (const auto& completion : link.completions()) results.at(completion.user_data) = completion.result;
     return results;
 }
 

@@ -31,7 +31,6 @@ using ringstep::ExitReason;
 using ringstep::LoopExit;
 using ringstep::Pace;
 using ringstep::PaceRate;
-using ringstep::RequestCompletion;
 using ringstep::Ring;
 using ringstep::Ticket;
 
@@ -146,8 +145,8 @@ private:
 void check_settled(const Pace& pace, const Ring& ring) {
     CHECK(pace.outstanding() == 0);
     CHECK(ring.in_flight() == 0);
-    CHECK(pace.state()->requests.waiting == 0);
-    CHECK(pace.state()->requests.in_flight == 0);
+    CHECK(pace.waiting() == 0);
+    CHECK(pace.in_flight() == 0);
     CHECK(pace.state()->requests.foreign == 0);
 }
 
@@ -172,7 +171,7 @@ TEST_CASE("Without limits everything goes at once, in order, the whole capacity"
     CHECK(error_of([&] { pace.push(nop(0)); }).error_number() == ENOSPC);
     CHECK(pace.run().ok());
     std::uint64_t next = 0;
-    for (const RequestCompletion& completion : pace.completions()) REQUIRE(completion.user_data == next++);
+    for (const auto& completion : pace.completions()) REQUIRE(completion.user_data == next++);
     CHECK(next == Pace::capacity);
     CHECK(pace.begun(0) == Pace::capacity);
     check_settled(pace, ring);
@@ -203,10 +202,11 @@ TEST_CASE("Requests at random go in the turn in which their tokens are there, no
         std::array<std::vector<Begun>, Pace::classes> begun;
         std::vector<unsigned> times(2000);
         Turns turns;
-        for (const RequestCompletion& completion : pace.completions()) {
+        for (const auto& completion : pace.completions()) {
             times.at(completion.user_data)++;
-            begun.at(completion.options).push_back({completion.user_data, completion.memo, completion.group});
-            turns.add(completion.memo);
+            begun.at(completion.own.request_class)
+                .push_back({completion.user_data, completion.own.begun, completion.own.bytes});
+            turns.add(completion.own.begun);
         }
         turns.end();
         REQUIRE(std::ranges::all_of(times, [](unsigned count) { return count == 1; }));
@@ -269,9 +269,9 @@ TEST_CASE("The loop sleeps until the first of all classes has its tokens", "[mai
         REQUIRE(pace.run().code == RINGSTEP_REQUESTS_BATCH);
         pace.set_batch(pace.ready() + pace.in_flight());
     } while (pace.in_flight() != 0);
-    for (const RequestCompletion& completion : pace.completions()) {
-        CHECK(completion.user_data == begun[completion.options]++);
-        CHECK(models.at(completion.options).take({completion.user_data, completion.memo, completion.group}));
+    for (const auto& completion : pace.completions()) {
+        CHECK(completion.user_data == begun[completion.own.request_class]++);
+        CHECK(models.at(completion.own.request_class).take({completion.user_data, completion.own.begun, completion.own.bytes}));
     }
     std::uint64_t due = ~std::uint64_t{0};
     for (const Class& each : classes) {
@@ -283,7 +283,7 @@ TEST_CASE("The loop sleeps until the first of all classes has its tokens", "[mai
     pace.set_batch(0);
     for (const Ticket& ticket : tickets) pace.cancel(ticket);
     CHECK(pace.run().ok());
-    for (const RequestCompletion& completion : pace.completions()) CHECK(completion.result == -ECANCELED);
+    for (const auto& completion : pace.completions()) CHECK(completion.result == -ECANCELED);
     check_settled(pace, ring);
 }
 
@@ -303,8 +303,8 @@ TEST_CASE("The smallest burst and the largest rates keep the promise") {
     }
     CHECK(pace.run().ok());
     std::array<std::vector<Begun>, 4> begun;
-    for (const RequestCompletion& completion : pace.completions())
-        begun.at(completion.options).push_back({completion.user_data, completion.memo, completion.group});
+    for (const auto& completion : pace.completions())
+        begun.at(completion.own.request_class).push_back({completion.user_data, completion.own.begun, completion.own.bytes});
     check_class(begun[1], single);
     check_class(begun[2], larger);
     check_class(begun[3], owing);
@@ -323,14 +323,14 @@ TEST_CASE("A class that waits holds no other one up") {
     pace.set_batch(1001);
     CHECK(pace.run().code == RINGSTEP_REQUESTS_BATCH);
     CHECK(pace.waiting() == 1);
-    RequestCompletion completion;
+    ringstep::Pace::completion_type completion;
     while (pace.pop(completion)) CHECK(completion.user_data != 1);
     SECTION("until it is cancelled") {
         CHECK(pace.cancel(waits));
         CHECK(pace.run().ok());
         REQUIRE(pace.pop(completion));
         CHECK(completion.result == -ECANCELED);
-        CHECK(completion.memo == 0);
+        CHECK(completion.own.begun == 0);
     }
     SECTION("until it has another rate, while the loop sleeps") {
         std::thread other([&] {
@@ -403,7 +403,7 @@ TEST_CASE("A request that fails says so, and the CQ may overflow") {
         pace.push(i % 3 == 0 ? read_of(-1, &byte, 1, i) : nop(i), static_cast<std::uint32_t>(i % 2));
     CHECK(pace.run().ok());
     std::vector<unsigned> times(2000);
-    for (const RequestCompletion& completion : pace.completions()) {
+    for (const auto& completion : pace.completions()) {
         CHECK(completion.result == (completion.user_data % 3 == 0 ? -EBADF : 0));
         times.at(completion.user_data)++;
     }
@@ -431,7 +431,7 @@ TEST_CASE("What is in flight can be cancelled, and a stop under way loses nothin
     REQUIRE(::write(pipe.in(), "abcd", 4) == 4);
     CHECK(pace.run().ok());
     std::array<int, 4> results{};
-    for (const RequestCompletion& completion : pace.completions()) results.at(completion.user_data) = completion.result;
+    for (const auto& completion : pace.completions()) results.at(completion.user_data) = completion.result;
     CHECK((results[0] == -ECANCELED || results[0] == 1));  // it may have been too late
     CHECK(results[1] == 1);
     CHECK(results[2] == 1);

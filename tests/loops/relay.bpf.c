@@ -30,7 +30,7 @@ RINGSTEP_LOOP(relay, struct relay)
 		}
 	}
 
-	ringstep_while (state->waiting.count && state->requests.in_flight < state->depth)
+	ringstep_while (state->waiting.count && ringstep_requests_in_flight(state->requests.counts) < state->depth)
 		ringstep_request_submit(turn, state, ringstep_list_pop_front(&state->waiting, state->slots));
 	return ringstep_requests_end(turn, state, 1, !state->budget);
 }

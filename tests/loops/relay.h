@@ -8,11 +8,18 @@
 
 #define RELAY_REQUESTS 256
 
+/* What the loop keeps for each request. */
+struct relay_request {
+	__u64 group; /* any numbers of the application's */
+	__u32 options;
+	__u32 __reserved;
+};
+
 struct relay {
 	__u32 depth; /* set by the test */
 	__u32 budget;
 	struct ringstep_list waiting;
-	RINGSTEP_REQUESTS(RELAY_REQUESTS);
+	RINGSTEP_REQUESTS(RELAY_REQUESTS, struct relay_request);
 };
 
 #endif

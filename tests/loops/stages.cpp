@@ -3,6 +3,7 @@
 #include <ringstep/error.hpp>
 #include <ringstep/loops/stages.hpp>
 
+#include "ensure.hpp"
 #include "loops/enter_help.hpp"
 #include "thorough.hpp"
 
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -571,4 +573,35 @@ private:
 TEST_CASE("Random requests are waited for as they should be") {
     RandomWaits(1, {.sq_entries = 16, .cq_entries = 32}).run(rounds(10'000, 50'000));
     RandomWaits(2, {.sq_entries = 16, .cq_entries = 64, .cqe32 = true, .sqe128 = true}).run(rounds(10'000, 50'000));
+}
+
+TEST_CASE("A wait on another thread is refused, and leaves the wait of the owning thread alone") {
+    const TestPipe pipe;
+    Ring ring;
+    Stages stages{ring, {{2}}};
+    std::array<char, 2> bytes{};
+    for (char& byte : bytes) io_uring_prep_read(ring.sq().claim(), pipe.reader(), &byte, 1, 0);
+    std::thread other([&] {
+        while (std::atomic_ref(stages.state().memory()->control().turns).load() == 0) std::this_thread::sleep_for(1ms);
+        pipe.feed();
+        for (int i = 0; i < 20; i++) {
+            for (const Entered& entered :
+                 {stages.submit(), stages.submit_and_wait(), stages.submit_and_wait_for_all({}, none)}) {
+                ensure(entered.end == EnterEnd::failed);
+                ensure(entered.error == EEXIST);
+                ensure(entered.exit.reason == ringstep::ExitReason::wrong_thread);
+            }
+            stages.program().wake();  // the wait looks at its state again
+            std::this_thread::sleep_for(1ms);
+        }
+        pipe.feed();
+    });
+    Entered entered;
+    do {
+        entered = stages.submit_and_wait();
+    } while (entered.end == EnterEnd::interrupted);
+    other.join();
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(entered.completions == 2);
+    CHECK(take(ring) == 2);
 }

@@ -3,6 +3,7 @@
 //
 // Usage: verifier-budgets measure LOOPS        writes lines for the table: what was measured, and the margin
 //        verifier-budgets check LOOPS TABLE    fails where a loop has no budget, or has outgrown it
+//        verifier-budgets accept OBJECT…       fails where the verifier refuses an object
 // LOOPS has a line NAME=OBJECT for each loop, TABLE is bpf/budgets.csv. ./dev budgets makes it anew.
 //
 // Why not veristat: it loads an object as it is, and a loop is a program only once its geometry is filled in. With that all
@@ -23,6 +24,7 @@
 #include <exception>
 #include <fstream>
 #include <map>
+#include <ranges>
 #include <set>
 #include <string>
 #include <string_view>
@@ -186,7 +188,17 @@ int main(int argc, char** argv) try {
         return 0;
     }
     if (arguments.size() == 3 && arguments[0] == "check") return check(read_loops(argv[2]), argv[3]) ? 0 : 1;
-    fmt::print(stderr, "usage: verifier-budgets measure LOOPS | check LOOPS TABLE\n");
+    if (arguments.size() > 1 && arguments[0] == "accept") {
+        for (const std::string_view object : arguments | std::views::drop(1)) {
+            const ringstep::Ring ring(kinds[0].options);
+            const verifier::Verdict verdict = verifier::load(verifier::read_file(std::string(object)), ring);
+            if (verdict.error != 0)
+                throw std::runtime_error(fmt::format("{} is refused: errno {}\n{}", object, verdict.error, verdict.log));
+        }
+        fmt::print("{} objects are accepted\n", arguments.size() - 1);
+        return 0;
+    }
+    fmt::print(stderr, "usage: verifier-budgets measure LOOPS | check LOOPS TABLE | accept OBJECT…\n");
     return 2;
 } catch (const std::exception& error) {
     fmt::print(stderr, "verifier-budgets: {}\n", error.what());

@@ -101,6 +101,7 @@ static __always_inline bool ringstep__work_pending(const struct ringstep__engine
 	return ((struct task_struct___ringstep *)bpf_get_current_task_btf())->task_works;
 }
 
+#define RINGSTEP__WAKES_IN_CQ false
 /* Returns false, because loops in the kernel are woken up without a completion. */
 static __always_inline bool ringstep__swallow_wake(const struct ringstep__engine *engine, const __u8 *cqe)
 {
@@ -169,6 +170,19 @@ static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *en
 	})
 
 #define RINGSTEP__TRACE(turn, ...) ((void)(turn)) /* the kernel does not trace */
+
+/*
+ * Returns 0, of which the verifier knows nothing: to it, the difference of two pointers is any number. A count that begins as a known
+ * number has another known number in each iteration of a loop, so no two iterations look alike. A count to which this zero was added
+ * has no known number in any of them. Unlike a field of a region, a local variable keeps its value whatever other threads write.
+ */
+static __always_inline __u64 ringstep__unknown_zero(void)
+{
+	__u64 zero;
+
+	asm volatile("%0 = r10\n\t%0 -= r10" : "=r"(zero));
+	return zero;
+}
 
 /* Part of the condition of a C loop. It becomes false only at the kernel's limits; see ringstep_while(). */
 #if __clang_major__ >= 19

@@ -45,8 +45,10 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, cons
 	};                                                                                                                     \
 	state_type *const volatile ringstep_state = 0; /* so that the BTF has the type */                                      \
 	static __always_inline int name##_step(struct ringstep_turn *turn, state_type *state);                                 \
-	static __always_inline int name##_turn(struct ringstep_turn *turn, bool rewinds, __u32 sqe_shift, __u32 cqe_shift)     \
+	static __always_inline int name##_turn(struct ringstep_turn *turn, bool usual, bool rewinds, __u32 sqe_shift,          \
+					       __u32 cqe_shift)                                                                \
 	{                                                                                                                      \
+		turn->usual = usual;                                                                                           \
 		turn->rewinds = rewinds;                                                                                       \
 		turn->sqe_shift = sqe_shift;                                                                                   \
 		turn->cqe_shift = cqe_shift;                                                                                   \
@@ -62,9 +64,9 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, cons
 		if (result != RINGSTEP_CONTINUE)                                                                               \
 			return result;                                                                                         \
 		/* The compiler sees constants in the first call, and the verifier sees that only one call is reachable. */    \
-		if (ringstep_geometry.flags & RINGSTEP_SHORT_ENTRIES)                                                          \
-			return name##_turn(&turn, true, 6, 4);                                                                 \
-		return name##_turn(&turn, ringstep_geometry.flags & RINGSTEP_SQ_REWIND, ringstep_geometry.sqe_shift,           \
+		if (ringstep_geometry.flags >= RINGSTEP_USUAL)                                                                 \
+			return name##_turn(&turn, true, true, 6, 4);                                                           \
+		return name##_turn(&turn, false, ringstep_geometry.flags & RINGSTEP_SQ_REWIND, ringstep_geometry.sqe_shift,    \
 				   ringstep_geometry.cqe_shift);                                                               \
 	}                                                                                                                      \
 	SEC(".struct_ops.link")                                                                                                \

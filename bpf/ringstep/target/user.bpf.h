@@ -41,6 +41,11 @@
 #undef barrier_var
 #define barrier_var(variable) asm volatile("" : "+r"(variable))
 
+#ifndef RINGSTEP__ITERATION /* tests count the iterations of each step */
+#define RINGSTEP__ITERATION() ((void)0)
+#define RINGSTEP__STEP_BEGINS() ((void)0)
+#endif
+
 /*
  * Like bpf_for() of libbpf: it counts in ints, evaluates the bounds again each time, and does nothing if the range is too long for the
  * kernel.
@@ -51,10 +56,11 @@ static inline __attribute__((unused)) int ringstep__for_end(int start, int end)
 }
 #define bpf_for(i, start, end)                                                                                                 \
 	for (int ringstep__i = (int)(start), ringstep__end = ringstep__for_end(ringstep__i, (int)(end));                       \
-	     ringstep__i < ringstep__end && ((i) = (__typeof__(i))ringstep__i, (i) >= (start) && (i) < (end)); ringstep__i++)
+	     ringstep__i < ringstep__end && ((i) = (__typeof__(i))ringstep__i, (i) >= (start) && (i) < (end));                 \
+	     RINGSTEP__ITERATION(), ringstep__i++)
 #define bpf_repeat(count)                                                                                                      \
 	for (int ringstep__i = 0, ringstep__end = ringstep__for_end(0, (int)(count)); ringstep__i < ringstep__end;             \
-	     ringstep__i++)
+	     RINGSTEP__ITERATION(), ringstep__i++)
 
 struct ringstep__timespec {
 	long seconds;
@@ -134,10 +140,15 @@ struct ringstep__engine {
 #ifndef RINGSTEP__MOST_ITERATIONS
 #define RINGSTEP__MOST_ITERATIONS (8U << 20) /* as in the kernel */
 #endif
-#define ringstep__may_loop true /* the walk over completions ends by itself */
+#define ringstep__may_loop (RINGSTEP__ITERATION(), true) /* the walk over completions ends by itself */
 #define ringstep__while(condition)                                                                                             \
 	for (__u32 ringstep__iterations = 0; (condition) && ringstep__iterations < RINGSTEP__MOST_ITERATIONS;                  \
-	     ringstep__iterations++)
+	     RINGSTEP__ITERATION(), ringstep__iterations++)
+
+static __always_inline __u64 ringstep__unknown_zero(void)
+{
+	return 0; /* there is no verifier */
+}
 
 #define ringstep_apart static __noinline
 #define ringstep_arg_nonnull
@@ -253,6 +264,7 @@ static __always_inline bool ringstep__work_pending(const struct ringstep__engine
 	return false;
 }
 
+#define RINGSTEP__WAKES_IN_CQ true
 /* Returns true if the current completion is a wake-up. Then counts it as seen, and the caller must drop it. */
 static __always_inline bool ringstep__swallow_wake(struct ringstep__engine *engine, const __u8 *cqe)
 {

@@ -5,6 +5,7 @@
 #ifndef RINGSTEP_TARGET_USER_LOOP_BPF_H
 #define RINGSTEP_TARGET_USER_LOOP_BPF_H
 
+#include <ringstep/hidden.bpf.h>
 #include <ringstep/sqe.bpf.h>
 #include <ringstep/turn.bpf.h>
 
@@ -22,35 +23,12 @@
 #define IORING_ENTER_GETEVENTS (1U << 0)
 #endif
 
-/*
- * Removes the wake-ups from the CQ. The other completions move together towards its tail. That is safe, because the kernel does not write
- * there before the head has passed.
- */
+/* Removes the wake-ups from the CQ. */
 static __noinline void ringstep__drop_wakes(struct ringstep_user *user)
 {
-	const struct ringstep_geometry *geometry = &user->geometry;
-	__u32 *const head_word = (__u32 *)(user->cq + geometry->cq_head);
-	const __u32 head = *head_word;
-	const __u32 tail = ringstep__ring_load((__u32 *)(user->cq + geometry->cq_tail));
-	const __u32 words = (1U << geometry->cqe_shift) / sizeof(__u64);
-	__u64 *const cqes = (__u64 *)(user->cq + geometry->cqes);
-	__u32 from = tail, to = tail, i;
+	const __u32 tail = ringstep__ring_load((__u32 *)(user->cq + user->geometry.cq_tail));
 
-	if (tail - head > geometry->cq_mask + 1)
-		return; /* no kernel leaves the CQ in this state */
-	while (from != head) {
-		const __u64 *cqe = cqes + (__u64)(--from & geometry->cq_mask) * words;
-
-		if (cqe[0] == user->wake_tag)
-			continue;
-		to--;
-		if (to != from) {
-			for (i = 0; i < words; i++)
-				cqes[(__u64)(to & geometry->cq_mask) * words + i] = cqe[i];
-		}
-	}
-	user->wakes_seen += to - head;
-	ringstep__ring_store(head_word, to);
+	(void)ringstep__drop_from_cq(user, user->control, user->cq, tail, false);
 }
 
 /* Sets what is constant in a run, and reads the cursor of the SQ, which only the loop changes during the run. */
@@ -62,6 +40,7 @@ static __always_inline void ringstep__run_begin(struct ringstep_turn *turn, stru
 	turn->control = user->control;
 	turn->cq = user->cq;
 	turn->sq = user->sq;
+	turn->usual = !special;
 	turn->rewinds = rewinds;
 	turn->sqe_shift = sqe_shift;
 	turn->cqe_shift = cqe_shift;
@@ -82,6 +61,7 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn)
 	turn->engine.wanted = ringstep_load(&user->wanted);
 	turn->engine.owes = false;
 	turn->engine.deadline = RINGSTEP_NO_DEADLINE;
+	RINGSTEP__STEP_BEGINS();
 	ringstep__turn_start(turn);
 	RINGSTEP__TRACE(turn, RINGSTEP_TRACE_TURN, turn->cq_head, ringstep_cq_ready(turn), 0);
 	return RINGSTEP_CONTINUE;
@@ -251,7 +231,8 @@ static __noinline void ringstep__settle(struct ringstep_user *user)
 		const bool rewinds = geometry->flags & RINGSTEP_SQ_REWIND;                                                     \
                                                                                                                                \
 		/* The usual values are constants in the other two calls. */                                                   \
-		if (geometry->sqe_shift != 6 || geometry->cqe_shift != 4 || user->trace || user->wait_fences)                  \
+		if (geometry->sqe_shift != 6 || geometry->cqe_shift != 4 || geometry->cq_mask < RINGSTEP_USUAL_CQ - 1 ||       \
+		    user->trace || user->wait_fences)                                                                          \
 			return loop##_run_on(user, true, rewinds, geometry->sqe_shift, geometry->cqe_shift);                   \
 		if (rewinds)                                                                                                   \
 			return loop##_run_on(user, false, true, 6, 4);                                                         \
@@ -273,6 +254,7 @@ static __noinline void ringstep__settle(struct ringstep_user *user)
 	const struct ringstep_user_loop ringstep_user_##loop = {                                                               \
 		.abi = RINGSTEP_ABI_VERSION,                                                                                   \
 		.state_size = sizeof(state_type),                                                                              \
+		.cqe_batch = RINGSTEP_CQE_BATCH,                                                                               \
 		.name = #loop,                                                                                                 \
 		.run = loop##_run,                                                                                             \
 		.settle = ringstep__settle,                                                                                    \

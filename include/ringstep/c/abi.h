@@ -14,7 +14,7 @@
 #endif
 
 /* The version of this interface. It is raised whenever a struct below, or the meaning of a field, changes. */
-#define RINGSTEP_ABI_VERSION 3
+#define RINGSTEP_ABI_VERSION 4
 
 /* The completion limit of a turn. Further completions wait for the next turn, which follows at once. */
 #ifndef RINGSTEP_CQE_BATCH
@@ -23,7 +23,9 @@
 
 /* struct ringstep_geometry.flags */
 #define RINGSTEP_SQ_REWIND (1U << 0)	 /* the ring was opened with IORING_SETUP_SQ_REWIND */
-#define RINGSTEP_SHORT_ENTRIES (1U << 1) /* the usual case: SQ_REWIND, SQEs of 64 bytes and CQEs of 16 bytes */
+/* The usual case: SQ_REWIND, SQEs of 64 bytes and CQEs of 16 bytes, and a CQ of RINGSTEP_USUAL_CQ entries or more. */
+#define RINGSTEP_USUAL (1U << 1)
+#define RINGSTEP_USUAL_CQ 32
 
 /* The bits of struct ringstep_control.stop. The loop stops for each of them. */
 enum ringstep_stop_kind {
@@ -86,7 +88,7 @@ struct ringstep_control {
 struct ringstep_geometry {
 	__u32 abi;	  /* set by the program: RINGSTEP_ABI_VERSION */
 	__u32 state_size; /* set by the program: size of its state */
-	__u32 flags;	  /* RINGSTEP_SQ_REWIND, RINGSTEP_SHORT_ENTRIES */
+	__u32 flags;	  /* RINGSTEP_SQ_REWIND, RINGSTEP_USUAL */
 	__u32 mem_size;	  /* size of the MEM region, control block included */
 	__u32 cq_size;	  /* size of the used part of the CQ region */
 	__u32 sq_size;	  /* size of the used part of the SQ region */

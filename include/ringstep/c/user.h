@@ -57,6 +57,7 @@ struct ringstep_user {
 struct ringstep_user_loop {
 	__u32 abi;				    /* RINGSTEP_ABI_VERSION */
 	__u32 state_size;			    /* size of its state */
+	__u32 cqe_batch;			    /* the completion limit of a turn: its RINGSTEP_CQE_BATCH */
 	const char *name;			    /* the name given to RINGSTEP_LOOP() */
 	int (*run)(struct ringstep_user *user);	    /* takes turns until the run ends; returns what io_uring_enter() returns */
 	void (*settle)(struct ringstep_user *user); /* waits for late wake-ups, and takes them out of the CQ */

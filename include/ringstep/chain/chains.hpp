@@ -2,8 +2,9 @@
 // Runs graphs of requests, thousands at once.
 #pragma once
 
-#include <ringstep/blocks/mailbox.hpp>
+#include <ringstep/blocks/service.hpp>
 #include <ringstep/blocks/slots.hpp>
+#include <ringstep/blocks/taken.hpp>
 #include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/exit.hpp>
@@ -157,29 +158,18 @@ private:
  *     for (const ringstep::chain::ChainResult& file : chains.results())
  *         if (file.ok()) use(file.address(buffer), file.result(read));
  */
-class Chains {
+class Chains : public Service<loops::chain> {
 public:
-    /// The highest number of outstanding chains: started, and not yet taken as results.
-    static constexpr std::uint32_t capacity = RINGSTEP_CHAIN_INSTANCES;
-
     /// Attaches the loop to a ring. At first, requests that fill half of the CQ may be in flight; set_depth() changes that.
     /// Throws Error.
-    explicit Chains(Ring& ring, const LoopOptions& options = {})
-        : program_(ring, options),
-          state_(program_.state()),
-          free_(capacity),
-          mailbox_(state_->mailbox, state_->inbox, state_->outbox),
-          ring_(ringstep::detail::RingAccess::core(ring)),
-          epoch_(ring_->epochs().take()) {
-        state_->requests.epoch = epoch_;
-        state_->address = state_.address();
-        state_->depth = (ring.geometry().cq_entries + 1) / 2;
-        ring_->set_state_requests({.mask = ~std::uint64_t{0} << RINGSTEP_CHAIN_DATA_EPOCH,
-                                   .tag = tag(),
-                                   .in_flight = &state_->requests.in_flight,
-                                   .helpers = &state_->requests.cancels,
-                                   .state = state_.get(),
-                                   .cancel = &cancel_requests});
+    explicit Chains(Ring& ring, const LoopOptions& options = {}) : Service(ring, options) {
+        state()->address = state().address();
+        state()->depth = (ring.geometry().cq_entries + 1) / 2;
+        ring_core().set_state_requests({.tag = identity().value(),
+                                        .counts = &state()->requests.counts,
+                                        .helpers = &state()->requests.cancels,
+                                        .state = state().get(),
+                                        .cancel = &cancel_requests});
     }
     Chains(const Chains&) = delete;
     Chains& operator=(const Chains&) = delete;
@@ -188,17 +178,13 @@ public:
     /// request that does not end), the ring refuses the next loop (EBUSY) for as long as they are in flight.
     ~Chains() {
         // The state of a loop that was detached earlier may belong to another loop by now.
-        const bool attached = program_.attached();
-        const bool idle = attached && state_->requests.in_flight == 0 && state_->requests.cancels == 0;
-        program_.detach();
+        const bool attached = program().attached();
+        const bool was_idle = attached && idle();
+        program().detach();
         // Another thread that has detached the loop has left its requests to this one.
-        if (idle || ring_->settle_state_of(tag(), attached ? 0 : ring_->close_wait_ms())) ring_->epochs().give_back(epoch_);
+        ringstep::detail::RingCore& ring = ring_core();
+        if (was_idle || ring.settle_state_of(identity().value(), attached ? 0 : ring.close_wait_ms())) identity().give_back();
     }
-
-    /// Returns the loop's program.
-    [[nodiscard]] LoopProgram<loops::chain>& program() noexcept { return program_; }
-    /// Returns the state that application and loop share.
-    [[nodiscard]] const RegionView<ringstep_chain>& state() const noexcept { return state_; }
 
     /// Adds a graph to the loop. The graph may be destroyed afterwards, but its handles are needed to read results. May be
     /// called by one thread at a time, also while the loop runs. Throws Error: EINVAL if the graph is invalid
@@ -208,9 +194,9 @@ public:
         for (std::uint32_t slot = 0; slot < RINGSTEP_CHAIN_GRAPHS; slot++) {
             GraphEntry& entry = graphs_.at(slot);
             if (entry.draft != nullptr) continue;
-            state_->graphs[slot] = compiled;
+            state()->graphs[slot] = compiled;
             for (std::uint32_t i = 0; i < compiled.node_count; i++) {
-                ringstep_chain_node& node = state_->graphs[slot].nodes[i];
+                ringstep_chain_node& node = state()->graphs[slot].nodes[i];
                 if ((node.flags & RINGSTEP_CHAIN_TIME_IS_SUCCESS) != 0)
                     reinterpret_cast<io_uring_sqe*>(node.sqe)->addr = reinterpret_cast<std::uintptr_t>(&node.pause);
             }
@@ -244,13 +230,13 @@ public:
         if (arena >= RINGSTEP_CHAIN_ARENAS)
             ringstep::detail::raise(EINVAL, "setting arena " + std::to_string(arena) + " of chains",
                                     "They are 0 to " + std::to_string(RINGSTEP_CHAIN_ARENAS - 1) + ".");
-        state_->arenas[arena] = {
+        state()->arenas[arena] = {
             .address = reinterpret_cast<std::uintptr_t>(memory.data()), .size = memory.size(), .used = 0, .__reserved = 0};
     }
     /// Returns how many bytes of an arena are used, including gaps for alignment. Returns 0 for an unknown arena. May be called
     /// from any thread.
     [[nodiscard]] std::uint64_t arena_used(unsigned arena = 0) const noexcept {
-        return arena < RINGSTEP_CHAIN_ARENAS ? load(state_->arenas[arena].used) : 0;
+        return arena < RINGSTEP_CHAIN_ARENAS ? std::atomic_ref(state()->arenas[arena].used).load(std::memory_order_acquire) : 0;
     }
 
     /// Starts a chain, with an argument for each parameter of the graph, in any order. Returns the chain's ticket, or nullopt
@@ -259,18 +245,17 @@ public:
     std::optional<Ticket> try_start(GraphId id, std::span<const Argument> arguments, const ChainOptions& options = {}) {
         GraphEntry& entry = find(id);
         check(entry, arguments);
-        const std::optional<Ticket> ticket = free_.take();
+        const std::optional<Ticket> ticket = take();
         if (!ticket) return ticket;
-        ringstep_chain_instance& chain = state_->instances[ticket->slot];
+        ringstep_chain_instance& chain = state()->instances[ticket->slot];
         reset(chain, entry);
         entry.chains.fetch_add(1, std::memory_order_relaxed);
         chain.graph = id.slot;
-        // The loop compares the generation when it receives a message to cancel the slot's earlier chain.
-        std::atomic_ref(chain.generation).store(static_cast<std::uint32_t>(ticket->generation), std::memory_order_relaxed);
+        name(chain.identity, *ticket);
         chain.user_data = options.user_data;
         chain.timeout = options.timeout ? detail::chain_timespec(*options.timeout) : entry.timeout;
         for (const Argument& argument : arguments) chain.values[argument.index] = static_cast<std::int64_t>(argument.bits);
-        send(ticket->slot);
+        hand_over(*ticket);
         return ticket;
     }
     /// Starts a chain like the other `try_start()`, with the arguments from a list.
@@ -292,100 +277,34 @@ public:
         return start(id, std::span(arguments.begin(), arguments.size()), options);
     }
 
-    /// Cancels a chain: no new nodes start, requests in flight are cancelled, and clean-up nodes run. Returns false if the
-    /// chain's result was already taken, or if it was cancelled before. The chain may still complete; its result tells. May be
-    /// called from any thread.
-    bool cancel(const Ticket& ticket) noexcept {
-        if (free_.mark_and_pin(ticket) != FreeSlots::Marked::yes) return false;
-        send(RINGSTEP_REQUEST_CANCEL |
-             static_cast<std::uint32_t>(ticket.generation & RINGSTEP_REQUEST_GENERATION) << RINGSTEP_REQUEST_GENERATION_SHIFT |
-             ticket.slot);
-        free_.unpin(ticket);
-        return true;
-    }
-
-    /// Runs the loop until every chain has ended, or as set_stay() and set_batch() say. LoopExit::code is an `enum
-    /// ringstep_requests_code`. Must be called on the ring's owning thread.
-    LoopExit run() noexcept { return program_.run(); }
-    /// Runs the loop like `run()`, but ends when a stop is requested through `token`. The next run() continues.
-    LoopExit run(std::stop_token token) noexcept { return program_.run(std::move(token)); }
-
-    /// Sets whether run() waits for more chains when there is nothing to do. Off by default. May be called from any thread.
-    void set_stay(bool stay) noexcept { store(state_->requests.stay, stay ? 1U : 0U); }
-    /// Makes run() return when `results` results can be taken. With 0, the default, it returns when all chains have ended. May
-    /// be called from any thread.
-    void set_batch(std::uint32_t results) noexcept { store(state_->requests.batch, results); }
     /// Sets how many requests may be in flight at once, at least 1. May be called from any thread.
-    void set_depth(std::uint32_t depth) noexcept { store(state_->depth, depth == 0 ? 1U : depth); }
+    void set_depth(std::uint32_t depth) noexcept { set(state()->depth, depth == 0 ? 1U : depth); }
 
     /// Takes the next result. Returns nullopt if there is none. May be called by one thread at a time, also while the loop
     /// runs.
     std::optional<ChainResult> pop() noexcept {
-        std::uint32_t slot = 0;
-        if (!mailbox_.collect(slot)) return std::nullopt;
-        return ChainResult(this, &state_->instances[slot], free_.of(slot));
+        const std::optional<Ticket> ticket = collect();
+        if (!ticket) return std::nullopt;
+        return ChainResult(this, &state()->instances[ticket->slot], *ticket);
     }
 
-    /// The results as a range that takes each result when the iteration reaches it. A result is valid until the next one is
+    /// Takes the next result like `pop()`, for TakenItems. Frees the result that `out` holds first.
+    bool take(std::optional<ChainResult>& out) noexcept {
+        out.reset();
+        if (std::optional<ChainResult> next = pop()) out.emplace(std::move(*next));
+        return out.has_value();
+    }
+
+    /// Returns a range that takes each result like pop() when the iteration reaches it. A result is valid until the next one is
     /// taken.
-    class Results {
-    public:
-        /// Iterates over the results once.
-        class iterator {
-        public:
-            using value_type = ChainResult;                    ///< for std::iterator_traits
-            using difference_type = std::ptrdiff_t;            ///< for std::iterator_traits
-            using iterator_concept = std::input_iterator_tag;  ///< for std::input_iterator
+    [[nodiscard]] TakenItems<Chains, ChainResult> results() noexcept { return TakenItems<Chains, ChainResult>(*this); }
 
-            /// Returns the current result.
-            ChainResult& operator*() const noexcept { return *current_; }
-            /// Returns a pointer to the current result.
-            ChainResult* operator->() const noexcept { return &*current_; }
-            /// Frees the current result and takes the next.
-            iterator& operator++() noexcept {
-                current_.reset();
-                current_ = chains_->pop();
-                return *this;
-            }
-            /// Frees the current result and takes the next.
-            void operator++(int) noexcept { ++*this; }
-            /// Returns true if there was no further result.
-            friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
-
-        private:
-            friend class Results;
-            explicit iterator(Chains* chains) noexcept : chains_(chains), current_(chains->pop()) {}
-
-            Chains* chains_;
-            mutable std::optional<ChainResult> current_;
-        };
-
-        /// Takes the first result and returns an iterator to it.
-        [[nodiscard]] iterator begin() const noexcept { return iterator(chains_); }
-        /// Returns the end of the range, where no result is left.
-        [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
-
-    private:
-        friend class Chains;
-        explicit Results(Chains& chains) noexcept : chains_(&chains) {}
-
-        Chains* chains_;
-    };
-
-    /// Returns a range that takes results like pop().
-    [[nodiscard]] Results results() noexcept { return Results(*this); }
-
-    /// Returns how many chains are outstanding: started, and not yet taken as results. May be called from any thread.
-    [[nodiscard]] std::uint32_t outstanding() const noexcept { return free_.outstanding(); }
-    /// Returns how many results can be taken. May be called from any thread.
-    [[nodiscard]] std::uint32_t ready() const noexcept { return mailbox_.delivered(); }
     /// Returns how many chains the loop has received and not ended. May be called from any thread.
-    [[nodiscard]] std::uint32_t active() const noexcept { return load(state_->requests.waiting); }
-    /// Returns how many requests are in flight. May be called from any thread.
-    [[nodiscard]] std::uint32_t in_flight() const noexcept { return load(state_->requests.in_flight); }
+    [[nodiscard]] std::uint32_t active() const noexcept { return received(); }
 
 private:
     friend class ChainResult;
+    using Service::take;
 
     struct GraphEntry {
         const detail::GraphDraft* draft = nullptr;  // only compared, never dereferenced
@@ -404,21 +323,15 @@ private:
         return graphs_.at(id.slot);
     }
 
-    // Returns the leading bits of the user_data of every request of these chains.
-    [[nodiscard]] std::uint64_t tag() const noexcept {
-        return std::uint64_t{RINGSTEP_TAG_CHAIN} << 56 | std::uint64_t{epoch_} << RINGSTEP_CHAIN_DATA_EPOCH;
-    }
-
     static void cancel_requests(ringstep::detail::RingCore& ring, void* state) noexcept {
-        const auto cancel_all = [&ring](std::uint64_t data, std::uint32_t nodes) {
+        const auto cancel_all = [&ring](std::uint64_t data, ringstep_identity_kind kind, std::uint32_t nodes) {
             for (; nodes != 0; nodes &= nodes - 1)
-                ring.cancel(data | std::uint64_t(std::countr_zero(nodes)) << RINGSTEP_CHAIN_DATA_NODE);
+                (void)ring.cancel(data | ringstep_identity_of_part(kind, static_cast<std::uint32_t>(std::countr_zero(nodes))));
         };
         for (const ringstep_chain_instance& chain : static_cast<const ringstep_chain*>(state)->instances) {
             if (chain.data == 0) continue;
-            cancel_all(chain.data, chain.running);
-            cancel_all(chain.data | std::uint64_t{RINGSTEP_CHAIN_DATA_OF_TIMEOUT} << RINGSTEP_CHAIN_DATA_KIND,
-                       chain.armed | chain.taken_back);
+            cancel_all(chain.data, RINGSTEP_IDENTITY_REQUEST, chain.running);
+            cancel_all(chain.data, RINGSTEP_IDENTITY_TIMEOUT, chain.armed | chain.taken_back);
         }
     }
 
@@ -458,31 +371,13 @@ private:
         chain.values[RINGSTEP_CHAIN_VALUE_SCRATCH] = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(chain.scratch));
     }
 
-    template <class Field>
-    static Field load(Field& field) noexcept {
-        return std::atomic_ref(field).load(std::memory_order_acquire);
-    }
-    void store(__u32& field, std::uint32_t value) noexcept {
-        std::atomic_ref(field).store(value, std::memory_order_release);
-        program_.wake();
-    }
-    void send(std::uint32_t message) noexcept {
-        if (mailbox_.send(message)) program_.wake();
-    }
-
-    LoopProgram<loops::chain> program_;
-    RegionView<ringstep_chain> state_;
-    FreeSlots free_;
-    Mailbox mailbox_;
-    std::shared_ptr<ringstep::detail::RingCore> ring_;
-    std::uint32_t epoch_;
     std::array<GraphEntry, RINGSTEP_CHAIN_GRAPHS> graphs_{};
 };
 
 inline ChainResult::~ChainResult() {
     if (chains_ == nullptr) return;
     chains_->graphs_.at(chain_->graph).chains.fetch_sub(1, std::memory_order_release);
-    chains_->free_.give_back(ticket_.slot);
+    chains_->give_back(ticket_);
 }
 
 }  // namespace ringstep::inline v0::chain

@@ -72,18 +72,10 @@ public:
         SignalProofLock lock_;
     };
 
-    /// Installs the fork handlers, if they are not installed yet. Handlers that are installed later take their locks first at a
-    /// fork. Throws Error if they cannot be installed.
-    static void install(const Lock& /*held*/) {
-        if (installed_) return;
-        if (const int error = ::pthread_atfork(&before, &in_parent, &in_child); error != 0)
-            raise(error, "setting up of what happens at a fork (pthread_atfork)", "Out of memory.");
-        installed_ = true;
-    }
-
-    /// Adds an object to the list, if it is not listed yet. Throws Error if the fork handlers cannot be installed.
-    static void add(Forkable& object, const Lock& held) {
-        install(held);
+    /// Adds an object to the list, if it is not listed yet. Throws Error if the fork handlers could not be installed.
+    static void add(Forkable& object, const Lock& /*held*/) {
+        if (not_installed_ != 0)
+            raise(not_installed_, "setting up of what happens at a fork (pthread_atfork)", "Out of memory.");
         if (object.listed_) return;
         object.next_ = first_;
         object.previous_ = nullptr;
@@ -115,7 +107,7 @@ private:
         return id;
     }
 
-    // These variables have neither constructors nor destructors, because threads may still run when a process exits.
+    // These variables have no destructors, because threads may still run when a process exits.
     inline static pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
     inline static Forkable* first_ = nullptr;
     inline static bool installed_ = false;
@@ -150,6 +142,13 @@ private:
         ::pthread_mutex_unlock(&mutex_);  // this thread took it before the fork
         ::pthread_sigmask(SIG_SETMASK, &signals, nullptr);
     }
+
+    static int install() noexcept { return ::pthread_atfork(&before, &in_parent, &in_child); }
+
+    // The errno of installing the fork handlers, or 0. They are installed before main() begins. If the first lock installed
+    // them, another thread could fork just then, without the handlers, and its child would inherit a mutex that is locked
+    // forever. Handlers that are installed later take their locks first at a fork.
+    inline static const int not_installed_ = install();
 };
 
 /// Replaces a mapping that is shared with the parent by empty memory, because a mapping alone keeps a ring open.

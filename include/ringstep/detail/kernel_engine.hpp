@@ -33,6 +33,12 @@ struct LoopObject {
     std::uint32_t state_size;        ///< size of its state in C++, in bytes
 };
 
+/// The error for a kernel that has no loops. Trying again in that kernel is useless.
+class NoLoops final : public Error {
+public:
+    using Error::Error;
+};
+
 /**
  * A loop in the kernel. The constructor loads the loop, attach() attaches it, and the destructor detaches it. Needs Linux 7.1,
  * and CAP_BPF with CAP_PERFMON (or CAP_SYS_ADMIN) during construction. Running needs no capability.
@@ -45,8 +51,8 @@ public:
         "ringstep-check tells more.";
 
     /// Opens the object, sets it up for `geometry`, and loads it within `load_seconds` (0: no time limit). The ring stays
-    /// unchanged. Throws Error.
-    KernelEngine(const LoopObject& object, int ring_fd, const Geometry& geometry, std::uint32_t mem_bytes,
+    /// unchanged. Throws Error, and NoLoops if the kernel has no loops.
+    KernelEngine(const LoopObject& object, int ring_fd, const Geometry& geometry, std::size_t mem_bytes,
                  std::uint32_t load_seconds = 30)
         : name_(object.name) {
         const detail::LibbpfDiagnostics diagnostics;
@@ -83,24 +89,10 @@ public:
     }
 
     /// Detaches the loop from the ring. When this returns, the loop is off the ring, also if another thread has detached it. A
-    /// run on another thread ends with ExitReason::detached. May be called from any thread.
-    void detach() noexcept override {
-        if (inherited() || !tether_.begin_detaching()) return;
-        // The kernel detaches a loop while it holds the ring's lock. A loop that never waits keeps that lock, so stop the loop
-        // first.
-        stop_word().fetch_or(RINGSTEP_STOP_DETACH, std::memory_order_release);
-        if (!ring_->owned_by_this_thread()) waker_->wake(ring_->fd());
-        tether_.wait_for_users();
-        {
-            const detail::Forks::Lock lock;  // a child forked here would have half of a link
-            // Closing the link is not enough: a process that was forked without this library's fork handlers may still hold
-            // the link open.
-            (void)bpf_link__detach(link_.get());
-            link_.reset();
-            ring_->set_attachment(nullptr);
-        }
-        tether_.end_detaching();
-    }
+    /// run on another thread ends with ExitReason::detached. On the ring's owning thread, detach_and_settle() also ends the
+    /// requests that the ring's next loop must not meet. May be called from any thread.
+    void detach() noexcept override { detach(false); }
+    void detach_and_settle() noexcept { detach(true); }
 
     /// Sets a bit of the stop word and makes a sleeping loop see it. Does nothing if the loop is not attached. May be called
     /// from any thread and from signal handlers.
@@ -133,6 +125,29 @@ public:
     [[nodiscard]] bool attached() const noexcept { return tether_.attached() && !inherited(); }
 
 private:
+    void detach(bool settle) noexcept {
+        if (inherited()) return;
+        if (!tether_.begin_detaching()) {
+            if (settle && ring_) ring_->settle_detached();
+            return;
+        }
+        // The kernel detaches a loop while it holds the ring's lock. A loop that never waits keeps that lock, so stop the loop
+        // first.
+        stop_word().fetch_or(RINGSTEP_STOP_DETACH, std::memory_order_release);
+        if (!ring_->owned_by_this_thread()) waker_->wake(ring_->fd());
+        tether_.wait_for_users();
+        {
+            const detail::Forks::Lock lock;  // a child forked here would have half of a link
+            // Closing the link is not enough: a process that was forked without this library's fork handlers may still hold
+            // the link open.
+            (void)bpf_link__detach(link_.get());
+            link_.reset();
+            ring_->set_attachment(nullptr);
+        }
+        if (settle) ring_->settle_detached();
+        tether_.end_detaching();
+    }
+
     // Returns true in a forked child. Nobody there finishes the work that other threads had in progress at the fork.
     [[nodiscard]] bool inherited() const noexcept { return ring_ && ring_->inherited(); }
 
@@ -171,7 +186,7 @@ private:
         }
     }
 
-    void configure(const LoopObject& object, int ring_fd, const Geometry& geometry, std::uint32_t mem_bytes) {
+    void configure(const LoopObject& object, int ring_fd, const Geometry& geometry, std::size_t mem_bytes) {
         std::size_t size = 0;
         auto* const ops = static_cast<OpsImage*>(bpf_map__initial_value(map_, &size));
         if (ops == nullptr || size < offsetof(OpsImage, ring_fd) + sizeof ops->ring_fd) {
@@ -247,7 +262,7 @@ private:
             if (result == -ENOSPC) result = -E2BIG;
         } else if (!kernel_has_loops()) {
             // If the verifier did not run, the errno says little: libbpf has several for a kernel without loops.
-            advice = without_loops;
+            throw NoLoops(-result, "loading of loop '" + name_ + "' into the kernel", std::string(without_loops));
         } else if (result == -EPERM || result == -EACCES) {
             advice =
                 "This process may not load them: it needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, while a loop is loaded. "
@@ -256,7 +271,12 @@ private:
             advice = "libbpf says: " + diagnostics;
         }
         if (result == -E2BIG) advice += " The program is too large for it: bound its loops, and keep cursors in the state.";
-        if (result == -ENOMEM) advice += " Out of memory, or of locked memory (ulimit -l).";
+        if (result == -ENOMEM) {
+            advice +=
+                " Out of memory. BPF programs and maps count against the control group (memory.max), and in kernels before "
+                "5.11 "
+                "against RLIMIT_MEMLOCK (ulimit -l).";
+        }
         detail::raise(result, "loading of loop '" + name_ + "' into the kernel", std::move(advice), std::move(log));
     }
 

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>
+#include <new>
 #include <string>
 
 namespace ringstep::inline v0::detail {
@@ -52,7 +53,12 @@ private:
         if (level != LIBBPF_WARN) return 0;
         char line[1024];
         const int length = std::vsnprintf(line, sizeof line, format, arguments);
-        if (length > 0) current()->text_.append(line);
+        if (length <= 0) return length;
+        try {
+            current()->text_.append(line);
+        } catch (const std::bad_alloc&) {
+            // The caller is C code, which no exception may pass. The warning is lost.
+        }
         return length;
     }
 

@@ -2,8 +2,10 @@
 // The parts that a Ring and its program share: the io_uring itself, its memory, and its closing.
 #pragma once
 
+#include <ringstep/c/blocks/requests.h>
 #include <ringstep/detail/epochs.hpp>
 #include <ringstep/detail/fork.hpp>
+#include <ringstep/detail/memlock.hpp>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/queues.hpp>
@@ -20,6 +22,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,6 +55,15 @@ struct Kept {
         }
     }
 
+    /// Keeps one object allocated forever. This function allocates nothing. Leak checkers do not find the object.
+    static void for_good(std::shared_ptr<const void> object) noexcept {
+        union Undestroyed {
+            explicit Undestroyed(std::shared_ptr<const void>&& kept) noexcept : object(std::move(kept)) {}
+            ~Undestroyed() {}  // NOLINT: does not destroy its member
+            std::shared_ptr<const void> object;
+        } const kept(std::move(object));
+    }
+
 private:
     inline static std::atomic<Kept*> all_{nullptr};
 };
@@ -61,9 +73,8 @@ class RingCore;
 /// The requests of a loop that let the kernel write to the loop's own state. As the ring's next loop uses the same memory, they
 /// must have ended before it begins.
 struct StateRequests {
-    std::uint64_t mask = 0;                               ///< the bits of user_data that identify them
-    std::uint64_t tag = 1;                                ///< the value of those bits
-    std::uint32_t* in_flight = nullptr;                   ///< their number, in the state
+    std::uint64_t tag = 0;                                ///< ringstep_identity_of_loop(); 0: there is no such loop
+    __u64* counts = nullptr;                              ///< struct ringstep_requests.counts, in the state
     std::uint32_t* helpers = nullptr;                     ///< the number of timeouts and cancellations, in the state
     void* state = nullptr;                                ///< the argument of `cancel`
     void (*cancel)(RingCore&, void*) noexcept = nullptr;  ///< calls RingCore::cancel() for each of them
@@ -176,9 +187,10 @@ public:
         settle_timer();
         settle_state(0);
         const std::uint32_t claimed = QueueAccess::sq(queues_).claimed();
+        wait_for = wait_for < queues_.geometry.cq_entries ? wait_for : queues_.geometry.cq_entries;  // the kernel's own limit
         // The wait must not count wake-ups for a detached loop, whether they are in the CQ or still come.
         if (wait_for != 0) wait_for += 0 - queues_.kept_wakes_seen;
-        wait_for = wait_for < queues_.geometry.cq_entries ? wait_for : queues_.geometry.cq_entries;  // the kernel's own limit
+        wait_for = wait_for < queues_.geometry.cq_entries ? wait_for : queues_.geometry.cq_entries;
         const std::uint32_t tail = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
         const int result = enter(claimed, wait_for, IORING_ENTER_GETEVENTS);
         if (result < 0) return {.taken = 0, .error = -result};
@@ -221,12 +233,12 @@ public:
         registration.descriptor = reinterpret_cast<std::uintptr_t>(&descriptor);
         const int result = io_uring_register(static_cast<unsigned>(fd()), register_mem_region, &registration, 1);
         if (result < 0) {
-            const char* advice = "";
+            std::string advice;
             if (result == -EBUSY) advice = "A ring has one region for good, and this one has another already.";
             if (result == -EINVAL) advice = "Memory regions need Linux 6.13 or later.";
-            if (result == -ENOMEM) advice = "The locked-memory limit may be too low for it: raise ulimit -l (RLIMIT_MEMLOCK).";
+            if (result == -ENOMEM) advice = locked_memory_advice(memory.size());
             if (result == -EEXIST) advice = "Only the thread that opened the ring may do this.";
-            raise(result, "registration of a memory region of " + std::to_string(memory.size()) + " bytes", advice);
+            raise(result, "registration of a memory region of " + std::to_string(memory.size()) + " bytes", std::move(advice));
         }
         region_registered_ = true;
     }
@@ -270,7 +282,6 @@ public:
     /// Notes that the attached loop has requests that write to its state. Must be called on the ring's owning thread.
     void set_state_requests(const StateRequests& requests) noexcept {
         state_requests_ = requests;
-        queues_.state_mask = requests.mask;
         queues_.state_tag = requests.tag;
         queues_.state_gone = 0;
     }
@@ -293,7 +304,7 @@ public:
             const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
             (void)::nanosleep(&millisecond, nullptr);
         }
-        *state_requests_.in_flight = 0;
+        *state_requests_.counts = ringstep_requests_waiting(*state_requests_.counts);
         *state_requests_.helpers = 0;
         set_state_requests({});
         return true;
@@ -303,6 +314,14 @@ public:
     bool settle_state_of(std::uint64_t tag, unsigned wait_ms) noexcept {
         if (!owned_by_this_thread()) return false;
         return state_requests_.cancel == nullptr || state_requests_.tag != tag || settle_state(wait_ms);
+    }
+
+    /// Ends the timer and the requests that a detached loop has left, which the next loop must not meet. Does nothing on
+    /// another thread than the owning one, which does this at its next submit or attach.
+    void settle_detached() noexcept {
+        if (!owned_by_this_thread()) return;
+        (void)settle_timer();
+        (void)settle_state(close_wait_ms_);
     }
 
     /// Returns the time that closing, or ending a loop's requests, may take.
@@ -320,7 +339,15 @@ public:
         return io_uring_register_sync_cancel(&native_, &cancel);
     }
 
-    void keep_alive(std::shared_ptr<const void> object) { kept_->objects.push_back(std::move(object)); }
+    /// Keeps an object alive until the ring is closed and no request can use it. If there is no memory to note the object, it
+    /// stays allocated forever, because requests may be using it already.
+    void keep_alive(std::shared_ptr<const void> object) noexcept {
+        try {
+            kept_->objects.push_back(std::move(object));  // leaves `object` as it is if it throws
+        } catch (const std::bad_alloc&) {
+            Kept::for_good(std::move(object));
+        }
+    }
 
     /**
      * Cancels requests in flight, closes the ring, and waits until the kernel has ended the last request. Returns true if it
@@ -331,7 +358,7 @@ public:
         if (!open_) return quiet_;
         if (inherited_) {
             open_ = quiet_ = false;
-            io_uring_queue_exit(&native_);  // only its empty memory is left
+            exit_queues();  // only its empty memory is left
             return false;
         }
         if (Attachment* loop = attachment(); loop != nullptr) loop->detach();
@@ -344,7 +371,7 @@ public:
             Forks::remove(*this, lock);
             open_ = false;
             unregister_ring_fd();
-            io_uring_queue_exit(&native_);
+            exit_queues();
         }
         quiet_ = !submitted_to_;
         if (answer >= 0) {
@@ -387,6 +414,7 @@ private:
             return false;
         if (enter(0, 0, IORING_ENTER_GETEVENTS) == -EBADR || cq.ready() >= wanted) return false;
         const std::uint32_t end = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
+        if (end - tail > queues_.geometry.cq_entries) return false;  // no kernel leaves the CQ in this state
         for (; tail != end; tail++) {
             if (cqe_at(tail)->res == -ETIME) return false;
         }
@@ -400,7 +428,7 @@ private:
     }
 
     [[nodiscard]] bool state_requests_left() const noexcept {
-        return *state_requests_.in_flight + *state_requests_.helpers > queues_.state_gone;
+        return ringstep_requests_in_flight(*state_requests_.counts) + *state_requests_.helpers > queues_.state_gone;
     }
 
     // Replaces claimed SQEs of a detached loop whose requests write to its state. The next submit would start them otherwise.
@@ -412,7 +440,7 @@ private:
         for (std::uint32_t i = 0; i < claimed; i++) {
             const std::size_t slot = (first + i) & (geometry.sq_entries - 1);
             auto* const sqe = reinterpret_cast<io_uring_sqe*>(queues_.sqes + slot * geometry.sqe_size);
-            if ((sqe->user_data & state_requests_.mask) != state_requests_.tag) continue;
+            if (ringstep_identity_is_of(sqe->user_data, state_requests_.tag) == 0) continue;
             if (sqe->opcode == IORING_OP_ASYNC_CANCEL || sqe->opcode == IORING_OP_TIMEOUT_REMOVE) (void)cancel(sqe->addr);
             std::memset(static_cast<void*>(sqe), 0, geometry.sqe_size);
             io_uring_prep_nop(sqe);
@@ -420,6 +448,14 @@ private:
             ++queues_.state_gone;
             ++queues_.finished;
         }
+    }
+
+    // liburing takes the size of what it unmaps from the rings, where other threads and requests can write. With another number
+    // there, it would unmap memory of the application.
+    void exit_queues() noexcept {
+        if (native_.sq.kring_entries != nullptr)
+            std::atomic_ref(*native_.sq.kring_entries).store(queues_.geometry.sq_entries, std::memory_order_relaxed);
+        io_uring_queue_exit(&native_);
     }
 
     // Takes the library's own completions out of the CQ. The other completions move together towards the tail, where the kernel
@@ -433,6 +469,7 @@ private:
             return queues_.rings + geometry.cqes_offset + std::size_t{index & (geometry.cq_entries - 1)} * geometry.cqe_size;
         };
         std::uint32_t to = queues_.word(geometry.cq_tail_offset).load(std::memory_order_acquire);
+        if (to - head > geometry.cq_entries) return;  // no kernel leaves the CQ in this state
         for (std::uint32_t from = to; from != head;) {
             --from;
             const auto* const cqe = reinterpret_cast<const io_uring_cqe*>(at(from));

@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -176,27 +177,43 @@ inline void trace_line(std::string_view loop, const std::string& text) noexcept 
     (void)std::fprintf(stderr, "ringstep %.*s: %s\n", static_cast<int>(loop.size()), loop.data(), text.c_str());
 }
 
+// Calls `print`, which makes texts. A run does not fail because there is no memory for its trace.
+template <class Print>
+void trace(std::string_view loop, const Print& print) noexcept {
+    try {
+        print();
+    } catch (const std::bad_alloc&) {
+        (void)std::fprintf(stderr, "ringstep %.*s: no memory for the trace\n", static_cast<int>(loop.size()), loop.data());
+    }
+}
+
 inline void trace_engine(std::string_view loop, std::string_view engine, const std::string& reason) noexcept {
-    trace_line(loop, std::string("on the ").append(engine).append(" engine") + (reason.empty() ? "" : ". " + reason));
-    if (engine == "kernel") trace_line(loop, "the kernel takes its turns, out of sight: RINGSTEP_ENGINE=user shows them");
+    trace(loop, [&] {
+        trace_line(loop, std::string("on the ").append(engine).append(" engine") + (reason.empty() ? "" : ". " + reason));
+        if (engine == "kernel") trace_line(loop, "the kernel takes its turns, out of sight: RINGSTEP_ENGINE=user shows them");
+    });
 }
 
 inline void trace_exit(std::string_view loop, const LoopExit& exit) noexcept {
-    std::string said(to_string(exit.reason));
-    if (exit.reason == ExitReason::stopped || exit.code != 0) said += ", code " + std::to_string(exit.code);
-    if (exit.error != 0) said += ", " + describe_error(exit.error);
-    trace_line(loop, said + ", after " + std::to_string(exit.turns) + " turns, " + std::to_string(exit.submitted) +
-                         " submitted, " + std::to_string(exit.completions) + " completed");
+    trace(loop, [&] {
+        std::string said(to_string(exit.reason));
+        if (exit.reason == ExitReason::stopped || exit.code != 0) said += ", code " + std::to_string(exit.code);
+        if (exit.error != 0) said += ", " + describe_error(exit.error);
+        said += ", after " + std::to_string(exit.turns) + " turns, " + std::to_string(exit.submitted) + " submitted, " +
+                std::to_string(exit.completions) + " completed";
+        if (const std::string_view what = advice(exit.reason); !what.empty()) said.append(". ").append(what);
+        trace_line(loop, said);
+    });
 }
 
-// Prints one event, as ringstep_user::trace.
-inline void trace_turns(const ringstep_user* user, const ringstep_trace_event* event) {
+inline void trace_event(const ringstep_user* user, const ringstep_trace_event* event) {
     const ringstep_geometry& geometry = user->geometry;
     const std::string_view loop = user->loop->name;
     switch (event->kind) {
         case RINGSTEP_TRACE_TURN: {
             trace_line(loop, "turn " + std::to_string(user->control->turns) + ", completions: " + std::to_string(event->count));
-            const std::uint32_t shown = event->count < RINGSTEP_CQE_BATCH ? event->count : RINGSTEP_CQE_BATCH;
+            const std::uint32_t limit = user->loop->cqe_batch;  // further completions wait for the next turn
+            const std::uint32_t shown = event->count < limit ? event->count : limit;
             for (std::uint32_t i = 0; i < shown; i++) {
                 const auto slot = static_cast<std::size_t>((event->first + i) & geometry.cq_mask);
                 const auto* cqe =
@@ -220,6 +237,11 @@ inline void trace_turns(const ringstep_user* user, const ringstep_trace_event* e
             break;
         case RINGSTEP_TRACE_WAIT: trace_line(loop, "  wait for " + std::to_string(event->count)); break;
     }
+}
+
+// Prints one event, as ringstep_user::trace.
+inline void trace_turns(const ringstep_user* user, const ringstep_trace_event* event) noexcept {
+    trace(user->loop->name, [&] { trace_event(user, event); });
 }
 
 }  // namespace ringstep::inline v0::detail

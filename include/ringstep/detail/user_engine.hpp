@@ -70,7 +70,7 @@ public:
         detail::QueueMemory& queues = ring->queues();
         // This is an address of the library's, so no request of the application has it as user_data.
         queues.wake_tag = reinterpret_cast<std::uintptr_t>(&queues);
-        user_.geometry = geometry.for_program(static_cast<std::uint32_t>(region->size()), loop_.state_size);
+        user_.geometry = geometry.for_program(region->size(), loop_.state_size);
         user_.control = &region->control();
         user_.loop = &loop_;
         user_.cq = reinterpret_cast<__u8*>(queues.rings);
@@ -85,22 +85,10 @@ public:
     }
 
     /// Detaches the loop from the ring. When this returns, a run in progress has been told to stop and has ended. A detach() on
-    /// another thread has also ended then. May be called from any thread.
-    void detach() noexcept override {
-        if (inherited() || !tether_.begin_detaching()) return;
-        {
-            const detail::Tether::Use use(tether_);  // a run in progress takes these wake-ups out of the CQ before it ends
-            stop_word().fetch_or(RINGSTEP_STOP_DETACH, std::memory_order_release);
-            send_if_waiting();
-        }
-        running_.wait(true);
-        tether_.wait_for_users();
-        detail::QueueMemory& queues = ring_->queues();
-        queues.kept_wakes_seen = user_.wakes_seen - user_.wakes_sent;  // wake-ups that still come count it up to 0
-        queues.wakes_seen = &queues.kept_wakes_seen;
-        ring_->set_attachment(nullptr);
-        tether_.end_detaching();
-    }
+    /// another thread has also ended then. On the ring's owning thread, detach_and_settle() also ends the requests that the
+    /// ring's next loop must not meet. May be called from any thread.
+    void detach() noexcept override { detach(false); }
+    void detach_and_settle() noexcept { detach(true); }
 
     /// Returns the number of io_uring_enter(2) calls so far.
     [[nodiscard]] std::uint64_t enters() const noexcept { return user_.enters; }
@@ -156,6 +144,27 @@ public:
     }
 
 private:
+    void detach(bool settle) noexcept {
+        if (inherited()) return;
+        if (!tether_.begin_detaching()) {
+            if (settle && ring_) ring_->settle_detached();
+            return;
+        }
+        {
+            const detail::Tether::Use use(tether_);  // a run in progress takes these wake-ups out of the CQ before it ends
+            stop_word().fetch_or(RINGSTEP_STOP_DETACH, std::memory_order_release);
+            send_if_waiting();
+        }
+        running_.wait(true);
+        tether_.wait_for_users();
+        detail::QueueMemory& queues = ring_->queues();
+        queues.kept_wakes_seen = user_.wakes_seen - user_.wakes_sent;  // wake-ups that still come count it up to 0
+        queues.wakes_seen = &queues.kept_wakes_seen;
+        ring_->set_attachment(nullptr);
+        if (settle) ring_->settle_detached();
+        tether_.end_detaching();
+    }
+
     [[nodiscard]] std::atomic_ref<std::uint32_t> stop_word() const noexcept {
         return std::atomic_ref<std::uint32_t>(user_.control->stop);
     }

@@ -13,6 +13,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <type_traits>
 
 namespace ringstep::inline v0::detail {
 
@@ -142,5 +143,7 @@ private:
     io_uring ring_{};
     bool is_open_ = false;
 };
+
+static_assert(std::is_trivially_destructible_v<Waker>, "threads may still wake loops while the process exits");
 
 }  // namespace ringstep::inline v0::detail

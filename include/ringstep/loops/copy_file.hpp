@@ -2,6 +2,7 @@
 // Copies files with the loop `copy`, and adds sparse files, O_DIRECT, truncation and special files to it.
 #pragma once
 
+#include <ringstep/detail/loop_identity.hpp>
 #include <ringstep/detail/copy_side.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/loops/copy.hpp>
@@ -89,8 +90,8 @@ public:
           options_(options),
           buffers_(RegionMemory::allocate(options.queue_depth * options.block_size, options.huge_pages)),
           kept_(std::make_shared<Kept>(buffers_)),
-          epoch_(ring_core().epochs().take()) {
-        state()->tag = tag();
+          identity_(detail::RingAccess::core(ring)) {
+        state()->identity = identity_.value();
         ring.keep_alive(kept_);
         if (options.registered_buffers) {
             const iovec all{.iov_base = buffers_->data(), .iov_len = buffers_->size()};
@@ -108,7 +109,7 @@ public:
         program().detach();
         if (quiet()) {
             kept_->buffers.reset();
-            ring_core().epochs().give_back(epoch_);
+            identity_.give_back();
         }
         if (under_way_) restore_files();
         if (!ring_core().open() || !ring_core().owned_by_this_thread()) return;
@@ -122,6 +123,7 @@ public:
     CopyResult run(int input_fd, int output_fd, std::stop_token token = {}) noexcept {
         if (ring_core().inherited())
             return {.error = EBADF, .operation = CopyOperation::set_up};  // the ring belongs to the parent
+        if (CopyResult refused; refuses(refused)) return refused;
         if (under_way_ || in_flight() != 0) return {.error = EBUSY, .operation = CopyOperation::set_up};
         result_ = {};
         files_ = {.input = {input_fd, result_.system_calls}, .output = {output_fd, result_.system_calls}};
@@ -135,6 +137,7 @@ public:
     /// Continues a copy that a signal or a stop request interrupted. Returns an error (EINVAL) if there is none. Must be called
     /// on the ring's owning thread. Never throws.
     CopyResult resume(std::stop_token token = {}) noexcept {
+        if (CopyResult refused; !ring_core().inherited() && refuses(refused)) return refused;
         if (!under_way_) return {.error = EINVAL, .operation = CopyOperation::set_up};
         for (;;) {
             const LoopExit exit = program().run(token);
@@ -142,9 +145,6 @@ public:
             if (exit.resumable()) return result_;
             if (exit.reason != ExitReason::stopped) {
                 failed(CopyOperation::set_up, exit.error != 0 ? exit.error : EIO, 0);
-                // A copy with requests in flight can still continue on the right thread.
-                if (exit.reason == ExitReason::wrong_thread && in_flight() != 0)
-                    return std::exchange(result_, without_failure(result_));
                 return over();
             }
             if (exit.code == RINGSTEP_COPY_EXTENTS_USED && files_.sparse) {
@@ -168,6 +168,7 @@ public:
     /// Returns an error (EINVAL) if there is no such copy. Must be called on the ring's owning thread. Never throws.
     CopyResult cancel() noexcept {
         if (ring_core().inherited()) return {.error = EBADF, .operation = CopyOperation::set_up};  // the parent's copy goes on
+        if (CopyResult refused; refuses(refused)) return refused;
         if (!under_way_) return {.error = EINVAL, .operation = CopyOperation::set_up};
         state()->over |= RINGSTEP_COPY_ERRORED;  // the loop submits no new requests
         bool stop = false;
@@ -230,6 +231,16 @@ private:
     }
 
     // --- One copy ---
+
+    // Returns true, and fills in `result`, on a thread that must not run the loop. A copy on the right thread may be in
+    // progress then, and can still continue there.
+    [[nodiscard]] bool refuses(CopyResult& result) const noexcept {
+        if (!detail::ProgramAccess::refused(program(), result.exit) || result.exit.reason != ExitReason::wrong_thread)
+            return false;
+        result.operation = CopyOperation::set_up;
+        result.error = result.exit.error;
+        return true;
+    }
 
     void reset_state() noexcept {
         ringstep_copy& state = *this->state();
@@ -451,12 +462,6 @@ private:
         return false;
     }
 
-    static CopyResult without_failure(CopyResult result) noexcept {
-        result.operation = CopyOperation::none;
-        result.error = 0;
-        return result;
-    }
-
     // If the source has shrunk during the copy, its current size is the safe one. Data read behind its end just then may be
     // zeros, because the kernel clears the rest of a page that it cuts.
     [[nodiscard]] std::uint64_t size_at_the_end(std::uint64_t end) const noexcept {
@@ -513,13 +518,9 @@ private:
             idle[state.idle_slots[i] % RINGSTEP_COPY_SLOTS] = true;
         for (std::uint32_t slot = 0; slot < std::min<std::uint32_t>(state.opened, RINGSTEP_COPY_SLOTS); slot++) {
             if (idle[slot]) continue;
-            for (const std::uint32_t kind : {0U, RINGSTEP_COPY_USER_DATA_WRITE}) (void)ring_core().cancel(tag() | slot | kind);
+            for (const std::uint32_t part : {0U, std::uint32_t{RINGSTEP_COPY_WRITE_PART}})
+                (void)ring_core().cancel(identity_.value() | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, part) | slot);
         }
-    }
-
-    // Returns the leading bits of the user_data of every request of this copy.
-    [[nodiscard]] std::uint64_t tag() const noexcept {
-        return std::uint64_t{RINGSTEP_TAG_COPY} << 48 | std::uint64_t{epoch_} << 32;
     }
 
     // Waits until no request can use the buffers any more. The loop is already detached.
@@ -535,7 +536,7 @@ private:
             (void)ring_core().enter(0, 0, IORING_ENTER_GETEVENTS);
             Completion completion;
             while (detail::QueueAccess::cq(ring_core().queues()).pop(completion)) {
-                const bool own = completion.user_data >> 32 == tag() >> 32;
+                const bool own = ringstep_identity_is_of(completion.user_data, identity_.value()) != 0;
                 if (own && !completion.more() && --left == 0) return true;
             }
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -550,7 +551,7 @@ private:
     CopyOptions options_;
     std::shared_ptr<RegionMemory> buffers_;
     std::shared_ptr<Kept> kept_;
-    std::uint32_t epoch_;
+    detail::LoopIdentity identity_;
     bool registered_files_ = false;
     bool registered_buffers_ = false;
 

@@ -8,7 +8,6 @@
 #include <ringstep/options.hpp>
 #include <ringstep/ring.hpp>
 
-#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <optional>
@@ -48,9 +47,8 @@ struct GateOptions {
  * requests, and never more at once than could fill half of the CQ. With a smaller CQ, fewer requests are in flight if they
  * complete at once, and other requests reach the depth in several turns.
  *
- * Requests with IOSQE_IO_LINK or IOSQE_IO_DRAIN and multishot requests are refused (EINVAL). RequestCompletion::memo is the
- * request's number in the order of submission. For a request that was cancelled before its submission, memo is its number in
- * the order of arrival.
+ * Requests with IOSQE_IO_LINK or IOSQE_IO_DRAIN and multishot requests are refused (EINVAL). A completion's `own.order` is the
+ * request's number in the order of submission, and `own.sequence` its number in the order of arrival.
  *
  * See RequestLoop for the rules for threads, how completions are taken, and how runs end.
  *
@@ -89,7 +87,7 @@ public:
     /// no locks. Throws Error (EINVAL) for an unknown class and for a request that no loop can schedule.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t file) {
         check(request_class);
-        return RequestLoop::try_push(sqe, file, request_class);
+        return RequestLoop::try_push(sqe, own_of(request_class, file));
     }
     /// Pushes a request like the other `try_push()`, with file_of() as its file.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) {
@@ -99,14 +97,14 @@ public:
     /// Pushes a request like `try_push()`, but throws Error (ENOSPC) if all slots are taken.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t file) {
         check(request_class);
-        return RequestLoop::push(sqe, file, request_class);
+        return RequestLoop::push(sqe, own_of(request_class, file));
     }
     /// Pushes a request like the other `push()`, with file_of() as its file.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) { return push(sqe, request_class, file_of(sqe)); }
 
     /// Sets how many requests may be in flight. With 0, no request is submitted. Requests already in flight stay in flight. May
     /// be called from any thread, also while the loop runs.
-    void set_depth(std::uint32_t depth) noexcept { change(state()->depth, depth); }
+    void set_depth(std::uint32_t depth) noexcept { set(state()->depth, depth); }
 
     /**
      * Guards lower classes against starvation. A class with requests is passed over each time that a request of a higher class
@@ -119,7 +117,7 @@ public:
      * May be called from any thread, also while the loop runs. Requests held back by their files at that moment follow the new
      * order when their files next have a place.
      */
-    void set_patience(std::uint32_t times) noexcept { change(state()->patience, times); }
+    void set_patience(std::uint32_t times) noexcept { set(state()->patience, times); }
 
     /// Sets how many requests may be in flight for each file; 0 means no limit. Must be called on the thread that pushes and
     /// runs. Throws Error (EBUSY) if requests are outstanding, including completions that were not taken.
@@ -133,16 +131,15 @@ public:
     }
 
 private:
+    static own_type own_of(std::uint32_t request_class, std::uint64_t file) noexcept {
+        return {.file = file, .sequence = 0, .order = 0, .request_class = request_class, .place = 0};
+    }
+
     static void check(std::uint32_t request_class) {
         if (request_class >= classes) [[unlikely]] {
             detail::raise(EINVAL, "push of a request of class " + std::to_string(request_class) + " to loop 'gate'",
                           "Classes are 0, which goes first, to " + std::to_string(classes - 1) + ".");
         }
-    }
-
-    void change(__u32& field, std::uint32_t value) noexcept {
-        std::atomic_ref(field).store(value, std::memory_order_release);
-        program().wake();
     }
 };
 

@@ -211,51 +211,54 @@ private:
     }
 
     // Writes a request of a chain into a slot.
-    ringstep_request& fill_in_link(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, Taken& taken) {
+    Slot& fill_in_link(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, Taken& taken) {
         const std::uint32_t hard = (sqe.flags & IOSQE_IO_HARDLINK) != 0 ? RINGSTEP_LINK_HARD : 0;
         if (!detail::has_link_rule[sqe.opcode] && taken.timeout == 0) {
-            ringstep_request& slot = write(ticket, sqe, options, {.options = hard | taken.next, .bytes = 0}, 0);
+            Slot& slot = write(ticket, sqe, options, {.options = hard | taken.next, .bytes = 0}, 0);
             taken.next = ticket.slot + 1;
             return slot;
         }
         return fill_in_special(ticket, sqe, options, hard, taken);
     }
-    [[gnu::noinline]] ringstep_request& fill_in_special(const Ticket& ticket, const io_uring_sqe& sqe,
-                                                        const LinkOptions& options, std::uint32_t hard, Taken& taken) {
+    [[gnu::noinline]] Slot& fill_in_special(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options,
+                                            std::uint32_t hard, Taken& taken) {
         const bool timed = taken.timeout != 0;
         Filled filled = special(sqe, options.continue_short, timed);
         filled.options |= hard;
         if (is_timeout(sqe)) {
-            ringstep_request& slot = write(ticket, sqe, options, filled, 0);
+            io_uring_sqe timeout = sqe;
             // Replaces a negative time by zeros, which mean a time that is over at once.
-            if (is_over(sqe))
-                reinterpret_cast<io_uring_sqe*>(slot.sqe)->addr = reinterpret_cast<std::uintptr_t>(&slot.extra[0]);
+            if (is_over(sqe)) timeout.addr = reinterpret_cast<std::uintptr_t>(&state()->no_time);
+            Slot& slot = write(ticket, timeout, options, filled, 0);
             taken.timeout = ticket.slot + 1;
             return slot;
         }
         filled.options |= taken.next | (timed ? RINGSTEP_LINK_TIMED : 0);
-        ringstep_request& slot = write(ticket, sqe, options, filled, taken.timeout);
+        Slot& slot = write(ticket, sqe, options, filled, taken.timeout);
         taken.next = (ticket.slot + 1) | (timed ? RINGSTEP_LINK_BEFORE_TIMED : 0);
         taken.timeout = 0;
         return slot;
     }
-    ringstep_request& write(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, const Filled& filled,
-                            std::uint32_t timeout) noexcept {
-        ringstep_request& slot = fill_in(ticket, sqe, options.group, filled.options);
+    Slot& write(const Ticket& ticket, io_uring_sqe sqe, const LinkOptions& options, const Filled& filled,
+                std::uint32_t timeout) noexcept {
         // In the kernel, only timeouts are linked.
-        reinterpret_cast<io_uring_sqe*>(slot.sqe)->flags = static_cast<std::uint8_t>(sqe.flags & ~link_flags);
-        slot.memo = filled.bytes << 32;
-        slot.extra[0] = filled.bytes;
-        slot.extra[1] = std::uint64_t{timeout} << 32;
+        sqe.flags &= static_cast<std::uint8_t>(~link_flags);
+        Slot& slot = fill_in(ticket, sqe);
+        // The loop may write the marks of an open end at this moment.
+        slot.own.group = options.group;
+        slot.own.options = filled.options;
+        slot.own.timeout = timeout;
+        slot.own.count = 0;
+        slot.own.expected = static_cast<std::uint32_t>(filled.bytes);
+        slot.own.done = 0;
         return slot;
     }
 
-    // Does what the loop does to a chain's first request when it receives it. The other requests are waiting from now on also.
-    static void let_wait(ringstep_request& slot, std::uint32_t flags) noexcept {
-        slot.own = 0;
-        slot.flags = flags;
-        // Stored after the generation, for a loop that receives a message to cancel the slot's earlier request.
-        std::atomic_ref(slot.phase).store(RINGSTEP_REQUEST_WAITING, std::memory_order_release);
+    // Lets a request wait that the loop gets no message about, as the service does with one that it receives.
+    static void let_wait(Slot& slot, std::uint32_t marks) noexcept {
+        slot.own.marks = marks;
+        // Stored after the identity, for a loop that receives a message to cancel the slot's earlier request.
+        std::atomic_ref(slot.request.phase).store(RINGSTEP_REQUEST_WAITING, std::memory_order_release);
     }
 
     // `start`: the open end that the first request takes. `end`: receives the ticket of the new open end; null if there is
@@ -285,7 +288,7 @@ private:
         Taken taken;
         if (end != nullptr) {
             *end = next_free();
-            let_wait(fill_in(*end, io_uring_sqe{}, options.group, 0), RINGSTEP_LINK_OPEN);
+            let_wait(write(*end, io_uring_sqe{}, options, {}, 0), RINGSTEP_LINK_OPEN);
             open(*end);
             taken.next = (end->slot + 1) | RINGSTEP_LINK_BEFORE_OPEN;
         }
@@ -296,9 +299,9 @@ private:
         }
         const Ticket first = start != nullptr ? *start : next_free();
         if (!tickets.empty()) tickets[0] = first;
-        ringstep_request& slot = fill_in_link(first, chain[0], options, taken);
+        Slot& slot = fill_in_link(first, chain[0], options, taken);
         if (start == nullptr) let_wait(slot, 0);
-        slot.extra[1] |= chain.size();
+        slot.own.count = static_cast<std::uint32_t>(chain.size());
         hand_over(first);
         if (start != nullptr) release(first);
         return first;

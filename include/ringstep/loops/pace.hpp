@@ -41,7 +41,7 @@ struct PaceRate {
  *
  * Guarantee: in any span of time, the requests of a class that start take at most the burst plus rate × span. A request larger
  * than bytes_burst starts when the bucket is full. For that request, its size takes the place of the burst, and later requests
- * wait until the excess has flowed in. RequestCompletion::memo is the time when the request started, in nanoseconds of
+ * wait until the excess has flowed in. A completion's `own.begun` is the time when the request started, in nanoseconds of
  * CLOCK_MONOTONIC, or 0 if it was cancelled before.
  *
  * Precision: tokens are counted exactly. A class reaches its rate as long as it has requests and its bucket does not stay full
@@ -102,7 +102,7 @@ public:
     /// can schedule.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t bytes) {
         check(request_class, bytes);
-        return RequestLoop::try_push(sqe, bytes, request_class);
+        return RequestLoop::try_push(sqe, own_of(request_class, bytes));
     }
     /// Pushes a request like the other `try_push()`; it counts as bytes_of() bytes.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) {
@@ -112,7 +112,7 @@ public:
     /// Pushes a request like `try_push()`, but throws Error (ENOSPC) if all slots are taken.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t bytes) {
         check(request_class, bytes);
-        return RequestLoop::push(sqe, bytes, request_class);
+        return RequestLoop::push(sqe, own_of(request_class, bytes));
     }
     /// Pushes a request like the other `push()`; it counts as bytes_of() bytes.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) { return push(sqe, request_class, bytes_of(sqe)); }
@@ -151,6 +151,10 @@ public:
     }
 
 private:
+    static own_type own_of(std::uint32_t request_class, std::uint64_t bytes) noexcept {
+        return {.begun = 0, .bytes = static_cast<std::uint32_t>(bytes), .request_class = request_class};
+    }
+
     static void check(std::uint32_t request_class, std::uint64_t bytes) {
         if (request_class >= classes) [[unlikely]] {
             detail::raise(EINVAL, "use of class " + std::to_string(request_class) + " of loop 'pace'",

@@ -196,14 +196,18 @@ public:
 
     /// Submits all claimed SQEs and waits, stage by stage. Must be called on the ring's owning thread. Never throws.
     Entered submit_and_wait(std::stop_token token = {}) noexcept {
+        Entered entered;
+        if (refused(entered)) return entered;
         state()->wait = RINGSTEP_STAGES_STEPS;
-        return EnterLoop::run(std::move(token));
+        return run_allowed(std::move(token));
     }
 
     /// Waits again as the last wait did, after it was interrupted, for example. A wait for groups keeps its deadline; stages
     /// begin with the first one, as they do if there was no wait yet. Submits all claimed SQEs before. Must be called on the
     /// ring's owning thread. Never throws.
     Entered run(std::stop_token token = {}) noexcept {
+        Entered entered;
+        if (refused(entered)) return entered;
         std::array<RequestGroup::Wanted, RINGSTEP_STAGES_GROUPS> wanted;
         std::size_t count = 0;
         for (std::uint32_t i = 0; i < RINGSTEP_STAGES_GROUPS; i++) {
@@ -274,6 +278,8 @@ public:
 private:
     Entered wait_for(std::uint32_t kind, std::span<const RequestGroup::Wanted> wanted, Duration timeout,
                      std::stop_token token) noexcept {
+        Entered entered;
+        if (refused(entered)) return entered;
         ringstep_stages& state = *this->state();
         for (ringstep_stages_group& group : state.groups) group.wanted = 0;
         bool nothing = wanted.empty();
@@ -291,8 +297,9 @@ private:
         return run_for(kind, wanted, std::move(token));
     }
 
+    // Runs the loop, after refused() has returned false.
     Entered run_for(std::uint32_t kind, std::span<const RequestGroup::Wanted> wanted, std::stop_token token) noexcept {
-        Entered entered = EnterLoop::run(std::move(token));
+        Entered entered = run_allowed(std::move(token));
         if (entered.end == EnterEnd::complete && !satisfied(kind, wanted)) entered.end = EnterEnd::cq_full;
         return entered;
     }

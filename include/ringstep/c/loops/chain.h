@@ -26,12 +26,6 @@
 #define RINGSTEP_CHAIN_VALUE_ZERO 62	/* 0 */
 #define RINGSTEP_CHAIN_VALUE_SCRATCH 63 /* address of the scratch bytes */
 
-/* user_data of the loop's requests: tag 8 bits, epoch 16, generation 16, kind 2, node 6, instance 16 */
-#define RINGSTEP_CHAIN_DATA_EPOCH 40	  /* where the epoch begins */
-#define RINGSTEP_CHAIN_DATA_KIND 22	  /* where the kind begins: 0 for a node's request */
-#define RINGSTEP_CHAIN_DATA_NODE 16	  /* where the node begins */
-#define RINGSTEP_CHAIN_DATA_OF_TIMEOUT 1U /* the kind of a timeout, of the node or of the whole chain */
-
 /* Where a chain's own timeout is kept among those of its nodes. */
 #define RINGSTEP_CHAIN_WHOLE_CHAIN 31
 
@@ -187,13 +181,14 @@ struct ringstep_chain_progress {
 /* A graph under way, or a free slot for one. */
 struct ringstep_chain_instance {
 	/* application -> loop; at start() */
-	__u32 graph;				/* which one */
-	__u32 generation;			/* tells the chain from the slot's earlier ones */
+	__u64 identity; /* this use of the slot: ringstep_identity_of_slot() */
+	__u32 graph;	/* which one */
+	__u32 __reserved;
 	struct ringstep_chain_timespec timeout; /* for the chain */
 	__u64 user_data;			/* the application's own */
 
 	/* loop; nodes as bits. Zeroes at start() but for data, phase and ready */
-	__u64 data;	  /* user_data of its requests, less what and node; 0 when it is outside */
+	__u64 data;	  /* user_data of its requests, without kind and part, which is the node; 0 when it is outside */
 	__u32 phase;	  /* enum ringstep_chain_phase */
 	__u32 ready;	  /* to be begun */
 	__u32 running;	  /* in flight */
@@ -237,22 +232,19 @@ struct ringstep_chain_arena {
  * instance in and sends its number by the mailbox; it comes back with the results in it.
  */
 struct ringstep_chain {
-	struct ringstep_mailbox mailbox; /* the numbers of instances go to and fro */
-	struct ringstep_requests
-		requests; /* .waiting: chains with the loop; .in_flight: requests; .cancels: timeouts and cancellations */
-	__u64 address;	  /* of this struct: the application fills it in */
-	__u32 depth;	  /* most requests in flight */
-	__u32 budget;	  /* what is left of this turn's work */
-	__u32 list;	  /* that work is taken from */
-	__u32 op;	  /* of the node at hand: which is next */
-	__u32 slot;	  /* whose node is to be submitted */
-	__u32 node;	  /* which one */
+	/* The numbers of instances go to and fro. requests.counts counts chains with the loop as waiting. */
+	RINGSTEP_SERVICE(RINGSTEP_CHAIN_INSTANCES);
+	__u64 address;		      /* of this struct: the application fills it in */
+	__u32 depth;		      /* most requests in flight */
+	__u32 budget;		      /* what is left of this turn's work */
+	__u32 list;		      /* that work is taken from */
+	__u32 op;		      /* of the node at hand: which is next */
+	__u32 slot;		      /* whose node is to be submitted */
+	__u32 node;		      /* which one */
 	struct ringstep_list work[4]; /* instances with something to be done: enum ringstep_chain_list */
 	__u64 wanted;		      /* of the SQE at hand */
 	__u64 sqe[8];		      /* being filled in */
 	struct ringstep_chain_arena arenas[RINGSTEP_CHAIN_ARENAS];	    /* that ALLOCATE nodes take from */
-	__u64 inbox[4 * RINGSTEP_CHAIN_INSTANCES];			    /* of the mailbox: starts, and attempts to cancel */
-	__u32 outbox[RINGSTEP_CHAIN_INSTANCES];				    /* of the mailbox: those that have ended */
 	struct ringstep_chain_graph graphs[RINGSTEP_CHAIN_GRAPHS];	    /* what instances do */
 	struct ringstep_chain_instance instances[RINGSTEP_CHAIN_INSTANCES]; /* the chains */
 };

@@ -2,7 +2,7 @@
 #ifndef RINGSTEP_LOOPS_COPY_H
 #define RINGSTEP_LOOPS_COPY_H
 
-#include <ringstep/c/blocks/tags.h>
+#include <ringstep/c/identity.h>
 
 #ifndef __VMLINUX_H__
 #include <linux/types.h>
@@ -37,10 +37,10 @@ enum ringstep_copy_operation {
 #define RINGSTEP_COPY_ERRORED (1U << 1) /* a request failed: .error is good, and nothing new is begun */
 
 /*
- * user_data of the loop's requests: the slot, for a write also the bit below, and ringstep_copy.tag: RINGSTEP_TAG_COPY << 48 | epoch << 32.
- * Completions with another tag are none of the loop's, and it takes no notice of them.
+ * The part of a write's identity (ringstep/c/identity.h); a read is part 0. The slots have no generations. Completions of other loops are none
+ * of this one's, and it takes no notice of them.
  */
-#define RINGSTEP_COPY_USER_DATA_WRITE (1U << 16)
+#define RINGSTEP_COPY_WRITE_PART 1
 
 /* A part of the source that is to be copied. */
 struct ringstep_copy_extent {
@@ -70,7 +70,7 @@ struct ringstep_copy {
 	__u32 read_align_mask;	/* with O_DIRECT on the input: the alignment of offsets and lengths, minus 1; otherwise 0 */
 	__u64 buffers;		/* user address of depth * block_size bytes */
 	__u64 size_hint;	/* beyond it, the end is suspected: one read at a time, until one finds something */
-	__u64 tag;		/* of its requests; 0 if no other loop has left requests in flight on the ring */
+	__u64 identity;		/* ringstep_identity_of_loop(); 0 if no other loop has left requests in flight on the ring */
 	__u32 buffer_index;	/* with RINGSTEP_COPY_FIXED_BUFFERS */
 	__u32 write_align_mask; /* with O_DIRECT on the output, like .read_align_mask. Then see .tail_size, too */
 	/* ------------------------------------------------------------------------------------------------------------ */

@@ -10,9 +10,16 @@
 #define RINGSTEP_DRAIN_REQUESTS 4096
 #endif
 
-/* ringstep_request.options */
+/* ringstep_drain_request.options */
 #define RINGSTEP_DRAIN_BARRIER (1U << 0) /* of its group */
 #define RINGSTEP_DRAIN_ALL (1U << 1)	 /* of the whole ring */
+
+/* What the loop keeps for each request. */
+struct ringstep_drain_request {
+	__u64 group;   /* application: barriers order the requests of one group */
+	__u32 options; /* application: RINGSTEP_DRAIN_BARRIER, RINGSTEP_DRAIN_ALL */
+	__u32 number;  /* loop: of its group's entry */
+};
 
 /* A group that has requests with the loop. There are never more of them than requests. */
 struct ringstep_drain_group {
@@ -37,7 +44,7 @@ struct ringstep_drain {
 	__u32 free;		     /* one more than the number of the first free group */
 	__u32 barriers;		     /* that have been submitted */
 	__u32 groups_active;	     /* groups that have requests with the loop */
-	RINGSTEP_REQUESTS(RINGSTEP_DRAIN_REQUESTS);		     /* mailbox, requests, inbox, outbox, slots */
+	RINGSTEP_REQUESTS(RINGSTEP_DRAIN_REQUESTS, struct ringstep_drain_request); /* mailbox, requests, inbox, outbox, slots */
 	__u32 buckets[RINGSTEP_DRAIN_REQUESTS];			     /* number of the first group with such a key, plus one */
 	struct ringstep_drain_group groups[RINGSTEP_DRAIN_REQUESTS]; /* by number */
 };

@@ -38,8 +38,7 @@ struct ringstep_enter {
 	__u32 seen;	/* the CQ's index up to which the hook for completions has seen it */
 	__u32 walks;	/* 1: there is such a hook */
 	__u32 dropping; /* 1: completions that are to leave the CQ at the end of the turn */
-	__u32 walk_end; /* of a walk over SQEs: where it ends */
-	__u32 __reserved;
+	__u32 __reserved[2];
 };
 
 /* State of the loop enter. */

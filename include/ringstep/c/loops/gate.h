@@ -8,16 +8,25 @@
 #define RINGSTEP_GATE_CAPACITY 16384 /* requests pushed and not yet taken as completions */
 #define RINGSTEP_GATE_CLASSES 8
 
-/* ringstep_request.own: where a request waits. Without any of these bits: in the queue of its class. */
+/* ringstep_gate_request.place: where a request waits. Without any of these bits: in the queue of its class. */
 enum ringstep_gate_place {
 	RINGSTEP_GATE_FILED = 1 << 28,	/* its file is counted: the lower bits say which */
 	RINGSTEP_GATE_LOOSE = 1 << 29,	/* was held back because of its file's limit; may go on now */
 	RINGSTEP_GATE_PARKED = 1 << 30, /* is held back because of its file's limit */
 };
 
+/* What the loop keeps for each request. */
+struct ringstep_gate_request {
+	__u64 file;	     /* application: the requests of a file are limited together */
+	__u64 sequence;	     /* loop: its number in the order of arrival */
+	__u64 order;	     /* loop: its number in the order of submission */
+	__u32 request_class; /* application: 0, which goes first, to RINGSTEP_GATE_CLASSES - 1 */
+	__u32 place;	     /* loop: enum ringstep_gate_place */
+};
+
 /* A file with requests, while there is a limit for files. There are as many of these as requests, so they never run out. */
 struct ringstep_gate_file {
-	__u64 file;					    /* ringstep_request.group */
+	__u64 file;					    /* ringstep_gate_request.file */
 	__u32 next;					    /* file in its bucket, or next unused; one more than its number */
 	__u32 requests;					    /* waiting or in flight */
 	__u32 in_flight;				    /* of these */
@@ -54,7 +63,8 @@ struct ringstep_gate {
 	__u32 buckets[RINGSTEP_GATE_CAPACITY];			 /* of files; one more than the number of the first */
 	struct ringstep_gate_file files[RINGSTEP_GATE_CAPACITY]; /* those with requests, and places for others */
 
-	RINGSTEP_REQUESTS(RINGSTEP_GATE_CAPACITY); /* all that were pushed and not yet taken as completions */
+	RINGSTEP_REQUESTS(RINGSTEP_GATE_CAPACITY,
+			  struct ringstep_gate_request); /* all that were pushed and not yet taken as completions */
 };
 
 #endif /* RINGSTEP_LOOPS_GATE_H */

@@ -10,6 +10,13 @@
 #define RINGSTEP_PACE_MOST_BURST (1ULL << 32)	 /* tokens */
 #define RINGSTEP_PACE_MOST_RATE 1000000000000ULL /* tokens a second */
 
+/* What the loop keeps for each request. */
+struct ringstep_pace_request {
+	__u64 begun;	     /* loop: when it was submitted, in nanoseconds of CLOCK_MONOTONIC; 0 if it never was */
+	__u32 bytes;	     /* application: what it counts as */
+	__u32 request_class; /* application: 0 to RINGSTEP_PACE_CLASSES - 1 */
+};
+
 /* What a class is allowed. */
 struct ringstep_pace_rate {
 	__u64 rate;  /* tokens a second, RINGSTEP_PACE_MOST_RATE at most; 0: no limit */
@@ -54,7 +61,8 @@ struct ringstep_pace {
 	__u32 left;						   /* classes still to be looked at */
 	struct ringstep_pace_class classes[RINGSTEP_PACE_CLASSES]; /* by their numbers */
 
-	RINGSTEP_REQUESTS(RINGSTEP_PACE_CAPACITY); /* all that were pushed and not yet taken as completions */
+	RINGSTEP_REQUESTS(RINGSTEP_PACE_CAPACITY,
+			  struct ringstep_pace_request); /* all that were pushed and not yet taken as completions */
 };
 
 #endif /* RINGSTEP_LOOPS_PACE_H */

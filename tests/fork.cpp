@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a forked child does with its parent's rings and loops: nothing that the parent notices.
 #include <ringstep/loops/copy_file.hpp>
+#include <ringstep/loops/enter.hpp>
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
@@ -408,6 +409,34 @@ TEST_CASE("Children of a process whose threads wake, stop, open and close all th
     runner.join();
 }
 
+TEST_CASE("A child neither cancels its parent's requests nor takes their completions") {
+    const Pipe pipe;
+    char byte = 0;
+    Ring ring;
+    ringstep::Enter enter{ring};
+    io_uring_sqe* const sqe = ring.sq().claim();
+    io_uring_prep_read(sqe, pipe.fds[0], &byte, 1, 0);
+    sqe->user_data = 5;
+    REQUIRE(enter.submit().submitted == 1);
+    const pid_t child = fork_child([&] {
+        CHILD_CHECK(!enter.cancel(5));
+        int error = 0;
+        try {
+            (void)enter.completions();
+        } catch (const ringstep::Error& refused) {
+            error = refused.error_number();
+        }
+        CHILD_CHECK(error == EBADF);
+        CHILD_CHECK(enter.run().end == ringstep::EnterEnd::failed);
+    });
+    CHECK(exit_of(child) == 0);
+    pipe.feed();
+    ringstep::Entered entered = enter.submit_and_wait(1);
+    while (entered.end == ringstep::EnterEnd::interrupted) entered = enter.run();
+    REQUIRE(entered.completions == 1);
+    for (const ringstep::Completion& completion : enter.completions()) CHECK(completion.result == 1);
+}
+
 TEST_CASE("A child that destroys a copy in progress changes nothing of its parent's descriptors") {
     const Pipe input(O_NONBLOCK);
     const Pipe output;
@@ -422,6 +451,7 @@ TEST_CASE("A child that destroys a copy in progress changes nothing of its paren
     stopper.join();
     REQUIRE((::fcntl(input.fds[0], F_GETFL) & O_NONBLOCK) == 0);  // for the time of the copy
     const pid_t child = fork_child([&] {
+        CHILD_CHECK(copy->cancel().error == EBADF);
         const ringstep::CopyResult result = copy->resume();
         CHILD_CHECK(!result.ok());
         CHILD_CHECK(copy->run(input.fds[0], output.fds[1]).error == EBADF);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 // FileCopy while something happens: stops, signals, sources that change, watchers.
 #include <ringstep/loops/copy_file.hpp>
+#include <ringstep/loops/copy_format.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
+
+#include <fmt/format.h>
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -392,6 +395,7 @@ TEST_CASE("Cancelled, it says so, lets go of everything and can be used again") 
         CHECK_FALSE(result.resumable());
         CHECK(result.changed);
         CHECK(result.bytes >= stopped.bytes);
+        CHECK(fmt::format("{}", result) == fmt::format("cancelled after {} bytes", result.bytes));
         CHECK(result.bytes == copy.progress().bytes_written);
         CHECK(result.exit.submitted == result.exit.completions);
         CHECK(copy.resume().error == EINVAL);

@@ -23,6 +23,7 @@
 #include <random>
 #include <stop_token>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -505,6 +506,21 @@ TEST_CASE("A closed ring has no requests to cancel, and no completions to take")
     CHECK(take_all(other)[0].result == 1);
     const ringstep::Error error = error_of([&] { (void)enter.completions(); });
     CHECK(error.error_number() == EBADF);
+}
+
+TEST_CASE("A class whose program was taken away has no loop any more") {
+    Ring ring;
+    Enter enter{ring};
+    const auto taken = std::move(enter.program());
+    CHECK(taken.attached());
+    claim_nop(ring, 1);
+    for (const Entered& entered : {enter.submit_and_wait(1, 1h), enter.run()}) {
+        CHECK(entered.end == EnterEnd::failed);
+        CHECK(entered.exit.reason == ringstep::ExitReason::detached);
+        CHECK(entered.submitted == 0);
+    }
+    enter.request_stop();
+    enter.wake();
 }
 
 TEST_CASE("A wait that was interrupted goes on until its own deadline") {

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The C++ classes of loops have the calls that all loops have, by the same names, with the same types and meanings.
+#include <ringstep/chain/chains.hpp>
 #include <ringstep/compiled/hooked.hpp>
 #include <ringstep/loops/copy_file.hpp>
+#include <ringstep/loops/drain.hpp>
 #include <ringstep/loops/enter.hpp>
+#include <ringstep/loops/gate.hpp>
+#include <ringstep/loops/link.hpp>
 #include <ringstep/loops/loop_class.hpp>
+#include <ringstep/loops/pace.hpp>
 #include <ringstep/loops/stages.hpp>
 #include <ringstep/ringstep.hpp>
 #include <ringstep/signals.hpp>
@@ -24,7 +29,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
-#include <type_traits>
+#include <utility>
 
 #include "descriptors.hpp"
 
@@ -76,6 +81,17 @@ concept HasCompletions = requires(Class& face) { face.completions(); };
 
 using Hooked = ringstep::EnterLoop<ringstep::loops::hooked>;
 
+// Loops that schedule requests name them by tickets. The results of chains are more than completions.
+template <class Class>
+concept Schedules = Face<Class> && Runs<Class> && Cancels<Class, ringstep::Ticket> &&
+                    std::same_as<decltype(std::declval<Class&>().run()), ringstep::LoopExit>;
+static_assert(Schedules<ringstep::Gate> && Completes<ringstep::Gate>);
+static_assert(Schedules<ringstep::Pace> && Completes<ringstep::Pace>);
+static_assert(Schedules<ringstep::Drain> && Completes<ringstep::Drain>);
+static_assert(Schedules<ringstep::Link> && Completes<ringstep::Link>);
+static_assert(Schedules<ringstep::chain::Chains> &&
+              std::ranges::input_range<decltype(std::declval<ringstep::chain::Chains&>().results())>);
+
 // Enter and Stages: requests are named by their user_data.
 static_assert(Face<ringstep::Enter> && Runs<ringstep::Enter>);
 static_assert(Cancels<ringstep::Enter, std::uint64_t> && Completes<ringstep::Enter>);
@@ -118,8 +134,8 @@ ringstep::LoopExit endless(Class& face) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("All loops are stopped, woken and asked in one way", "", ringstep::Enter, Hooked, ringstep::Stages,
-                   ringstep::FileCopy) {
+TEMPLATE_TEST_CASE("All loops are stopped, woken and asked in one way", "", ringstep::Gate, ringstep::Pace, ringstep::Drain,
+                   ringstep::Link, ringstep::chain::Chains, ringstep::Enter, Hooked, ringstep::Stages, ringstep::FileCopy) {
     Ring ring;
     TestType face{ring};
     CHECK(ring.has_loop());

@@ -167,7 +167,8 @@ public:
     /// result of the copy, with the error ECANCELED. Afterwards, the caller may close the descriptors and call run() again.
     /// Returns an error (EINVAL) if there is no such copy. Must be called on the ring's owning thread. Never throws.
     CopyResult cancel() noexcept {
-        if (CopyResult refused; !ring_core().inherited() && refuses(refused)) return refused;
+        if (ring_core().inherited()) return {.error = EBADF, .operation = CopyOperation::set_up};  // the parent's copy goes on
+        if (CopyResult refused; refuses(refused)) return refused;
         if (!under_way_) return {.error = EINVAL, .operation = CopyOperation::set_up};
         state()->over |= RINGSTEP_COPY_ERRORED;  // the loop submits no new requests
         bool stop = false;

@@ -116,42 +116,14 @@ public:
         return run_allowed(std::move(token));
     }
 
-protected:
-    /// Returns true, and fills in `entered`, if the loop cannot run on this thread. For classes that set more of the state than
-    /// this one: they must not touch the state then, because a run on the owning thread may be using it.
-    [[nodiscard]] bool refused(Entered& entered) noexcept {
-        if (!detail::ProgramAccess::refused(program(), entered.exit)) [[likely]]
-            return false;
-        classify(entered);
-        entered.completions = ready();
-        return true;
-    }
-
-public:
     /// Waits again as the last wait did, for as many completions and until the same deadline, after it was interrupted, for
-    /// example. Submits all claimed SQEs before. The first run without an earlier wait only submits. Derived classes call this
-    /// function after they have filled in the state. Must be called on the ring's owning thread. Never throws.
+    /// example. Submits all claimed SQEs before. The first run without an earlier wait only submits. Must be called on the
+    /// ring's owning thread. Never throws.
     Entered run(std::stop_token token = {}) noexcept {
         Entered entered;
         return refused(entered) ? entered : run_allowed(std::move(token));
     }
 
-protected:
-    /// Runs the loop like run(), after refused() has returned false on this thread.
-    Entered run_allowed(std::stop_token token = {}) noexcept {
-        ringstep_enter& enter = state()->enter;
-        enter.phase = RINGSTEP_ENTER_BEGIN;
-        Entered entered;
-        entered.exit = token.stop_possible() ? detail::ProgramAccess::run_allowed(program(), std::move(token))
-                                             : detail::ProgramAccess::run_allowed(program());
-        if (entered.exit.turns != 0) entered.submitted = take_stock(enter);
-        classify(entered);
-        if (enter.walks != 0) finish(entered);
-        entered.completions = ready();
-        return entered;
-    }
-
-public:
     /// Returns a range that takes completions out of the CQ, like Ring::cq(). Throws Error (EBADF) if the ring is closed.
     [[nodiscard]] CompletionQueue completions() {
         if (!ring_core().open()) detail::raise(EBADF, "use of a closed ring", "Open another one.");
@@ -166,6 +138,30 @@ public:
 
 protected:
     using Base::ring_core;
+
+    /// Returns true, and fills in `entered`, if the loop cannot run on this thread. For classes that set more of the state than
+    /// this one: they must not touch the state then, because a run on the owning thread may be using it.
+    [[nodiscard]] bool refused(Entered& entered) noexcept {
+        if (!detail::ProgramAccess::refused(program(), entered.exit)) [[likely]]
+            return false;
+        classify(entered);
+        entered.completions = ready();
+        return true;
+    }
+
+    /// Runs the loop like run(), after refused() has returned false on this thread.
+    Entered run_allowed(std::stop_token token = {}) noexcept {
+        ringstep_enter& enter = state()->enter;
+        enter.phase = RINGSTEP_ENTER_BEGIN;
+        Entered entered;
+        entered.exit = token.stop_possible() ? detail::ProgramAccess::run_allowed(program(), std::move(token))
+                                             : detail::ProgramAccess::run_allowed(program());
+        if (entered.exit.turns != 0) entered.submitted = take_stock(enter);
+        classify(entered);
+        if (enter.walks != 0) finish(entered);
+        entered.completions = ready();
+        return entered;
+    }
 
 private:
     [[nodiscard]] std::uint32_t claimed() noexcept { return detail::QueueAccess::sq(ring_core().queues()).claimed(); }

@@ -98,8 +98,8 @@ private:
         std::array<ringstep_stages_group, RINGSTEP_STAGES_GROUPS> groups{};
     };
 
-    RequestGroup(RegionView<ringstep_stages> state, std::shared_ptr<const Remains> remains, std::uint32_t index) noexcept
-        : state_(std::move(state)), remains_(std::move(remains)), index_(index) {}
+    RequestGroup(const RegionView<ringstep_stages>& state, std::shared_ptr<const Remains> remains, std::uint32_t index) noexcept
+        : state_(state), remains_(std::move(remains)), index_(index) {}
 
     static constexpr std::uint32_t none = ~std::uint32_t{0};
 

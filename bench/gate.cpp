@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <ringstep/format.hpp>
-#include <ringstep/loops/gate.hpp>
+#include <ringstep/loops/gate_large.hpp>
 #include <ringstep/ringstep.hpp>
 #include <stdexcept>
 #include <string>
@@ -118,7 +118,7 @@ private:
     [[nodiscard]] bool in_kernel() const { return gate_.state().get() != nullptr && engine_ == ringstep::Engine::kernel; }
 
     ringstep::Ring ring_{{.sq_entries = sq_entries, .cq_entries = cq_entries}};
-    ringstep::Gate gate_;
+    ringstep::LargeGate gate_;
     ringstep::Engine engine_ = gate_.program().engine();
 };
 
@@ -206,7 +206,7 @@ int run_all(int argc, char** argv) {
     Options options;
     CLI::App app{"Many requests, so many in flight: by the loop gate, and by a hand-written liburing loop."};
     app.add_option("--requests", options.requests, "requests in each run (default: 4000 under -icount, otherwise 16000)")
-        ->check(CLI::Range(1U, ringstep::Gate::capacity));
+        ->check(CLI::Range(1U, ringstep::LargeGate::capacity));
     app.add_option("--runs", options.runs, "runs (default: 5 under -icount, otherwise 9)");
     app.add_option("--depths", options.depths, "requests in flight")
         ->delimiter(',')

@@ -1,5 +1,5 @@
 # Requests with a bounded depth.
-ringstep_add_test(loops/gate USER KERNELS LOOPS gate)
+ringstep_add_test(loops/gate USER KERNELS LOOPS gate gate_large)
 ringstep_add_example(read_all read-all SCRIPT read_all.sh)
 
 # SIGPIPE of requests.

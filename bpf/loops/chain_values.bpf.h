@@ -11,7 +11,9 @@
 
 #include <linux/errno.h>
 
-#define CHAIN_INSTANCE (RINGSTEP_CHAIN_INSTANCES - 1)
+/* Masks of the numbers of instances and graphs. CHAIN is the name of the state. */
+#define CHAIN_INSTANCE (sizeof(((struct CHAIN *)0)->instances) / sizeof(struct ringstep_chain_instance) - 1)
+#define CHAIN_GRAPH (sizeof(((struct CHAIN *)0)->graphs) / sizeof(struct ringstep_chain_graph) - 1)
 #define CHAIN_NODE RINGSTEP_CHAIN_NODES /* as a mask */
 
 /* Returns the result of an operation on values of the chain. */
@@ -70,12 +72,11 @@ static __always_inline __u32 chain_file(__u32 target, __s64 value)
 }
 
 /* Runs a node's operations, which set values and fields of an SQE. Returns the result of the last operation. */
-ringstep_apart __u64 chain_apply(struct ringstep_chain *state ringstep_arg_nonnull, __u32 slot, __u32 node,
+ringstep_apart __u64 chain_apply(struct CHAIN *state ringstep_arg_nonnull, __u32 slot, __u32 node,
 				 struct io_uring_sqe *sqe ringstep_arg_nonnull)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
-	const struct ringstep_chain_node *of =
-		&state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node & CHAIN_NODE];
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node & CHAIN_NODE];
 	const __u32 count = of->op_count;
 	__s64 limit = ringstep_limit(count < RINGSTEP_CHAIN_OPS ? count : RINGSTEP_CHAIN_OPS);
 	__u32 at = (__u32)ringstep_limit(0);
@@ -102,7 +103,7 @@ ringstep_apart __u64 chain_apply(struct ringstep_chain *state ringstep_arg_nonnu
 }
 
 /* Allocates `size` bytes from an arena. Returns their address, which is a multiple of 1 << alignment, or -ENOMEM. */
-static __always_inline __s64 chain_allocate(struct ringstep_chain *state, __u32 which, __u64 size, __u32 alignment)
+static __always_inline __s64 chain_allocate(struct CHAIN *state, __u32 which, __u64 size, __u32 alignment)
 {
 	struct ringstep_chain_arena *arena = &state->arenas[which & (RINGSTEP_CHAIN_ARENAS - 1)];
 	const __u64 used = arena->used;

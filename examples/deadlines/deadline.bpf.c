@@ -97,5 +97,6 @@ RINGSTEP_LOOP(deadline, struct deadline)
 		state->slots[slot].own.order = state->submitted++;
 		ringstep_request_submit(turn, state, slot);
 	}
-	return ringstep_requests_end(turn, state, 1, state->count && ringstep_requests_in_flight(state->requests.counts) < state->depth);
+	return ringstep_requests_end(turn, state, 1,
+				     state->count && ringstep_requests_in_flight(state->requests.counts) < state->depth);
 }

@@ -17,11 +17,11 @@ struct deadline_request {
 };
 
 struct deadline {
-	__u32 depth;		      /* set by the application: most requests in flight */
-	__u32 count;		      /* waiting requests, which are the first so many of the heap */
-	__u32 at;		      /* cursor */
+	__u32 depth; /* set by the application: most requests in flight */
+	__u32 count; /* waiting requests, which are the first so many of the heap */
+	__u32 at;    /* cursor */
 	__u32 __reserved;
-	__u64 submitted;	      /* all requests that were submitted */
+	__u64 submitted;	       /* all requests that were submitted */
 	__u32 heap[DEADLINE_REQUESTS]; /* slots: none has a later deadline than those at 2n + 1 and 2n + 2 */
 	RINGSTEP_REQUESTS(DEADLINE_REQUESTS, struct deadline_request);
 };

@@ -62,7 +62,8 @@ int run() {
         submitted.at(completion.own.order) = completion.own.deadline;
     }
     std::uint64_t in_order = 0;
-    for (std::uint64_t i = 0; i < requests && submitted[i]; i++) in_order += i == 0 || *submitted[i - 1] < *submitted[i] ? 1 : 0;
+    for (std::uint64_t i = 0; i < requests && submitted[i]; i++)
+        in_order += i == 0 || *submitted[i - 1] < *submitted[i] ? 1 : 0;
     fmt::print("{} requests were submitted in the order of their deadlines, and {} were cancelled before.\n", in_order,
                requests - in_order);
     return in_order == 900 && cancelled == 0 ? 0 : 1;

@@ -64,30 +64,30 @@ RINGSTEP_LOOP(forbidden, struct forbidden)
 	bpf_for(i, 0, state->count)
 		state->words[i & 15] += bpf_ktime_get_ns();
 	ringstep_submit(turn);
-#elif CASE == 1 //! 1: leak: it stores the kernel's address of a region in the memory region
+#elif CASE == 1	 //! 1: leak: it stores the kernel's address of a region in the memory region
 	state->words[0] = (__u64)state;
-#elif CASE == 2 //! 2: leak: it stores the kernel's address of a region in the SQ region
+#elif CASE == 2	 //! 2: leak: it stores the kernel's address of a region in the SQ region
 	struct io_uring_sqe *sqe = (struct io_uring_sqe *)turn->sq;
 
 	sqe->addr = (__u64)state->words; /* instead of ringstep_address() */
-#elif CASE == 3 //! 3: leak: it stores the kernel's address of a region in a region
+#elif CASE == 3	 //! 3: leak: it stores the kernel's address of a region in a region
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
 	sqe->addr = (__u64)sqe;
-#elif CASE == 4 //! 4: leak: it stores an address of the stack in the memory region
+#elif CASE == 4	 //! 4: leak: it stores an address of the stack in the memory region
 	__u64 local = state->words[1];
 
 	asm volatile("" : "+m"(local));
 	state->words[0] = (__u64)&local;
-#elif CASE == 5 //! 5: leak: it stores a kernel pointer in the memory region
+#elif CASE == 5	 //! 5: leak: it stores a kernel pointer in the memory region
 	state->words[0] = (__u64)bpf_get_current_task_btf();
-#elif CASE == 6 //! 6: leak: it stores a kernel pointer in the memory region
+#elif CASE == 6	 //! 6: leak: it stores a kernel pointer in the memory region
 	state->words[0] = (__u64)turn->engine.ring;
-#elif CASE == 7 //! 7: leak: it stores a number made of kernel addresses or kernel data in the memory region
+#elif CASE == 7	 //! 7: leak: it stores a number made of kernel addresses or kernel data in the memory region
 	state->words[0] = (__u64)((struct task_struct___forbidden *)bpf_get_current_task_btf())->pid;
-#elif CASE == 8 //! 8: leak: it stores a number made of kernel addresses or kernel data in the memory region
+#elif CASE == 8	 //! 8: leak: it stores a number made of kernel addresses or kernel data in the memory region
 	state->words[0] = (__u64)((struct task_struct___forbidden *)bpf_get_current_task_btf())->stack;
-#elif CASE == 9 //! 9: leak: it stores a number made of kernel addresses or kernel data in the memory region
+#elif CASE == 9	 //! 9: leak: it stores a number made of kernel addresses or kernel data in the memory region
 	state->words[0] = ((__u64)turn->sq - (__u64)state) ^ 0x1234;
 #elif CASE == 10 //! 10: leak: it stores a number made of kernel addresses or kernel data in the memory region
 	state->index = (__u32)(__u64)state;
@@ -155,7 +155,8 @@ RINGSTEP_LOOP(forbidden, struct forbidden)
 	HIDE(index);
 	if (index < 16)
 		state->sum += *(__u64 *)(turn->cq + ringstep_geometry.cqes + index * 16);
-#elif CASE == 32 //! 32: index: it writes to a place that a number in a region decides, and the mask lets it be up to 368 bytes behind the state
+#elif CASE ==                                                                                                                  \
+	32 //! 32: index: it writes to a place that a number in a region decides, and the mask lets it be up to 368 bytes behind the state
 	state->words[state->index & 63] = 1; /* within the page, which is all that the verifier asks for */
 #elif CASE == 33 //! 33: OK
 	state->words[state->index & 15] = 1;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Many chains at a time.
 #include <ringstep/chain/chains.hpp>
+#include <ringstep/chain/chains_large.hpp>
 
+#include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -31,33 +33,34 @@ using ringstep::chain::ChainResult;
 using ringstep::chain::Chains;
 using ringstep::chain::Graph;
 using ringstep::chain::GraphId;
+using ringstep::chain::LargeChains;
 using ringstep::chain::Number;
 
-TEST_CASE("As many chains as there is room for, on rings that are much smaller") {
+TEMPLATE_TEST_CASE("As many chains as there is room for, on rings that are much smaller", "", Chains, LargeChains) {
     Ring ring{{.sq_entries = 8, .cq_entries = 16}};
-    Chains chains(ring);
+    TestType chains(ring);
     if (GENERATE(false, true)) chains.set_depth(4096);  // the CQ overflows
     Graph graph;
     const auto first = graph.nop();
     const auto second = graph.nop();
     first.then(second);
     const GraphId id = chains.add(graph);
-    for (std::uint64_t i = 0; i < Chains::capacity; i++) chains.start(id, {}, {.user_data = i});
+    for (std::uint64_t i = 0; i < TestType::capacity; i++) chains.start(id, {}, {.user_data = i});
     CHECK_FALSE(chains.try_start(id));
     const ringstep::Error error = error_of([&] { chains.start(id); });
     CHECK(error.error_number() == ENOSPC);
-    CHECK_THAT(error.what(), Catch::Matchers::ContainsSubstring("All 4096 are under way"));
-    CHECK(chains.outstanding() == Chains::capacity);
+    CHECK_THAT(error.what(), Catch::Matchers::ContainsSubstring("All " + std::to_string(TestType::capacity) + " are under way"));
+    CHECK(chains.outstanding() == TestType::capacity);
     const LoopExit exit = run(chains);
     REQUIRE(exit.ok());
-    CHECK(exit.submitted == 2 * Chains::capacity);
-    CHECK(chains.ready() == Chains::capacity);
-    std::vector<unsigned> times(Chains::capacity);
+    CHECK(exit.submitted == 2 * TestType::capacity);
+    CHECK(chains.ready() == TestType::capacity);
+    std::vector<unsigned> times(TestType::capacity);
     for (const ChainResult& result : chains.results()) {
         times.at(result.user_data())++;
         if (!result.ok() || !result.ran(second)) FAIL("chain " << result.user_data());
     }
-    CHECK(times == std::vector<unsigned>(Chains::capacity, 1));
+    CHECK(times == std::vector<unsigned>(TestType::capacity, 1));
     CHECK(chains.outstanding() == 0);
     CHECK(ring.in_flight() == 0);
 }

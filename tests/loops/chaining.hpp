@@ -25,7 +25,7 @@ inline io_uring_sqe nop_of(int result) {
 
 /// Runs until there is nothing left to do. An interruption is none of these tests' business: io_uring_enter(2) may report one
 /// at any time, and going on is all that it asks for.
-inline ringstep::LoopExit run(ringstep::chain::Chains& chains) {
+inline ringstep::LoopExit run(auto& chains) {
     ringstep::LoopExit all = chains.run();
     while (all.reason == ringstep::ExitReason::interrupted) {
         const ringstep::LoopExit before = all;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <ringstep/loops/gate.hpp>
+#include <ringstep/loops/gate_large.hpp>
 
+#include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <unistd.h>
@@ -29,6 +31,7 @@ using requests::Pipe;
 using requests::read_of;
 using ringstep::ExitReason;
 using ringstep::Gate;
+using ringstep::LargeGate;
 using ringstep::LoopExit;
 using ringstep::RequestCompletion;
 using ringstep::Ring;
@@ -112,14 +115,14 @@ private:
 };
 
 /// The numbers of all that can be taken, in order. A failure is not a number.
-std::vector<std::uint64_t> taken(Gate& gate) {
+std::vector<std::uint64_t> taken(auto& gate) {
     std::vector<std::uint64_t> order;
     for (const auto& completion : gate.completions())
         order.push_back(completion.ok() ? completion.user_data : ~std::uint64_t{0});
     return order;
 }
 
-void check_settled(const Gate& gate, const Ring& ring) {
+void check_settled(const auto& gate, const Ring& ring) {
     CHECK(gate.outstanding() == 0);
     CHECK(ring.in_flight() == 0);
     CHECK(gate.waiting() == 0);
@@ -136,19 +139,19 @@ void check_settled(const Gate& gate, const Ring& ring) {
 
 }  // namespace
 
-TEST_CASE("The whole capacity goes through a small ring, class by class, each in order") {
+TEMPLATE_TEST_CASE("The whole capacity goes through a small ring, class by class, each in order", "", Gate, LargeGate) {
     Ring ring{{.sq_entries = 8}};
-    Gate gate(ring, {.depth = 16});
-    for (std::uint64_t i = 0; i < Gate::capacity; i++) gate.push(nop(i), static_cast<std::uint32_t>(i % Gate::classes));
+    TestType gate(ring, {.depth = 16});
+    for (std::uint64_t i = 0; i < TestType::capacity; i++) gate.push(nop(i), static_cast<std::uint32_t>(i % TestType::classes));
     CHECK_FALSE(gate.try_push(nop(0)));
     CHECK(error_of([&] { gate.push(nop(0)); }).error_number() == ENOSPC);
     const LoopExit exit = gate.run();
     CHECK(exit.ok());
     CHECK(exit.code == RINGSTEP_REQUESTS_IDLE);
     const std::vector<std::uint64_t> order = taken(gate);
-    std::vector<std::uint64_t> expected(Gate::capacity);
-    constexpr std::uint64_t each = Gate::capacity / Gate::classes;
-    for (std::uint64_t i = 0; i < Gate::capacity; i++) expected[i] = i % each * Gate::classes + i / each;
+    std::vector<std::uint64_t> expected(TestType::capacity);
+    constexpr std::uint64_t each = TestType::capacity / TestType::classes;
+    for (std::uint64_t i = 0; i < TestType::capacity; i++) expected[i] = i % each * TestType::classes + i / each;
     CHECK(order == expected);
     check_settled(gate, ring);
 }
@@ -159,7 +162,7 @@ TEST_CASE("Requests at random go as the model says") {
     constexpr std::array<std::uint32_t, 5> patiences{0, 0, 1, 3, 10};
     constexpr std::array<std::uint32_t, 4> numbers_of_files{1, 5, 50, 700};
     Ring ring{{.sq_entries = 16, .cq_entries = 128}};
-    Gate gate(ring);
+    LargeGate gate(ring);
     std::minstd_rand random(1);
     std::uint64_t next = 0;
     while (next < rounds(20'000, 100'000)) {
@@ -288,7 +291,7 @@ TEST_CASE("The depth changes while the loop runs, 0 holds everything back") {
 
 TEST_CASE("More in flight than the CQ holds: nothing is lost") {
     Ring ring{{.sq_entries = 4, .cq_entries = 4}};
-    Gate gate(ring, {.depth = 500, .file_limit = 100});
+    LargeGate gate(ring, {.depth = 500, .file_limit = 100});
     for (std::uint64_t i = 0; i < 5000; i++) gate.push(nop(i), static_cast<std::uint32_t>(i % 3), i % 7);
     CHECK(gate.run().ok());
     std::vector<std::uint64_t> order = taken(gate);

@@ -133,7 +133,7 @@ private:
     ChainResult(FreeSlots& free, std::atomic<std::uint32_t>& chains, ringstep_chain_instance* chain, Ticket ticket) noexcept
         : free_(&free), chains_(&chains), chain_(chain), ticket_(ticket) {}
 
-    FreeSlots* free_;                      // null after a move
+    FreeSlots* free_;                     // null after a move
     std::atomic<std::uint32_t>* chains_;  // how many chains of its graph are outstanding
     ringstep_chain_instance* chain_;
     Ticket ticket_;
@@ -183,10 +183,10 @@ public:
         state()->address = state().address();
         state()->depth = (ring.geometry().cq_entries + 1) / 2;
         Base::ring_core().set_state_requests({.tag = Base::identity().value(),
-                                        .counts = &state()->requests.counts,
-                                        .helpers = &state()->requests.cancels,
-                                        .state = state().get(),
-                                        .cancel = &cancel_requests});
+                                              .counts = &state()->requests.counts,
+                                              .helpers = &state()->requests.cancels,
+                                              .state = state().get(),
+                                              .cancel = &cancel_requests});
     }
     ChainsClass(const ChainsClass&) = delete;
     ChainsClass& operator=(const ChainsClass&) = delete;
@@ -336,8 +336,8 @@ private:
     };
 
     GraphEntry& find(GraphId id) {
-        if (id.slot >= graphs || graphs_.at(id.slot).draft == nullptr ||
-            graphs_.at(id.slot).generation != id.generation) [[unlikely]] {
+        if (id.slot >= graphs || graphs_.at(id.slot).draft == nullptr || graphs_.at(id.slot).generation != id.generation)
+            [[unlikely]] {
             ringstep::detail::raise(ENOENT, "use of a graph of chains", "It was not added to these, or is removed.");
         }
         return graphs_.at(id.slot);

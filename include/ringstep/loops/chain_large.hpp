@@ -7,8 +7,8 @@
 namespace ringstep::inline v0::loops {
 
 /**
- * Runs graphs of requests, thousands at once, as the loop `chain` does with hundreds. This is the bare loop: Graph (ringstep/chain/graph.hpp) builds graphs, and
- * LargeChains (ringstep/chain/chains_large.hpp) runs them.
+ * Runs graphs of requests, thousands at once, as the loop `chain` does with hundreds. This is the bare loop: Graph
+ * (ringstep/chain/graph.hpp) builds graphs, and LargeChains (ringstep/chain/chains_large.hpp) runs them.
  *
  * LoopExit::code is an `enum ringstep_requests_code`.
  *

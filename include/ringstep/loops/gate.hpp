@@ -14,7 +14,8 @@ struct gate;
 
 }  // namespace loops
 
-/// Queues up to 2,048 requests (RINGSTEP_GATE_CAPACITY). Its state takes 0.7 MiB of locked memory. See GateClass for everything that it does.
+/// Queues up to 2,048 requests (RINGSTEP_GATE_CAPACITY). Its state takes 0.7 MiB of locked memory. See GateClass for everything
+/// that it does.
 class Gate : public GateClass<loops::gate> {
 public:
     using GateClass::GateClass;

@@ -140,8 +140,10 @@ private:
 
     static void check(std::uint32_t request_class) {
         if (request_class >= classes) [[unlikely]] {
-            detail::raise(EINVAL, "push of a request of class " + std::to_string(request_class) + " to loop '" + std::string(Loop::name) + "'",
-                          "Classes are 0, which goes first, to " + std::to_string(classes - 1) + ".");
+            detail::raise(
+                EINVAL,
+                "push of a request of class " + std::to_string(request_class) + " to loop '" + std::string(Loop::name) + "'",
+                "Classes are 0, which goes first, to " + std::to_string(classes - 1) + ".");
         }
     }
 };

@@ -6,14 +6,16 @@
 #include <ringstep/c/blocks/mailbox.h>
 #include <ringstep/c/blocks/requests.h>
 
-#define RINGSTEP_CHAIN_INSTANCES 4096 /* chains with the loop or not yet taken as results; a power of two */
-#define RINGSTEP_CHAIN_GRAPHS 64      /* graphs that are there at once; a power of two */
-#define RINGSTEP_CHAIN_NODES 31	      /* nodes of a graph */
-#define RINGSTEP_CHAIN_OPS 8	      /* operations of a node; a power of two */
-#define RINGSTEP_CHAIN_PARAMETERS 16  /* parameters of a graph */
-#define RINGSTEP_CHAIN_REGISTERS 14   /* registers of a chain */
-#define RINGSTEP_CHAIN_SCRATCH 512    /* bytes of a chain that its requests may write to; a power of two */
-#define RINGSTEP_CHAIN_ARENAS 16      /* memory that chains allocate from; a power of two */
+#define RINGSTEP_CHAIN_INSTANCES 512	    /* chains with the loop or not yet taken as results; a power of two */
+#define RINGSTEP_CHAIN_GRAPHS 16	    /* graphs that are there at once; a power of two */
+#define RINGSTEP_CHAIN_LARGE_INSTANCES 4096 /* of the loop chain_large */
+#define RINGSTEP_CHAIN_LARGE_GRAPHS 64	    /* of the loop chain_large */
+#define RINGSTEP_CHAIN_NODES 31		    /* nodes of a graph */
+#define RINGSTEP_CHAIN_OPS 8		    /* operations of a node; a power of two */
+#define RINGSTEP_CHAIN_PARAMETERS 16	    /* parameters of a graph */
+#define RINGSTEP_CHAIN_REGISTERS 14	    /* registers of a chain */
+#define RINGSTEP_CHAIN_SCRATCH 512	    /* bytes of a chain that its requests may write to; a power of two */
+#define RINGSTEP_CHAIN_ARENAS 16	    /* memory that chains allocate from; a power of two */
 
 /*
  * The values of a chain: what each node has come to, what the application gave it, and what it computed. All are numbers of 64 bits,
@@ -228,23 +230,33 @@ struct ringstep_chain_arena {
 };
 
 /*
- * State of the loop chain: graphs, which say what is to be done, and instances, each a graph under way. The application fills a free
- * instance in and sends its number by the mailbox; it comes back with the results in it.
+ * The members of the state of a loop that runs so many chains, of so many graphs, both a power of two: graphs, which say what is to be done,
+ * and instances, each a graph under way. The application fills a free instance in and sends its number by the mailbox; it comes back with the
+ * results in it.
  */
+#define RINGSTEP_CHAIN(chains, graph_count)                                                                                    \
+	/* The numbers of instances go to and fro. requests.counts counts chains with the loop as waiting. */                  \
+	RINGSTEP_SERVICE(chains);                                                                                              \
+	__u64 address; /* of this struct: the application fills it in */                                                       \
+	__u32 depth;   /* most requests in flight */                                                                           \
+	__u32 __reserved;                                                                                                      \
+	__u32 slot;		      /* whose node is to be submitted */                                                      \
+	__u32 node;		      /* which one */                                                                          \
+	struct ringstep_list work[4]; /* instances with something to be done: enum ringstep_chain_list */                      \
+	__u64 wanted;		      /* of the SQE at hand */                                                                 \
+	__u64 sqe[8];		      /* being filled in */                                                                    \
+	struct ringstep_chain_arena arenas[RINGSTEP_CHAIN_ARENAS]; /* that ALLOCATE nodes take from */                         \
+	struct ringstep_chain_graph graphs[graph_count];	   /* what instances do */                                     \
+	struct ringstep_chain_instance instances[chains]	   /* the chains */
+
+/* State of the loop chain. ringstep::chain::Chains (chains.hpp) is its C++ class. */
 struct ringstep_chain {
-	/* The numbers of instances go to and fro. requests.counts counts chains with the loop as waiting. */
-	RINGSTEP_SERVICE(RINGSTEP_CHAIN_INSTANCES);
-	__u64 address;		      /* of this struct: the application fills it in */
-	__u32 depth;		      /* most requests in flight */
-	__u32 __reserved;
-	__u32 slot;		      /* whose node is to be submitted */
-	__u32 node;		      /* which one */
-	struct ringstep_list work[4]; /* instances with something to be done: enum ringstep_chain_list */
-	__u64 wanted;		      /* of the SQE at hand */
-	__u64 sqe[8];		      /* being filled in */
-	struct ringstep_chain_arena arenas[RINGSTEP_CHAIN_ARENAS];	    /* that ALLOCATE nodes take from */
-	struct ringstep_chain_graph graphs[RINGSTEP_CHAIN_GRAPHS];	    /* what instances do */
-	struct ringstep_chain_instance instances[RINGSTEP_CHAIN_INSTANCES]; /* the chains */
+	RINGSTEP_CHAIN(RINGSTEP_CHAIN_INSTANCES, RINGSTEP_CHAIN_GRAPHS);
+};
+
+/* State of the loop chain_large, which is the same for more chains. ringstep::chain::LargeChains (chains_large.hpp) is its C++ class. */
+struct ringstep_chain_large {
+	RINGSTEP_CHAIN(RINGSTEP_CHAIN_LARGE_INSTANCES, RINGSTEP_CHAIN_LARGE_GRAPHS);
 };
 
 #endif /* RINGSTEP_LOOPS_CHAIN_H */

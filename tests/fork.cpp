@@ -15,6 +15,7 @@
 #include <catch2/generators/catch_generators.hpp>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -435,6 +436,42 @@ TEST_CASE("A child neither cancels its parent's requests nor takes their complet
     while (entered.end == ringstep::EnterEnd::interrupted) entered = enter.run();
     REQUIRE(entered.completions == 1);
     for (const ringstep::Completion& completion : enter.completions()) CHECK(completion.result == 1);
+}
+
+TEST_CASE("Children of a process whose threads are always waking something have a waker of their own", "[main]") {
+    std::atomic<bool> over{false};
+    std::vector<std::thread> wakers;
+    for (int i = 0; i < 2; i++) {
+        wakers.emplace_back([&] {
+            const Ring own;
+            while (!over) ringstep::detail::Waker::instance().wake(own.fd());
+        });
+    }
+    int hung = 0;
+    int bad = 0;
+    for (int i = 0; i < 30 && hung == 0; i++) {
+        const pid_t child = fork_child([] {
+            const Ring own;
+            ringstep::detail::Waker& waker = ringstep::detail::Waker::instance();
+            waker.wake(own.fd());
+            CHILD_CHECK(waker.post(own.fd(), 1, 3) == 3);
+        });
+        // A child that waits for a lock has its signals blocked, so only this ends it.
+        const auto until = std::chrono::steady_clock::now() + 20s;
+        int status = 0;
+        while (::waitpid(child, &status, WNOHANG) == 0 && hung == 0) {
+            std::this_thread::sleep_for(1ms);
+            if (std::chrono::steady_clock::now() < until) continue;
+            hung++;
+            ::kill(child, SIGKILL);
+            status = status_of(child);
+        }
+        if (status != 0) bad++;
+    }
+    over = true;
+    for (std::thread& waker : wakers) waker.join();
+    CHECK(hung == 0);
+    CHECK(bad == 0);
 }
 
 TEST_CASE("A child that destroys a copy in progress changes nothing of its parent's descriptors") {

@@ -43,3 +43,11 @@ TEST_CASE("Geometry and errors") {
           "SQ 8 x 64 bytes, CQ 32 x 16 bytes, flags 0x100000, rewinding");
     CHECK(fmt::format("{}", ringstep::Error(EPERM, "this", "That.")) == "this: Operation not permitted (errno 1). That.");
 }
+
+TEST_CASE("An exit that asks for something to be done says what") {
+    CHECK(fmt::format("{}", ringstep::LoopExit{.reason = ExitReason::wrong_thread, .error = EEXIST}) ==
+          "wrong thread [File exists (errno 17)] after 0 turns: 0 submitted, 0 completed. Call run() on the thread that opened "
+          "the "
+          "ring, or that enabled it.");
+    CHECK(fmt::format("{}", ringstep::LoopExit{}) == "stopped with code 0 after 0 turns: 0 submitted, 0 completed");
+}

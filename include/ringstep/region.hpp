@@ -132,8 +132,14 @@ public:
         object_ = reinterpret_cast<T*>(memory_->data() + offset);
     }
 
+    /// Makes another view of the same object.
     RegionView(const RegionView&) noexcept = default;
+    /// Makes this a view of the same object as the other one.
     RegionView& operator=(const RegionView&) noexcept = default;
+    /// Copies the view. `other` stays valid.
+    RegionView(RegionView&& other) noexcept : RegionView(other) {}
+    /// Copies the view. `other` stays valid.
+    RegionView& operator=(RegionView&& other) noexcept { return *this = other; }
     ~RegionView() = default;
 
     /// Gives access to a member. Use it only while no loop runs.

@@ -57,7 +57,8 @@ private:
         try {
             current()->text_.append(line);
         } catch (const std::bad_alloc&) {
-            // The caller is C code, which no exception may pass. The warning is lost.
+            // The caller is C code, which no exception may pass. The warning is printed instead.
+            (void)std::fputs(line, stderr);
         }
         return length;
     }

@@ -315,8 +315,8 @@ private:
     std::string reason_;  // why the kernel does not run the loop
 };
 
-// What engine_reason() of a moved-from program returns. It has no destructor, because threads may still run when a process
-// exits.
+// What engine_reason() of a moved-from program returns. Its destructor does nothing, because threads may still run when a
+// process exits.
 union NoReason {
     constexpr NoReason() noexcept : text() {}
     ~NoReason() {}  // NOLINT: does not destroy its member

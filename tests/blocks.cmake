@@ -6,5 +6,7 @@ ringstep_add_test(loops/pairs USER KERNELS LOOPS gate pace drain link chain stag
 ringstep_add_test(loops/chains_end USER KERNELS LOOPS chain gate scripted)
 ringstep_add_loop(lists SOURCE blocks/lists.bpf.c STATE blocks/lists.h)
 ringstep_add_test(blocks/lists USER KERNELS LOOPS lists)
+ringstep_add_loop(entries SOURCE blocks/entries.bpf.c STATE blocks/entries.h)
+ringstep_add_test(blocks/entries USER KERNELS LOOPS entries)
 ringstep_add_loop(letters SOURCE blocks/letters.bpf.c STATE blocks/letters.h)
 ringstep_add_test(blocks/mailbox USER KERNELS MAIN LOOPS letters)

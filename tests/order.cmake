@@ -1,5 +1,6 @@
 # Order between requests: barriers and links.
 ringstep_add_test(loops/drain USER KERNELS LOOPS drain)
+ringstep_add_test(loops/circles USER KERNELS LOOPS gate drain link)
 ringstep_add_test(loops/link_results USER KERNELS MAIN LOOPS link)
 ringstep_add_test(loops/link_order USER KERNELS MAIN LOOPS link)
 ringstep_add_test(loops/link_cancel USER KERNELS MAIN LOOPS link)

@@ -76,14 +76,16 @@ ringstep_apart __u64 chain_apply(struct ringstep_chain *state ringstep_arg_nonnu
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_node *of =
 		&state->graphs[chain->graph & (RINGSTEP_CHAIN_GRAPHS - 1)].nodes[node & CHAIN_NODE];
+	const __u32 count = of->op_count;
+	__s64 limit = ringstep_limit(count < RINGSTEP_CHAIN_OPS ? count : RINGSTEP_CHAIN_OPS);
+	__u32 at = (__u32)ringstep_limit(0);
 	__u64 value = 0;
 
-	state->op = 0;
-	ringstep_while (state->op < of->op_count) {
-		const struct ringstep_chain_op *op = &of->ops[state->op & (RINGSTEP_CHAIN_OPS - 1)];
+	ringstep_while_at_most (limit, true) {
+		const struct ringstep_chain_op *op = &of->ops[at & (RINGSTEP_CHAIN_OPS - 1)];
 		const __u32 to = op->to;
 
-		state->op++;
+		at++;
 		value = chain_operate(chain, op);
 		if (op->target == RINGSTEP_CHAIN_TO_VALUE)
 			chain->values[to & (RINGSTEP_CHAIN_VALUES - 1)] = (__s64)value;

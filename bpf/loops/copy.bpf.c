@@ -262,7 +262,8 @@ RINGSTEP_LOOP(copy, struct ringstep_copy)
 			copy_prep_read(state, slot, index, sqe);
 	}
 
-	ringstep_while_at_most(limit, copy_may_begin(state)) copy_begin(turn, state);
+	ringstep_while_at_most (limit, copy_may_begin(state))
+		copy_begin(turn, state);
 
 	if (state->opened == state->idle)
 		return ringstep_stop(turn, copy_code(state));

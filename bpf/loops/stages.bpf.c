@@ -88,8 +88,7 @@ static __always_inline void stages_go_on(struct ringstep_stages *state)
 		const __u64 now = bpf_ktime_get_ns();
 		__s64 limit = ringstep_limit(RINGSTEP_STAGES_STAGES);
 
-		ringstep_while_at_most(limit, state->stage + 1 < state->stage_count && state->stage_end <= now)
-		{
+		ringstep_while_at_most (limit, state->stage + 1 < state->stage_count && state->stage_end <= now) {
 			ringstep_store(&state->stage, state->stage + 1);
 			state->stage_end = ringstep_later(state->stage_end, stages_at(state)->nanoseconds);
 		}

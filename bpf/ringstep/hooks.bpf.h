@@ -134,6 +134,8 @@ static __always_inline struct ringstep__completions ringstep__completions_begin(
 	if (count > RINGSTEP_CQE_BATCH)
 		count = RINGSTEP_CQE_BATCH;
 	walk.end = walk.at + count;
+	barrier_var(walk.end); /* as in ringstep__walk_begin() */
+	walk.end += (__u32)ringstep__unknown_zero();
 	return walk;
 }
 

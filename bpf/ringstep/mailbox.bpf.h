@@ -43,7 +43,7 @@ static __always_inline bool ringstep__mailbox_receive(struct ringstep_mailbox *m
  * Takes the next message and stores it in `message`, as it was passed to Mailbox::send(). Returns false if there is none. The verifier
  * does not know the message's value, so use it with a mask.
  *
- * Example: while (budget-- && ringstep_mailbox_receive(&state->mailbox, state->inbox, &slot)) { … slots[slot & ringstep_mask(slots)] … }
+ * Example: ringstep_while_at_most (limit, ringstep_mailbox_receive(&state->mailbox, state->inbox, &slot)) { … slots[slot & ringstep_mask(slots)] … }
  */
 #define ringstep_mailbox_receive(mailbox, inbox, message)                                                                      \
 	ringstep__mailbox_receive(mailbox, inbox, ringstep_mask(inbox), message)

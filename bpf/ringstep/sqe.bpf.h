@@ -13,16 +13,25 @@
 #include <ringstep/cqe.bpf.h>
 #include <ringstep/turn.bpf.h>
 
+static __always_inline __u32 ringstep__sq_distance(const struct ringstep_turn *turn)
+{
+	return turn->rewinds ? turn->sq_at : turn->sq_at - turn->sq_end + ringstep__geometry(turn).sq_mask + 1;
+}
+
 /* Returns the number of claimed SQEs that are not yet submitted, including those of earlier turns and of the application. */
 static __always_inline __u32 ringstep_sq_claimed(struct ringstep_turn *turn)
 {
-	return turn->rewinds ? turn->sq_at : turn->sq_at - turn->sq_end + ringstep__geometry(turn).sq_mask + 1;
+	if (ringstep__sq_is_wrong(turn))
+		return 0;
+	return ringstep__sq_distance(turn);
 }
 
 /* Returns the number of SQEs that can be claimed before the next submit. */
 static __always_inline __u32 ringstep_sq_space_left(struct ringstep_turn *turn)
 {
-	return turn->rewinds ? ringstep__geometry(turn).sq_mask + 1 - turn->sq_at : turn->sq_end - turn->sq_at;
+	if (!turn->rewinds)
+		return turn->sq_end - turn->sq_at;
+	return turn->sq_at > ringstep__geometry(turn).sq_mask ? 0 : ringstep__geometry(turn).sq_mask + 1 - turn->sq_at;
 }
 
 /* Returns the size of an SQE in bytes: 64, or 128 with IORING_SETUP_SQE128. */
@@ -67,11 +76,15 @@ static __always_inline void ringstep__sq_taken(struct ringstep_turn *turn, __u32
  */
 static __always_inline int ringstep_submit(struct ringstep_turn *turn)
 {
-	const __u32 claimed = ringstep_sq_claimed(turn);
+	const __u32 claimed = ringstep__sq_distance(turn);
 	int taken;
 
 	if (!claimed)
 		return 0;
+	if (ringstep__sq_is_wrong(turn)) {
+		turn->sq_at = (__u32)ringstep__unknown_zero();
+		return 0;
+	}
 	if (!turn->rewinds)
 		ringstep__sq_store(turn);
 	RINGSTEP__TRACE(turn, RINGSTEP_TRACE_SUBMIT, turn->sq_at - claimed, claimed, 0);
@@ -95,7 +108,7 @@ static __always_inline int ringstep_submit_and_wait(struct ringstep_turn *turn, 
 		return ringstep_wait(turn, count);
 	/* SQEs that the kernel did not take are not in flight, so a wait for them might never end. The next turn must follow at once. */
 	ringstep_submit(turn);
-	if (ringstep_sq_claimed(turn))
+	if (ringstep__sq_distance(turn))
 		return ringstep_wait(turn, 0);
 	return ringstep_wait(turn, count);
 }
@@ -120,10 +133,11 @@ static __always_inline void ringstep__make_room(struct ringstep_turn *turn)
 {
 	const __u32 left = ringstep__submit_claimed(turn->engine.ring, turn->control, turn->cq, turn->sq, turn->sq_at);
 
+	/* Otherwise the verifier would know how many are left, or how far head and tail are apart. */
 	if (turn->rewinds)
 		turn->sq_at = left + (__u32)ringstep__unknown_zero();
 	else
-		turn->sq_end = turn->sq_at - left + ringstep__geometry(turn).sq_mask + 1;
+		ringstep__sq_set(turn, turn->sq_at + (__u32)ringstep__unknown_zero());
 }
 
 /*

@@ -133,7 +133,7 @@ static __always_inline int ringstep_submit_and_wait_until(struct ringstep_turn *
 		return ringstep_submit_and_wait(turn, count);
 	}
 	ringstep_submit(turn);
-	if (ringstep_sq_claimed(turn))
+	if (ringstep__sq_distance(turn))
 		return ringstep_wait(turn, 0);
 	if (deadline <= RINGSTEP__LAST_DEADLINE && (!control->timer.armed || deadline < control->timer.deadline) &&
 	    !turn->cut && ringstep_cq_ready(turn) < count + control->timer.updates) {

@@ -37,36 +37,48 @@ static __always_inline __u32 *ringstep__cq_word(const struct ringstep_turn *turn
 
 /*
  * Sets the cursor of the SQ. More claimed SQEs than the SQ has entries are not a state of any ring. Then none counts as claimed, so that
- * entries of earlier submits are not submitted again. Everything that reads the cursor from memory sets it here.
+ * entries of earlier submits are not submitted again.
  */
 static __always_inline void ringstep__sq_set(struct ringstep_turn *turn, __u32 at)
 {
 	const __u32 mask = ringstep__geometry(turn).sq_mask;
 
 	if (turn->rewinds) {
-		/* Two comparisons, because the first one is the only one in most turns. */
-		if (unlikely(at > mask) && at != mask + 1)
-			at = (__u32)ringstep__unknown_zero();
-		turn->sq_at = at;
+		turn->sq_at = at > mask + 1 ? (__u32)ringstep__unknown_zero() : at;
 		turn->sq_end = 0;
 	} else {
 		const __u32 head = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).sq_head));
 
-		turn->sq_at = at - head > mask + 1 ? head : at;
+		if (at - head > mask + 1)
+			at = head + (__u32)ringstep__unknown_zero(); /* otherwise the verifier would know how far it is to the end */
+		turn->sq_at = at;
 		turn->sq_end = head + mask + 1;
 	}
 }
 
 /*
  * Reads the cursor of the SQ into the turn. During a turn, the cursor is a local variable. It is first read from memory, so the verifier
- * does not know its value, and does not follow each value through the iterations of a loop.
+ * does not know its value, and does not follow each value through the iterations of a loop. It would know something after a comparison, so
+ * in the kernel, with IORING_SETUP_SQ_REWIND, whatever uses the cursor compares it (ringstep__sq_is_wrong()).
  */
 static __always_inline void ringstep__sq_load(struct ringstep_turn *turn)
 {
-	if (turn->rewinds)
+	if (turn->rewinds && RINGSTEP__IS_VERIFIED) {
+		turn->sq_at = ringstep__read_once(&turn->control->claimed);
+		turn->sq_end = 0;
+	} else if (turn->rewinds) {
 		ringstep__sq_set(turn, ringstep__read_once(&turn->control->claimed));
-	else
+	} else {
 		ringstep__sq_set(turn, ringstep__read_once(ringstep__cq_word(turn, ringstep__geometry(turn).sq_tail)));
+	}
+}
+
+/* Returns true if something else than the loop and the library has written a number of claimed SQEs that no SQ holds. */
+static __always_inline bool ringstep__sq_is_wrong(const struct ringstep_turn *turn)
+{
+	/* Two comparisons, because the first one is the only one in most turns. */
+	return RINGSTEP__IS_VERIFIED && turn->rewinds && unlikely(turn->sq_at > ringstep__geometry(turn).sq_mask) &&
+	       turn->sq_at != ringstep__geometry(turn).sq_mask + 1;
 }
 
 static __always_inline void ringstep__sq_store(struct ringstep_turn *turn)
@@ -82,7 +94,7 @@ static __always_inline void ringstep__turn_start(struct ringstep_turn *turn)
 {
 	turn->cut = false;
 	turn->head = ringstep__cq_word(turn, ringstep__geometry(turn).cq_head);
-	turn->cq_head = *turn->head;
+	turn->cq_head = ringstep__read_once(turn->head);
 	ringstep_store(&turn->control->turns, turn->control->turns + 1);
 }
 

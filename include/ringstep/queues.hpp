@@ -253,29 +253,32 @@ class SubmissionQueue {
 public:
     /// Claims the next free SQE and returns it zeroed. Returns nullptr if all SQEs are claimed; submit first then.
     [[nodiscard]] io_uring_sqe* claim() const noexcept {
-        if (space_left() == 0) return nullptr;
         const Geometry& geometry = queue_->geometry;
-        std::uint32_t position = 0;
+        const std::uint32_t before = claimed();
+        if (before == geometry.sq_entries) return nullptr;
+        std::uint32_t position = before;
         if (geometry.rewinds()) {
-            position = (*queue_->claimed)++;
+            *queue_->claimed = before + 1;
         } else {
-            const auto tail = queue_->word(geometry.sq_tail_offset);
-            position = tail.load(std::memory_order_relaxed);
-            tail.store(position + 1, std::memory_order_release);
+            position += queue_->word(geometry.sq_head_offset).load(std::memory_order_acquire);
+            queue_->word(geometry.sq_tail_offset).store(position + 1, std::memory_order_release);
         }
         auto* slot = queue_->sqes + std::size_t{position & (geometry.sq_entries - 1)} * geometry.sqe_size;
         __builtin_memset(slot, 0, geometry.sqe_size);
         return reinterpret_cast<io_uring_sqe*>(slot);
     }
 
-    /// Returns the number of SQEs that are claimed and not yet taken by the kernel. It is never larger than capacity(),
-    /// whatever lies in the shared memory.
+    /// Returns the number of SQEs that are claimed and not yet taken by the kernel. If something has written a number to memory
+    /// that is larger than the queue, none counts as claimed, so that no entry of an earlier submit is submitted again.
     [[nodiscard]] std::uint32_t claimed() const noexcept {
-        const std::uint32_t count = queue_->geometry.rewinds()
-                                        ? std::atomic_ref(*queue_->claimed).load(std::memory_order_relaxed)
-                                        : queue_->word(queue_->geometry.sq_tail_offset).load(std::memory_order_relaxed) -
-                                              queue_->word(queue_->geometry.sq_head_offset).load(std::memory_order_acquire);
-        return count < capacity() ? count : capacity();
+        std::uint32_t count = 0;
+        if (queue_->geometry.rewinds()) {
+            count = std::atomic_ref(*queue_->claimed).load(std::memory_order_relaxed);
+        } else {
+            count = queue_->word(queue_->geometry.sq_tail_offset).load(std::memory_order_relaxed) -
+                    queue_->word(queue_->geometry.sq_head_offset).load(std::memory_order_acquire);
+        }
+        return count <= queue_->geometry.sq_entries ? count : 0;
     }
 
     /// Returns the number of SQEs that can be claimed before the next submit.

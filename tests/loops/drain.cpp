@@ -2,6 +2,7 @@
 #include <ringstep/loops/drain.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <algorithm>
@@ -311,7 +312,36 @@ TEST_CASE("As many groups as there are requests, and more over time") {
         CHECK(last.size() == Drain::capacity / 2);
         check_idle(drain, ring);
     }
-    CHECK(drain.state()->opened <= Drain::capacity);
+    CHECK(drain.state()->table.opened <= Drain::capacity);
+}
+
+TEST_CASE("A barrier releases thousands of requests without an overflow of the CQ") {
+    Ring ring{{.sq_entries = 64, .cq_entries = 64}};
+    Drain drain(ring);
+    const bool all = GENERATE(false, true);  // of the group or of the whole ring
+    std::atomic<bool> over = false;
+    std::atomic<bool> overflowed = false;
+    std::jthread watcher([&] {
+        const std::atomic_ref<unsigned> flags(*ring.native().sq.kflags);
+        while (!over) {
+            if ((flags.load() & IORING_SQ_CQ_OVERFLOW) != 0) overflowed = true;
+        }
+    });
+    for (int round = 0; round < 3; round++) {
+        if (all) {
+            drain.barrier_of_all(nop(0), 1);
+        } else {
+            drain.barrier(nop(0), 1);
+        }
+        for (std::uint64_t i = 1; i < Drain::capacity; i++) drain.push(nop(i), 1);
+        CHECK(drain.run().ok());
+        CHECK(take_all(drain).size() == Drain::capacity);
+        check_idle(drain, ring);
+    }
+    over = true;
+    watcher.join();
+    CHECK_FALSE(overflowed);
+    CHECK(ring.cq().dropped() == 0);
 }
 
 TEST_CASE("More completions than the CQ holds: none is lost") {

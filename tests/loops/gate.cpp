@@ -129,8 +129,8 @@ void check_settled(const Gate& gate, const Ring& ring) {
     CHECK(std::ranges::all_of(gate.state()->waiting, [](std::uint32_t count) { return count == 0; }));
     // Every file is forgotten: as many as were ever opened are unused again.
     std::uint32_t unused = 0;
-    for (std::uint32_t at = gate.state()->unused_files; at != 0; at = gate.state()->files[at - 1].next) unused++;
-    CHECK(unused == gate.state()->opened_files);
+    for (std::uint32_t at = gate.state()->table.unused; at != 0; at = gate.state()->files[at - 1].next) unused++;
+    CHECK(unused == gate.state()->table.opened);
     CHECK(std::ranges::all_of(gate.state()->buckets, [](std::uint32_t bucket) { return bucket == 0; }));
 }
 

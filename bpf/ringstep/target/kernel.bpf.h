@@ -101,6 +101,7 @@ static __always_inline bool ringstep__work_pending(const struct ringstep__engine
 	return ((struct task_struct___ringstep *)bpf_get_current_task_btf())->task_works;
 }
 
+#define RINGSTEP__IS_VERIFIED true
 #define RINGSTEP__WAKES_IN_CQ false
 /* Returns false, because loops in the kernel are woken up without a completion. */
 static __always_inline bool ringstep__swallow_wake(const struct ringstep__engine *engine, const __u8 *cqe)

@@ -264,6 +264,7 @@ static __always_inline bool ringstep__work_pending(const struct ringstep__engine
 	return false;
 }
 
+#define RINGSTEP__IS_VERIFIED false
 #define RINGSTEP__WAKES_IN_CQ true
 /* Returns true if the current completion is a wake-up. Then counts it as seen, and the caller must drop it. */
 static __always_inline bool ringstep__swallow_wake(struct ringstep__engine *engine, const __u8 *cqe)

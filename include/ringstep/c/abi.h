@@ -14,7 +14,7 @@
 #endif
 
 /* The version of this interface. It is raised whenever a struct below, or the meaning of a field, changes. */
-#define RINGSTEP_ABI_VERSION 4
+#define RINGSTEP_ABI_VERSION 5
 
 /* The completion limit of a turn. Further completions wait for the next turn, which follows at once. */
 #ifndef RINGSTEP_CQE_BATCH

@@ -353,7 +353,7 @@ private:
 
     static void reset(ringstep_chain_instance& chain, const GraphEntry& entry) noexcept {
         chain.phase = RINGSTEP_CHAIN_OUTSIDE;
-        chain.ready = chain.running = chain.continuing = chain.arriving = chain.cleanup = 0;
+        chain.ready = chain.running = chain.continuing = chain.cleanup = 0;
         chain.cancel = chain.arm = chain.armed = chain.disarm = chain.taken_back = chain.late = chain.listed = 0;
         chain.unguarded = 0;
         chain.guard_error = 0;

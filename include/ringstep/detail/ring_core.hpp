@@ -385,7 +385,7 @@ private:
             return false;
         if (enter(0, 0, IORING_ENTER_GETEVENTS) == -EBADR || cq.ready() >= wanted) return false;
         const std::uint32_t end = queues_.word(queues_.geometry.cq_tail_offset).load(std::memory_order_acquire);
-        if (end - tail > queues_.geometry.cq_entries) return false;  // no kernel leaves the CQ in this state
+        if (end - tail > queues_.geometry.cq_entries) tail = end;  // something has written to the tail
         for (; tail != end; tail++) {
             if (cqe_at(tail)->res == -ETIME) return false;
         }
@@ -440,7 +440,7 @@ private:
             return queues_.rings + geometry.cqes_offset + std::size_t{index & (geometry.cq_entries - 1)} * geometry.cqe_size;
         };
         std::uint32_t to = queues_.word(geometry.cq_tail_offset).load(std::memory_order_acquire);
-        if (to - head > geometry.cq_entries) return;  // no kernel leaves the CQ in this state
+        if (to - head > geometry.cq_entries) return;  // no kernel leaves more in the CQ: something has written to head or tail
         for (std::uint32_t from = to; from != head;) {
             --from;
             const auto* const cqe = reinterpret_cast<const io_uring_cqe*>(at(from));

@@ -100,7 +100,9 @@ public:
     }
 
     /// Returns how many groups have requests with the loop. While the loop runs, the number may already have changed.
-    [[nodiscard]] std::uint32_t active_groups() const noexcept { return state().load(&ringstep_drain::groups_active); }
+    [[nodiscard]] std::uint32_t active_groups() const noexcept {
+        return std::atomic_ref(state()->table.used).load(std::memory_order_acquire);
+    }
 
 private:
     static own_type own_of(std::uint64_t group, std::uint32_t options) noexcept {

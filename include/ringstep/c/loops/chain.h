@@ -193,7 +193,7 @@ struct ringstep_chain_instance {
 	__u32 ready;	  /* to be begun */
 	__u32 running;	  /* in flight */
 	__u32 continuing; /* of those ready: begun before, and to be submitted again */
-	__u32 arriving;	  /* edges lead there */
+	__u32 __reserved_loop;
 	__u32 cleanup;	  /* to be run at the end */
 	__u32 cancel;	  /* of those in flight: to be cancelled */
 	__u32 arm;	  /* timeouts to be submitted; bit RINGSTEP_CHAIN_WHOLE_CHAIN is the chain's */
@@ -236,9 +236,7 @@ struct ringstep_chain {
 	RINGSTEP_SERVICE(RINGSTEP_CHAIN_INSTANCES);
 	__u64 address;		      /* of this struct: the application fills it in */
 	__u32 depth;		      /* most requests in flight */
-	__u32 budget;		      /* what is left of this turn's work */
-	__u32 list;		      /* that work is taken from */
-	__u32 op;		      /* of the node at hand: which is next */
+	__u32 __reserved;
 	__u32 slot;		      /* whose node is to be submitted */
 	__u32 node;		      /* which one */
 	struct ringstep_list work[4]; /* instances with something to be done: enum ringstep_chain_list */

@@ -4,6 +4,7 @@
 
 #include <ringstep/c/blocks/list.h>
 #include <ringstep/c/blocks/requests.h>
+#include <ringstep/c/blocks/table.h>
 
 /* Most requests with the loop drain at a time. A power of two. */
 #ifndef RINGSTEP_DRAIN_REQUESTS
@@ -24,7 +25,7 @@ struct ringstep_drain_request {
 /* A group that has requests with the loop. There are never more of them than requests. */
 struct ringstep_drain_group {
 	__u64 key;		      /* as pushed */
-	__u32 next;		      /* one more than the number of the next one in its bucket, or of the next free one */
+	__u32 next;		      /* the table's */
 	__u32 in_flight;	      /* of its requests */
 	__u32 barrier;		      /* the one in flight is a barrier */
 	__u32 due;		      /* it is in the list `due`, by next_due */
@@ -36,17 +37,12 @@ struct ringstep_drain_group {
 struct ringstep_drain {
 	struct ringstep_list behind; /* a barrier of the whole ring that waits, and all that was pushed after one */
 	__u32 all;		     /* a barrier of the whole ring is in flight */
-	__u32 budget;		     /* messages to be received in this turn */
-	__u32 receives;		     /* there may be more to receive in this turn */
 	__u32 due;		     /* one more than the number of the first group in which something may start */
-	__u32 at;		     /* cursor */
-	__u32 opened;		     /* group numbers behind were never used */
-	__u32 free;		     /* one more than the number of the first free group */
 	__u32 barriers;		     /* that have been submitted */
-	__u32 groups_active;	     /* groups that have requests with the loop */
+	struct ringstep_table table; /* of groups */
 	RINGSTEP_REQUESTS(RINGSTEP_DRAIN_REQUESTS, struct ringstep_drain_request); /* mailbox, requests, inbox, outbox, slots */
-	__u32 buckets[RINGSTEP_DRAIN_REQUESTS];			     /* number of the first group with such a key, plus one */
-	struct ringstep_drain_group groups[RINGSTEP_DRAIN_REQUESTS]; /* by number */
+	__u32 buckets[RINGSTEP_DRAIN_REQUESTS];					   /* of the table */
+	struct ringstep_drain_group groups[RINGSTEP_DRAIN_REQUESTS];		   /* by number */
 };
 
 #endif /* RINGSTEP_LOOPS_DRAIN_H */

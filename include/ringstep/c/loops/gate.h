@@ -4,6 +4,7 @@
 
 #include <ringstep/c/blocks/list.h>
 #include <ringstep/c/blocks/requests.h>
+#include <ringstep/c/blocks/table.h>
 
 #define RINGSTEP_GATE_CAPACITY 16384 /* requests pushed and not yet taken as completions */
 #define RINGSTEP_GATE_CLASSES 8
@@ -26,8 +27,8 @@ struct ringstep_gate_request {
 
 /* A file with requests, while there is a limit for files. There are as many of these as requests, so they never run out. */
 struct ringstep_gate_file {
-	__u64 file;					    /* ringstep_gate_request.file */
-	__u32 next;					    /* file in its bucket, or next unused; one more than its number */
+	__u64 key;					    /* ringstep_gate_request.file */
+	__u32 next;					    /* the table's */
 	__u32 requests;					    /* waiting or in flight */
 	__u32 in_flight;				    /* of these */
 	__u32 parked_classes;				    /* bits: which of the queues below are not empty */
@@ -48,19 +49,12 @@ struct ringstep_gate {
 	__u64 order;				  /* requests submitted */
 	__u32 classes;				  /* bits: which have a request that is not held back by its file */
 	__u32 impatient;			  /* bits: which have been passed over often enough while they had requests */
-	__u32 budget;				  /* messages that this turn may still receive */
-	__u32 submits;				  /* requests that it may still submit */
-	__u32 at;				  /* cursors, which the verifier must not know */
-	__u32 before;				  /* likewise */
-	__u32 sum;				  /* likewise */
-	__u32 at_class;				  /* likewise */
-	__u32 opened_files;			  /* of files[]: those behind were never used */
-	__u32 unused_files;			  /* first of those that were; one more than its number */
+	struct ringstep_table table;		  /* of files */
 	__u32 waiting[RINGSTEP_GATE_CLASSES];	  /* received and not submitted, those held back by files included */
 	__u32 passed_over[RINGSTEP_GATE_CLASSES]; /* how often a higher class went while there were any of these */
 	struct ringstep_list ready[RINGSTEP_GATE_CLASSES];	 /* as they came */
 	struct ringstep_list loose[RINGSTEP_GATE_CLASSES];	 /* all of them came before those in ready */
-	__u32 buckets[RINGSTEP_GATE_CAPACITY];			 /* of files; one more than the number of the first */
+	__u32 buckets[RINGSTEP_GATE_CAPACITY];			 /* of the table */
 	struct ringstep_gate_file files[RINGSTEP_GATE_CAPACITY]; /* those with requests, and places for others */
 
 	RINGSTEP_REQUESTS(RINGSTEP_GATE_CAPACITY,

@@ -54,9 +54,9 @@ struct ringstep_link_request {
 struct ringstep_link {
 	struct ringstep_list ready;   /* may start: the first ones of chains, and others that take some care */
 	struct ringstep_list severed; /* to be cancelled with all that follows in the chain */
-	__u32 budget;		      /* messages to be received in this turn */
-	__u32 continued;	      /* short transfers of which the rest was requested */
-	__u64 no_time[2];	      /* application: a struct __kernel_timespec of zeroes, which is over at once */
+	__u32 __reserved;
+	__u32 continued;  /* short transfers of which the rest was requested */
+	__u64 no_time[2]; /* application: a struct __kernel_timespec of zeroes, which is over at once */
 	RINGSTEP_REQUESTS(RINGSTEP_LINK_REQUESTS, struct ringstep_link_request); /* mailbox, requests, inbox, outbox, slots */
 };
 

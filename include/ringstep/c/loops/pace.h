@@ -53,12 +53,10 @@ struct ringstep_pace_class {
 
 /* State of the loop pace: requests begin at so many, and so many bytes, a second. ringstep::Pace (pace.hpp) is its C++ face. */
 struct ringstep_pace {
-	__u64 now;						   /* when this turn began */
-	__u64 deadline;						   /* when the next request may begin */
-	__u32 budget;						   /* messages that this turn may still receive */
-	__u32 submits;						   /* requests that it may still submit */
-	__u32 at;						   /* class at hand */
-	__u32 left;						   /* classes still to be looked at */
+	__u64 now;	/* when this turn began */
+	__u64 deadline; /* when the next request may begin */
+	__u32 at;	/* class at hand */
+	__u32 __reserved;
 	struct ringstep_pace_class classes[RINGSTEP_PACE_CLASSES]; /* by their numbers */
 
 	RINGSTEP_REQUESTS(RINGSTEP_PACE_CAPACITY,

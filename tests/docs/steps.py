@@ -25,7 +25,7 @@ def row_of(path):
 table = HEAD + "".join(row_of(path) for path in sorted(repository.glob("bpf/loops/*.bpf.c")))
 text = document.read_text(encoding="utf-8")
 if "--write" in sys.argv:
-    text = re.sub(re.escape(HEAD) + r"(\|.*\n)*|^STEPS\n", table + ("" if HEAD in text else "\n"), text, count=1, flags=re.MULTILINE)
+    text = re.sub(re.escape(HEAD) + r"(\|.*\n)*|^STEPS\n", table, text, count=1, flags=re.MULTILINE)
     document.write_text(text, encoding="utf-8")
 if table not in text:
     sys.exit(f"the table in {document} differs from the comments in bpf/loops. It should be:\n{table}")

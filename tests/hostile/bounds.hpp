@@ -12,7 +12,8 @@
 
 /// The longest step of a loop.
 struct StatedBound {
-    std::uint64_t iterations = 0;  ///< of the loops in it; 0: none are stated
+    bool stated = false;
+    std::uint64_t iterations = 0;  ///< of the loops in it
     std::uint64_t submits = 0;     ///< 0: none are stated
 };
 
@@ -37,5 +38,5 @@ inline StatedBound stated_bound(const std::string& loop) {
         }
         return number;
     };
-    return {.iterations = before(" iterations"), .submits = before(" submits")};
+    return {.stated = true, .iterations = before(" iterations"), .submits = before(" submit")};
 }

@@ -50,7 +50,8 @@ static __always_inline void ringstep__sq_set(struct ringstep_turn *turn, __u32 a
 		const __u32 head = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).sq_head));
 
 		if (at - head > mask + 1)
-			at = head + (__u32)ringstep__unknown_zero(); /* otherwise the verifier would know how far it is to the end */
+			at = head +
+			     (__u32)ringstep__unknown_zero(); /* otherwise the verifier would know how far it is to the end */
 		turn->sq_at = at;
 		turn->sq_end = head + mask + 1;
 	}

@@ -234,8 +234,8 @@ struct ringstep_chain_arena {
 struct ringstep_chain {
 	/* The numbers of instances go to and fro. requests.counts counts chains with the loop as waiting. */
 	RINGSTEP_SERVICE(RINGSTEP_CHAIN_INSTANCES);
-	__u64 address;		      /* of this struct: the application fills it in */
-	__u32 depth;		      /* most requests in flight */
+	__u64 address; /* of this struct: the application fills it in */
+	__u32 depth;   /* most requests in flight */
 	__u32 __reserved;
 	__u32 slot;		      /* whose node is to be submitted */
 	__u32 node;		      /* which one */

@@ -38,16 +38,21 @@
 		struct ringstep_table *const ringstep__table = (table);                                                        \
 		const __u64 ringstep__key = (key_value);                                                                       \
 		const __u32 ringstep__bucket = ringstep__table_bucket(buckets, ringstep__key);                                 \
-		__s64 ringstep__links = ringstep_limit(ringstep_mask(entries) + 1);                                            \
 		__u32 ringstep__at = (buckets)[ringstep__bucket];                                                              \
                                                                                                                                \
-		ringstep_while_at_most (ringstep__links,                                                                       \
-					ringstep__at != 0 &&                                                                   \
-						ringstep__key != (entries)[(ringstep__at - 1) & ringstep_mask(entries)].key) { \
-			ringstep__at = (entries)[(ringstep__at - 1) & ringstep_mask(entries)].next;                            \
+		if (ringstep__at && (entries)[(ringstep__at - 1) & ringstep_mask(entries)].key != ringstep__key) {             \
+			__s64 ringstep__links = ringstep_limit(ringstep_mask(entries) + 1);                                    \
+                                                                                                                               \
+			ringstep_while_at_most (ringstep__links,                                                               \
+						ringstep__at != 0 &&                                                           \
+							ringstep__key !=                                                       \
+								(entries)[(ringstep__at - 1) & ringstep_mask(entries)].key)    \
+				ringstep__at = (entries)[(ringstep__at - 1) & ringstep_mask(entries)].next;                    \
+			(limit) -= (__s64)(ringstep_mask(entries) + 1) - ringstep__links;                                      \
+			if (ringstep_limit_reached(ringstep__links))                                                           \
+				ringstep__at = 0;                                                                              \
 		}                                                                                                              \
-		(limit) -= (__s64)(ringstep_mask(entries) + 1) - ringstep__links;                                              \
-		if (!ringstep__at || ringstep_limit_reached(ringstep__links)) {                                                \
+		if (!ringstep__at) {                                                                                           \
 			ringstep_store(&ringstep__table->used, ringstep__table->used + 1);                                     \
 			ringstep__at = ringstep__table->unused;                                                                \
 			if (ringstep__at)                                                                                      \
@@ -68,18 +73,18 @@
 		const __u32 ringstep__number = (number) & ringstep_mask(entries);                                              \
 		const __u32 ringstep__next = (entries)[ringstep__number].next;                                                 \
 		const __u32 ringstep__bucket = ringstep__table_bucket(buckets, (entries)[ringstep__number].key);               \
-		__s64 ringstep__links = ringstep_limit(ringstep_mask(entries) + 1);                                            \
 		__u32 ringstep__at = (buckets)[ringstep__bucket];                                                              \
                                                                                                                                \
 		if (ringstep__at == ringstep__number + 1) {                                                                    \
 			(buckets)[ringstep__bucket] = ringstep__next;                                                          \
 		} else {                                                                                                       \
+			__s64 ringstep__links = ringstep_limit(ringstep_mask(entries) + 1);                                    \
+                                                                                                                               \
 			ringstep_while_at_most (ringstep__links,                                                               \
 						ringstep__at != 0 &&                                                           \
 							ringstep__number + 1 !=                                                \
-								(entries)[(ringstep__at - 1) & ringstep_mask(entries)].next) { \
+								(entries)[(ringstep__at - 1) & ringstep_mask(entries)].next)   \
 				ringstep__at = (entries)[(ringstep__at - 1) & ringstep_mask(entries)].next;                    \
-			}                                                                                                      \
 			(limit) -= (__s64)(ringstep_mask(entries) + 1) - ringstep__links;                                      \
 			if (ringstep__at && !ringstep_limit_reached(ringstep__links))                                          \
 				(entries)[(ringstep__at - 1) & ringstep_mask(entries)].next = ringstep__next;                  \

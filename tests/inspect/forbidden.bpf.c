@@ -50,6 +50,7 @@ struct {
 static const volatile __u32 forbidden_table[4] = {1, 2, 3, 4};
 #endif
 
+/* clang-format off: what is said of a case stands on one line */
 RINGSTEP_LOOP(forbidden, struct forbidden)
 {
 	struct io_uring_cqe *cqe;
@@ -198,3 +199,4 @@ RINGSTEP_LOOP(forbidden, struct forbidden)
 #endif
 	return ringstep_stop(turn, 0);
 }
+/* clang-format on */

@@ -50,7 +50,8 @@ struct {
 static const volatile __u32 forbidden_table[4] = {1, 2, 3, 4};
 #endif
 
-/* clang-format off: what is said of a case stands on one line */
+/* What is said of a case stands on one line. */
+/* clang-format off */
 RINGSTEP_LOOP(forbidden, struct forbidden)
 {
 	struct io_uring_cqe *cqe;

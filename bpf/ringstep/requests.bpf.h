@@ -100,9 +100,9 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
  * Takes the next message and stores its slot in `slot` and its kind in `mail` (enum ringstep_mail). Returns false if there is none.
  *
  * Example:
- *	state->budget = ringstep_requests_room(turn);
- *	ringstep_while (state->budget && ringstep_requests_receive(state, &slot, &mail)) {
- *		state->budget--;
+ *	__s64 limit = ringstep_limit(ringstep_requests_room(turn));
+ *
+ *	ringstep_while_at_most (limit, ringstep_requests_receive(state, &slot, &mail)) {
  *		…
  *	}
  */

@@ -327,14 +327,23 @@ TEST_CASE("A barrier releases thousands of requests without an overflow of the C
             if ((flags.load() & IORING_SQ_CQ_OVERFLOW) != 0) overflowed = true;
         }
     });
+    Pipe pipe;
+    char byte = 0;
     for (int round = 0; round < 3; round++) {
+        // The barrier completes when all the others have arrived behind it.
+        const io_uring_sqe barrier = read_of(pipe.out(), &byte, 1, 0);
         if (all) {
-            drain.barrier_of_all(nop(0), 1);
+            drain.barrier_of_all(barrier, 1);
         } else {
-            drain.barrier(nop(0), 1);
+            drain.barrier(barrier, 1);
         }
         for (std::uint64_t i = 1; i < Drain::capacity; i++) drain.push(nop(i), 1);
-        CHECK(drain.run().ok());
+        const LoopExit exit = run_beside(drain, [&] {
+            wait_until([&] { return drain.waiting() == Drain::capacity - 1; });
+            ensure(::write(pipe.in(), "x", 1) == 1);
+            wait_until([&] { return drain.ready() == Drain::capacity; });
+        });
+        CHECK(exit.ok());
         CHECK(take_all(drain).size() == Drain::capacity);
         check_idle(drain, ring);
     }

@@ -50,6 +50,8 @@ struct {
 static const volatile __u32 forbidden_table[4] = {1, 2, 3, 4};
 #endif
 
+/* What is said of a case stands on one line. */
+/* clang-format off */
 RINGSTEP_LOOP(forbidden, struct forbidden)
 {
 	struct io_uring_cqe *cqe;
@@ -199,3 +201,4 @@ RINGSTEP_LOOP(forbidden, struct forbidden)
 #endif
 	return ringstep_stop(turn, 0);
 }
+/* clang-format on */

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-/* Runs graphs of requests: chain_step.bpf.h, for thousands of chains. */
+/*
+ * Runs graphs of requests, for thousands of chains. The step is in chain_step.bpf.h.
+ *
+ * The longest step: the comment at the top of chain_step.bpf.h says what adds up to it. These are 84,704 iterations, with 2,080 submits at most.
+ */
 #define CHAIN ringstep_chain_large
 #include "chain_step.bpf.h"
 

@@ -49,7 +49,8 @@ TEMPLATE_TEST_CASE("As many chains as there is room for, on rings that are much 
     CHECK_FALSE(chains.try_start(id));
     const ringstep::Error error = error_of([&] { chains.start(id); });
     CHECK(error.error_number() == ENOSPC);
-    CHECK_THAT(error.what(), Catch::Matchers::ContainsSubstring("All " + std::to_string(TestType::capacity) + " are under way"));
+    CHECK_THAT(error.what(),
+               Catch::Matchers::ContainsSubstring("All " + std::to_string(TestType::capacity) + " are under way"));
     CHECK(chains.outstanding() == TestType::capacity);
     const LoopExit exit = run(chains);
     REQUIRE(exit.ok());

@@ -37,7 +37,7 @@ using ringstep::chain::LargeChains;
 using ringstep::chain::Number;
 
 TEMPLATE_TEST_CASE("As many chains as there is room for, on rings that are much smaller", "", Chains, LargeChains) {
-    Ring ring{{.sq_entries = 8, .cq_entries = 16}};
+    Ring ring{ringstep::RingOptions{.sq_entries = 8, .cq_entries = 16}};
     TestType chains(ring);
     if (GENERATE(false, true)) chains.set_depth(4096);  // the CQ overflows
     Graph graph;

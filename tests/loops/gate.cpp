@@ -140,7 +140,7 @@ void check_settled(const auto& gate, const Ring& ring) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("The whole capacity goes through a small ring, class by class, each in order", "", Gate, LargeGate) {
-    Ring ring{{.sq_entries = 8}};
+    Ring ring{ringstep::RingOptions{.sq_entries = 8}};
     TestType gate(ring, {.depth = 16});
     for (std::uint64_t i = 0; i < TestType::capacity; i++) gate.push(nop(i), static_cast<std::uint32_t>(i % TestType::classes));
     CHECK_FALSE(gate.try_push(nop(0)));

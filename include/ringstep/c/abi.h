@@ -25,7 +25,7 @@
 #define RINGSTEP_SQ_REWIND (1U << 0) /* the ring was opened with IORING_SETUP_SQ_REWIND */
 /* The usual case: SQ_REWIND, SQEs of 64 bytes and CQEs of 16 bytes, and a CQ of RINGSTEP_USUAL_CQ entries or more. */
 #define RINGSTEP_USUAL (1U << 1)
-#define RINGSTEP_USUAL_CQ 32
+#define RINGSTEP_USUAL_CQ 32 /* entries of the CQ, at least */
 
 /* The bits of struct ringstep_control.stop. The loop stops for each of them. */
 enum ringstep_stop_kind {

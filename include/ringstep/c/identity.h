@@ -28,17 +28,17 @@
 #include <linux/types.h>
 #endif
 
-#define RINGSTEP_IDENTITY_MARK 0xc4
-#define RINGSTEP_IDENTITY_MARK_SHIFT 56
-#define RINGSTEP_IDENTITY_EPOCH_SHIFT 40
-#define RINGSTEP_IDENTITY_GENERATION_SHIFT 24
-#define RINGSTEP_IDENTITY_KIND_SHIFT 22
-#define RINGSTEP_IDENTITY_PART_SHIFT 16
+#define RINGSTEP_IDENTITY_MARK 0xc4	      /* the mark */
+#define RINGSTEP_IDENTITY_MARK_SHIFT 56	      /* where the mark begins */
+#define RINGSTEP_IDENTITY_EPOCH_SHIFT 40      /* where the epoch begins */
+#define RINGSTEP_IDENTITY_GENERATION_SHIFT 24 /* where the generation begins */
+#define RINGSTEP_IDENTITY_KIND_SHIFT 22	      /* where the kind begins */
+#define RINGSTEP_IDENTITY_PART_SHIFT 16	      /* where the part begins */
 
-#define RINGSTEP_IDENTITY_EPOCHS 0x10000 /* as many loops of a ring may have requests in flight */
-#define RINGSTEP_IDENTITY_GENERATION 0xffffU
-#define RINGSTEP_IDENTITY_PART 0x3fU
-#define RINGSTEP_IDENTITY_SLOT 0xffffU
+#define RINGSTEP_IDENTITY_EPOCHS 0x10000     /* as many loops of a ring may have requests in flight */
+#define RINGSTEP_IDENTITY_GENERATION 0xffffU /* bits of a generation */
+#define RINGSTEP_IDENTITY_PART 0x3fU	     /* bits of a part */
+#define RINGSTEP_IDENTITY_SLOT 0xffffU	     /* bits of a slot */
 
 /* What a request is for */
 enum ringstep_identity_kind {

@@ -202,8 +202,11 @@ RINGSTEP_LOOP(drain, struct ringstep_drain)
 	look_after_groups(turn, state, &room);
 	ringstep_while_at_most (room, (next = next_request(turn, state, &slot)) != NEXT_NOTHING) {
 		room -= SUBMISSION - 1;
-		if (next == NEXT_JOINS)
-			join_group(turn, state, slot, &room);
+		if (next != NEXT_JOINS)
+			continue;
+		barrier_var(
+			slot); /* otherwise the compiler would leave the mask out, and Linux 6.12 forgets the bound between iterations */
+		join_group(turn, state, slot & ringstep_mask(state->slots), &room);
 	}
 	/* Other requests may have waited for a cancelled one. */
 	look_after_groups(turn, state, &room);

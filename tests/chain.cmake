@@ -7,8 +7,8 @@ ringstep_add_test(loops/chain_branches USER KERNELS LOOPS chain TIMEOUT 500 VM_O
 ringstep_add_test(loops/chain_ends USER KERNELS MAIN LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_many USER KERNELS LOOPS chain chain_large TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_refusals USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
-ringstep_add_test(loops/chain_model USER KERNELS LOOPS chain TIMEOUT 500)
-ringstep_add_test(loops/chain_files USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1)
+ringstep_add_test(loops/chain_model USER KERNELS LOOPS chain chain_large TIMEOUT 500)
+ringstep_add_test(loops/chain_files USER KERNELS LOOPS chain chain_large TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_numbers USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1 --disk 512)
 target_include_directories(test-loops-chain_files PRIVATE "${PROJECT_SOURCE_DIR}/bench")
 

@@ -261,7 +261,7 @@ ringstep_apart int chain_completed(struct CHAIN *state ringstep_arg_nonnull, __u
 {
 	const __u32 slot = user_data & CHAIN_INSTANCE;
 	const __u32 node = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
-	const enum ringstep_identity_kind kind = ringstep_identity_kind_of(user_data);
+	const __u32 kind = ringstep_identity_kind_of(user_data);
 	struct ringstep_chain_instance *chain = &state->instances[slot];
 	const bool current = (user_data & ~CHAIN_KIND_AND_NODE) == chain->data;
 

@@ -111,7 +111,7 @@ static __always_inline __s64 chain_allocate(struct CHAIN *state, __u32 which, __
 
 	if (used > arena->size || left_out > arena->size - used || size > arena->size - used - left_out)
 		return -ENOMEM;
-	arena->used = used + left_out + size;
+	ringstep_store(&arena->used, used + left_out + size); /* another thread may read it */
 	return (__s64)(arena->address + used + left_out);
 }
 

@@ -2,7 +2,7 @@
 // Reads whole files of any size into memory: open, statx, allocate, read, close, as one graph. On the kernel engine, one system
 // call reads 4,096 files.
 #include <ringstep/format.hpp>
-#include <ringstep/chain/chains.hpp>
+#include <ringstep/chain/chains_large.hpp>
 
 #include <fmt/format.h>
 
@@ -51,7 +51,7 @@ int run(int argc, char** argv) {
     open.finally(close);  // closes the file after every outcome, once it is open
 
     ringstep::Ring ring;
-    ringstep::chain::Chains chains(ring);
+    ringstep::chain::LargeChains chains(ring);
     const ringstep::chain::GraphId read_file = chains.add(graph);
     std::vector<std::byte> arena(std::size_t{256} << 20);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Many small files into memory, and how many system calls that takes.
-#include <ringstep/chain/chains.hpp>
+#include <ringstep/chain/chains_large.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -22,7 +22,7 @@
 
 using ringstep::chain::ChainReason;
 using ringstep::chain::ChainResult;
-using ringstep::chain::Chains;
+using ringstep::chain::LargeChains;
 
 namespace {
 
@@ -96,7 +96,7 @@ TEST_CASE("10,000 small files are read into memory by a handful of system calls"
     open.finally(close);
 
     ringstep::Ring ring;
-    Chains chains(ring);
+    LargeChains chains(ring);
     const ringstep::chain::GraphId id = chains.add(graph);
     std::vector<std::byte> arena(total + count * 64 + (std::size_t{1} << 22));
     chains.set_arena(arena);

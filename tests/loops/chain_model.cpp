@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Random graphs, and what a model of a few lines says that must come of each chain.
-#include <ringstep/chain/chains.hpp>
+#include <ringstep/chain/chains_large.hpp>
 
 #include "nops.hpp"
 
@@ -22,9 +22,9 @@ using ringstep::chain::AnyNode;
 using ringstep::chain::Argument;
 using ringstep::chain::ChainReason;
 using ringstep::chain::ChainResult;
-using ringstep::chain::Chains;
 using ringstep::chain::Graph;
 using ringstep::chain::GraphId;
+using ringstep::chain::LargeChains;
 using ringstep::chain::Length;
 using ringstep::chain::Offset;
 
@@ -203,7 +203,7 @@ TEST_CASE("Random graphs do what the model says") {
     std::minstd_rand random(seed);
     const std::array<unsigned, 3> sizes{256, 16, 4096};
     Ring ring{{.sq_entries = 16, .cq_entries = sizes[seed % 3]}};
-    Chains chains(ring);
+    LargeChains chains(ring);
     if (seed == 2) chains.set_depth(1000);  // far more than the CQ holds
 
     std::uint64_t requests = 0;

@@ -36,7 +36,7 @@ inline ringstep::LoopExit run(auto& chains) {
 }
 
 /// Takes the result of the one chain that there was. Nothing of it is left.
-inline ringstep::chain::ChainResult only(ringstep::chain::Chains& chains) {
+inline ringstep::chain::ChainResult only(auto& chains) {
     std::optional<ringstep::chain::ChainResult> result = chains.pop();
     REQUIRE(result);
     CHECK(chains.ready() == 0);
@@ -48,7 +48,7 @@ inline ringstep::chain::ChainResult only(ringstep::chain::Chains& chains) {
 }
 
 /// Runs a chain, and takes its result.
-inline ringstep::chain::ChainResult result_of(ringstep::chain::Chains& chains) {
+inline ringstep::chain::ChainResult result_of(auto& chains) {
     REQUIRE(run(chains).ok());
     return only(chains);
 }

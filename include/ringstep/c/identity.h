@@ -50,28 +50,29 @@ enum ringstep_identity_kind {
 /* Returns the bits that all user_data of a loop begins with. */
 static inline __u64 ringstep_identity_of_loop(__u32 epoch)
 {
-	return (__u64)RINGSTEP_IDENTITY_MARK << RINGSTEP_IDENTITY_MARK_SHIFT | (__u64)(epoch & 0xffff)
-										       << RINGSTEP_IDENTITY_EPOCH_SHIFT;
+	const __u64 mark = RINGSTEP_IDENTITY_MARK, number = epoch & 0xffff;
+
+	return mark << RINGSTEP_IDENTITY_MARK_SHIFT | number << RINGSTEP_IDENTITY_EPOCH_SHIFT;
 }
 
 /* Returns the bits that all user_data of one use of a slot ends with, without kind and part. */
 static inline __u64 ringstep_identity_of_slot(__u32 slot, __u32 generation)
 {
-	return (__u64)(generation & RINGSTEP_IDENTITY_GENERATION) << RINGSTEP_IDENTITY_GENERATION_SHIFT |
-	       (slot & RINGSTEP_IDENTITY_SLOT);
+	const __u64 use = generation & RINGSTEP_IDENTITY_GENERATION;
+
+	return use << RINGSTEP_IDENTITY_GENERATION_SHIFT | (slot & RINGSTEP_IDENTITY_SLOT);
 }
 
-/* Returns the bits of a kind and a part. */
-static inline __u64 ringstep_identity_of_part(enum ringstep_identity_kind kind, __u32 part)
+/* Returns the bits of a kind (enum ringstep_identity_kind) and a part. */
+static inline __u64 ringstep_identity_of_part(__u32 kind, __u32 part)
 {
-	return (__u64)((__u32)kind << RINGSTEP_IDENTITY_KIND_SHIFT | (part & RINGSTEP_IDENTITY_PART)
-									     << RINGSTEP_IDENTITY_PART_SHIFT);
+	return kind << RINGSTEP_IDENTITY_KIND_SHIFT | (part & RINGSTEP_IDENTITY_PART) << RINGSTEP_IDENTITY_PART_SHIFT;
 }
 
-/* Returns the kind that user_data has, if it is a loop's. */
-static inline enum ringstep_identity_kind ringstep_identity_kind_of(__u64 user_data)
+/* Returns the kind (enum ringstep_identity_kind) that user_data has, if it is a loop's. */
+static inline __u32 ringstep_identity_kind_of(__u64 user_data)
 {
-	return (enum ringstep_identity_kind)(user_data >> RINGSTEP_IDENTITY_KIND_SHIFT & 3);
+	return user_data >> RINGSTEP_IDENTITY_KIND_SHIFT & 3;
 }
 
 /* Returns not 0 if user_data belongs to the loop with this identity (ringstep_identity_of_loop()). */

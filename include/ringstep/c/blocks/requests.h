@@ -74,13 +74,14 @@ struct ringstep_requests {
 /* Returns how many requests were received and not submitted. */
 static inline __u32 ringstep_requests_waiting(__u64 counts)
 {
-	return (__u32)counts;
+	return counts & 0xffffffff;
 }
 
 /* Returns how many requests were submitted and are not complete. */
 static inline __u32 ringstep_requests_in_flight(__u64 counts)
 {
-	return (__u32)(counts >> 32);
+	counts >>= 32;
+	return counts & 0xffffffff; /* no cast, as C++ applications may warn of those */
 }
 
 /*

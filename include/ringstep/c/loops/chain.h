@@ -251,12 +251,12 @@ struct ringstep_chain_arena {
 
 /* State of the loop chain. ringstep::chain::Chains (chains.hpp) is its C++ class. */
 struct ringstep_chain {
-	RINGSTEP_CHAIN(RINGSTEP_CHAIN_INSTANCES, RINGSTEP_CHAIN_GRAPHS);
+	RINGSTEP_CHAIN(RINGSTEP_CHAIN_INSTANCES, RINGSTEP_CHAIN_GRAPHS); /* all of it */
 };
 
 /* State of the loop chain_large, which is the same for more chains. ringstep::chain::LargeChains (chains_large.hpp) is its C++ class. */
 struct ringstep_chain_large {
-	RINGSTEP_CHAIN(RINGSTEP_CHAIN_LARGE_INSTANCES, RINGSTEP_CHAIN_LARGE_GRAPHS);
+	RINGSTEP_CHAIN(RINGSTEP_CHAIN_LARGE_INSTANCES, RINGSTEP_CHAIN_LARGE_GRAPHS); /* all of it */
 };
 
 #endif /* RINGSTEP_LOOPS_CHAIN_H */

@@ -60,12 +60,12 @@ struct ringstep_gate_file {
 
 /* State of the loop gate. ringstep::Gate (gate.hpp) is its C++ class. */
 struct ringstep_gate {
-	RINGSTEP_GATE(RINGSTEP_GATE_CAPACITY);
+	RINGSTEP_GATE(RINGSTEP_GATE_CAPACITY); /* all of it */
 };
 
 /* State of the loop gate_large, which is the same for more requests. ringstep::LargeGate (gate_large.hpp) is its C++ class. */
 struct ringstep_gate_large {
-	RINGSTEP_GATE(RINGSTEP_GATE_LARGE_CAPACITY);
+	RINGSTEP_GATE(RINGSTEP_GATE_LARGE_CAPACITY); /* all of it */
 };
 
 #endif /* RINGSTEP_LOOPS_GATE_H */

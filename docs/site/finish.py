@@ -27,6 +27,7 @@ class Reference:
     def __init__(self, tags):
         self.names = {}
         self.files = {}
+        bases = []
         for compound in xml.etree.ElementTree.parse(tags).getroot().findall("compound"):
             kind = compound.get("kind")
             name = compound.findtext("name")
@@ -41,6 +42,13 @@ class Reference:
                     place = f'{member.findtext("anchorfile")}#{member.findtext("anchor")}'
                     inside = "" if kind == "file" else name + "::"
                     self.add(inside + member.findtext("name"), place)
+            for base in compound.findall("base"):
+                bases.append((name.removeprefix("ringstep::"), base.text.split("<")[0].strip().removeprefix("ringstep::")))
+        # What a class has of its base is found by either name.
+        for name, base in bases:
+            for inherited, place in list(self.names.items()):
+                if inherited.startswith(base + "::"):
+                    self.names.setdefault(name + inherited.removeprefix(base), place)
 
     def add(self, name, place):
         for prefix in ("", "ringstep::"):

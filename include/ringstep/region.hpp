@@ -139,7 +139,10 @@ public:
     /// Copies the view. `other` stays valid.
     RegionView(RegionView&& other) noexcept : RegionView(other) {}
     /// Copies the view. `other` stays valid.
-    RegionView& operator=(RegionView&& other) noexcept { return *this = other; }
+    RegionView& operator=(RegionView&& other) noexcept {
+        *this = other;
+        return *this;
+    }
     ~RegionView() = default;
 
     /// Gives access to a member. Use it only while no loop runs.

@@ -187,8 +187,13 @@ Ring restricted_ring() {
         one.register_op = static_cast<__u8>(operation);
         allowed.push_back(one);
     }
-    check(io_uring_register_restrictions(&ring.native(), allowed.data(), static_cast<unsigned>(allowed.size())),
-          "restricting the ring");
+    const auto restrict_to = [&](std::size_t count) {
+        return io_uring_register_restrictions(&ring.native(), allowed.data(), static_cast<unsigned>(count));
+    };
+    // Kernels before 6.13 do not know the last one.
+    int result = restrict_to(allowed.size());
+    if (result == -EINVAL) result = restrict_to(allowed.size() - 1);
+    check(result, "restricting the ring");
     ring.enable();
     return ring;
 }

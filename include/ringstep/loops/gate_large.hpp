@@ -14,7 +14,7 @@ struct gate_large;
 
 }  // namespace loops
 
-/// Queues up to 16,384 requests (RINGSTEP_GATE_LARGE_CAPACITY). Its state takes 5.5 MiB of locked memory, most of what
+/// Queues up to 16,384 requests (RINGSTEP_GATE_LARGE_CAPACITY). Its state takes 5.3 MiB of locked memory, most of what
 /// processes without privileges may lock (RLIMIT_MEMLOCK, 8 MiB by default). See GateClass for everything that it does.
 class LargeGate : public GateClass<loops::gate_large> {
 public:

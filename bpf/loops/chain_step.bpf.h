@@ -10,7 +10,7 @@
  * Most completions need none of that: one request follows, and only its values must be filled in. This request is submitted at once.
  *
  * The longest step: 32 completions, 64 messages and 2,048 pieces of work. For each completion or piece of work, at most 32 nodes become ready,
- * and at most 8 operations are computed. These are 84,704 iterations, with 2,080 submits at most.
+ * and at most 8 operations are computed. That makes 84,704 iterations, with 2,080 submits at most.
  *
  * The step of the loops chain and chain_large. The file that includes this one defines CHAIN, which is the name of its state.
  */

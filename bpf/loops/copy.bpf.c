@@ -10,7 +10,7 @@
  * The loop writes only bytes of the source. With O_DIRECT on the output, the last bytes may be fewer than O_DIRECT can write. They stay in
  * their buffer, and the application writes them in another way (.tail_size).
  *
- * The longest step: 32 completions and 256 blocks that begin. These are 288 iterations, with 289 submits at most.
+ * The longest step: 32 completions and 256 blocks that begin. That makes 288 iterations, with 289 submits at most.
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/c/loops/copy.h>

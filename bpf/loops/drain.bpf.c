@@ -6,8 +6,8 @@
  * Requests behind a barrier of the whole ring wait in one list, in the order in which they were pushed. They join their groups when
  * the barrier has completed. A group exists as long as it has requests. Each of its requests has the group's number in `own.number`.
  *
- * The longest step: 128 completions, and 64 messages or submissions or, instead of each, 32 groups or links. If links lead in a circle, 4,096
- * more are followed before that is noticed. These are 6,272 iterations, with 64 submits at most.
+ * The longest step: the loop takes 128 completions, and 64 messages or submissions. Up to 32 groups or links count as one of these. If links
+ * lead in a circle, the loop follows 4,096 of them before it notices. That makes 6,272 iterations, with 64 submits at most.
  */
 #define RINGSTEP_CQE_BATCH 128
 #include <ringstep/loop.bpf.h>

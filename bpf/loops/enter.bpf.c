@@ -2,7 +2,7 @@
 /*
  * Does what io_uring_enter(2) does on a ring without a loop: submits the application's SQEs and waits.
  *
- * The longest step: without hooks, there is nothing to walk over. These are 0 iterations, with 1 submit at most.
+ * The longest step: without hooks, there is nothing to walk over. That makes 0 iterations, with 1 submit at most.
  */
 #include <ringstep/hooks.bpf.h>
 

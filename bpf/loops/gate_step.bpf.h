@@ -9,9 +9,9 @@
  * all of which arrived before the requests in the class's queue. Only as many requests become loose as there are places. So the queues of
  * loose requests are short, and inserting into them in order of arrival takes few steps.
  *
- * The longest step: 32 completions, 1,024 messages or links, and 64 submissions or, instead of each, 16 parked requests or links. If links lead
- * in a circle, four times as many more are followed as there are requests, in the queues of a file and of a class and in the table, before that
- * is noticed. These are 10,272 iterations of gate and 67,616 of gate_large, with 1,088 submits at most.
+ * The longest step: the loop takes 32 completions and 1,024 messages, and submits 64 requests. Each link that it follows counts as a message,
+ * and 16 parked requests or links count as one submission. If links lead in a circle, the loop follows up to four times as many of them as there
+ * are requests before it notices. That makes 10,272 iterations of gate and 67,616 of gate_large, with 1,088 submits at most.
  *
  * The step of the loops gate and gate_large. The file that includes this one defines GATE, which is the name of its state.
  */

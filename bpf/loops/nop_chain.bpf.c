@@ -3,7 +3,7 @@
  * Runs `total` nops, with `depth` of them in flight at a time. It checks that each completes once, in order and without an error. The code
  * at the end is the number of nops that failed this check, so 0 means success.
  *
- * The longest step: 32 completions and 65,536 requests, each of which may submit those before it. These are 65,568 iterations.
+ * The longest step: 32 completions and 65,536 requests, each of which may submit those before it. That makes 65,568 iterations.
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/c/loops/nop_chain.h>

@@ -9,7 +9,7 @@
  * Arithmetic: a level counts units of 10^-9 tokens, and `rate` of these flow in each nanosecond, so nothing is ever rounded. A full bucket
  * and a request have at most 2^32 * 10^9 units each, so 63 bits hold the level.
  *
- * The longest step: 32 completions, 64 messages, 16 classes and 64 submissions. These are 176 iterations, with 128 submits at most.
+ * The longest step: 32 completions, 64 messages, 16 classes and 64 submissions. That makes 176 iterations, with 128 submits at most.
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/timer.bpf.h>

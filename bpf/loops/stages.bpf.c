@@ -3,8 +3,8 @@
  * Works like the loop `enter`, but waits in another way: for fewer completions in each later stage, or for completions of groups of
  * requests. Hooks count the requests of the groups. They run only while there are groups.
  *
- * The longest step: all requests in the SQ, 32,768 at most, and 32 completions, each with a look at 8 groups; then 8 groups or stages. These
- * are 295,208 iterations, with 1 submit at most.
+ * The longest step: all requests in the SQ, 32,768 at most, and 32 completions, each with a look at 8 groups; then 8 groups or stages. That
+ * makes 295,208 iterations, with 1 submit at most.
  */
 #include <ringstep/hooks.bpf.h>
 #include <ringstep/c/loops/stages.h>

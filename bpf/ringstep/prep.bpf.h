@@ -30,6 +30,16 @@ static __always_inline void ringstep__prep(struct io_uring_sqe *sqe, __u8 opcode
 	word[7] = 0;
 }
 
+/* Copies the eight words of a request, as the application prepared them, into an SQE, with another user_data. */
+static __always_inline void ringstep_prep_copy(struct io_uring_sqe *sqe, const __u64 *words, __u64 user_data)
+{
+	__u64 *const to = (__u64 *)sqe;
+
+	_Static_assert(offsetof(struct io_uring_sqe, user_data) == 4 * sizeof(__u64), "the fifth word");
+	for (int i = 0; i < 8; i++)
+		to[i] = i == 4 ? user_data : words[i];
+}
+
 /*
  * Copies 64 bytes into an SQE, from another SQE or from a copy in the state. Use it to make a request again. The second half of a
  * 128-byte SQE is unchanged, and is zero in an SQE that was just claimed.
@@ -38,11 +48,9 @@ static __always_inline void ringstep__prep(struct io_uring_sqe *sqe, __u8 opcode
  */
 static __always_inline void ringstep_sqe_copy(struct io_uring_sqe *sqe, const void *from)
 {
-	const __u64 *source = (const __u64 *)from;
-	__u64 *word = (__u64 *)sqe;
+	const __u64 *words = (const __u64 *)from;
 
-	for (int i = 0; i < 8; i++)
-		word[i] = source[i];
+	ringstep_prep_copy(sqe, words, words[4]);
 }
 
 /* Sets the user_data that the completion of this request will carry. */

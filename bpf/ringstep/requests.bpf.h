@@ -119,16 +119,6 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
 		ringstep__got;                                                                                                 \
 	})
 
-/* Copies the eight words of a request, as the application prepared them, into an SQE, with another user_data. */
-static __always_inline void ringstep_prep_copy(struct io_uring_sqe *sqe, const __u64 *words, __u64 user_data)
-{
-	__u64 *const to = (__u64 *)sqe;
-
-	_Static_assert(offsetof(struct io_uring_sqe, user_data) == 4 * sizeof(__u64), "the fifth word");
-	for (int i = 0; i < 8; i++)
-		to[i] = i == 4 ? user_data : words[i];
-}
-
 /* Returns the user_data of a request while it is in flight. */
 static __always_inline __u64 ringstep__request_identity(const struct ringstep_requests *requests,
 							const struct ringstep_request *request)

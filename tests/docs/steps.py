@@ -18,7 +18,7 @@ def row_of(path):
     found = re.search(r"The longest step: .*?([\d,]+)\s+iterations?(?:, with ([\d,]+)\s+submits? at most)?\.", text)
     name = path.name.removesuffix(".bpf.c")
     if not found:
-        sys.exit(f"{path} does not state its longest step: \"The longest step: … These are 100 iterations, with 10 submits at most.\"")
+        sys.exit(f"{path} does not state its longest step: \"The longest step: … That makes 100 iterations, with 10 submits at most.\"")
     return f"| [{name}](../bpf/loops/{path.name}) | {found[1]} | {found[2] or found[1]} |\n"
 
 

@@ -17,7 +17,7 @@ struct StatedBound {
     std::uint64_t submits = 0;     ///< 0: none are stated
 };
 
-/// Reads "The longest step: … These are 65,568 iterations, with 10 submits at most." in the source of this loop.
+/// Reads "The longest step: … That makes 65,568 iterations, with 10 submits at most." in the source of this loop.
 inline StatedBound stated_bound(const std::string& loop) {
     std::ifstream stream(RINGSTEP_SOURCE_DIR "/bpf/loops/" + loop + ".bpf.c");
     std::string source{std::istreambuf_iterator<char>(stream), {}};

@@ -12,8 +12,8 @@
  * An open end is a slot without a request. The application extends it: it fills the slot in and sends it as the first request of an
  * extension. The chain may reach the open end before or after that.
  *
- * The longest step: the loop takes 128 completions and 64 messages, submits 64 requests of the list `ready`, and refuses 1,024 of `severed`. That makes 1,280
- * iterations, with 320 submits at most.
+ * The longest step: the loop takes 128 completions and 64 messages, submits 64 requests of the list `ready`, and refuses 1,024 of `severed`.
+ * That makes 1,280 iterations, with 320 submits at most.
  */
 #define RINGSTEP_CQE_BATCH 128
 #include <ringstep/loop.bpf.h>

@@ -6,6 +6,7 @@
 #include <ringstep/blocks/slots.hpp>
 #include <ringstep/blocks/taken.hpp>
 #include <ringstep/duration.hpp>
+#include <ringstep/detail/sqe_words.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/exit.hpp>
 #include <ringstep/c/loops/chain.h>
@@ -216,7 +217,7 @@ public:
             for (std::uint32_t i = 0; i < compiled.node_count; i++) {
                 ringstep_chain_node& node = state()->graphs[slot].nodes[i];
                 if ((node.flags & RINGSTEP_CHAIN_TIME_IS_SUCCESS) != 0)
-                    reinterpret_cast<io_uring_sqe*>(node.sqe)->addr = reinterpret_cast<std::uintptr_t>(&node.pause);
+                    ringstep::detail::set_field(node.sqe, &io_uring_sqe::addr, reinterpret_cast<std::uintptr_t>(&node.pause));
             }
             entry.draft = &detail::GraphAccess::draft(graph);
             entry.parameters = detail::GraphAccess::draft(graph).parameters;

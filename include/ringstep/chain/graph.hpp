@@ -2,6 +2,7 @@
 // Graphs of requests: built once, started many times by Chains.
 #pragma once
 
+#include <ringstep/detail/sqe_words.hpp>
 #include <ringstep/blocks/requests.hpp>
 #include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
@@ -135,21 +136,21 @@ public:
     /// Adds a recv(2), which is submitted once.
     TransferNode recv(const File& socket, const Expression<Address>& buffer, const Expression<Length>& length, int flags = 0) {
         const TransferNode node = transfer("recv", IORING_OP_RECV, socket, buffer, length, nullptr, 0);
-        sqe(node.number()).msg_flags = static_cast<unsigned>(flags);
+        set(node.number(), &io_uring_sqe::msg_flags, static_cast<unsigned>(flags));
         return node;
     }
     /// Adds a send(2), continued until all is sent.
     TransferNode send(const File& socket, const Expression<Address>& buffer, const Expression<Length>& length, int flags = 0) {
         const TransferNode node = transfer("send", IORING_OP_SEND, socket, buffer, length, nullptr,
                                            RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL);
-        sqe(node.number()).msg_flags = static_cast<unsigned>(flags);
+        set(node.number(), &io_uring_sqe::msg_flags, static_cast<unsigned>(flags));
         return node;
     }
     /// Adds an fsync(2), or an fdatasync(2) with IORING_FSYNC_DATASYNC.
     Node<Number> fsync(const File& file, unsigned flags = 0) {
         const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = request("fsync", IORING_OP_FSYNC);
-        sqe(number).fsync_flags = flags;
+        set(number, &io_uring_sqe::fsync_flags, flags);
         set_file(number, file);
         return detail::GraphAccess::make<Node<Number>>(draft_.get(), number);
     }
@@ -169,8 +170,8 @@ public:
     /// Adds a pause, which succeeds when the time is over. With a duration of zero or less, it succeeds at once.
     Node<Number> pause(Duration duration) {
         const std::uint8_t number = request("pause", IORING_OP_TIMEOUT);
-        sqe(number).fd = -1;
-        sqe(number).len = 1;
+        set(number, &io_uring_sqe::fd, -1);
+        set(number, &io_uring_sqe::len, 1);
         node(number).flags |= RINGSTEP_CHAIN_TIME_IS_SUCCESS;
         if (!duration.over())
             node(number).pause = {.seconds = duration.count() / 1'000'000'000, .nanoseconds = duration.count() % 1'000'000'000};
@@ -188,7 +189,7 @@ public:
                                        "picks. Give it a buffer, or use a loop that delivers completions: gate, drain, link.");
         const std::uint8_t number = request("request", prepared.opcode);
         std::memcpy(static_cast<void*>(node(number).sqe), &prepared, sizeof node(number).sqe);
-        sqe(number).user_data = 0;
+        set(number, &io_uring_sqe::user_data, 0);
         return detail::GraphAccess::make<RawNode>(draft_.get(), number);
     }
 
@@ -253,13 +254,14 @@ private:
     friend struct detail::GraphAccess;
 
     [[nodiscard]] ringstep_chain_node& node(std::uint8_t number) const noexcept { return draft_->graph.nodes[number]; }
-    [[nodiscard]] io_uring_sqe& sqe(std::uint8_t number) const noexcept {
-        return *reinterpret_cast<io_uring_sqe*>(node(number).sqe);
+    template <class Member>
+    void set(std::uint8_t number, Member io_uring_sqe::* member, std::type_identity_t<Member> value) const noexcept {
+        ringstep::detail::set_field(node(number).sqe, member, value);
     }
 
     std::uint8_t request(const char* name, unsigned opcode) {
         const std::uint8_t number = draft_->add(RINGSTEP_CHAIN_REQUEST, name);
-        sqe(number).opcode = static_cast<__u8>(opcode);
+        set(number, &io_uring_sqe::opcode, static_cast<__u8>(opcode));
         return number;
     }
     std::uint8_t compute(ringstep_chain_kind kind, const char* name) { return draft_->add(kind, name); }
@@ -274,7 +276,8 @@ private:
 
     void set_file(std::uint8_t number, const File& file) {
         if (file.registered()) {
-            sqe(number).flags |= IOSQE_FIXED_FILE;
+            const unsigned flags = ringstep::detail::field(node(number).sqe, &io_uring_sqe::flags);
+            set(number, &io_uring_sqe::flags, static_cast<__u8>(flags | IOSQE_FIXED_FILE));
             draft_->fill(number, RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, detail::GraphAccess::value_of(file).as<Slot>());
         } else {
             draft_->fill(number, RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, detail::GraphAccess::value_of(file));
@@ -291,8 +294,8 @@ private:
                               mode_t mode) {
         const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = request(name, IORING_OP_OPENAT);
-        sqe(number).open_flags = static_cast<unsigned>(flags);
-        sqe(number).len = mode;
+        set(number, &io_uring_sqe::open_flags, static_cast<unsigned>(flags));
+        set(number, &io_uring_sqe::len, mode);
         set_directory(number, directory);
         draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_addr, path);
         return number;
@@ -312,8 +315,8 @@ private:
         const detail::GraphUndo undo(*draft_);
         const Scratch buffer = scratch(sizeof(struct statx));
         const std::uint8_t number = request("statx", IORING_OP_STATX);
-        sqe(number).statx_flags = static_cast<unsigned>(flags);
-        sqe(number).len = mask;
+        set(number, &io_uring_sqe::statx_flags, static_cast<unsigned>(flags));
+        set(number, &io_uring_sqe::len, mask);
         set_directory(number, directory);
         draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_addr, path);
         draft_->fill(number, RINGSTEP_CHAIN_TO_FIELD8, detail::chain_off, buffer.address());

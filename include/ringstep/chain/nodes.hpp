@@ -2,6 +2,7 @@
 // The nodes of graphs of requests, and what they are made of.
 #pragma once
 
+#include <ringstep/detail/sqe_words.hpp>
 #include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/c/loops/chain.h>
@@ -169,7 +170,7 @@ inline bool chain_ready_made(const ringstep_chain_node& node) noexcept {
     for (unsigned i = 0; i < node.op_count; i++)
         if (node.ops[i].target == RINGSTEP_CHAIN_TO_LENGTH) return false;
     return (node.flags & RINGSTEP_CHAIN_TRANSFER) == 0 ||
-           reinterpret_cast<const io_uring_sqe*>(node.sqe)->len <= RINGSTEP_CHAIN_LARGEST;
+           ringstep::detail::field(node.sqe, &io_uring_sqe::len) <= RINGSTEP_CHAIN_LARGEST;
 }
 
 // An offset of -1 means "no offset" only if the application gives it, not if the chain computes it.
@@ -392,7 +393,9 @@ public:
     const RawNode& fd(const Expression<Fd>& value) const { return fill(RINGSTEP_CHAIN_TO_DIRECTORY, detail::chain_fd, value); }
     /// Fills in `fd` with a registered file.
     const RawNode& slot(const Expression<Slot>& value) const {
-        reinterpret_cast<io_uring_sqe*>(node().sqe)->flags |= IOSQE_FIXED_FILE;
+        ringstep_chain_node& own = node();
+        const unsigned flags = ringstep::detail::field(own.sqe, &io_uring_sqe::flags);
+        ringstep::detail::set_field(own.sqe, &io_uring_sqe::flags, static_cast<__u8>(flags | IOSQE_FIXED_FILE));
         return fill(RINGSTEP_CHAIN_TO_FILE, detail::chain_fd, value);
     }
     /// Fills in `addr`.

@@ -93,7 +93,7 @@ enum ringstep_chain_target {
 	RINGSTEP_CHAIN_TO_DIRECTORY = 5, /* a descriptor or AT_FDCWD, any number of 32 bits with sign; otherwise -EBADF */
 	RINGSTEP_CHAIN_TO_FILE_INDEX =
 		6, /* a slot, written as one more; otherwise -EINVAL, or -ENXIO if there are no slots at all */
-	RINGSTEP_CHAIN_TO_NEW_FILE_INDEX = 7, /* likewise, or IORING_FILE_INDEX_ALLOC: any free slot */
+	RINGSTEP_CHAIN_TO_NEW_FILE_INDEX = 7, /* the same, or IORING_FILE_INDEX_ALLOC, which means any free slot */
 	RINGSTEP_CHAIN_TO_OFFSET =
 		8, /* in a file; -1, which the kernel takes for the file's own position, becomes -2: -EINVAL */
 };
@@ -205,7 +205,7 @@ struct ringstep_chain_instance {
 	__u32 late;	  /* nodes whose timeout has expired */
 	__u32 listed;	  /* enum ringstep_chain_list */
 	__u32 next;	  /* of a ringstep_list */
-	__u32 previous;	  /* likewise */
+	__u32 previous;	  /* of a ringstep_list */
 	__u32 unguarded;  /* of those late: nodes whose timeout could not be set */
 	__s32 guard_error; /* why, as a positive errno: the last one's */
 

@@ -63,7 +63,7 @@ struct ringstep_copy_slot {
  */
 struct ringstep_copy {
 	__s32 input_fd;		/* a descriptor, or with RINGSTEP_COPY_FIXED_FILES a slot */
-	__s32 output_fd;	/* likewise */
+	__s32 output_fd;	/* a descriptor, or with RINGSTEP_COPY_FIXED_FILES a slot */
 	__u32 flags;		/* RINGSTEP_COPY_FIXED_FILES and so on */
 	__u32 depth;		/* blocks under way at once, 1 to RINGSTEP_COPY_SLOTS */
 	__u32 block_size;	/* bytes */

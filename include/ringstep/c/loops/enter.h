@@ -27,8 +27,8 @@ enum ringstep_enter_phase {
  * first fields before each run.
  */
 struct ringstep_enter {
-	__u64 deadline;	    /* of the run: CLOCK_MONOTONIC, nanoseconds; RINGSTEP_NO_DEADLINE: none */
-	__u64 wake_at;	    /* the step wants another turn then; likewise. For loops that change min_complete with the time */
+	__u64 deadline; /* of the run: CLOCK_MONOTONIC, nanoseconds; RINGSTEP_NO_DEADLINE: none */
+	__u64 wake_at; /* when the step wants another turn, in the same unit. For loops that change min_complete with the time */
 	__u32 min_complete; /* completions in the CQ at which the run ends. More than it holds is taken as all that it holds */
 	__u32 phase;	    /* enum ringstep_enter_phase */
 

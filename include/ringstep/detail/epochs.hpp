@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ringstep/c/identity.h>
 #include <ringstep/error.hpp>
 
 #include <array>
@@ -18,7 +19,7 @@ namespace ringstep::inline v0::detail {
 /// its requests is in flight. All other epochs stay taken as long as the ring is open.
 class LoopEpochs {
 public:
-    static constexpr std::uint32_t count = 65536;
+    static constexpr std::uint32_t count = RINGSTEP_IDENTITY_EPOCHS;
 
     /// Takes an epoch that no other loop has, and returns it. Must be called on the ring's owning thread. Throws Error (ENOSPC)
     /// if all are taken.

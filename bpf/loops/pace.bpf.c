@@ -130,6 +130,12 @@ static __noinline int pace_may_go(struct ringstep_pace *state, __u32 index)
 	return 1;
 }
 
+/* Returns the list of the class that a waiting request belongs to. */
+static __always_inline struct ringstep_list *pace_waiting(struct ringstep_pace *state, __u32 slot)
+{
+	return &state->classes[state->slots[slot & ringstep_mask(state->slots)].own.request_class & PACE_CLASS].waiting;
+}
+
 RINGSTEP_LOOP(pace, struct ringstep_pace)
 {
 	__s64 messages = ringstep_limit(RINGSTEP_REQUESTS_BATCH_IN);
@@ -146,12 +152,10 @@ RINGSTEP_LOOP(pace, struct ringstep_pace)
 	}
 
 	ringstep_while_at_most (messages, ringstep_requests_receive(state, &slot, &mail)) {
-		const __u32 class = state->slots[slot].own.request_class & PACE_CLASS;
-
 		if (mail == RINGSTEP_MAIL_REQUEST) {
-			ringstep_list_push_back(&state->classes[class].waiting, state->slots, slot);
+			ringstep_list_push_back(pace_waiting(state, slot), state->slots, slot);
 		} else if (mail == RINGSTEP_MAIL_CANCEL_WAITING) {
-			ringstep_list_remove(&state->classes[class].waiting, state->slots, slot);
+			ringstep_list_remove(pace_waiting(state, slot), state->slots, slot);
 			ringstep_request_refuse(state, slot, -ECANCELED);
 		} else if (mail == RINGSTEP_MAIL_CANCEL_IN_FLIGHT) {
 			ringstep_request_cancel(turn, state, slot);

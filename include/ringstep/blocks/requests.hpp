@@ -104,12 +104,7 @@ public:
      * all slots are taken.
      */
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, const own_type& own = {}) {
-        check(sqe);
-        const std::optional<Ticket> ticket = Base::take();
-        if (!ticket) return ticket;
-        fill_in(*ticket, sqe).own = own;
-        Base::hand_over(*ticket);
-        return ticket;
+        return try_push_with(sqe, [&own](Slot& slot) { slot.own = own; });
     }
 
     /// Pushes a request like `try_push()`, but throws Error (ENOSPC) if all slots are taken.
@@ -140,12 +135,6 @@ public:
     bool pop(completion_type& out) noexcept {
         return collect(out, [&out](const Slot& slot) { out.own = slot.own; });
     }
-    /// Takes the next completion like `pop()`, for TakenItems.
-    bool take(std::optional<completion_type>& out) noexcept {
-        if (!out) out.emplace();
-        return pop(*out);
-    }
-
     /// Returns a range that takes completions like pop().
     [[nodiscard]] TakenItems<RequestLoop, completion_type> completions() noexcept {
         return TakenItems<RequestLoop, completion_type>(*this);
@@ -192,6 +181,24 @@ protected:
         std::memcpy(slot.request.sqe, &sqe, sizeof slot.request.sqe);
         Base::name(slot.request.identity, ticket);
         return slot;
+    }
+    /// Pushes a request like `try_push()`; write(slot) writes what the loop keeps for it, and may change the request's copy in
+    /// the slot. It must not throw.
+    template <class Write>
+    std::optional<Ticket> try_push_with(const io_uring_sqe& sqe, const Write& write) {
+        check(sqe);
+        const std::optional<Ticket> ticket = Base::take();
+        if (!ticket) return ticket;
+        write(fill_in(*ticket, sqe));
+        Base::hand_over(*ticket);
+        return ticket;
+    }
+    /// Pushes a request like `try_push_with()`, but throws Error (ENOSPC) if all slots are taken.
+    template <class Write>
+    Ticket push_with(const io_uring_sqe& sqe, const Write& write) {
+        const std::optional<Ticket> ticket = try_push_with(sqe, write);
+        if (!ticket) raise_full();
+        return *ticket;
     }
     /// Pushes several requests together; write(ticket, sqe) writes each request into its slot. Returns false, and pushes none,
     /// if too few slots are free.

@@ -114,7 +114,7 @@ protected:
     /// Returns the slot that follows `ticket` among slots taken together. There must be one.
     [[nodiscard]] Ticket next(const Ticket& ticket) const noexcept { return free_.next(ticket); }
     /// Gives back a slot that was taken and not pushed, or collected.
-    void give_back(const Ticket& ticket) noexcept { free_.give_back(ticket.slot); }
+    void give_back(const Ticket& ticket) noexcept { free_.give_back(ticket); }
 
     /// Returns the table of free slots, which exists as long as this object.
     [[nodiscard]] FreeSlots& free_slots() noexcept { return free_; }

@@ -69,18 +69,9 @@ public:
     }
 
     /// Gives a slot back, which ends the validity of its ticket. A pinned slot becomes free when it is unpinned.
-    void give_back(std::uint32_t slot) noexcept {
-        std::uint64_t use = slots_[slot].use.load(std::memory_order_acquire);
-        for (;;) {
-            // The exchange ends this use of the slot: later calls of mark() or hold() with its ticket have no effect.
-            const bool pinned = (use & pinned_bit) != 0;
-            const std::uint64_t next = pinned ? use | returned_bit : use_of(generation_of(use) + 1);
-            if (!slots_[slot].use.compare_exchange_weak(use, next, std::memory_order_acq_rel, std::memory_order_acquire))
-                continue;
-            if (!pinned) put(slot);
-            return;
-        }
-    }
+    void give_back(std::uint32_t slot) noexcept { end_use(slot, slots_[slot].use.load(std::memory_order_acquire)); }
+    /// Gives the slot of a valid ticket back, like the other `give_back()`. Costs a little less.
+    void give_back(const Ticket& ticket) noexcept { end_use(ticket.slot, use_of(ticket.generation)); }
 
     /// Returns the current ticket of a slot that is taken.
     [[nodiscard]] Ticket of(std::uint32_t slot) const noexcept {
@@ -163,6 +154,19 @@ private:
             if (slots_[ticket.slot].use.compare_exchange_weak(use, (use & ~held_bit) | (marked ? pin : 0))) return marked;
         }
         return false;
+    }
+
+    // `use`: the slot's word as far as the caller knows it.
+    void end_use(std::uint32_t slot, std::uint64_t use) noexcept {
+        for (;;) {
+            // The exchange ends this use of the slot: later calls of mark() or hold() with its ticket have no effect.
+            const bool pinned = (use & pinned_bit) != 0;
+            const std::uint64_t next = pinned ? use | returned_bit : use_of(generation_of(use) + 1);
+            if (!slots_[slot].use.compare_exchange_weak(use, next, std::memory_order_acq_rel, std::memory_order_acquire))
+                continue;
+            if (!pinned) put(slot);
+            return;
+        }
     }
 
     void put(std::uint32_t slot) noexcept {

@@ -3,16 +3,18 @@
 
 #include <ringstep/version.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <iterator>
 #include <optional>
+#include <type_traits>
 
 namespace ringstep::inline v0 {
 
 /**
  * A range that takes each item when the iteration reaches it: completions of requests, results of chains. It can be iterated
- * once. `Source` has a member `bool take(std::optional<Item>&)`, which replaces the item by the next one and returns false if
- * there is none.
+ * once. `Source` has a member `bool pop(Item&)` that replaces the item by the next one and returns false if there is none. For
+ * items that cannot be made without a source, it is `bool pop(std::optional<Item>&)`.
  */
 template <class Source, class Item>
 class TakenItems {
@@ -28,12 +30,17 @@ public:
         using iterator_concept = std::input_iterator_tag;  ///< for std::input_iterator
 
         /// Returns the current item, which is valid until the next one is taken.
-        Item& operator*() const noexcept { return *current_; }
+        Item& operator*() const noexcept {
+            if constexpr (kept)
+                return current_;
+            else
+                return *current_;
+        }
         /// Returns a pointer to the current item, which is valid until the next one is taken.
-        Item* operator->() const noexcept { return &*current_; }
+        Item* operator->() const noexcept { return &**this; }
         /// Takes the next item.
         iterator& operator++() noexcept {
-            if (!source_->take(current_)) source_ = nullptr;
+            if (!source_->pop(current_)) source_ = nullptr;
             return *this;
         }
         /// Takes the next item.
@@ -45,8 +52,11 @@ public:
         friend class TakenItems;
         explicit iterator(Source* source) noexcept : source_(source) { ++*this; }
 
+        // One object for all items costs less than an optional that has to be looked at for each of them.
+        static constexpr bool kept = std::default_initializable<Item>;
+
         Source* source_;
-        mutable std::optional<Item> current_;
+        mutable std::conditional_t<kept, Item, std::optional<Item>> current_;
     };
 
     /// Takes the first item and returns an iterator to it.

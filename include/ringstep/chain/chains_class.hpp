@@ -87,7 +87,7 @@ public:
     ~ChainResult() {
         if (free_ == nullptr) return;
         chains_->fetch_sub(1, std::memory_order_release);
-        free_->give_back(ticket_.slot);
+        free_->give_back(ticket_);
     }
 
     /// Returns the ticket that Chains::start() returned for the chain.
@@ -308,8 +308,9 @@ public:
         return ChainResult(Base::free_slots(), graphs_.at(chain.graph % graphs).chains, &chain, *ticket);
     }
 
-    /// Takes the next result like `pop()`, for TakenItems. Frees the result that `out` holds first.
-    bool take(std::optional<ChainResult>& out) noexcept {
+    /// Takes the next result like the other `pop()`, and returns false if there is none. Frees the result that `out` holds
+    /// first.
+    bool pop(std::optional<ChainResult>& out) noexcept {
         out.reset();
         if (std::optional<ChainResult> next = pop()) out.emplace(std::move(*next));
         return out.has_value();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ringstep/blocks/requests.hpp>
+#include <ringstep/detail/sqe_words.hpp>
 #include <ringstep/compiled/drain.hpp>
 
 #include <cstdint>
@@ -59,11 +60,11 @@ public:
     /// request's ticket, or nullopt if all slots are taken. May be called from any thread. Throws Error (EINVAL) for a request
     /// that no loop can schedule.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint64_t group = 0) {
-        return Base::try_push(without_drain(sqe), own_of(group, barrier_if_drain(sqe)));
+        return Base::try_push_with(sqe, writer(sqe, group, barrier_if_drain(sqe)));
     }
     /// Pushes a request like `try_push()`, but throws Error (ENOSPC) if all slots are taken.
     Ticket push(const io_uring_sqe& sqe, std::uint64_t group = 0) {
-        return Base::push(without_drain(sqe), own_of(group, barrier_if_drain(sqe)));
+        return Base::push_with(sqe, writer(sqe, group, barrier_if_drain(sqe)));
     }
 
     /// Pushes several requests of a group in their order. Those with IOSQE_IO_DRAIN in their flags become barriers. Returns
@@ -72,7 +73,7 @@ public:
     /// length.
     bool try_push(std::span<const io_uring_sqe> sqes, std::uint64_t group = 0, std::span<Ticket> tickets = {}) {
         return Base::add(sqes, tickets, [&](const Ticket& ticket, const io_uring_sqe& sqe) {
-            fill_in(ticket, without_drain(sqe)).own = own_of(group, barrier_if_drain(sqe));
+            writer(sqe, group, barrier_if_drain(sqe))(fill_in(ticket, sqe));
         });
     }
     /// Pushes several requests like `try_push()`, but throws Error (ENOSPC) if too few slots are free.
@@ -82,21 +83,21 @@ public:
 
     /// Pushes a request as a barrier of its group. Otherwise like `try_push()`.
     std::optional<Ticket> try_barrier(const io_uring_sqe& sqe, std::uint64_t group = 0) {
-        return Base::try_push(without_drain(sqe), own_of(group, RINGSTEP_DRAIN_BARRIER));
+        return Base::try_push_with(sqe, writer(sqe, group, RINGSTEP_DRAIN_BARRIER));
     }
     /// Pushes a barrier like `try_barrier()`, but throws Error (ENOSPC) if all slots are taken.
     Ticket barrier(const io_uring_sqe& sqe, std::uint64_t group = 0) {
-        return Base::push(without_drain(sqe), own_of(group, RINGSTEP_DRAIN_BARRIER));
+        return Base::push_with(sqe, writer(sqe, group, RINGSTEP_DRAIN_BARRIER));
     }
 
     /// Pushes a request as a barrier of the whole ring. It waits for all requests pushed before it, and all requests pushed
     /// after it wait for it. Otherwise like `try_push()`; `group` is for the application only.
     std::optional<Ticket> try_barrier_of_all(const io_uring_sqe& sqe, std::uint64_t group = 0) {
-        return Base::try_push(without_drain(sqe), own_of(group, RINGSTEP_DRAIN_ALL));
+        return Base::try_push_with(sqe, writer(sqe, group, RINGSTEP_DRAIN_ALL));
     }
     /// Pushes a barrier like `try_barrier_of_all()`, but throws Error (ENOSPC) if all slots are taken.
     Ticket barrier_of_all(const io_uring_sqe& sqe, std::uint64_t group = 0) {
-        return Base::push(without_drain(sqe), own_of(group, RINGSTEP_DRAIN_ALL));
+        return Base::push_with(sqe, writer(sqe, group, RINGSTEP_DRAIN_ALL));
     }
 
     /// Returns how many groups have requests with the loop. While the loop runs, the number may already have changed.
@@ -105,16 +106,25 @@ public:
     }
 
 private:
-    static own_type own_of(std::uint64_t group, std::uint32_t options) noexcept {
-        return {.group = group, .options = options, .number = 0};
+    // Writes a request's group and options into its slot, and takes IOSQE_IO_DRAIN off the request there: with it, the kernel
+    // would order the request against everything else on the ring.
+    struct Writer {
+        std::uint64_t group;
+        std::uint32_t options;
+        std::uint8_t flags;
+
+        void operator()(Slot& slot) const noexcept {
+            detail::set_field(slot.request.sqe, &io_uring_sqe::flags, flags);
+            slot.own.group = group;
+            slot.own.options = options;
+            slot.own.number = 0;
+        }
+    };
+    static Writer writer(const io_uring_sqe& sqe, std::uint64_t group, std::uint32_t options) noexcept {
+        return {.group = group, .options = options, .flags = static_cast<std::uint8_t>(sqe.flags & ~IOSQE_IO_DRAIN)};
     }
     static std::uint32_t barrier_if_drain(const io_uring_sqe& sqe) noexcept {
         return (sqe.flags & IOSQE_IO_DRAIN) != 0 ? RINGSTEP_DRAIN_BARRIER : 0;
-    }
-    // With IOSQE_IO_DRAIN, the kernel would order the request against everything else on the ring.
-    static io_uring_sqe without_drain(io_uring_sqe sqe) noexcept {
-        sqe.flags &= static_cast<std::uint8_t>(~IOSQE_IO_DRAIN);
-        return sqe;
     }
 };
 

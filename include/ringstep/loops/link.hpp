@@ -5,6 +5,7 @@
 #include <ringstep/blocks/requests.hpp>
 #include <ringstep/compiled/link.hpp>
 #include <ringstep/detail/link_rules.hpp>
+#include <ringstep/detail/sqe_words.hpp>
 
 #include <algorithm>
 #include <array>
@@ -239,11 +240,11 @@ private:
         taken.timeout = 0;
         return slot;
     }
-    Slot& write(const Ticket& ticket, io_uring_sqe sqe, const LinkOptions& options, const Filled& filled,
+    Slot& write(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, const Filled& filled,
                 std::uint32_t timeout) noexcept {
-        // In the kernel, only timeouts are linked.
-        sqe.flags &= static_cast<std::uint8_t>(~link_flags);
         Slot& slot = fill_in(ticket, sqe);
+        // In the kernel, only timeouts are linked.
+        detail::set_field(slot.request.sqe, &io_uring_sqe::flags, static_cast<std::uint8_t>(sqe.flags & ~link_flags));
         // The loop may write the marks of an open end at this moment.
         slot.own.group = options.group;
         slot.own.options = filled.options;

@@ -86,7 +86,7 @@ help_budgets() {
 		./dev budgets
 
 		Measures, in each kernel that tests run in, how many instructions the verifier follows in each loop and how much stack that takes,
-		and writes bpf/budgets.csv: the figures and 10 %. The tests verifier-budgets hold loops to it. A minute.
+		and writes bpf/budgets.csv: the figures and a quarter. The tests verifier-budgets hold loops to it. A minute.
 	END
 }
 

@@ -140,8 +140,6 @@ static __always_inline int ringstep_wait(struct ringstep_turn *turn, __u32 count
 		if (count > ringstep__geometry(turn).cq_mask + 1)
 			count = ringstep__geometry(turn).cq_mask + 1;
 	}
-	if (!(__builtin_constant_p(count) && !count) && unlikely(ringstep__work_pending(&turn->engine)))
-		count = 0;
 	ringstep__set_wait(&turn->engine, *turn->head + count);
 	return RINGSTEP_CONTINUE;
 }

@@ -20,7 +20,7 @@ struct ringstep_turn {
 	__u8 *cq;	 /* CQ region: headers and CQEs */
 	__u8 *sq;	 /* SQ region: SQEs */
 	__u32 *head;	 /* the head of the CQ */
-	__u32 cq_head;	 /* the head when the turn began, plus completions that do not count as reaped */
+	__u32 cq_head;	 /* the head when the call or turn began, plus completions that do not count as reaped */
 	__u32 sq_at;	 /* position at which the next SQE is claimed */
 	__u32 sq_end;	 /* position at which the SQ is full */
 	__u64 usual;	 /* RINGSTEP_USUAL, in the compiler's eyes: it may be false in the usual case, too */
@@ -90,20 +90,20 @@ static __always_inline void ringstep__sq_store(struct ringstep_turn *turn)
 		ringstep__ring_store(ringstep__cq_word(turn, ringstep__geometry(turn).sq_tail), turn->sq_at);
 }
 
-/* Begins a turn. The caller has set the pointers to the regions. */
-static __always_inline void ringstep__turn_start(struct ringstep_turn *turn)
+/* Begins one or several turns. The caller has set the pointers to the regions. */
+static __always_inline void ringstep__turns_start(struct ringstep_turn *turn)
 {
-	turn->cut = false;
 	turn->head = ringstep__cq_word(turn, ringstep__geometry(turn).cq_head);
 	turn->cq_head = ringstep__read_once(turn->head);
-	ringstep_store(&turn->control->turns, turn->control->turns + 1);
 }
 
-static __always_inline int ringstep__turn_end(struct ringstep_turn *turn, int result)
+/* Ends and counts `turns` turns, the last of which has returned `result`. Returns what the engine has to know. */
+static __always_inline int ringstep__turns_end(struct ringstep_turn *turn, int result, __u64 turns)
 {
 	struct ringstep_control *control = turn->control;
 
 	ringstep__sq_store(turn);
+	ringstep_store(&control->turns, control->turns + turns);
 	control->reaped += *turn->head - turn->cq_head;
 	if (control->fault)
 		return RINGSTEP_STOP;

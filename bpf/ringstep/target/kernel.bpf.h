@@ -60,11 +60,18 @@ struct io_uring_bpf_ops___ringstep {
 extern int bpf_io_uring_submit_sqes___ringstep(struct iou_ctx___ringstep *ctx, __u32 count) __ksym;
 extern __u8 *bpf_io_uring_get_region___ringstep(struct iou_ctx___ringstep *ctx, __u32 id, const __u64 rdwr_buf_size) __ksym;
 
+/*
+ * Keeps clang from moving accesses by this pointer out of the branch where it stands. A rare branch needs no work in advance, and an access to a
+ * field that the kernel does not have must not be reachable.
+ */
+#define ringstep__not_in_advance(pointer) asm volatile("" : "+r"(pointer))
+
 /* The ring, for functions called in a turn, and the other data that a turn needs from its engine. */
 typedef struct iou_ctx___ringstep ringstep__ring;
 struct ringstep__engine {
 	ringstep__ring *ring;
 	struct iou_loop_params___ringstep *params;
+	__u32 cq_wait_idx; /* as in the parameters, which get it when the call ends */
 };
 
 #define ringstep__geometry(turn) ringstep_geometry
@@ -83,7 +90,7 @@ static __always_inline int ringstep__submit_sqes(struct ringstep__engine *engine
 
 static __always_inline void ringstep__set_wait(struct ringstep__engine *engine, __u32 cq_index)
 {
-	engine->params->cq_wait_idx = cq_index;
+	engine->cq_wait_idx = cq_index;
 }
 
 struct task_struct___ringstep {
@@ -127,18 +134,36 @@ static __always_inline bool ringstep__wakes_pending(const struct ringstep__engin
 static __always_inline void ringstep__set_deadline(struct ringstep__engine *engine, __u64 deadline)
 {
 	/* The kernel clears the flags after each wait. The deadline and the timeout use the ring's clock, CLOCK_MONOTONIC. */
+	struct iou_loop_params___ringstep *params = engine->params;
+
 	if (RINGSTEP__TIMER_IS_A_REQUEST || deadline == RINGSTEP_NO_DEADLINE)
 		return;
-	engine->params->timeout_ns = deadline;
-	engine->params->flags = bpf_core_enum_value(enum iou_loop_flags___ringstep, IOU_LOOP_F_TIMEOUT___ringstep) |
-				bpf_core_enum_value(enum iou_loop_flags___ringstep, IOU_LOOP_F_TIMEOUT_ABS___ringstep);
+	ringstep__not_in_advance(params);
+	params->timeout_ns = deadline;
+	params->flags = IOU_LOOP_F_TIMEOUT___ringstep | IOU_LOOP_F_TIMEOUT_ABS___ringstep;
 }
 
 /* Lets the wait at the end of the turn begin with up to `microseconds` of busy polling, if the kernel can do that. See napi.bpf.h. */
 static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *engine, __u32 microseconds)
 {
-	if (bpf_core_field_exists(struct iou_loop_params___ringstep, busy_poll_us))
-		engine->params->busy_poll_us = microseconds;
+	struct iou_loop_params___ringstep *params = engine->params;
+
+	if (!bpf_core_field_exists(struct iou_loop_params___ringstep, busy_poll_us))
+		return;
+	ringstep__not_in_advance(params);
+	params->busy_poll_us = microseconds;
+}
+
+/* Forgets how the last turn wanted to wait, if the next one follows without a wait. The kernel does so after each wait. */
+static __always_inline void ringstep__forget_wait(struct ringstep__engine *engine)
+{
+	struct iou_loop_params___ringstep *params = engine->params;
+
+	if (!RINGSTEP__TIMER_IS_A_REQUEST) {
+		ringstep__not_in_advance(params);
+		params->flags = 0;
+	}
+	ringstep__set_busy_poll(engine, 0);
 }
 
 /* Returns true if the engine does the submit at the end of a step together with the wait. The kernel does not. */
@@ -219,8 +244,5 @@ static __always_inline __u64 ringstep__unknown_zero(void)
  */
 #define ringstep_apart __noinline
 #define ringstep_arg_nonnull __attribute__((btf_decl_tag("arg:nonnull")))
-
-/* Keeps clang from computing a pointer in every turn that only a rare branch needs. */
-#define ringstep__not_in_advance(pointer) asm volatile("" : "+r"(pointer))
 
 #endif /* RINGSTEP_TARGET_KERNEL_BPF_H */

@@ -3,18 +3,33 @@
 #ifndef RINGSTEP_TARGET_KERNEL_LOOP_BPF_H
 #define RINGSTEP_TARGET_KERNEL_LOOP_BPF_H
 
+#include <ringstep/bounded.bpf.h>
+#include <ringstep/cqe.bpf.h>
 #include <ringstep/turn.bpf.h>
 
 /*
- * Gets the regions. Every turn must do this, because the pointers are valid for one turn. Returns RINGSTEP_CONTINUE if the step may run;
+ * A call of the program makes several turns, as long as each finds the completions that the turn before it wanted to wait for. Requests that
+ * complete at once have theirs in the CQ when the submit returns. So the next turn can follow without what it costs to leave the program, to
+ * get the regions, and to be called again.
+ *
+ * Between two calls, the kernel looks for signals, does deferred work, and moves completions from the overflow list into the CQ. So a call
+ * begins no further turn once it has made RINGSTEP_CALL_TURNS turns, or taken as many completions. As a step usually submits no more requests
+ * than this, signals and other users of the ring's lock wait about as long as for one long step. The first call of a run makes one turn only,
+ * so that even a run that ends at once lets the kernel do its deferred work. A stop request is looked at before each turn.
+ */
+#define RINGSTEP_CALL_TURNS 64
+
+/*
+ * Gets the regions. Every call must do this, because the pointers are valid for one call. Returns RINGSTEP_CONTINUE if the step may run;
  * otherwise the program must return the result.
  */
-static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, const __u64 *args)
+static __always_inline int ringstep__call_begin(struct ringstep_turn *turn, const __u64 *args)
 {
 	__u32 stop;
 
 	turn->engine.ring = (ringstep__ring *)args[0];
 	turn->engine.params = (struct iou_loop_params___ringstep *)args[1];
+	turn->engine.cq_wait_idx = turn->engine.params->cq_wait_idx;
 	turn->control = (struct ringstep_control *)bpf_io_uring_get_region___ringstep(turn->engine.ring, RINGSTEP__REGION_MEM,
 										      ringstep_geometry.mem_size);
 	if (!turn->control)
@@ -30,8 +45,48 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, cons
 		turn->control->fault = RINGSTEP_FAULT_RINGS;
 		return RINGSTEP_STOP;
 	}
-	ringstep__turn_start(turn);
+	ringstep__turns_start(turn);
 	return RINGSTEP_CONTINUE;
+}
+
+/* Returns how many turns this call may make. */
+static __always_inline __s64 ringstep__call_turns(const struct ringstep_turn *turn)
+{
+	/* The kernel's parameters are zero when a run begins. */
+	return ringstep_limit(ringstep_geometry.one_turn || !turn->engine.cq_wait_idx ? 1 : RINGSTEP_CALL_TURNS);
+}
+
+/* Returns true if another turn follows in this call. `left`: how many more turns it may make. */
+static __always_inline bool ringstep__call_goes_on(struct ringstep_turn *turn, int result, __s64 left)
+{
+	const __u32 head = *turn->head;
+
+	if (ringstep_geometry.one_turn || result != RINGSTEP_CONTINUE || left <= 0)
+		return false;
+	/* A turn that wants to wait for nothing wants the kernel's work to be done. */
+	if (turn->engine.cq_wait_idx - head - 1 >= ringstep_cq_ready(turn))
+		return false;
+	if (head - turn->cq_head >= RINGSTEP_CALL_TURNS)
+		return false;
+	if (*(volatile __u32 *)&turn->control->stop || turn->control->fault)
+		return false;
+	/* Through memory, so that the verifier knows no more of the cursor than in the first turn. */
+	ringstep__sq_store(turn);
+	ringstep__sq_load(turn);
+	ringstep__forget_wait(&turn->engine);
+	return true;
+}
+
+static __always_inline int ringstep__call_end(struct ringstep_turn *turn, int result, __u64 turns)
+{
+	__u32 wait = turn->engine.cq_wait_idx;
+
+	turn->control->calls++;
+	result = ringstep__turns_end(turn, result, turns);
+	if ((__s32)(wait - *turn->head - ringstep_cq_ready(turn)) > 0 && unlikely(ringstep__work_pending(&turn->engine)))
+		wait = *turn->head;
+	turn->engine.params->cq_wait_idx = wait;
+	return result;
 }
 
 #define RINGSTEP_LOOP(name, state_type)                                                                                        \
@@ -45,28 +100,37 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn, cons
 	};                                                                                                                     \
 	state_type *const volatile ringstep_state = 0; /* so that the BTF has the type */                                      \
 	static __always_inline int name##_step(struct ringstep_turn *turn, state_type *state);                                 \
-	static __always_inline int name##_turn(struct ringstep_turn *turn, bool usual, bool rewinds, __u32 sqe_shift,          \
+	static __always_inline int name##_turns(struct ringstep_turn *turn, bool usual, bool rewinds, __u32 sqe_shift,          \
 					       __u32 cqe_shift)                                                                \
 	{                                                                                                                      \
+		__s64 turns, left;                                                                                             \
+		int result;                                                                                                    \
+                                                                                                                               \
 		turn->usual = usual;                                                                                           \
 		turn->rewinds = rewinds;                                                                                       \
 		turn->sqe_shift = sqe_shift;                                                                                   \
 		turn->cqe_shift = cqe_shift;                                                                                   \
 		ringstep__sq_load(turn);                                                                                       \
-		return ringstep__turn_end(turn, name##_step(turn, (state_type *)(turn->control + 1)));                         \
+		turns = left = ringstep__call_turns(turn);                                                                     \
+		do {                                                                                                           \
+			turn->cut = false;                                                                                     \
+			left--;                                                                                                \
+			result = name##_step(turn, (state_type *)(turn->control + 1));                                         \
+		} while (ringstep__call_goes_on(turn, result, left) && ringstep__may_loop);                                    \
+		return ringstep__call_end(turn, result, (__u64)(turns - left));                                                \
 	}                                                                                                                      \
 	SEC("struct_ops.s/loop_step")                                                                                          \
 	int name##_loop_step(unsigned long long *args)                                                                         \
 	{                                                                                                                      \
 		struct ringstep_turn turn;                                                                                     \
-		int result = ringstep__turn_begin(&turn, args);                                                                \
+		int result = ringstep__call_begin(&turn, args);                                                                \
                                                                                                                                \
 		if (result != RINGSTEP_CONTINUE)                                                                               \
 			return result;                                                                                         \
 		/* The compiler sees constants in the first call, and the verifier sees that only one call is reachable. */    \
 		if (ringstep_geometry.flags >= RINGSTEP_USUAL)                                                                 \
-			return name##_turn(&turn, true, true, 6, 4);                                                           \
-		return name##_turn(&turn, false, ringstep_geometry.flags & RINGSTEP_SQ_REWIND, ringstep_geometry.sqe_shift,    \
+			return name##_turns(&turn, true, true, 6, 4);                                                           \
+		return name##_turns(&turn, false, ringstep_geometry.flags & RINGSTEP_SQ_REWIND, ringstep_geometry.sqe_shift,    \
 				   ringstep_geometry.cqe_shift);                                                               \
 	}                                                                                                                      \
 	SEC(".struct_ops.link")                                                                                                \

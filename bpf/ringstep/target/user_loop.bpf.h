@@ -62,7 +62,8 @@ static __always_inline int ringstep__turn_begin(struct ringstep_turn *turn)
 	turn->engine.owes = false;
 	turn->engine.deadline = RINGSTEP_NO_DEADLINE;
 	RINGSTEP__STEP_BEGINS();
-	ringstep__turn_start(turn);
+	turn->cut = false;
+	ringstep__turns_start(turn);
 	RINGSTEP__TRACE(turn, RINGSTEP_TRACE_TURN, turn->cq_head, ringstep_cq_ready(turn), 0);
 	return RINGSTEP_CONTINUE;
 }
@@ -169,7 +170,7 @@ static __always_inline int ringstep__after_step(struct ringstep_turn *turn, int 
 	/* A step that submits and then stops is unusual, but its requests must still be submitted. */
 	if (unlikely(turn->engine.owes && result != RINGSTEP_CONTINUE))
 		ringstep_submit(turn);
-	result = ringstep__turn_end(turn, result);
+	result = ringstep__turns_end(turn, result, 1);
 	if (unlikely(result != RINGSTEP_CONTINUE))
 		return result == RINGSTEP_STOP ? 0 : -EINVAL;
 	result = ringstep__between_turns(turn);
@@ -248,7 +249,7 @@ static __noinline void ringstep__settle(struct ringstep_user *user)
 		result = ringstep__turn_begin(&turn);                                                                          \
 		if (result != RINGSTEP_CONTINUE)                                                                               \
 			return result;                                                                                         \
-		return ringstep__turn_end(&turn, loop##_step(&turn, (state_type *)(turn.control + 1)));                        \
+		return ringstep__turns_end(&turn, loop##_step(&turn, (state_type *)(turn.control + 1)), 1);                      \
 	}                                                                                                                      \
 	extern const struct ringstep_user_loop ringstep_user_##loop;                                                           \
 	const struct ringstep_user_loop ringstep_user_##loop = {                                                               \

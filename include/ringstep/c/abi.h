@@ -77,7 +77,7 @@ struct ringstep_control {
 	__s32 returned;	  /* the invalid value that the step returned, or 0 */
 	__u32 claimed;	  /* with RINGSTEP_SQ_REWIND: SQEs claimed and not yet submitted */
 	__u32 stopped;	  /* the value of .stop for which the loop stopped, or 0 */
-	__u64 __reserved_loop;
+	__u64 calls;	  /* how often the kernel has called the program; a call may make several turns */
 
 	__u64 scratch_sqe[16]; /* takes an SQE for which there was no room; never submitted */
 
@@ -101,6 +101,7 @@ struct ringstep_geometry {
 	__u32 cq_mask;	  /* CQEs - 1 */
 	__u32 cqes;	  /* offset in the CQ region */
 	__u32 cqe_shift;  /* log2 of a CQE's size: 4, or 5 with IORING_SETUP_CQE32 */
+	__u32 one_turn;	  /* not zero: each call of the program makes one turn */
 };
 
 #endif /* RINGSTEP_ABI_H */

@@ -100,6 +100,7 @@ public:
         LoopExit exit;
         ringstep_control& control = region_->control();
         const std::uint64_t turns = control.turns;
+        const std::uint64_t calls = control.calls;
         const std::uint64_t submitted = control.submitted;
         const std::uint64_t seen = control.reaped;
         const std::uint64_t enters = user_ ? user_->enters() : 0;
@@ -115,6 +116,7 @@ public:
             result = -EFAULT;
         classify(exit, result, control);
         exit.turns = control.turns - turns;
+        exit.calls = control.calls - calls;
         exit.submitted = control.submitted - submitted;
         exit.completions = control.reaped - seen;
         exit.enters = user_ ? user_->enters() - enters : 1;

@@ -70,7 +70,6 @@ struct Geometry {
             .cq_mask = cq_entries - 1,
             .cqes = cqes_offset,
             .cqe_shift = log2(cqe_size),
-            .one_turn = 0,
         };
     }
 };

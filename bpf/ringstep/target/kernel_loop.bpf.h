@@ -20,6 +20,14 @@
 #define RINGSTEP_CALL_TURNS 64
 
 /*
+ * True if the verifier can follow a loop around the loops of a step. Since Linux 6.17 it knows which states belong to a loop, and finds soon that
+ * they repeat. Before that, its work for a loop around a step like gate's multiplies beyond its limit. There, a call makes one turn. It is a
+ * constant when the program is loaded.
+ */
+struct bpf_scc_info___ringstep {};
+#define RINGSTEP__VERIFIER_NESTS_LOOPS bpf_core_type_exists(struct bpf_scc_info___ringstep)
+
+/*
  * Gets the regions. Every call must do this, because the pointers are valid for one call. Returns RINGSTEP_CONTINUE if the step may run;
  * otherwise the program must return the result.
  */
@@ -53,7 +61,7 @@ static __always_inline int ringstep__call_begin(struct ringstep_turn *turn, cons
 static __always_inline __s64 ringstep__call_turns(const struct ringstep_turn *turn)
 {
 	/* The kernel's parameters are zero when a run begins. */
-	return ringstep_limit(ringstep_geometry.one_turn || !turn->engine.cq_wait_idx ? 1 : RINGSTEP_CALL_TURNS);
+	return ringstep_limit(!RINGSTEP__VERIFIER_NESTS_LOOPS || !turn->engine.cq_wait_idx ? 1 : RINGSTEP_CALL_TURNS);
 }
 
 /* Returns true if another turn follows in this call. `left`: how many more turns it may make. */
@@ -61,7 +69,7 @@ static __always_inline bool ringstep__call_goes_on(struct ringstep_turn *turn, i
 {
 	const __u32 head = *turn->head;
 
-	if (ringstep_geometry.one_turn || result != RINGSTEP_CONTINUE || left <= 0)
+	if (!RINGSTEP__VERIFIER_NESTS_LOOPS || result != RINGSTEP_CONTINUE || left <= 0)
 		return false;
 	/* A turn that wants to wait for nothing wants the kernel's work to be done. */
 	if (turn->engine.cq_wait_idx - head - 1 >= ringstep_cq_ready(turn))

@@ -101,7 +101,6 @@ struct ringstep_geometry {
 	__u32 cq_mask;	  /* CQEs - 1 */
 	__u32 cqes;	  /* offset in the CQ region */
 	__u32 cqe_shift;  /* log2 of a CQE's size: 4, or 5 with IORING_SETUP_CQE32 */
-	__u32 one_turn;	  /* not zero: each call of the program makes one turn */
 };
 
 #endif /* RINGSTEP_ABI_H */

@@ -38,7 +38,7 @@ set_tests_properties("${newest}/cycles" PROPERTIES ENVIRONMENT RINGSTEP_ENGINE=k
 ringstep_add_test(differential KERNELS LOOPS scripted nop_chain copy)
 ringstep_add_test(without_loops KERNEL_WITHOUT LOOPS nop_chain)
 ringstep_add_test(loops/nop_chain USER KERNELS LOOPS nop_chain)
-ringstep_add_test(kit/turns USER KERNELS LOOPS scripted together)
+ringstep_add_test(kit/turns USER KERNELS LOOPS scripted together gate)
 ringstep_add_test(kit/memory USER KERNELS LOOPS scripted)
 ringstep_add_loop(helpers SOURCE kit/helpers.bpf.c STATE kit/helpers.h)
 ringstep_add_test(kit/helpers USER KERNELS LOOPS helpers)

@@ -57,9 +57,9 @@ struct LoopExit {
     std::int64_t code = 0;                    ///< the argument of ringstep_stop(), or the step's bad return value
     std::uint64_t turns = 0;                  ///< turns of this run
     std::uint64_t calls = 0;  ///< calls of the loop's program in this run, each of one or several turns; 0 by the user engine
-    std::uint64_t submitted = 0;              ///< SQEs that the kernel took in this run
-    std::uint64_t completions = 0;            ///< CQEs that the step took in this run
-    std::uint64_t enters = 0;  ///< calls of io_uring_enter(2): one, or with the user engine about one for each turn
+    std::uint64_t submitted = 0;    ///< SQEs that the kernel took in this run
+    std::uint64_t completions = 0;  ///< CQEs that the step took in this run
+    std::uint64_t enters = 0;       ///< calls of io_uring_enter(2): one, or with the user engine about one for each turn
 
     /// Returns true if the loop stopped by itself with code 0.
     [[nodiscard]] bool ok() const noexcept { return reason == ExitReason::stopped && code == 0; }

@@ -10,8 +10,8 @@
 // zeroes the verifier refuses it at the first look into the state, and Debian 13's veristat, 0.4, can set no global variables.
 // Here the geometry is that of a ring which this kernel has opened.
 //
-// A budget is the figure measured and a quarter. A newer clang or another build of the same kernel moves figures by up to a sixth; what
-// the budgets are there to catch, a loop that the verifier no longer finds to repeat itself, multiplies them.
+// A budget is the figure measured and a quarter. A newer clang or another build of the same kernel moves figures by up to a
+// sixth; what the budgets are there to catch, a loop that the verifier no longer finds to repeat itself, multiplies them.
 #include "verifier/load.hpp"
 
 #include <fmt/format.h>

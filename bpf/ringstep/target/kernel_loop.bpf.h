@@ -108,8 +108,8 @@ static __always_inline int ringstep__call_end(struct ringstep_turn *turn, int re
 	};                                                                                                                     \
 	state_type *const volatile ringstep_state = 0; /* so that the BTF has the type */                                      \
 	static __always_inline int name##_step(struct ringstep_turn *turn, state_type *state);                                 \
-	static __always_inline int name##_turns(struct ringstep_turn *turn, bool usual, bool rewinds, __u32 sqe_shift,          \
-					       __u32 cqe_shift)                                                                \
+	static __always_inline int name##_turns(struct ringstep_turn *turn, bool usual, bool rewinds, __u32 sqe_shift,         \
+						__u32 cqe_shift)                                                               \
 	{                                                                                                                      \
 		__s64 turns, left;                                                                                             \
 		int result;                                                                                                    \
@@ -137,9 +137,9 @@ static __always_inline int ringstep__call_end(struct ringstep_turn *turn, int re
 			return result;                                                                                         \
 		/* The compiler sees constants in the first call, and the verifier sees that only one call is reachable. */    \
 		if (ringstep_geometry.flags >= RINGSTEP_USUAL)                                                                 \
-			return name##_turns(&turn, true, true, 6, 4);                                                           \
-		return name##_turns(&turn, false, ringstep_geometry.flags & RINGSTEP_SQ_REWIND, ringstep_geometry.sqe_shift,    \
-				   ringstep_geometry.cqe_shift);                                                               \
+			return name##_turns(&turn, true, true, 6, 4);                                                          \
+		return name##_turns(&turn, false, ringstep_geometry.flags & RINGSTEP_SQ_REWIND, ringstep_geometry.sqe_shift,   \
+				    ringstep_geometry.cqe_shift);                                                              \
 	}                                                                                                                      \
 	SEC(".struct_ops.link")                                                                                                \
 	struct io_uring_bpf_ops___ringstep name = {                                                                            \

@@ -124,6 +124,7 @@ struct ringstep__engine {
 	__u32 wanted;			   /* ringstep_user.wanted when the turn began */
 	bool special;			   /* the run is traced or needs barriers, unlike most runs */
 	bool owes;			   /* the engine must submit at the end of the turn */
+	__u32 may_spare;		   /* how many more turns may follow without an io_uring_enter() in between */
 	__u64 deadline;			   /* the deadline of the wait at the end of the turn, or RINGSTEP_NO_DEADLINE */
 };
 
@@ -244,6 +245,7 @@ static __always_inline void ringstep__engine_of(struct ringstep__engine *engine,
 	engine->wanted = 0;
 	engine->special = true;
 	engine->owes = false;
+	engine->may_spare = 0;
 	engine->deadline = RINGSTEP_NO_DEADLINE;
 }
 

@@ -130,6 +130,12 @@ static __always_inline bool ringstep__cut_short(struct ringstep_turn *turn, __u3
 }
 
 /*
+ * The most turns in a row between which the engine does not enter the kernel, as in a call of the kernel's program. The kernel does its
+ * deferred work, and moves completions from the overflow list into the CQ, only when it is entered.
+ */
+#define RINGSTEP__SPARED_ENTERS 64
+
+/*
  * Does the work between two turns: submits if the step left that to the engine, waits, and lets the kernel do its deferred work. One
  * io_uring_enter() does it all if the kernel takes all SQEs. Returns 0, or a negative errno that ends the run.
  */
@@ -143,6 +149,12 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 
 	if (!owed && turn->cut)
 		return 0;
+	/* Nothing is to be submitted, and what the step wants to wait for is there. A run's first pause is never spared. */
+	if (!owed && wait && turn->engine.may_spare && ringstep_cq_ready(turn) >= wait) {
+		turn->engine.may_spare--;
+		return 0;
+	}
+	turn->engine.may_spare = RINGSTEP__SPARED_ENTERS;
 	result = ringstep__enter_and_wait(turn, owed, wait);
 	if (owed && likely(result >= 0)) {
 		ringstep__sq_taken(turn, owed, (__u32)result);
@@ -249,7 +261,7 @@ static __noinline void ringstep__settle(struct ringstep_user *user)
 		result = ringstep__turn_begin(&turn);                                                                          \
 		if (result != RINGSTEP_CONTINUE)                                                                               \
 			return result;                                                                                         \
-		return ringstep__turns_end(&turn, loop##_step(&turn, (state_type *)(turn.control + 1)), 1);                      \
+		return ringstep__turns_end(&turn, loop##_step(&turn, (state_type *)(turn.control + 1)), 1);                    \
 	}                                                                                                                      \
 	extern const struct ringstep_user_loop ringstep_user_##loop;                                                           \
 	const struct ringstep_user_loop ringstep_user_##loop = {                                                               \

@@ -90,7 +90,8 @@ void look_at_turns(std::vector<Case>& cases, const ringstep::Geometry& geometry,
         const bench::ProgramFacts before = bench::program_facts(program);
         test.way->run(options.nops, test.depth);
         const bench::ProgramFacts after = bench::program_facts(program);
-        test.turn_time = static_cast<double>(after.run_time - before.run_time) / static_cast<double>((options.nops + test.depth - 1) / test.depth);
+        test.turn_time = static_cast<double>(after.run_time - before.run_time) /
+                         static_cast<double>((options.nops + test.depth - 1) / test.depth);
     }
 }
 

@@ -14,8 +14,7 @@
  */
 static __always_inline __u32 ringstep_cq_ready(struct ringstep_turn *turn)
 {
-	return ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail)) -
-	       *ringstep__cq_word(turn, ringstep__geometry(turn).cq_head);
+	return ringstep__ring_load(turn->tail) - *turn->head;
 }
 
 /* Returns the size of a CQE in bytes: 16, or 32 with IORING_SETUP_CQE32. */
@@ -29,7 +28,6 @@ static __always_inline __u32 ringstep_cqe_size(struct ringstep_turn *turn)
  * submission in the body of the walk may then post another completion into it.
  */
 struct ringstep__walk {
-	const __u8 *cqes;
 	__u32 at; /* the head */
 	__u32 end; /* the head at which to stop. The verifier would know a count of completions left, and follow each value of it */
 	struct {
@@ -52,7 +50,7 @@ static __always_inline bool ringstep__cq_holds(const struct ringstep_turn *turn,
 
 static __always_inline const __u8 *ringstep__cqe_at(const struct ringstep_turn *turn, const struct ringstep__walk *walk)
 {
-	return walk->cqes + ((__u64)(walk->at & ringstep__geometry(turn).cq_mask) << turn->cqe_shift);
+	return turn->cqes + ((__u64)(walk->at & ringstep__geometry(turn).cq_mask) << turn->cqe_shift);
 }
 
 /* Returns true if there is another completion. Drops those that only woke the loop up. */
@@ -72,9 +70,8 @@ static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringste
 	struct ringstep__walk walk;
 	__u32 ready;
 
-	walk.cqes = turn->cq + ringstep__geometry(turn).cqes;
 	walk.at = ringstep__read_once(turn->head);
-	ready = ringstep__ring_load(ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail)) - walk.at;
+	ready = ringstep__ring_load(turn->tail) - walk.at;
 	if (ready > RINGSTEP_CQE_BATCH) {
 		turn->cut = ringstep__cq_holds(turn, ready);
 		ready = turn->cut ? RINGSTEP_CQE_BATCH : 0;

@@ -125,7 +125,7 @@ static __always_inline struct ringstep__completions ringstep__completions_begin(
 	/* `seen` is out of range: the application has taken completions, or this is the first run. */
 	if (tail - seen > ready)
 		seen = enter->seen = head;
-	walk.cqes = turn->cq + ringstep__geometry(turn).cqes;
+	walk.cqes = turn->cqes;
 	walk.at = seen;
 	count = tail - seen;
 	/* Before the wait, the kernel gets the requests first. */

@@ -80,6 +80,8 @@ static __noinline int ringstep__arm(ringstep__ring *ring, struct ringstep_contro
 	int taken;
 
 	ringstep__engine_of(&turn.engine, ring);
+	turn.head = ringstep__cq_word(&turn, ringstep__geometry(&turn).cq_head);
+	turn.tail = ringstep__cq_word(&turn, ringstep__geometry(&turn).cq_tail);
 	turn.rewinds = ringstep__geometry(&turn).flags & RINGSTEP_SQ_REWIND;
 	turn.sqe_shift = ringstep__geometry(&turn).sqe_shift;
 	if (turn.rewinds)

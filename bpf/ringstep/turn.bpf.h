@@ -20,6 +20,8 @@ struct ringstep_turn {
 	__u8 *cq;	 /* CQ region: headers and CQEs */
 	__u8 *sq;	 /* SQ region: SQEs */
 	__u32 *head;	 /* the head of the CQ */
+	__u32 *tail;	 /* the tail of the CQ */
+	__u8 *cqes;	 /* the CQEs */
 	__u32 cq_head;	 /* the head when the call or turn began, plus completions that do not count as reaped */
 	__u32 sq_at;	 /* position at which the next SQE is claimed */
 	__u32 sq_end;	 /* position at which the SQ is full */
@@ -93,7 +95,10 @@ static __always_inline void ringstep__sq_store(struct ringstep_turn *turn)
 /* Begins one or several turns. The caller has set the pointers to the regions. */
 static __always_inline void ringstep__turns_start(struct ringstep_turn *turn)
 {
+	/* Local variables cost less than adding up base and offset at each use. */
 	turn->head = ringstep__cq_word(turn, ringstep__geometry(turn).cq_head);
+	turn->tail = ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail);
+	turn->cqes = turn->cq + ringstep__geometry(turn).cqes;
 	turn->cq_head = ringstep__read_once(turn->head);
 }
 

@@ -67,6 +67,8 @@ static __always_inline __s64 ringstep__call_turns(const struct ringstep_turn *tu
 /* Returns true if another turn follows in this call. `left`: how many more turns it may make. */
 static __always_inline bool ringstep__call_goes_on(struct ringstep_turn *turn, int result, __s64 left)
 {
+	_Static_assert(offsetof(struct ringstep_control, fault) == offsetof(struct ringstep_control, stop) + 4,
+		       "read as one word");
 	const __u32 head = *turn->head;
 
 	if (!RINGSTEP__VERIFIER_NESTS_LOOPS || result != RINGSTEP_CONTINUE || left <= 0)
@@ -76,7 +78,8 @@ static __always_inline bool ringstep__call_goes_on(struct ringstep_turn *turn, i
 		return false;
 	if (head - turn->cq_head >= RINGSTEP_CALL_TURNS)
 		return false;
-	if (*(volatile __u32 *)&turn->control->stop || turn->control->fault)
+	/* A stop request, or a fault of the kit */
+	if (*(volatile __u64 *)&turn->control->stop)
 		return false;
 	/* Through memory, so that the verifier knows no more of the cursor than in the first turn. */
 	ringstep__sq_store(turn);
@@ -122,9 +125,8 @@ static __always_inline int ringstep__call_end(struct ringstep_turn *turn, int re
 		turns = left = ringstep__call_turns(turn);                                                                     \
 		do {                                                                                                           \
 			turn->cut = false;                                                                                     \
-			left--;                                                                                                \
 			result = name##_step(turn, (state_type *)(turn->control + 1));                                         \
-		} while (ringstep__call_goes_on(turn, result, left) && ringstep__may_loop);                                    \
+		} while (ringstep__call_goes_on(turn, result, --left) && ringstep__may_loop);                                  \
 		return ringstep__call_end(turn, result, (__u64)(turns - left));                                                \
 	}                                                                                                                      \
 	SEC("struct_ops.s/loop_step")                                                                                          \

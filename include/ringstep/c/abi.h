@@ -58,12 +58,12 @@ struct ringstep_timer {
 
 /*
  * The head of the MEM region. While a loop runs, the application writes only the first cache line, and the loop writes only the
- * others.
+ * others, but for .fault.
  */
 struct ringstep_control {
 	/* application -> loop */
-	__u32 stop; /* bits of enum ringstep_stop_kind; if not zero, the loop stops before its next turn */
-	__u32 __reserved;
+	__u32 stop;    /* bits of enum ringstep_stop_kind; if not zero, the loop stops before its next turn */
+	__u32 fault;   /* the loop's own: enum ringstep_fault. It lies here so that the loop can look at both words at once */
 	__u64 address; /* address of this block in the process, for requests that point into the region */
 	__u64 __reserved_application[6];
 
@@ -73,11 +73,11 @@ struct ringstep_control {
 	__u64 reaped;	  /* CQEs that the step took, swallowed ones included */
 	__u64 unfinished; /* CQEs among .reaped that announced more (IORING_CQE_F_MORE), so did not end a request */
 	__s64 code;	  /* the argument of ringstep_stop() */
-	__u32 fault;	  /* enum ringstep_fault */
 	__s32 returned;	  /* the invalid value that the step returned, or 0 */
 	__u32 claimed;	  /* with RINGSTEP_SQ_REWIND: SQEs claimed and not yet submitted */
 	__u32 stopped;	  /* the value of .stop for which the loop stopped, or 0 */
-	__u64 calls;	  /* how often the kernel has called the program; a call may make several turns */
+	__u32 __reserved_loop;
+	__u64 calls; /* how often the kernel has called the program; a call may make several turns */
 
 	__u64 scratch_sqe[16]; /* takes an SQE for which there was no room; never submitted */
 

@@ -211,7 +211,8 @@ inline void trace_event(const ringstep_user* user, const ringstep_trace_event* e
     const std::string_view loop = user->loop->name;
     switch (event->kind) {
         case RINGSTEP_TRACE_TURN: {
-            trace_line(loop, "turn " + std::to_string(user->control->turns) + ", completions: " + std::to_string(event->count));
+            trace_line(loop,
+                       "turn " + std::to_string(user->control->turns + 1) + ", completions: " + std::to_string(event->count));
             const std::uint32_t limit = user->loop->cqe_batch;  // further completions wait for the next turn
             const std::uint32_t shown = event->count < limit ? event->count : limit;
             for (std::uint32_t i = 0; i < shown; i++) {

@@ -210,6 +210,16 @@ static __always_inline __u64 ringstep__unknown_zero(void)
 	return zero;
 }
 
+/*
+ * Returns one less than `count`. To the verifier, a register to which one constant was added stays linked to its old value, and states in which
+ * registers are linked in different ways are not alike. After a second constant, it forgets the link.
+ */
+static __always_inline __s64 ringstep__one_less(__s64 count)
+{
+	asm volatile("%0 += 1\n\t%0 += -2" : "+r"(count));
+	return count;
+}
+
 /* Part of the condition of a C loop. It becomes false only at the kernel's limits; see ringstep_while(). */
 #if __clang_major__ >= 19
 #define ringstep__may_goto(label) asm volatile goto("may_goto %l[" #label "]" :: ::label)

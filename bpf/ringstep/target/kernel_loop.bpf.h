@@ -37,7 +37,6 @@ static __always_inline int ringstep__call_begin(struct ringstep_turn *turn, cons
 
 	turn->engine.ring = (ringstep__ring *)args[0];
 	turn->engine.params = (struct iou_loop_params___ringstep *)args[1];
-	turn->engine.cq_wait_idx = turn->engine.params->cq_wait_idx;
 	turn->control = (struct ringstep_control *)bpf_io_uring_get_region___ringstep(turn->engine.ring, RINGSTEP__REGION_MEM,
 										      ringstep_geometry.mem_size);
 	if (!turn->control)
@@ -57,11 +56,17 @@ static __always_inline int ringstep__call_begin(struct ringstep_turn *turn, cons
 	return RINGSTEP_CONTINUE;
 }
 
-/* Returns how many turns this call may make. */
-static __always_inline __s64 ringstep__call_turns(const struct ringstep_turn *turn)
+/*
+ * Returns how many turns this call may make. What the verifier knows when the loop around the step begins should be no more than what it knows
+ * when that loop goes round. Otherwise it follows the step once more. So what was compared is read anew.
+ */
+static __always_inline __s64 ringstep__call_turns(struct ringstep_turn *turn)
 {
 	/* The kernel's parameters are zero when a run begins. */
-	return ringstep_limit(!RINGSTEP__VERIFIER_NESTS_LOOPS || !turn->engine.cq_wait_idx ? 1 : RINGSTEP_CALL_TURNS);
+	const bool first = !ringstep__read_once(&turn->engine.params->cq_wait_idx);
+
+	turn->engine.cq_wait_idx = ringstep__read_once(&turn->engine.params->cq_wait_idx);
+	return ringstep_limit(!RINGSTEP__VERIFIER_NESTS_LOOPS || first ? 1 : RINGSTEP_CALL_TURNS);
 }
 
 /* Returns true if another turn follows in this call. `left`: how many more turns it may make. */
@@ -122,11 +127,12 @@ static __always_inline int ringstep__call_end(struct ringstep_turn *turn, int re
 		turn->sqe_shift = sqe_shift;                                                                                   \
 		turn->cqe_shift = cqe_shift;                                                                                   \
 		ringstep__sq_load(turn);                                                                                       \
-		turns = left = ringstep__call_turns(turn);                                                                     \
+		left = ringstep__call_turns(turn);                                                                             \
+		turns = left + (__s64)ringstep__unknown_zero(); /* otherwise the verifier would know how the two differ */     \
 		do {                                                                                                           \
 			turn->cut = false;                                                                                     \
 			result = name##_step(turn, (state_type *)(turn->control + 1));                                         \
-		} while (ringstep__call_goes_on(turn, result, --left) && ringstep__may_loop);                                  \
+		} while (ringstep__call_goes_on(turn, result, left = ringstep__one_less(left)) && ringstep__may_loop);         \
 		return ringstep__call_end(turn, result, (__u64)(turns - left));                                                \
 	}                                                                                                                      \
 	SEC("struct_ops.s/loop_step")                                                                                          \

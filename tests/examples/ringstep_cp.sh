@@ -338,6 +338,11 @@ done
 # RTMIN is the signal by which the program wakes itself up.
 env --ignore-signal=HUP,RTMIN --default-signal=INT "$cp" slow x1 >out 2>err &
 copier=$!
+# Before env has started it, the signals are not ignored.
+for _ in $(seq 200); do
+	[ "$(cat /proc/$copier/comm)" = "$(basename "$cp" | cut -c 1-15)" ] && break
+	sleep 0.05
+done
 sleep 0.3
 kill -HUP $copier
 kill -RTMIN $copier

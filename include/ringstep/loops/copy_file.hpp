@@ -448,6 +448,7 @@ private:
         result_.exit.error = exit.error;
         result_.exit.code = exit.code;
         result_.exit.turns += exit.turns;
+        result_.exit.calls += exit.calls;
         result_.exit.submitted += exit.submitted;
         result_.exit.completions += exit.completions;
         result_.bytes = state()->bytes_written;

@@ -201,6 +201,7 @@ private:
             enter.added = left - left_;
             enter.hooked = left;
             entered.exit.turns += exit.turns;
+            entered.exit.calls += exit.calls;
             entered.exit.submitted += exit.submitted;
             entered.exit.completions += exit.completions;
             entered.exit.enters += exit.enters;

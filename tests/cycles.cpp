@@ -58,7 +58,7 @@ Held held() {
     now.programs = count_ids(bpf_prog_get_next_id);
     now.maps = count_ids(bpf_map_get_next_id);
     now.links = count_ids(bpf_link_get_next_id);
-    now.resident_kib = status_line("VmRSS: %ld kB");
+    now.resident_kib = status_line("RssAnon: %ld kB");
     now.mapped_kib = status_line("VmSize: %ld kB");
     return now;
 }

@@ -43,6 +43,14 @@
 #ifndef RINGSTEP_HOOKS_BPF_H
 #define RINGSTEP_HOOKS_BPF_H
 
+/*
+ * A call of the program makes one turn. A turn that finds what the application waits for ends the run, so another one in the same call would
+ * only be more work for the verifier.
+ */
+#ifndef RINGSTEP_CALL_TURNS
+#define RINGSTEP_CALL_TURNS 1
+#endif
+
 #include <ringstep/loop.bpf.h>
 #include <ringstep/timer.bpf.h>
 

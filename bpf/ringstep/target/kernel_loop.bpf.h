@@ -16,8 +16,13 @@
  * begins no further turn once it has made RINGSTEP_CALL_TURNS turns, or taken as many completions. As a step usually submits no more requests
  * than this, signals and other users of the ring's lock wait about as long as for one long step. The first call of a run makes one turn only,
  * so that even a run that ends at once lets the kernel do its deferred work. A stop request is looked at before each turn.
+ *
+ * A loop may define RINGSTEP_CALL_TURNS as 1 before it includes the kit.
  */
+#ifndef RINGSTEP_CALL_TURNS
 #define RINGSTEP_CALL_TURNS 64
+#endif
+#define RINGSTEP__CALL_TURNS (RINGSTEP_CALL_TURNS != 1 && RINGSTEP__VERIFIER_NESTS_LOOPS ? RINGSTEP_CALL_TURNS : 1)
 
 /*
  * True if the verifier can follow a loop around the loops of a step. Since Linux 6.17 it knows which states belong to a loop, and finds soon that
@@ -66,7 +71,7 @@ static __always_inline __s64 ringstep__call_turns(struct ringstep_turn *turn)
 	const bool first = !ringstep__read_once(&turn->engine.params->cq_wait_idx);
 
 	turn->engine.cq_wait_idx = ringstep__read_once(&turn->engine.params->cq_wait_idx);
-	return ringstep_limit(!RINGSTEP__VERIFIER_NESTS_LOOPS || first ? 1 : RINGSTEP_CALL_TURNS);
+	return ringstep_limit(first ? 1 : RINGSTEP__CALL_TURNS);
 }
 
 /* Returns true if another turn follows in this call. `left`: how many more turns it may make. */
@@ -76,7 +81,7 @@ static __always_inline bool ringstep__call_goes_on(struct ringstep_turn *turn, i
 		       "read as one word");
 	const __u32 head = *turn->head;
 
-	if (!RINGSTEP__VERIFIER_NESTS_LOOPS || result != RINGSTEP_CONTINUE || left <= 0)
+	if (RINGSTEP__CALL_TURNS == 1 || result != RINGSTEP_CONTINUE || left <= 0)
 		return false;
 	/* A turn that wants to wait for nothing wants the kernel's work to be done. */
 	if (turn->engine.cq_wait_idx - head - 1 >= ringstep_cq_ready(turn))

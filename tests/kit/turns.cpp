@@ -10,6 +10,7 @@
 #include <catch2/generators/catch_generators.hpp>
 
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -84,20 +85,21 @@ TEST_CASE("Requests that complete at once hold up others for one call of the pro
 }
 
 TEST_CASE("Short runs of requests that complete at once let the kernel complete others") {
-    int pipe_fds[2];
-    REQUIRE(::pipe(pipe_fds) == 0);
+    // A receive completes as part of the ring's deferred work. (Before Linux 6.5, a read from a pipe is a worker's.)
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
     char byte = 0;
     Ring ring{{.sq_entries = 8}};
     ringstep::Gate gate(ring, {.depth = 4});
     gate.set_batch(1);
     io_uring_sqe sqe{};
-    io_uring_prep_read(&sqe, pipe_fds[0], &byte, 1, 0);
+    io_uring_prep_recv(&sqe, ends[0], &byte, 1, 0);
     sqe.user_data = 1;
     gate.push(sqe);
     unsigned runs = 0;
     bool done = false;
     for (; runs < 100 && !done; runs++) {
-        if (runs == 50) REQUIRE(::write(pipe_fds[1], "a", 1) == 1);
+        if (runs == 50) REQUIRE(::write(ends[1], "a", 1) == 1);
         io_uring_prep_nop(&sqe);
         sqe.user_data = 0;
         gate.push(sqe);
@@ -107,8 +109,8 @@ TEST_CASE("Short runs of requests that complete at once let the kernel complete 
     CHECK(done);
     CHECK(runs > 50);
     CHECK(runs <= 53);
-    ::close(pipe_fds[0]);
-    ::close(pipe_fds[1]);
+    ::close(ends[0]);
+    ::close(ends[1]);
 }
 
 TEST_CASE("A turn is handed a batch at most, the rest in the next one") {

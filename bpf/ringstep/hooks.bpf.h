@@ -113,7 +113,6 @@ static __always_inline struct io_uring_sqe *ringstep__submissions_next(struct ri
 	     (sqe_var = ringstep__submissions_next(turn, enter, &ringstep__submissions), true);)
 
 struct ringstep__completions {
-	__u8 *cqes;
 	__u32 at; /* index of the CQ, like its head */
 	__u32 end;
 };
@@ -133,7 +132,6 @@ static __always_inline struct ringstep__completions ringstep__completions_begin(
 	/* `seen` is out of range: the application has taken completions, or this is the first run. */
 	if (tail - seen > ready)
 		seen = enter->seen = head;
-	walk.cqes = turn->cqes;
 	walk.at = seen;
 	count = tail - seen;
 	/* Before the wait, the kernel gets the requests first. */
@@ -150,7 +148,7 @@ static __always_inline struct ringstep__completions ringstep__completions_begin(
 static __always_inline struct io_uring_cqe *ringstep__completions_next(struct ringstep_turn *turn, struct ringstep_enter *enter,
 								       struct ringstep__completions *walk)
 {
-	__u8 *cqe = walk->cqes + ((__u64)(walk->at & ringstep__geometry(turn).cq_mask) << turn->cqe_shift);
+	__u8 *cqe = turn->cqes + ((__u64)(walk->at & ringstep__geometry(turn).cq_mask) << turn->cqe_shift);
 
 	walk->at++;
 	enter->seen = walk->at;

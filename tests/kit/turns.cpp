@@ -32,8 +32,8 @@ namespace {
 
 constexpr std::uint32_t nop_by_task_work = 1U << 4;  // IORING_NOP_TW, which older headers lack
 
-// Returns whether a call of a program in the running kernel may make several turns. The verifier of older ones, which have the
-// feature by our patches, cannot follow that.
+// Returns whether a call of a program may make several turns in the running kernel. Kernels before 7.0 have loops only by our
+// patches, and their verifiers cannot follow such a call.
 bool calls_make_several_turns() {
     utsname names{};
     ::uname(&names);
@@ -82,7 +82,8 @@ TEST_CASE("Requests that complete at once hold up others for one call of the pro
     REQUIRE(seen.size() == nops);
     std::uint32_t at = 0;
     while (seen[at].user_data != late) at++;
-    // The kernel's program counts completions, the user engine turns, of two completions here.
+    // A call of the kernel's program ends after 64 completions. The user engine enters the kernel after 64 turns, and each turn
+    // takes two completions here.
     CHECK(at <= late + (program.engine() == ringstep::Engine::user ? 2U * 65 : 66));
 }
 

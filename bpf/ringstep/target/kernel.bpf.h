@@ -61,8 +61,8 @@ extern int bpf_io_uring_submit_sqes___ringstep(struct iou_ctx___ringstep *ctx, _
 extern __u8 *bpf_io_uring_get_region___ringstep(struct iou_ctx___ringstep *ctx, __u32 id, const __u64 rdwr_buf_size) __ksym;
 
 /*
- * Keeps clang from moving accesses by this pointer out of the branch where it stands. A rare branch needs no work in advance, and an access to a
- * field that the kernel does not have must not be reachable.
+ * Keeps clang from moving accesses through this pointer out of the branch that it is used in. Work for a rare branch should not be done in every
+ * turn. And the verifier refuses a program that can reach an access to a field which the kernel does not have.
  */
 #define ringstep__not_in_advance(pointer) asm volatile("" : "+r"(pointer))
 
@@ -211,8 +211,9 @@ static __always_inline __u64 ringstep__unknown_zero(void)
 }
 
 /*
- * Returns one less than `count`. To the verifier, a register to which one constant was added stays linked to its old value, and states in which
- * registers are linked in different ways are not alike. After a second constant, it forgets the link.
+ * Returns one less than `count`. When a constant is added to a register, the verifier remembers how the register relates to its old value. Two
+ * states with different relations count as different, so the verifier would follow the loop again. It forgets the relation when a second
+ * constant is added.
  */
 static __always_inline __s64 ringstep__one_less(__s64 count)
 {

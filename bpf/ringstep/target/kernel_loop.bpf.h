@@ -8,16 +8,17 @@
 #include <ringstep/turn.bpf.h>
 
 /*
- * A call of the program makes several turns, as long as each finds the completions that the turn before it wanted to wait for. Requests that
- * complete at once have theirs in the CQ when the submit returns. So the next turn can follow without what it costs to leave the program, to
- * get the regions, and to be called again.
+ * One call of the program makes several turns if the completions that a turn waits for are already in the CQ. That is so for requests that
+ * complete during the submit. The next turn then begins at once, which saves the cost of leaving the program, getting the regions and being
+ * called again.
  *
- * Between two calls, the kernel looks for signals, does deferred work, and moves completions from the overflow list into the CQ. So a call
- * begins no further turn once it has made RINGSTEP_CALL_TURNS turns, or taken as many completions. As a step usually submits no more requests
- * than this, signals and other users of the ring's lock wait about as long as for one long step. The first call of a run makes one turn only,
- * so that even a run that ends at once lets the kernel do its deferred work. A stop request is looked at before each turn.
+ * The kernel looks for signals, does deferred work, and moves completions from the overflow list into the CQ only between two calls. So a call
+ * ends after RINGSTEP_CALL_TURNS turns, or after a turn that has brought the completions it took to that number. A long step submits as many
+ * requests, so signals wait about as long as they wait for one long step. A stop request is looked at before each turn.
  *
- * A loop may define RINGSTEP_CALL_TURNS as 1 before it includes the kit.
+ * The first call of a run makes one turn, so that the kernel does its deferred work in each run.
+ *
+ * To make every call of a loop one turn long, define RINGSTEP_CALL_TURNS as 1 before you include the kit.
  */
 #ifndef RINGSTEP_CALL_TURNS
 #define RINGSTEP_CALL_TURNS 64
@@ -25,9 +26,9 @@
 #define RINGSTEP__CALL_TURNS (RINGSTEP_CALL_TURNS != 1 && RINGSTEP__VERIFIER_NESTS_LOOPS ? RINGSTEP_CALL_TURNS : 1)
 
 /*
- * True if the verifier can follow a loop around the loops of a step. Since Linux 6.17 it knows which states belong to a loop, and finds soon that
- * they repeat. Before that, its work for a loop around a step like gate's multiplies beyond its limit. There, a call makes one turn. It is a
- * constant when the program is loaded.
+ * True if the verifier can follow a loop around the loops of a step. A verifier that has this type knows which states belong to a loop, and soon
+ * finds that they repeat. The verifier of Linux 6.12 does not have it, and reaches its limit with such a loop around gate's step, so each call
+ * makes one turn there. The value is a constant when the program is loaded.
  */
 struct bpf_scc_info___ringstep {};
 #define RINGSTEP__VERIFIER_NESTS_LOOPS bpf_core_type_exists(struct bpf_scc_info___ringstep)
@@ -62,8 +63,9 @@ static __always_inline int ringstep__call_begin(struct ringstep_turn *turn, cons
 }
 
 /*
- * Returns how many turns this call may make. What the verifier knows when the loop around the step begins should be no more than what it knows
- * when that loop goes round. Otherwise it follows the step once more. So what was compared is read anew.
+ * Returns how many turns this call may make, and reads the wait index of the last call. A comparison tells the verifier something about the
+ * number that was compared. If it knew more about the wait index in the first turn than in the next ones, it would follow the step once more.
+ * So the index is read again after the comparison.
  */
 static __always_inline __s64 ringstep__call_turns(struct ringstep_turn *turn)
 {

@@ -259,13 +259,6 @@ static __always_inline void ringstep__set_wait(struct ringstep__engine *engine, 
 	engine->cq_wait_idx = cq_index;
 }
 
-/* Returns false, because io_uring_enter() does the work that the task has put off before it sleeps. */
-static __always_inline bool ringstep__work_pending(const struct ringstep__engine *engine)
-{
-	(void)engine;
-	return false;
-}
-
 #define RINGSTEP__IS_VERIFIED false
 #define RINGSTEP__WAKES_IN_CQ true
 /* Returns true if the current completion is a wake-up. Then counts it as seen, and the caller must drop it. */

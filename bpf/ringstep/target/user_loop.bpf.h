@@ -130,8 +130,8 @@ static __always_inline bool ringstep__cut_short(struct ringstep_turn *turn, __u3
 }
 
 /*
- * The most turns in a row between which the engine does not enter the kernel, as in a call of the kernel's program. The kernel does its
- * deferred work, and moves completions from the overflow list into the CQ, only when it is entered.
+ * The most times in a row that the engine begins the next turn without entering the kernel. The kernel does its deferred work, and moves
+ * completions from the overflow list into the CQ, only during io_uring_enter(2).
  */
 #define RINGSTEP__SPARED_ENTERS 64
 

@@ -52,7 +52,7 @@ public:
         friend class TakenItems;
         explicit iterator(Source* source) noexcept : source_(source) { ++*this; }
 
-        // One object for all items costs less than an optional that has to be looked at for each of them.
+        // Keeps one object for all items where that is possible, because an optional has to be tested for each item.
         static constexpr bool kept = std::default_initializable<Item>;
 
         Source* source_;

@@ -106,8 +106,8 @@ public:
     }
 
 private:
-    // Writes a request's group and options into its slot, and takes IOSQE_IO_DRAIN off the request there: with it, the kernel
-    // would order the request against everything else on the ring.
+    // Writes a request's group and options into its slot, and clears IOSQE_IO_DRAIN there. With that flag, the kernel would
+    // order the request against everything else on the ring.
     struct Writer {
         std::uint64_t group;
         std::uint32_t options;

@@ -243,7 +243,7 @@ private:
     Slot& write(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, const Filled& filled,
                 std::uint32_t timeout) noexcept {
         Slot& slot = fill_in(ticket, sqe);
-        // In the kernel, only timeouts are linked.
+        // The loop does the linking, so the kernel must not see these flags.
         detail::set_field(slot.request.sqe, &io_uring_sqe::flags, static_cast<std::uint8_t>(sqe.flags & ~link_flags));
         // The loop may write the marks of an open end at this moment.
         slot.own.group = options.group;

@@ -124,12 +124,14 @@ ringstep_add_sanitized_program(
   LOOPS ${fuzzed} scripted timed hooked
   FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all "-DRINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\""
   DEFINITIONS -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
+# Nothing that a run finds is an input of the next one, so each run of the tests does the same.
 set(findings "${CMAKE_CURRENT_BINARY_DIR}/sanitized/findings")
 foreach(loop IN LISTS fuzzed ITEMS scripted timed hooked)
   file(MAKE_DIRECTORY "${findings}/${loop}")
-  set(corpus)
-  if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${loop}")
-    set(corpus "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${loop}")
+  file(GLOB corpus CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${loop}/*")
+  list(JOIN corpus "," corpus)
+  if(corpus)
+    set(corpus "-seed_inputs=${corpus}")
   endif()
   # Steps of these may be long.
   set(runs 8000)
@@ -140,7 +142,7 @@ foreach(loop IN LISTS fuzzed ITEMS scripted timed hooked)
   endif()
   add_test(NAME host/fuzz/${loop}
            COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-step" -seed=1 -runs=${runs} -max_len=1024 -len_control=20 -timeout=60 -verbosity=0
-                   "-artifact_prefix=${findings}/${loop}/" "${findings}/${loop}" ${corpus})
+                   "-artifact_prefix=${findings}/${loop}/" ${corpus})
   set_tests_properties(host/fuzz/${loop} PROPERTIES LABELS host TIMEOUT 300 ENVIRONMENT
                                                    "UBSAN_OPTIONS=print_stacktrace=1;FUZZ_LOOP=${loop}")
 endforeach()

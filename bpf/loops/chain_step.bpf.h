@@ -20,6 +20,7 @@
 #include <ringstep/requests.bpf.h>
 
 #include <ringstep/c/loops/chain.h>
+#include <ringstep/c/result.h>
 
 #include <linux/errno.h>
 
@@ -217,7 +218,7 @@ static __always_inline void chain_node_completed(struct CHAIN *state, __u32 slot
 			}
 		}
 	}
-	chain_node_ended(state, slot, node, outcome, result < 0 ? -result : 0);
+	chain_node_ended(state, slot, node, outcome, ringstep_error_of(result));
 	chain_enlist(state, slot);
 }
 
@@ -243,14 +244,14 @@ static __always_inline void chain_timed_out(struct CHAIN *state, __u32 slot, __u
 	chain->armed &= ~bit;
 	if (node == RINGSTEP_CHAIN_WHOLE_CHAIN) {
 		if (lost)
-			chain_end(chain, RINGSTEP_CHAIN_FAILED, RINGSTEP_CHAIN_WHOLE_CHAIN, -result);
+			chain_end(chain, RINGSTEP_CHAIN_FAILED, RINGSTEP_CHAIN_WHOLE_CHAIN, ringstep_error_of(result));
 		else
 			chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
 	} else {
 		chain->late |= bit;
 		if (lost) {
 			chain->unguarded |= bit;
-			chain->guard_error = -result;
+			chain->guard_error = ringstep_error_of(result);
 		}
 		chain->cancel |= chain->running & bit;
 	}

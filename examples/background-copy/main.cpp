@@ -39,7 +39,7 @@ void write_all(ringstep::Pace& pace, int output, std::vector<std::byte>& data, s
     } while (exit.reason == ringstep::ExitReason::interrupted);  // by a debugger, for example
     if (!exit.ok()) throw std::system_error(exit.error, std::generic_category(), "running the loop");
     for (const auto& completion : pace.completions()) {
-        if (completion.result < 0) throw std::system_error(-completion.result, std::generic_category(), "write");
+        if (!completion.ok()) throw std::system_error(completion.error(), std::generic_category(), "write");
         done += static_cast<std::size_t>(completion.result);
     }
     if (done != data.size()) throw std::system_error(EIO, std::generic_category(), "write came back short");

@@ -71,7 +71,7 @@ int run() {
     for (const auto& completion : drain.completions()) {
         if (completion.ok()) continue;
         failed++;
-        program::print_error("file {}: {}\n", completion.own.group, std::generic_category().message(-completion.result));
+        program::print_error("file {}: {}\n", completion.own.group, std::generic_category().message(completion.error()));
     }
     std::uint64_t bytes = 0;
     for (const int fd : fds) bytes += size_of(fd);

@@ -64,7 +64,7 @@ int run() {
             cancelled++;
         } else if (!completion.ok()) {
             fmt::print("record {}: step {} failed: {}\n", completion.own.group, completion.user_data,
-                       std::generic_category().message(-completion.result));
+                       std::generic_category().message(completion.error()));
         } else if (completion.user_data == 2) {
             notified++;
         }

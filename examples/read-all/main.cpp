@@ -85,8 +85,8 @@ std::size_t collect(ringstep::Gate& gate, std::vector<File>& files) {
         File& file = files[completion.user_data >> 32];
         const std::size_t offset = (completion.user_data & 0xffffffff) * block_size;
         const std::size_t wanted = std::min(block_size, file.bytes.size() - offset);
-        if (completion.result < 0) {
-            file.error = -completion.result;
+        if (!completion.ok()) {
+            file.error = completion.error();
         } else {
             file.missing += wanted - static_cast<std::size_t>(completion.result);
         }

@@ -4,6 +4,7 @@
 
 #include <ringstep/c/abi.h>
 #include <ringstep/c/identity.h>
+#include <ringstep/c/result.h>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/version.hpp>
@@ -84,7 +85,7 @@ struct Completion {
     /// Returns true if the request did not fail.
     [[nodiscard]] bool ok() const noexcept { return result >= 0; }
     /// Returns the errno of a failed request, otherwise 0.
-    [[nodiscard]] int error() const noexcept { return result < 0 ? -result : 0; }
+    [[nodiscard]] int error() const noexcept { return ringstep_error_of(result); }
     /// Returns true if more completions of this request will follow.
     [[nodiscard]] bool more() const noexcept { return (flags & IORING_CQE_F_MORE) != 0; }
     /// Returns true if the kernel picked a provided buffer.

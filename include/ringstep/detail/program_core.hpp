@@ -2,6 +2,7 @@
 // The part of a program that does not depend on the type of its loop: attaching, runs and their ends.
 #pragma once
 
+#include <ringstep/c/result.h>
 #include <ringstep/detail/kernel_engine.hpp>
 #include <ringstep/detail/trace.hpp>
 #include <ringstep/detail/user_engine.hpp>
@@ -276,7 +277,7 @@ private:
     }
 
     static void classify(LoopExit& exit, int result, ringstep_control& control) noexcept {
-        exit.error = result < 0 ? -result : 0;
+        exit.error = ringstep_error_of(result);
         exit.code = control.code;
         switch (result) {
             case 0:

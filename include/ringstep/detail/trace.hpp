@@ -5,6 +5,7 @@
 #include <ringstep/detail/opcodes.hpp>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/exit.hpp>
+#include <ringstep/c/result.h>
 #include <ringstep/c/user.h>
 #include <ringstep/version.hpp>
 
@@ -164,7 +165,7 @@ inline void append_variant(std::string& said, const io_uring_sqe& sqe, const Opc
 // flags.
 [[nodiscard]] inline std::string describe(const io_uring_cqe& cqe) {
     std::string said = "user_data " + hex(cqe.user_data) + ": ";
-    said += cqe.res < 0 ? describe_error(-cqe.res) : std::to_string(cqe.res);
+    said += cqe.res < 0 ? describe_error(ringstep_error_of(cqe.res)) : std::to_string(cqe.res);
     if ((cqe.flags & IORING_CQE_F_BUFFER) != 0) said += ", buffer " + std::to_string(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
     if ((cqe.flags & IORING_CQE_F_MORE) != 0) said += ", more to come";
     if ((cqe.flags & IORING_CQE_F_SOCK_NONEMPTY) != 0) said += ", more in the socket";

@@ -218,10 +218,16 @@ TEST_CASE("Scripts of requests come out the same") {
             }
             CAPTURE(at_once, both.state(0).turns, both.state(1).turns, both.state(0).recorded, both.state(1).recorded);
             CAPTURE(both.state(0).wait, both.state(0).ignore_turns, both.state(0).sqes_per_turn, both.state(0).take_at_most);
-            check_same_exit(exits[0], exits[1], at_once);
-            for (std::size_t i = 0; i < 2 && !at_once; i++) {
+            // A kernel that makes one turn in each call flushes a CQ that has overflowed between any two turns. The user engine does
+            // not where it leaves out an enter, and may need more turns to see the same completions.
+            const bool may_overflow = both.state(0).recorded > both.rings[0].geometry().cq_entries;
+            const bool flushes_more = may_overflow && exits[0].calls == exits[0].turns;
+            const bool turns_count = at_once && !flushes_more;
+            check_same_exit(exits[0], exits[1], turns_count);
+            for (std::size_t i = 0; i < 2 && !turns_count; i++) {
                 scripted& state = both.state(i);
                 without_turns(state);
+                if (at_once) continue;
                 std::ranges::sort(std::span(state.records, state.recorded), {}, [](const scripted_record& record) {
                     return std::tuple(record.user_data, record.result, record.flags, record.extra[0], record.extra[1]);
                 });

@@ -39,6 +39,7 @@ KFUNCS = {
     "bpf_io_uring_submit_sqes": "submits what lies in the SQ region",
     "bpf_io_uring_read_buffer": "ringstep_buffer_read(), in kernels that have it",
     "bpf_io_uring_write_buffer": "ringstep_buffer_write(), in kernels that have it",
+    "bpf_rdonly_cast": "looks whether the kernel has deferred work for the ring, before a run ends",
     "bpf_iter_num_new": "bpf_for(): begins to count",
     "bpf_iter_num_next": "bpf_for(): counts",
     "bpf_iter_num_destroy": "bpf_for(): ends",
@@ -743,6 +744,8 @@ class Inspection:
             if name == "bpf_io_uring_get_region":
                 which = registers[2].const
                 result = Value(REGION, const=0, where=which if which in (0, 1, 2) else None)
+            elif name == "bpf_rdonly_cast":
+                result = Value(KERNEL)
             elif name == "bpf_io_uring_submit_sqes":
                 result = unknown(0xFFFFFFFF)
             elif name == "bpf_iter_num_new":

@@ -243,7 +243,16 @@ static __always_inline int ringstep_enter(struct ringstep_turn *turn, struct rin
 		enter->phase = RINGSTEP_ENTER_SUBMITTED;
 		enter->begun = claimed - enter->added;
 		enter->hooked = claimed;
-		/* A second turn is needed even without a wait, because the kernel does its deferred work between two turns. */
+		if (ringstep__submits_at_end(&turn->engine) || enter->walks)
+			return ringstep_submit_and_wait_until(turn, wanted, wake_at);
+		ringstep_submit(turn);
+		if (ringstep__sq_distance(turn))
+			return ringstep_wait(turn, 0);
+		/* A second turn is needed, even without a wait, only for the kernel's deferred work, which it does between two turns. */
+		if (ringstep_enter_ready(turn, enter) >= wanted && !ringstep__kernel_owes_work(&turn->engine)) {
+			enter->phase = RINGSTEP_ENTER_WAITING;
+			return ringstep_stop(turn, RINGSTEP_ENTER_COMPLETE);
+		}
 		return ringstep_submit_and_wait_until(turn, wanted, wake_at);
 	}
 	ringstep__enter_look(turn, enter);

@@ -108,6 +108,48 @@ static __always_inline bool ringstep__work_pending(const struct ringstep__engine
 	return ((struct task_struct___ringstep *)bpf_get_current_task_btf())->task_works;
 }
 
+/* The ring's own list of deferred work: a queue since Linux 7.3, two stacks before. */
+struct ringstep__node {
+	void *next;
+};
+struct io_ring_ctx___ringstep_queue {
+	struct {
+		struct ringstep__node *tail;
+		struct ringstep__node stub;
+	} work_list;
+} __attribute__((preserve_access_index));
+struct io_ring_ctx___ringstep_stacks {
+	struct {
+		struct ringstep__node *first;
+	} work_llist, retry_llist;
+} __attribute__((preserve_access_index));
+extern void *bpf_rdonly_cast(const void *pointer, __u32 type) __ksym;
+
+/*
+ * Returns true if the ring, or the task, has work that the kernel only does between two calls of the program: for example, a request for a socket
+ * that data has come for. Also returns true on a kernel that keeps this work in a place which the kit does not know. A run that ends without
+ * another call leaves this work undone.
+ */
+static __always_inline bool ringstep__kernel_owes_work(const struct ringstep__engine *engine)
+{
+	if (bpf_core_field_exists(struct io_ring_ctx___ringstep_queue, work_list)) {
+		const struct io_ring_ctx___ringstep_queue *ring =
+			bpf_rdonly_cast(engine->ring, bpf_core_type_id_kernel(struct io_ring_ctx___ringstep_queue));
+
+		if (ring->work_list.tail != &ring->work_list.stub)
+			return true;
+	} else if (bpf_core_field_exists(struct io_ring_ctx___ringstep_stacks, retry_llist)) {
+		const struct io_ring_ctx___ringstep_stacks *ring =
+			bpf_rdonly_cast(engine->ring, bpf_core_type_id_kernel(struct io_ring_ctx___ringstep_stacks));
+
+		if (ring->work_llist.first || ring->retry_llist.first)
+			return true;
+	} else {
+		return true;
+	}
+	return ringstep__work_pending(engine);
+}
+
 #define RINGSTEP__IS_VERIFIED true
 #define RINGSTEP__WAKES_IN_CQ false
 /* Returns false, because loops in the kernel are woken up without a completion. */

@@ -291,6 +291,13 @@ static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *eng
 	(void)microseconds;
 }
 
+/* Returns true: the kernel does its deferred work in io_uring_enter(), which comes after the step. */
+static __always_inline bool ringstep__kernel_owes_work(const struct ringstep__engine *engine)
+{
+	(void)engine;
+	return true;
+}
+
 /* Returns true, because one io_uring_enter() submits and waits. */
 static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *engine)
 {

@@ -5,6 +5,7 @@
 #include <ringstep/c/abi.h>
 #include <ringstep/detail/libbpf.hpp>
 #include <ringstep/detail/limited_load.hpp>
+#include <ringstep/detail/loaded_programs.hpp>
 #include <ringstep/detail/ring_core.hpp>
 #include <ringstep/detail/tether.hpp>
 #include <ringstep/detail/waker.hpp>
@@ -40,8 +41,9 @@ public:
 };
 
 /**
- * A loop in the kernel. The constructor loads the loop, attach() attaches it, and the destructor detaches it. Needs Linux 7.1,
- * and CAP_BPF with CAP_PERFMON (or CAP_SYS_ADMIN) during construction. Running needs no capability.
+ * A loop in the kernel. The constructor loads the loop, or takes the program of an earlier load by this process; attach()
+ * attaches it, and the destructor detaches it. Needs Linux 7.1, and CAP_BPF with CAP_PERFMON (or CAP_SYS_ADMIN) during
+ * construction. Running needs no capability.
  */
 class KernelEngine final : public detail::Attachment {
 public:
@@ -54,11 +56,13 @@ public:
     /// unchanged. Throws Error, and NoLoops if the kernel has no loops.
     KernelEngine(const LoopObject& object, int ring_fd, const Geometry& geometry, std::size_t mem_bytes,
                  std::uint32_t load_seconds = 30)
-        : name_(object.name) {
+        : name_(object.name), ring_fd_(ring_fd), key_(object.elf, geometry.for_program(mem_bytes, object.state_size)) {
+        map_fd_ = LoadedPrograms::make_map(key_, name_.c_str(), ring_fd);
+        if (map_fd_) return;
         const detail::LibbpfDiagnostics diagnostics;
         std::vector<char> log(std::size_t{256} << 10);
         open(object, log, diagnostics);
-        configure(object, ring_fd, geometry, mem_bytes);
+        configure(object);
         const detail::LimitedLoad load(object_.get(), load_seconds);
         if (load.result() == -ETIME) not_in_time(load_seconds);
         if (load.result() < 0) not_loaded(load.result(), log.data(), load.diagnostics());
@@ -76,11 +80,17 @@ public:
             detail::raise(EBUSY, "second attach of loop '" + name_ + "'",
                           "A program is attached once; make another LoopProgram.");
         attached_once_ = true;
-        link_.reset(bpf_map__attach_struct_ops(map_));
+        link_ = map_fd_ ? link_of(map_fd_.get()) : link_of(map_);
         if (!link_) {
             const int error = errno;
             not_attached(error, *ring, diagnostics.text());
         }
+        if (object_ && bpf_object__token_fd(object_.get()) <= 0)  // a process with a token may not make such maps without it
+            LoadedPrograms::remember(key_, bpf_program__fd(program_), bpf_object__btf_fd(object_.get()), bpf_map__fd(map_),
+                                     ring_fd_);
+        // The link keeps the map, and the map keeps the program.
+        map_fd_.close();
+        object_.reset();
         ring_ = ring;
         control_ = &control;
         waker_ = &waker;
@@ -115,11 +125,7 @@ public:
     }
 
     /// Closes a forked child's copy of the link, which would keep the loop attached to the parent's ring.
-    void after_fork_in_child() noexcept override {
-        if (!link_) return;
-        ::close(bpf_link__fd(link_.get()));
-        bpf_link__disconnect(link_.get());  // keeps libbpf from closing the descriptor again
-    }
+    void after_fork_in_child() noexcept override { link_.close(); }
 
     /// Returns true while the loop is attached.
     [[nodiscard]] bool attached() const noexcept { return tether_.attached() && !inherited(); }
@@ -140,8 +146,8 @@ private:
             const detail::Forks::Lock lock;  // a child forked here would have half of a link
             // Closing the link is not enough: a process that was forked without this library's fork handlers may still hold
             // the link open.
-            (void)bpf_link__detach(link_.get());
-            link_.reset();
+            (void)bpf_link_detach(link_.get());
+            link_.close();
             ring_->set_attachment(nullptr);
         }
         if (settle) ring_->settle_detached();
@@ -157,8 +163,19 @@ private:
 
     struct Close {
         void operator()(bpf_object* object) const noexcept { bpf_object__close(object); }
-        void operator()(bpf_link* link) const noexcept { bpf_link__destroy(link); }
     };
+
+    [[nodiscard]] static OwnedFd link_of(int map_fd) noexcept {
+        return OwnedFd(bpf_link_create(map_fd, 0, BPF_STRUCT_OPS, nullptr));
+    }
+    [[nodiscard]] static OwnedFd link_of(bpf_map* map) noexcept {
+        bpf_link* const link = bpf_map__attach_struct_ops(map);
+        if (link == nullptr) return {};
+        OwnedFd fd(bpf_link__fd(link));
+        bpf_link__disconnect(link);  // libbpf's object goes, its descriptor stays
+        bpf_link__destroy(link);
+        return fd;
+    }
 
     // The start of the kit's struct_ops map, as libbpf lays it out in this process.
     struct OpsImage {
@@ -184,16 +201,17 @@ private:
             detail::raise(ENOENT, "search for the loop '" + name_ + "' in its object",
                           "The name given to RINGSTEP_LOOP() and that of the C++ type have to be the same.");
         }
+        program_ = bpf_object__next_program(object_.get(), nullptr);
     }
 
-    void configure(const LoopObject& object, int ring_fd, const Geometry& geometry, std::size_t mem_bytes) {
+    void configure(const LoopObject& object) {
         std::size_t size = 0;
         auto* const ops = static_cast<OpsImage*>(bpf_map__initial_value(map_, &size));
         if (ops == nullptr || size < offsetof(OpsImage, ring_fd) + sizeof ops->ring_fd) {
             detail::raise(EINVAL, "setting of the ring of loop '" + name_ + "'",
                           "The object was not built with ringstep's kit.");
         }
-        ops->ring_fd = static_cast<std::uint32_t>(ring_fd);
+        ops->ring_fd = static_cast<std::uint32_t>(ring_fd_);
 
         auto& frozen = find_geometry();
         if (frozen.abi != RINGSTEP_ABI_VERSION) {
@@ -207,7 +225,7 @@ private:
                           "Its state has " + std::to_string(frozen.state_size) + " bytes in the program and " +
                               std::to_string(object.state_size) + " in C++: compile both with the same state header.");
         }
-        frozen = geometry.for_program(mem_bytes, object.state_size);
+        frozen = key_.geometry;
     }
 
     // Returns the kit's frozen variable, which it finds by its name in the object's BTF.
@@ -304,9 +322,14 @@ private:
     }
 
     std::string name_;
+    int ring_fd_;
+    ProgramKey key_;
+    // Until the loop is attached, either a map with a program that was loaded before, or the object with both.
+    OwnedFd map_fd_;
     std::unique_ptr<bpf_object, Close> object_;
-    std::unique_ptr<bpf_link, Close> link_;  // declared after the object, so destroyed before it
     bpf_map* map_ = nullptr;
+    bpf_program* program_ = nullptr;
+    OwnedFd link_;
     std::shared_ptr<detail::RingCore> ring_;
     ringstep_control* control_ = nullptr;
     detail::Waker* waker_ = nullptr;

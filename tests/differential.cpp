@@ -218,8 +218,8 @@ TEST_CASE("Scripts of requests come out the same") {
             }
             CAPTURE(at_once, both.state(0).turns, both.state(1).turns, both.state(0).recorded, both.state(1).recorded);
             CAPTURE(both.state(0).wait, both.state(0).ignore_turns, both.state(0).sqes_per_turn, both.state(0).take_at_most);
-            // A kernel that makes one turn in each call flushes a CQ that has overflowed between any two turns. The user engine does
-            // not where it leaves out an enter, and may need more turns to see the same completions.
+            // A kernel that makes one turn in each call flushes a CQ that has overflowed between any two turns. The user engine
+            // does not where it leaves out an enter, and may need more turns to see the same completions.
             const bool may_overflow = both.state(0).recorded > both.rings[0].geometry().cq_entries;
             const bool flushes_more = may_overflow && exits[0].calls == exits[0].turns;
             const bool turns_count = at_once && !flushes_more;

@@ -138,6 +138,14 @@ private:
     RegionView<state_type> state_;
 };
 
+/// Lets go of the programs that this process has loaded into the kernel. The process keeps the last 16, so that the verifier
+/// need not check a loop again for each ring: a ring with the same sizes then gets the same program. Each of them takes two
+/// file descriptors and the kernel's memory of the program. Loops that run or are attached are not affected. May be called from
+/// any thread.
+///
+///     ringstep::forget_loaded_programs();  // after the last ring was set up
+inline void forget_loaded_programs() noexcept { detail::LoadedPrograms::forget_all(); }
+
 namespace detail {
 
 // How classes that own a program check whether it may run, before they touch its state.

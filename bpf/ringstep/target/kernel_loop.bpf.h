@@ -74,7 +74,8 @@ static __always_inline __s64 ringstep__call_turns(struct ringstep_turn *turn)
 	const bool first = !ringstep__read_once(&turn->engine.params->cq_wait_idx);
 
 	turn->engine.cq_wait_idx = ringstep__read_once(&turn->engine.params->cq_wait_idx);
-	return ringstep_limit(first && RINGSTEP__CALL_TURNS != 1 && ringstep__kernel_owes_work(&turn->engine) ? 1 : RINGSTEP__CALL_TURNS);
+	return ringstep_limit(
+		first && RINGSTEP__CALL_TURNS != 1 && ringstep__kernel_owes_work(&turn->engine) ? 1 : RINGSTEP__CALL_TURNS);
 }
 
 /* Returns true if another turn follows in this call. `left`: how many more turns it may make. */

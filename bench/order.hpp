@@ -60,9 +60,9 @@ protected:
 
 /// Runs the nops with a loop of the library, a fixed number in each run.
 template <class Face>
-class LoopWay : public OrderWay {
+class OrderLoopWay : public OrderWay {
 public:
-    LoopWay(std::string loop, ringstep::Engine engine, std::uint64_t batch)
+    OrderLoopWay(std::string loop, ringstep::Engine engine, std::uint64_t batch)
         : loop_(std::move(loop)), batch_(batch), face_(ring_, {.engine = engine}) {
         engine_ = face_.program().engine() == ringstep::Engine::kernel ? "kernel" : "user";
     }

@@ -158,7 +158,7 @@ def main():
     arguments = parse_arguments()
     if not arguments.write:
         known = Known()
-    result = counts.run(CASES, arguments.kernel, counts.BUILD / "profile" / "guard", arguments.time)
+    result = counts.run(CASES, arguments.kernel, counts.BUILD / "profile" / "guard", arguments.time, runs=9)
     if arguments.write:
         write(result)
         print(f"Written, with the figures of {result.kernel}: {TOTALS.relative_to(counts.REPO)}, {FUNCTIONS.relative_to(counts.REPO)}")

@@ -12,6 +12,7 @@
 
 #include "../examples/common/program.hpp"
 #include "common/clock.hpp"
+#include "common/crossing.hpp"
 #include "common/facts.hpp"
 #include "common/json.hpp"
 #include "common/settle.hpp"
@@ -72,23 +73,27 @@ void run(const Options& options) {
 
     fmt::print("Sequences of {} dependent nops: {} for each step. {}, {} steps a run.\n\n", options.steps, bench::clock_unit(),
                bench::origin(options.runs), bench::grouped(options.nops));
+    const bench::Model model;
     bench::Table table(
-        {"way", "sequences", bench::clock_unit(), "least", "most", "x ringstep", "system calls", "io_uring_enter"});
+        model.head({"way", "sequences", bench::clock_unit(), "least", "most", "x ringstep", "system calls", "io_uring_enter"}));
     std::vector<std::string> records;
     for (const Case& test : cases) {
         const bench::Summary summary = bench::summarize(test.samples);
         const double ratio = bench::paired_ratio(test.samples, base_of(cases, test).samples);
-        table.add({test.way->title(), std::to_string(test.depth), fmt::format("{:.1f}", summary.median),
-                   fmt::format("{:.1f}", summary.least), fmt::format("{:.1f}", summary.most), fmt::format("{:.3f}", ratio),
-                   bench::grouped(test.calls.all), bench::grouped(test.calls.enter)});
+        const double calls = static_cast<double>(test.calls.all) / static_cast<double>(options.nops);
+        table.add(model.row({test.way->title(), std::to_string(test.depth), fmt::format("{:.1f}", summary.median),
+                             fmt::format("{:.1f}", summary.least), fmt::format("{:.1f}", summary.most),
+                             fmt::format("{:.3f}", ratio), bench::grouped(test.calls.all), bench::grouped(test.calls.enter)},
+                            summary.median, calls));
         records.push_back(fmt::format(
             R"({{"way": {}, "title": {}, "depth": {}, "nops": {}, "median": {:.2f}, "least": {:.2f}, "most": {:.2f}, )"
-            R"("ratio_to_ringstep": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "samples": {}}})",
+            R"("ratio_to_ringstep": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "model_ns": {}, "samples": {}}})",
             bench::json_string(test.way->name()), bench::json_string(test.way->title()), test.depth, options.nops,
             summary.median, summary.least, summary.most, ratio, test.calls.all, test.calls.enter,
-            bench::json_numbers(test.samples)));
+            model.json(summary.median, calls), bench::json_numbers(test.samples)));
     }
     table.print();
+    model.explain();
     if (!options.json.empty()) bench::write_json(options.json, "chain", bench::facts_json(), records);
 }
 

@@ -233,10 +233,7 @@ private:
 class BareCopy final : public CopyWay {
 public:
     BareCopy(unsigned depth, std::size_t block_size, ringstep::Engine engine = ringstep::Engine::user)
-        : loop_(ring_, {.engine = engine}),
-          depth_(depth),
-          block_size_(block_size),
-          buffers_(depth, block_size) {}
+        : loop_(ring_, {.engine = engine}), depth_(depth), block_size_(block_size), buffers_(depth, block_size) {}
     std::string name() const override { return loop_.engine() == ringstep::Engine::kernel ? "kernel" : "user"; }
     std::string title() const override { return "ringstep's loop copy without FileCopy"; }
     void run(int input, int output) override { run(input, output, size_of(input)); }

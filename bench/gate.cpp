@@ -13,6 +13,7 @@
 
 #include "../examples/common/program.hpp"
 #include "common/clock.hpp"
+#include "common/crossing.hpp"
 #include "common/facts.hpp"
 #include "common/files.hpp"
 #include "common/json.hpp"
@@ -90,31 +91,37 @@ double ratio_of(const std::vector<Case>& cases, const Case& test) {
     throw std::logic_error("nothing to compare with");
 }
 
-void print(const std::vector<Case>& cases, const Options& options) {
-    fmt::print("{} requests, pushed, run and collected: {} for each. {}.\n\n", options.requests, bench::clock_unit(),
-               bench::origin(options.runs));
-    bench::Table table({"way", "request", "depth", bench::clock_unit(), "least", "most", "spread", "x hand-written",
-                        "system calls", "io_uring_enter"});
-    for (const Case& test : cases) {
-        const bench::Summary summary = bench::summarize(test.samples);
-        table.add({test.title, test.work, std::to_string(test.depth), fmt::format("{:.0f}", summary.median),
-                   fmt::format("{:.0f}", summary.least), fmt::format("{:.0f}", summary.most),
-                   fmt::format("{:.1f} %", 100 * summary.spread()), fmt::format("{:.3f}", ratio_of(cases, test)),
-                   bench::grouped(test.calls.all), bench::grouped(test.calls.enter)});
-    }
-    table.print();
+double calls_each(const Case& test, const Options& options) {
+    return static_cast<double>(test.calls.all) / static_cast<double>(options.requests);
 }
 
-void save(const std::vector<Case>& cases, const Options& options) {
+void print(const std::vector<Case>& cases, const Options& options, const bench::Model& model) {
+    fmt::print("{} requests, pushed, run and collected: {} for each. {}.\n\n", options.requests, bench::clock_unit(),
+               bench::origin(options.runs));
+    bench::Table table(model.head({"way", "request", "depth", bench::clock_unit(), "least", "most", "spread", "x hand-written",
+                                   "system calls", "io_uring_enter"}));
+    for (const Case& test : cases) {
+        const bench::Summary summary = bench::summarize(test.samples);
+        table.add(model.row({test.title, test.work, std::to_string(test.depth), fmt::format("{:.0f}", summary.median),
+                             fmt::format("{:.0f}", summary.least), fmt::format("{:.0f}", summary.most),
+                             fmt::format("{:.1f} %", 100 * summary.spread()), fmt::format("{:.3f}", ratio_of(cases, test)),
+                             bench::grouped(test.calls.all), bench::grouped(test.calls.enter)},
+                            summary.median, calls_each(test, options)));
+    }
+    table.print();
+    model.explain();
+}
+
+void save(const std::vector<Case>& cases, const Options& options, const bench::Model& model) {
     std::vector<std::string> records;
     for (const Case& test : cases) {
         const bench::Summary summary = bench::summarize(test.samples);
         records.push_back(fmt::format(
             R"({{"way": {}, "title": {}, "work": {}, "depth": {}, "median": {:.2f}, "least": {:.2f}, "most": {:.2f}, )"
-            R"("ratio_to_hand": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "samples": {}}})",
+            R"("ratio_to_hand": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "model_ns": {}, "samples": {}}})",
             bench::json_string(test.way), bench::json_string(test.title), bench::json_string(test.work), test.depth,
             summary.median, summary.least, summary.most, ratio_of(cases, test), test.calls.all, test.calls.enter,
-            bench::json_numbers(test.samples)));
+            model.json(summary.median, calls_each(test, options)), bench::json_numbers(test.samples)));
     }
     bench::write_json(options.json, "gate", bench::facts_json(), records);
 }
@@ -155,8 +162,9 @@ int run_all(int argc, char** argv) {
     std::vector<Case> cases = measure(nop_work, options, counter);
     const std::vector<Case> more = measure(read_work, options, counter);
     cases.insert(cases.end(), more.begin(), more.end());
-    print(cases, options);
-    if (!options.json.empty()) save(cases, options);
+    const bench::Model model;
+    print(cases, options, model);
+    if (!options.json.empty()) save(cases, options, model);
     return 0;
 }
 

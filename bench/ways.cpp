@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Runs each loop and each of its baselines on its own, for a profile. The QEMU plugin tools/profile/count.c counts the instructions of what
-// this program marks. `./dev bench profile` and `./dev bench guard` run it.
+// Runs each loop and each of its baselines on its own, for a profile. The QEMU plugin tools/profile/count.c counts the
+// instructions of what this program marks. `./dev bench profile` and `./dev bench guard` run it.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <liburing.h>
@@ -54,9 +54,9 @@ struct Way {
 struct Recipe {
     std::string name;
     std::string title;
-    std::uint64_t number = 1;    // unless another one is given
-    std::uint64_t most = 32;     // of that number
-    std::uint64_t usually = 0;   // operations in a run
+    std::uint64_t number = 1;   // unless another one is given
+    std::uint64_t most = 32;    // of that number
+    std::uint64_t usually = 0;  // operations in a run
     std::function<Way(std::uint64_t number)> make;
 };
 
@@ -153,7 +153,8 @@ Way waiting(std::uint64_t batch, Arguments&&... arguments) {
 
 Way enter(std::uint64_t batch, Engine engine) {
     const auto wait = [batch](ringstep::Enter& face) { return face.submit_and_wait(static_cast<unsigned>(batch)); };
-    return waiting<bench::LoopWait<ringstep::Enter>>(batch, "enter", "loop enter", wait, ringstep::LoopOptions{.engine = engine});
+    return waiting<bench::LoopWait<ringstep::Enter>>(batch, "enter", "loop enter", wait,
+                                                     ringstep::LoopOptions{.engine = engine});
 }
 
 Way plain_enter(std::uint64_t batch) {
@@ -164,8 +165,8 @@ Way plain_enter(std::uint64_t batch) {
 Way stages(std::uint64_t batch, Engine engine) {
     static const std::vector<ringstep::Stage> steps{{32, 2ms}, {1}};
     const auto wait = [](ringstep::Stages& face) { return face.submit_and_wait(); };
-    return waiting<bench::LoopWait<ringstep::Stages>>(batch, "stages", "loop stages", wait, std::span<const ringstep::Stage>(steps),
-                                                      ringstep::LoopOptions{.engine = engine});
+    return waiting<bench::LoopWait<ringstep::Stages>>(
+        batch, "stages", "loop stages", wait, std::span<const ringstep::Stage>(steps), ringstep::LoopOptions{.engine = engine});
 }
 
 /// Copies of small blocks from /dev/zero to /dev/null, where both ends complete at once.
@@ -187,9 +188,10 @@ std::vector<Recipe> recipes() {
     // A nop that waits for the one before it.
     all.push_back({"liburing-enter", "nops, so many at a time, one enter for each batch", 1, 64, 4096,
                    [](auto n) { return nops<EnterWay>(n, 1); }});
-    all.push_back({"liburing-pairs", "nops in linked pairs, so many at a time", 1, 32, 4096,
-                   [](auto n) { return nops<LinkWay>(n, 2); }});
-    all.push_back({"hand-lean", "nops, hand-written loop, lean", 1, 64, 4096, [](auto n) { return nops<HandWay>(n, 1, NOPS_LEAN); }});
+    all.push_back(
+        {"liburing-pairs", "nops in linked pairs, so many at a time", 1, 32, 4096, [](auto n) { return nops<LinkWay>(n, 2); }});
+    all.push_back(
+        {"hand-lean", "nops, hand-written loop, lean", 1, 64, 4096, [](auto n) { return nops<HandWay>(n, 1, NOPS_LEAN); }});
     all.push_back({"hand-full", "nops, hand-written loop, as capable as ringstep's", 1, 64, 4096,
                    [](auto n) { return nops<HandWay>(n, 1, NOPS_FULL); }});
     all.push_back({"hand-naive", "nops, hand-written loop, as simple as a selftest", 1, 1, 4096,
@@ -218,9 +220,11 @@ std::vector<Recipe> recipes() {
                    [](auto n) { return order<link::KernelLinks>(n); }});
     all.push_back({"liburing-steps", "nops in chains of so many, one enter for each step of all chains", 8, 64, 4096,
                    [](auto n) { return order<link::Steps>(n); }});
-    add("link", "nops in chains of so many", 8, 32, 4096, [](auto n, Engine e) { return order<link::Loop>(n, e, order_batch); });
+    add("link", "nops in chains of so many", 8, 32, 4096,
+        [](auto n, Engine e) { return order<link::Loop>(n, e, order_batch); });
     // Queues.
-    all.push_back({"liburing-queue", "queued nops, so many in flight", 8, 64, 4096, [](auto n) { return gate<gate::HandWay>(n); }});
+    all.push_back(
+        {"liburing-queue", "queued nops, so many in flight", 8, 64, 4096, [](auto n) { return gate<gate::HandWay>(n); }});
     add("gate", "queued nops, so many in flight", 8, 64, 4096, [](auto n, Engine e) { return ::gate<gate::GateWay>(n, e); });
     add("pace", "queued nops at a rate so high that none waits", 1, 1, 4096, [](auto, Engine e) { return pace(e); });
     // Waiting.
@@ -243,6 +247,7 @@ struct Options {
     std::uint64_t operations = 0;
     std::size_t runs = 3;
     bool list = false;
+    bool check = false;
     bool lines = false;
 };
 
@@ -254,28 +259,34 @@ struct Case {
     std::uint64_t operations = 0;
 };
 
-Case make_case(const std::vector<Recipe>& all, const std::string& text, std::uint64_t operations) {
+/// Finds what NAME or NAME:NUMBER means. Throws if there is no such way.
+std::pair<const Recipe*, std::uint64_t> find(const std::vector<Recipe>& all, const std::string& text) {
     const std::size_t colon = text.find(':');
     const std::string name = text.substr(0, colon);
     for (const Recipe& recipe : all) {
         if (recipe.name != name) continue;
-        std::uint64_t number = recipe.number;
-        if (colon != std::string::npos) {
-            const std::string_view digits = std::string_view(text).substr(colon + 1);
-            const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-            if (error != std::errc{} || end != digits.data() + digits.size() || number < 1 || number > recipe.most)
-                throw std::runtime_error(fmt::format("{}: the number of {} is 1 to {}", text, name, recipe.most));
-        }
-        Case made{.name = fmt::format("{}:{}", name, number), .title = recipe.title, .way = recipe.make(number)};
-        made.operations = operations != 0 ? operations : recipe.usually;
-        made.operations = (made.operations + made.way.unit - 1) / made.way.unit * made.way.unit;
-        return made;
+        if (colon == std::string::npos) return {&recipe, recipe.number};
+        std::uint64_t number = 0;
+        const std::string_view digits = std::string_view(text).substr(colon + 1);
+        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+        if (error != std::errc{} || end != digits.data() + digits.size() || number < 1 || number > recipe.most)
+            throw std::runtime_error(fmt::format("{}: the number of {} must be 1 to {}", text, name, recipe.most));
+        return {&recipe, number};
     }
-    throw std::runtime_error(fmt::format("there is no way {}: --list has them all", name));
+    throw std::runtime_error(fmt::format("there is no way {}. --list names all ways", name));
+}
+
+Case make_case(const std::vector<Recipe>& all, const std::string& text, std::uint64_t operations) {
+    const auto [recipe, number] = find(all, text);
+    Case made{.name = fmt::format("{}:{}", recipe->name, number), .title = recipe->title, .way = recipe->make(number)};
+    made.operations = operations != 0 ? operations : recipe->usually;
+    made.operations = (made.operations + made.way.unit - 1) / made.way.unit * made.way.unit;
+    return made;
 }
 
 void print_list(const std::vector<Recipe>& all) {
-    for (const Recipe& recipe : all) fmt::print("{:<16} {} (1 to {}; {})\n", recipe.name, recipe.title, recipe.most, recipe.number);
+    for (const Recipe& recipe : all)
+        fmt::print("{:<16} {} (1 to {}; {})\n", recipe.name, recipe.title, recipe.most, recipe.number);
 }
 
 /// A copy, because the file says how large it is only when it is read.
@@ -290,6 +301,10 @@ void run(const Options& options) {
     const std::vector<Recipe> all = recipes();
     if (options.list) {
         print_list(all);
+        return;
+    }
+    if (options.check) {
+        for (const std::string& name : options.names) (void)find(all, name);
         return;
     }
     // Without that, the kernel does not name the programs that it has compiled.
@@ -320,14 +335,16 @@ int run_all(int argc, char** argv) {
     Options options;
     CLI::App app{"Each loop and each of its baselines on its own, for `./dev bench profile`."};
     app.add_option("ways", options.names, "ways to run: NAME or NAME:NUMBER");
-    app.add_flag("--list", options.list, "list all ways, with the meaning of their number, its range and what it is unless said otherwise");
+    app.add_flag("--list", options.list,
+                 "list all ways, with the meaning of their number, its range and what it is unless said otherwise");
+    app.add_flag("--check", options.check, "run nothing, but fail if one of the ways does not exist");
     app.add_option("--folder", options.folder, "write results to files in this folder");
     app.add_option("--operations", options.operations, "operations in each run (default: what suits the way)");
     app.add_option("--runs", options.runs, "runs of each way")->capture_default_str();
     app.add_flag("--lines", options.lines, "write the source lines of BPF programs, too");
     app.footer(std::string(program::status_help));
     CLI11_PARSE(app, argc, argv);
-    if (!options.list && (options.names.empty() || options.folder.empty()))
+    if (!options.list && !options.check && (options.names.empty() || options.folder.empty()))
         throw std::runtime_error("name ways to run, and --folder for the results");
     run(options);
     return 0;

@@ -31,8 +31,10 @@ enum { QEMU_PLUGIN_INLINE_ADD_U64 = 0 };
 enum { QEMU_PLUGIN_CB_NO_REGS = 0 };
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*callback)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct qemu_plugin_tb *tb, int op, qemu_plugin_u64 entry, uint64_t operand);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, void (*callback)(unsigned int, void *), int flags, void *data);
+void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct qemu_plugin_tb *tb, int op, qemu_plugin_u64 entry,
+						       uint64_t operand);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, void (*callback)(unsigned int, void *), int flags,
+					    void *data);
 struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t element_size);
 void *qemu_plugin_scoreboard_find(struct qemu_plugin_scoreboard *score, unsigned int vcpu);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
@@ -110,7 +112,8 @@ static struct block *find_block(uint64_t address, uint32_t insns, const uint8_t 
 		hash = (hash ^ bytes[i]) * 0x100000001b3;
 	bucket = &buckets[hash >> 48];
 	for (block = *bucket; block; block = block->next)
-		if (block->address == address && block->insns == insns && block->size == size && !memcmp(block->bytes, bytes, size))
+		if (block->address == address && block->insns == insns && block->size == size &&
+		    !memcmp(block->bytes, bytes, size))
 			return block;
 	if (blocks == MOST_BLOCKS)
 		return NULL;
@@ -166,7 +169,8 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		return;
 	}
 	qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(
-		tb, QEMU_PLUGIN_INLINE_ADD_U64, (qemu_plugin_u64){.score = counters, .offset = block->index * sizeof(uint64_t)}, 1);
+		tb, QEMU_PLUGIN_INLINE_ADD_U64, (qemu_plugin_u64){.score = counters, .offset = block->index * sizeof(uint64_t)},
+		1);
 }
 
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)

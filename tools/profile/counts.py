@@ -157,6 +157,7 @@ class Way:
         self.title = record["title"]
         self.operations = record["operations"]
         self.functions = []  # of each run, a table of instructions by function
+        self.calls = []  # of each run, system calls
         self.sections = []
 
     def by_function(self):
@@ -169,6 +170,9 @@ class Way:
         for name, instructions in self.by_function().items():
             places[place_of(name)] += instructions
         return places
+
+    def system_calls(self):
+        return statistics.median(self.calls)
 
     def total(self):
         return sum(self.by_function().values())
@@ -195,12 +199,17 @@ class Result:
             if not self.ways or self.ways[-1].name != record["way"]:
                 self.ways.append(Way(record))
             self.ways[-1].functions.append(self.by_function(section, record["operations"]))
+            self.ways[-1].calls.append(self.system_calls(section) / record["operations"])
             self.ways[-1].sections.append(section)
 
     def name_of(self, address):
         if address >= FIRST_KERNEL_ADDRESS:
             return self.symbols.at(address)[1] or "?"
         return self.user_symbols.at(address)
+
+    def system_calls(self, section):
+        """How often the section came to the first instruction of the kernel's entry."""
+        return sum(executed for address, executed, _ in section.blocks if self.symbols.at(address) == (address, "entry_SYSCALL_64"))
 
     def by_function(self, section, operations):
         functions = {}
@@ -215,6 +224,9 @@ def run(ways, kernel, folder, seconds, operations=None, runs=None, lines=False):
     for file in (WAYS, PLUGIN):
         if not file.exists():
             raise Failed(f"{file} is missing: ./dev build bench-ways")
+    # A mistake shows before a machine is started.
+    if (checked := subprocess.run([str(WAYS), "--check", *ways], capture_output=True, text=True)).returncode != 0:
+        raise Failed(checked.stderr.strip().removeprefix("bench-ways: "))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     command = [str(REPO / "dev"), "vm", "--own", "--kernel", kernel, "--time", str(seconds), "--icount"]
@@ -227,5 +239,5 @@ def run(ways, kernel, folder, seconds, operations=None, runs=None, lines=False):
     sys.stdout.flush()
     status = subprocess.run(command + list(ways), env=environment).returncode
     if status != 0:
-        raise Failed(f"{' '.join(command + list(ways))} failed with status {status}")
+        raise Failed(f"the ways could not be run (status {status}): {' '.join(command + list(ways))}")
     return Result(folder)

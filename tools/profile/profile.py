@@ -40,13 +40,14 @@ def print_table(ways, least):
     widths = [max(len(way.name), 9) for way in ways]
 
     def row(values, title):
-        cells = [f"{value:{width}.1f}" if value else " " * width for value, width in zip(values, widths)]
+        cells = [f"{value:{width}.1f}" if abs(value) >= 0.05 else " " * width for value, width in zip(values, widths)]
         print("  ".join(cells) + f"  {title}".rstrip())
 
     print("  ".join(f"{way.name:>{width}}" for way, width in zip(ways, widths)))
     row([way.total() for way in ways], "instructions for each operation")
     for place in counts.PLACES:
         row([way.by_place()[place] for way in ways], f"  of these: {place}")
+    print("  ".join(f"{way.system_calls():{width}.3f}" for way, width in zip(ways, widths)) + "  system calls")
     print()
     for name in order:
         row([table.get(name, 0) for table in tables], name)

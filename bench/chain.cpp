@@ -73,7 +73,7 @@ void run(const Options& options) {
 
     fmt::print("Sequences of {} dependent nops: {} for each step. {}, {} steps a run.\n\n", options.steps, bench::clock_unit(),
                bench::origin(options.runs), bench::grouped(options.nops));
-    const bench::Model model;
+    const bench::Model model = bench::model_from_environment();
     bench::Table table(
         model.head({"way", "sequences", bench::clock_unit(), "least", "most", "x ringstep", "system calls", "io_uring_enter"}));
     std::vector<std::string> records;

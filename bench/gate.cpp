@@ -162,7 +162,7 @@ int run_all(int argc, char** argv) {
     std::vector<Case> cases = measure(nop_work, options, counter);
     const std::vector<Case> more = measure(read_work, options, counter);
     cases.insert(cases.end(), more.begin(), more.end());
-    const bench::Model model;
+    const bench::Model model = bench::model_from_environment();
     print(cases, options, model);
     if (!options.json.empty()) save(cases, options, model);
     return 0;

@@ -197,7 +197,7 @@ void run(const Options& options) {
     count_calls(cases, options);
     look_at_turns(cases, geometry, options);
 
-    const bench::Model model;
+    const bench::Model model = bench::model_from_environment();
     print_ways(cases, options, model);
     print_turns(cases);
     std::vector<std::string> records = records_of(cases, options, model);

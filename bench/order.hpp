@@ -177,7 +177,7 @@ private:
 
     void report() const {
         fmt::print("{}: {} for each nop. {}, {} nops a run.\n\n", heading_, clock_unit(), origin(runs_), grouped(nops_));
-        const Model model;
+        const Model model = model_from_environment();
         Table table(model.head({"way", length_name_, clock_unit(), "least", "most", "spread", "x the last", "system calls",
                                 "io_uring_enter", "pushing", "running", "taking"}));
         std::vector<std::string> records;

@@ -312,7 +312,7 @@ void print(const std::vector<Case>& waiting, const std::vector<Case>& entering, 
     }
     table.print();
     fmt::print("\nNops, each submitted and waited for by itself: {} for each.\n\n", bench::clock_unit());
-    const bench::Model model;
+    const bench::Model model = bench::model_from_environment();
     bench::Table nops(model.head({"way", bench::clock_unit(), "least", "most", "x io_uring_enter", "system calls"}));
     for (const Case& test : entering) {
         const bench::Summary summary = bench::summarize(test.cpu);

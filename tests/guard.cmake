@@ -11,3 +11,7 @@ if(TARGET bench-ways AND CMAKE_BUILD_TYPE STREQUAL RelWithDebInfo)
   set_tests_properties("${newest}/guard" PROPERTIES LABELS "kernel-${newest}" TIMEOUT 400 COST 900
                                                     ENVIRONMENT "RINGSTEP_BUILD_DIR=${PROJECT_BINARY_DIR}")
 endif()
+
+# What the benchmarks say of system calls: how many there are, and what they weigh beside counted instructions.
+ringstep_add_test(bench/model HOST)
+ringstep_add_test(bench/system_calls KERNELS)

@@ -1,7 +1,8 @@
 # What loops cost in the newest kernel, by counted instructions: no loop's main case takes more than bench/instructions.csv says.
 find_program(RINGSTEP_PYTHON NAMES python3)
 add_test(NAME host/guard COMMAND "${RINGSTEP_PYTHON}" -B "${CMAKE_CURRENT_SOURCE_DIR}/profile/guard.py" "${PROJECT_SOURCE_DIR}")
-set_tests_properties(host/guard PROPERTIES LABELS host TIMEOUT 60)
+add_test(NAME host/profile COMMAND "${RINGSTEP_PYTHON}" -B "${CMAKE_CURRENT_SOURCE_DIR}/profile/profile.py" "${PROJECT_SOURCE_DIR}")
+set_tests_properties(host/guard host/profile PROPERTIES LABELS host TIMEOUT 60)
 
 # In a machine of its own: its clock and its processor are like no other test's. Without optimization, the figures would mean nothing.
 if(TARGET bench-ways AND CMAKE_BUILD_TYPE STREQUAL RelWithDebInfo)

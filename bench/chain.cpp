@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: MIT
 // Measures sequences of dependent requests: with the loop chain, with one enter for each step, and with IOSQE_IO_LINK.
 #include <fmt/format.h>
-#include <liburing.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <memory>
-#include <ringstep/chain/chains.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "../examples/common/program.hpp"
 #include "common/clock.hpp"
+#include "common/crossing.hpp"
 #include "common/facts.hpp"
 #include "common/json.hpp"
 #include "common/settle.hpp"
 #include "common/statistics.hpp"
 #include "common/system_calls.hpp"
 #include "common/table.hpp"
+#include "chain_ways.hpp"
 #include "nop_ways.hpp"
 
 namespace {
@@ -30,79 +30,6 @@ struct Options {
     std::vector<std::uint64_t> depths{1, 2, 8, 32};
     unsigned steps = 30;  // of each sequence
     std::string json;
-};
-
-/// Runs sequences with IOSQE_IO_LINK, which cannot pass on results.
-class LinkedWay final : public bench::NopWay {
-public:
-    explicit LinkedWay(unsigned steps) : steps_(steps) {}
-    std::string name() const override { return "link"; }
-    std::string title() const override { return "liburing, IOSQE_IO_LINK, one enter for each sequence"; }
-    bool can(std::uint64_t depth) const override { return depth >= 1 && depth * steps_ <= entries; }
-    void run(std::uint64_t total, std::uint64_t depth) override {
-        std::uint64_t failed = 0;
-        for (std::uint64_t completed = 0; completed < total;) {
-            for (std::uint64_t i = 0; i < depth * steps_; i++) {
-                io_uring_sqe* sqe = io_uring_get_sqe(ring_.get());
-                io_uring_prep_nop(sqe);
-                if (i % steps_ != steps_ - 1) sqe->flags = IOSQE_IO_LINK;
-            }
-            bench::check(io_uring_submit_and_wait(ring_.get(), static_cast<unsigned>(depth * steps_)), "io_uring_enter");
-            unsigned head = 0;
-            unsigned seen = 0;
-            io_uring_cqe* cqe = nullptr;
-            io_uring_for_each_cqe(ring_.get(), head, cqe) {
-                if (cqe->res != 0) failed++;
-                seen++;
-            }
-            io_uring_cq_advance(ring_.get(), seen);
-            completed += seen;
-        }
-        expect(failed == 0, "nops came back wrong");
-    }
-
-private:
-    static constexpr unsigned entries = 1024;
-    unsigned steps_;
-    bench::PlainRing ring_{entries, 2 * entries};
-};
-
-class ChainWay final : public bench::NopWay {
-public:
-    explicit ChainWay(unsigned steps) : steps_(steps) {
-        ringstep::chain::Graph graph;
-        std::vector<ringstep::chain::Node<ringstep::chain::Number>> nodes;
-        for (unsigned i = 0; i < steps; i++) {
-            nodes.push_back(graph.nop());
-            if (i > 0) nodes[i - 1].then(nodes[i]);
-        }
-        id_ = chains_.add(graph);
-    }
-    std::string name() const override { return "ringstep"; }
-    std::string title() const override { return "ringstep, loop chain"; }
-    void run(std::uint64_t total, std::uint64_t depth) override {
-        chains_.set_depth(static_cast<std::uint32_t>(depth));
-        std::uint64_t failed = 0;
-        std::uint64_t ended = 0;
-        for (std::uint64_t started = 0; ended < total / steps_;) {
-            while (started < total / steps_ && chains_.try_start(id_)) started++;
-            const ringstep::LoopExit exit = chains_.run();
-            if (!exit.ok()) failed++;
-            for (const ringstep::chain::ChainResult& result : chains_.results()) {
-                if (!result.ok()) failed++;
-                ended++;
-            }
-            if (failed != 0) break;
-        }
-        expect(failed == 0, "chains came back wrong");
-    }
-    std::string program() const override { return "chain_loop_step"; }
-
-private:
-    ringstep::Ring ring_{{.sq_entries = bench::nop_sq_entries, .cq_entries = bench::nop_cq_entries}};
-    ringstep::chain::Chains chains_{ring_};
-    ringstep::chain::GraphId id_;
-    unsigned steps_;
 };
 
 /// One way at one depth.
@@ -127,8 +54,8 @@ const Case& base_of(const std::vector<Case>& cases, const Case& test) {
 void run(const Options& options) {
     std::vector<std::unique_ptr<bench::NopWay>> ways;
     ways.push_back(std::make_unique<bench::EnterWay>());
-    ways.push_back(std::make_unique<LinkedWay>(options.steps));
-    ways.push_back(std::make_unique<ChainWay>(options.steps));
+    ways.push_back(std::make_unique<bench::LinkedWay>(options.steps));
+    ways.push_back(std::make_unique<bench::ChainWay>(options.steps));
     std::vector<Case> cases;
     for (const std::uint64_t depth : options.depths)
         for (const auto& way : ways)
@@ -146,23 +73,27 @@ void run(const Options& options) {
 
     fmt::print("Sequences of {} dependent nops: {} for each step. {}, {} steps a run.\n\n", options.steps, bench::clock_unit(),
                bench::origin(options.runs), bench::grouped(options.nops));
+    const bench::Model model = bench::model_from_environment();
     bench::Table table(
-        {"way", "sequences", bench::clock_unit(), "least", "most", "x ringstep", "system calls", "io_uring_enter"});
+        model.head({"way", "sequences", bench::clock_unit(), "least", "most", "x ringstep", "system calls", "io_uring_enter"}));
     std::vector<std::string> records;
     for (const Case& test : cases) {
         const bench::Summary summary = bench::summarize(test.samples);
         const double ratio = bench::paired_ratio(test.samples, base_of(cases, test).samples);
-        table.add({test.way->title(), std::to_string(test.depth), fmt::format("{:.1f}", summary.median),
-                   fmt::format("{:.1f}", summary.least), fmt::format("{:.1f}", summary.most), fmt::format("{:.3f}", ratio),
-                   bench::grouped(test.calls.all), bench::grouped(test.calls.enter)});
+        const double calls = static_cast<double>(test.calls.all) / static_cast<double>(options.nops);
+        table.add(model.row({test.way->title(), std::to_string(test.depth), fmt::format("{:.1f}", summary.median),
+                             fmt::format("{:.1f}", summary.least), fmt::format("{:.1f}", summary.most),
+                             fmt::format("{:.3f}", ratio), bench::grouped(test.calls.all), bench::grouped(test.calls.enter)},
+                            summary.median, calls));
         records.push_back(fmt::format(
             R"({{"way": {}, "title": {}, "depth": {}, "nops": {}, "median": {:.2f}, "least": {:.2f}, "most": {:.2f}, )"
-            R"("ratio_to_ringstep": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "samples": {}}})",
+            R"("ratio_to_ringstep": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "model_ns": {}, "samples": {}}})",
             bench::json_string(test.way->name()), bench::json_string(test.way->title()), test.depth, options.nops,
             summary.median, summary.least, summary.most, ratio, test.calls.all, test.calls.enter,
-            bench::json_numbers(test.samples)));
+            model.json(summary.median, calls), bench::json_numbers(test.samples)));
     }
     table.print();
+    model.explain();
     if (!options.json.empty()) bench::write_json(options.json, "chain", bench::facts_json(), records);
 }
 

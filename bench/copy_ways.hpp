@@ -41,6 +41,13 @@ public:
     [[nodiscard]] virtual std::uint64_t enters() const { return 0; }
 };
 
+/// Returns the size of a file. Throws if the kernel does not say.
+inline std::uint64_t size_of(int fd) {
+    struct stat status{};
+    if (::fstat(fd, &status) != 0) throw std::system_error(errno, std::generic_category(), "fstat");
+    return static_cast<std::uint64_t>(status.st_size);
+}
+
 /// Page-aligned memory for blocks, with huge pages where the kernel has them.
 class Blocks {
 public:
@@ -93,12 +100,12 @@ public:
         : depth_(depth), block_size_(static_cast<std::uint32_t>(block_size)), buffers_(depth, block_size), blocks_(depth) {}
     std::string name() const override { return "liburing"; }
     std::string title() const override { return "liburing, one enter for each batch"; }
-    void run(int input, int output) override {
+    void run(int input, int output) override { run(input, output, size_of(input)); }
+    /// Copies the first `bytes` bytes of `input`.
+    void run(int input, int output, std::uint64_t bytes) {
         input_ = input;
         output_ = output;
-        struct stat status{};
-        if (::fstat(input, &status) != 0) throw std::system_error(errno, std::generic_category(), "fstat");
-        end_ = static_cast<std::uint64_t>(status.st_size);
+        end_ = bytes;
         next_ = 0;
         enters_ = 0;
         unsigned in_flight = 0;
@@ -219,6 +226,44 @@ private:
     ringstep::Ring ring_{{.sq_entries = copy_sq_entries, .cq_entries = copy_cq_entries}};
     ringstep::FileCopy copy_;
     std::uint64_t turns_ = 0;
+    std::uint64_t enters_ = 0;
+};
+
+/// Runs ringstep's loop copy without FileCopy, on a file of known size, for a fair comparison with the hand-written loop.
+class BareCopy final : public CopyWay {
+public:
+    BareCopy(unsigned depth, std::size_t block_size, ringstep::Engine engine = ringstep::Engine::user)
+        : loop_(ring_, {.engine = engine}), depth_(depth), block_size_(block_size), buffers_(depth, block_size) {}
+    std::string name() const override { return loop_.engine() == ringstep::Engine::kernel ? "kernel" : "user"; }
+    std::string title() const override { return "ringstep's loop copy without FileCopy"; }
+    void run(int input, int output) override { run(input, output, size_of(input)); }
+    /// Copies the first `bytes` bytes of `input`.
+    void run(int input, int output, std::uint64_t bytes) {
+        ringstep_copy& state = *loop_.state();
+        state.over = 0;
+        state.idle = state.opened = 0;
+        state.input_fd = input;
+        state.output_fd = output;
+        state.depth = depth_;
+        state.block_size = static_cast<std::uint32_t>(block_size_);
+        state.buffers = reinterpret_cast<std::uintptr_t>(buffers_.at(0));
+        state.size_hint = bytes;
+        state.extents[0] = {.offset = 0, .length = bytes};
+        state.extent_head = 0;
+        state.extent_tail = 1;
+        const ringstep::LoopExit exit = loop_.run();
+        if (exit.reason != ringstep::ExitReason::stopped || exit.code != RINGSTEP_COPY_EXTENTS_USED)
+            throw std::runtime_error(fmt::format("copying by ringstep: {}", exit));
+        enters_ = exit.enters;
+    }
+    std::uint64_t enters() const override { return enters_; }
+
+private:
+    ringstep::Ring ring_{{.sq_entries = copy_sq_entries, .cq_entries = copy_cq_entries}};
+    ringstep::LoopProgram<ringstep::loops::copy> loop_;
+    unsigned depth_;
+    std::size_t block_size_;
+    Blocks buffers_;
     std::uint64_t enters_ = 0;
 };
 

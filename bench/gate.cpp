@@ -7,28 +7,30 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <memory>
-#include <ringstep/format.hpp>
-#include <ringstep/loops/gate_large.hpp>
-#include <ringstep/ringstep.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "../examples/common/program.hpp"
 #include "common/clock.hpp"
+#include "common/crossing.hpp"
 #include "common/facts.hpp"
 #include "common/files.hpp"
 #include "common/json.hpp"
-#include "common/plain_ring.hpp"
 #include "common/settle.hpp"
 #include "common/statistics.hpp"
 #include "common/system_calls.hpp"
 #include "common/table.hpp"
+#include "gate_ways.hpp"
 
 namespace {
 
-constexpr unsigned sq_entries = 64;
-constexpr unsigned cq_entries = 256;
+using bench::gate::GateWay;
+using bench::gate::HandWay;
+using bench::gate::sq_entries;
+using bench::gate::Way;
+using bench::gate::Work;
+
 constexpr std::size_t block_size = 4096;
 
 struct Options {
@@ -36,90 +38,6 @@ struct Options {
     std::size_t runs = 0;
     std::vector<unsigned> depths{1, 8, 32};
     std::string json;
-};
-
-/// The requests of the application. Every request must complete with the expected result.
-class Work {
-public:
-    Work(std::string name, std::vector<io_uring_sqe> requests, int result)
-        : name_(std::move(name)), requests_(std::move(requests)), result_(result) {}
-    [[nodiscard]] const std::string& name() const { return name_; }
-    [[nodiscard]] const std::vector<io_uring_sqe>& requests() const { return requests_; }
-    void begin() {
-        sum_ = 0;
-        count_ = 0;
-    }
-    void completed(std::uint64_t number, int result) {
-        if (result != result_) throw std::runtime_error(fmt::format("request {} of {}: result {}", number, name_, result));
-        sum_ += number;
-        count_++;
-    }
-    void end() const {
-        const std::uint64_t all = requests_.size();
-        if (count_ != all || sum_ != all * (all - 1) / 2) throw std::runtime_error("completions of " + name_ + " are missing");
-    }
-
-private:
-    std::string name_;
-    std::vector<io_uring_sqe> requests_;
-    int result_;
-    std::uint64_t sum_ = 0;
-    std::uint64_t count_ = 0;
-};
-
-class Way {
-public:
-    virtual ~Way() = default;
-    [[nodiscard]] virtual std::string name() const = 0;
-    [[nodiscard]] virtual std::string title() const = 0;
-    virtual void run(Work& work, unsigned depth) = 0;
-};
-
-/// A typical hand-written loop: the queue is the application's vector. Each enter submits as many requests as have become free
-/// and waits for one completion.
-class HandWay final : public Way {
-public:
-    std::string name() const override { return "hand"; }
-    std::string title() const override { return "liburing, hand-written"; }
-    void run(Work& work, unsigned depth) override {
-        const std::vector<io_uring_sqe>& queue = work.requests();
-        std::size_t next = 0;
-        unsigned in_flight = 0;
-        while (next < queue.size() || in_flight != 0) {
-            while (next < queue.size() && in_flight < depth) {
-                io_uring_sqe* const sqe = io_uring_get_sqe(ring_.get());
-                *sqe = queue[next++];
-                in_flight++;
-            }
-            bench::check(io_uring_submit_and_wait(ring_.get(), 1), "io_uring_enter");
-            in_flight -= bench::take_all(ring_, [&](std::uint64_t data, std::int32_t result) { work.completed(data, result); });
-        }
-    }
-
-private:
-    bench::PlainRing ring_{sq_entries, cq_entries};
-};
-
-/// Uses the loop gate. Measures the pushes, the run and the taking of completions.
-class GateWay final : public Way {
-public:
-    explicit GateWay(ringstep::Engine engine) : gate_(ring_, {.loop = {.engine = engine}}) {}
-    std::string name() const override { return in_kernel() ? "ringstep" : "user"; }
-    std::string title() const override { return in_kernel() ? "gate, in the kernel" : "gate, in user space"; }
-    void run(Work& work, unsigned depth) override {
-        gate_.state()->depth = depth;
-        for (const io_uring_sqe& request : work.requests()) gate_.push(request);
-        const ringstep::LoopExit exit = gate_.run();
-        if (!exit.ok()) throw std::runtime_error(fmt::format("gate {}", exit));
-        for (const auto& completion : gate_.completions()) work.completed(completion.user_data, completion.result);
-    }
-
-private:
-    [[nodiscard]] bool in_kernel() const { return gate_.state().get() != nullptr && engine_ == ringstep::Engine::kernel; }
-
-    ringstep::Ring ring_{{.sq_entries = sq_entries, .cq_entries = cq_entries}};
-    ringstep::LargeGate gate_;
-    ringstep::Engine engine_ = gate_.program().engine();
 };
 
 struct Case {
@@ -173,31 +91,37 @@ double ratio_of(const std::vector<Case>& cases, const Case& test) {
     throw std::logic_error("nothing to compare with");
 }
 
-void print(const std::vector<Case>& cases, const Options& options) {
-    fmt::print("{} requests, pushed, run and collected: {} for each. {}.\n\n", options.requests, bench::clock_unit(),
-               bench::origin(options.runs));
-    bench::Table table({"way", "request", "depth", bench::clock_unit(), "least", "most", "spread", "x hand-written",
-                        "system calls", "io_uring_enter"});
-    for (const Case& test : cases) {
-        const bench::Summary summary = bench::summarize(test.samples);
-        table.add({test.title, test.work, std::to_string(test.depth), fmt::format("{:.0f}", summary.median),
-                   fmt::format("{:.0f}", summary.least), fmt::format("{:.0f}", summary.most),
-                   fmt::format("{:.1f} %", 100 * summary.spread()), fmt::format("{:.3f}", ratio_of(cases, test)),
-                   bench::grouped(test.calls.all), bench::grouped(test.calls.enter)});
-    }
-    table.print();
+double calls_each(const Case& test, const Options& options) {
+    return static_cast<double>(test.calls.all) / static_cast<double>(options.requests);
 }
 
-void save(const std::vector<Case>& cases, const Options& options) {
+void print(const std::vector<Case>& cases, const Options& options, const bench::Model& model) {
+    fmt::print("{} requests, pushed, run and collected: {} for each. {}.\n\n", options.requests, bench::clock_unit(),
+               bench::origin(options.runs));
+    bench::Table table(model.head({"way", "request", "depth", bench::clock_unit(), "least", "most", "spread", "x hand-written",
+                                   "system calls", "io_uring_enter"}));
+    for (const Case& test : cases) {
+        const bench::Summary summary = bench::summarize(test.samples);
+        table.add(model.row({test.title, test.work, std::to_string(test.depth), fmt::format("{:.0f}", summary.median),
+                             fmt::format("{:.0f}", summary.least), fmt::format("{:.0f}", summary.most),
+                             fmt::format("{:.1f} %", 100 * summary.spread()), fmt::format("{:.3f}", ratio_of(cases, test)),
+                             bench::grouped(test.calls.all), bench::grouped(test.calls.enter)},
+                            summary.median, calls_each(test, options)));
+    }
+    table.print();
+    model.explain();
+}
+
+void save(const std::vector<Case>& cases, const Options& options, const bench::Model& model) {
     std::vector<std::string> records;
     for (const Case& test : cases) {
         const bench::Summary summary = bench::summarize(test.samples);
         records.push_back(fmt::format(
             R"({{"way": {}, "title": {}, "work": {}, "depth": {}, "median": {:.2f}, "least": {:.2f}, "most": {:.2f}, )"
-            R"("ratio_to_hand": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "samples": {}}})",
+            R"("ratio_to_hand": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "model_ns": {}, "samples": {}}})",
             bench::json_string(test.way), bench::json_string(test.title), bench::json_string(test.work), test.depth,
             summary.median, summary.least, summary.most, ratio_of(cases, test), test.calls.all, test.calls.enter,
-            bench::json_numbers(test.samples)));
+            model.json(summary.median, calls_each(test, options)), bench::json_numbers(test.samples)));
     }
     bench::write_json(options.json, "gate", bench::facts_json(), records);
 }
@@ -238,8 +162,9 @@ int run_all(int argc, char** argv) {
     std::vector<Case> cases = measure(nop_work, options, counter);
     const std::vector<Case> more = measure(read_work, options, counter);
     cases.insert(cases.end(), more.begin(), more.end());
-    print(cases, options);
-    if (!options.json.empty()) save(cases, options);
+    const bench::Model model = bench::model_from_environment();
+    print(cases, options, model);
+    if (!options.json.empty()) save(cases, options, model);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "../examples/common/program.hpp"
 #include "common/bpf_programs.hpp"
 #include "common/clock.hpp"
+#include "common/crossing.hpp"
 #include "common/facts.hpp"
 #include "common/json.hpp"
 #include "common/settle.hpp"
@@ -102,22 +103,28 @@ const Case* find(const std::vector<Case>& cases, std::string_view way, std::uint
     return nullptr;
 }
 
-void print_ways(const std::vector<Case>& cases, const Options& options) {
+double calls_each(const Case& test, const Options& options) {
+    return static_cast<double>(test.calls.all) / static_cast<double>(options.nops);
+}
+
+void print_ways(const std::vector<Case>& cases, const Options& options, const bench::Model& model) {
     fmt::print("Sequential nops: {} for each nop. {}, {} nops a run.\n", bench::clock_unit(), bench::origin(options.runs),
                bench::grouped(options.nops));
     fmt::print("At a depth of more than 1, so many independent nops (or linked pairs) are under way at a time.\n\n");
-    bench::Table table(
-        {"way", "depth", bench::clock_unit(), "least", "most", "spread", "x ringstep", "system calls", "io_uring_enter"});
+    bench::Table table(model.head(
+        {"way", "depth", bench::clock_unit(), "least", "most", "spread", "x ringstep", "system calls", "io_uring_enter"}));
     for (const Case& test : cases) {
         const bench::Summary summary = bench::summarize(test.samples);
         const Case* base = find(cases, "ringstep", test.depth);
-        table.add({test.way->title(), std::to_string(test.depth), fmt::format("{:.1f}", summary.median),
-                   fmt::format("{:.1f}", summary.least), fmt::format("{:.1f}", summary.most),
-                   fmt::format("{:.1f} %", 100 * summary.spread()),
-                   fmt::format("{:.3f}", bench::paired_ratio(test.samples, base->samples)), bench::grouped(test.calls.all),
-                   bench::grouped(test.calls.enter)});
+        table.add(model.row({test.way->title(), std::to_string(test.depth), fmt::format("{:.1f}", summary.median),
+                             fmt::format("{:.1f}", summary.least), fmt::format("{:.1f}", summary.most),
+                             fmt::format("{:.1f} %", 100 * summary.spread()),
+                             fmt::format("{:.3f}", bench::paired_ratio(test.samples, base->samples)),
+                             bench::grouped(test.calls.all), bench::grouped(test.calls.enter)},
+                            summary.median, calls_each(test, options)));
     }
     table.print();
+    model.explain();
     fmt::print("\n");
 }
 
@@ -152,7 +159,7 @@ std::vector<std::string> print_programs(const std::vector<std::unique_ptr<bench:
     return records;
 }
 
-std::vector<std::string> records_of(const std::vector<Case>& cases, const Options& options) {
+std::vector<std::string> records_of(const std::vector<Case>& cases, const Options& options, const bench::Model& model) {
     std::vector<std::string> records;
     for (const Case& test : cases) {
         const bench::Summary summary = bench::summarize(test.samples);
@@ -160,10 +167,11 @@ std::vector<std::string> records_of(const std::vector<Case>& cases, const Option
         records.push_back(fmt::format(
             R"({{"way": {}, "title": {}, "depth": {}, "nops": {}, "median": {:.2f}, "least": {:.2f}, "most": {:.2f}, )"
             R"("ratio_to_ringstep": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "turn_bpf_instructions": {}, )"
-            R"("turn_with_kfuncs": {:.1f}, "samples": {}}})",
+            R"("turn_with_kfuncs": {:.1f}, "model_ns": {}, "samples": {}}})",
             bench::json_string(test.way->name()), bench::json_string(test.way->title()), test.depth, options.nops,
             summary.median, summary.least, summary.most, bench::paired_ratio(test.samples, base->samples), test.calls.all,
-            test.calls.enter, test.turn_instructions, test.turn_time, bench::json_numbers(test.samples)));
+            test.calls.enter, test.turn_instructions, test.turn_time, model.json(summary.median, calls_each(test, options)),
+            bench::json_numbers(test.samples)));
     }
     return records;
 }
@@ -189,9 +197,10 @@ void run(const Options& options) {
     count_calls(cases, options);
     look_at_turns(cases, geometry, options);
 
-    print_ways(cases, options);
+    const bench::Model model = bench::model_from_environment();
+    print_ways(cases, options, model);
     print_turns(cases);
-    std::vector<std::string> records = records_of(cases, options);
+    std::vector<std::string> records = records_of(cases, options, model);
     for (std::string& record : print_programs(ways)) records.push_back(std::move(record));
     if (!options.json.empty()) bench::write_json(options.json, "nops", bench::facts_json(), records);
 }

@@ -20,6 +20,7 @@
 
 #include "../examples/common/program.hpp"
 #include "common/clock.hpp"
+#include "common/crossing.hpp"
 #include "common/facts.hpp"
 #include "common/json.hpp"
 #include "common/settle.hpp"
@@ -60,9 +61,9 @@ protected:
 
 /// Runs the nops with a loop of the library, a fixed number in each run.
 template <class Face>
-class LoopWay : public OrderWay {
+class OrderLoopWay : public OrderWay {
 public:
-    LoopWay(std::string loop, ringstep::Engine engine, std::uint64_t batch)
+    OrderLoopWay(std::string loop, ringstep::Engine engine, std::uint64_t batch)
         : loop_(std::move(loop)), batch_(batch), face_(ring_, {.engine = engine}) {
         engine_ = face_.program().engine() == ringstep::Engine::kernel ? "kernel" : "user";
     }
@@ -176,27 +177,31 @@ private:
 
     void report() const {
         fmt::print("{}: {} for each nop. {}, {} nops a run.\n\n", heading_, clock_unit(), origin(runs_), grouped(nops_));
-        Table table({"way", length_name_, clock_unit(), "least", "most", "spread", "x the last", "system calls",
-                     "io_uring_enter", "pushing", "running", "taking"});
+        const Model model = model_from_environment();
+        Table table(model.head({"way", length_name_, clock_unit(), "least", "most", "spread", "x the last", "system calls",
+                                "io_uring_enter", "pushing", "running", "taking"}));
         std::vector<std::string> records;
         for (const Case& test : cases_) {
             const Summary summary = summarize(test.samples);
             const double ratio = paired_ratio(test.samples, base_of(test).samples);
-            table.add({test.way->title(), test.length == 0 ? "none" : std::to_string(test.length),
-                       fmt::format("{:.1f}", summary.median), fmt::format("{:.1f}", summary.least),
-                       fmt::format("{:.1f}", summary.most), fmt::format("{:.1f} %", 100 * summary.spread()),
-                       fmt::format("{:.3f}", ratio), grouped(test.calls.all), grouped(test.calls.enter), part_text(test, 0),
-                       part_text(test, 1), part_text(test, 2)});
+            const double calls = static_cast<double>(test.calls.all) / static_cast<double>(nops_);
+            table.add(model.row({test.way->title(), test.length == 0 ? "none" : std::to_string(test.length),
+                                 fmt::format("{:.1f}", summary.median), fmt::format("{:.1f}", summary.least),
+                                 fmt::format("{:.1f}", summary.most), fmt::format("{:.1f} %", 100 * summary.spread()),
+                                 fmt::format("{:.3f}", ratio), grouped(test.calls.all), grouped(test.calls.enter),
+                                 part_text(test, 0), part_text(test, 1), part_text(test, 2)},
+                                summary.median, calls));
             records.push_back(fmt::format(
                 R"({{"way": {}, "title": {}, "depth": {}, "label": {}, "nops": {}, "median": {:.2f}, "least": {:.2f}, )"
                 R"("most": {:.2f}, "ratio": {:.4f}, "system_calls": {}, "io_uring_enter": {}, )"
-                R"("pushing": {:.1f}, "running": {:.1f}, "taking": {:.1f}, "samples": {}}})",
+                R"("pushing": {:.1f}, "running": {:.1f}, "taking": {:.1f}, "model_ns": {}, "samples": {}}})",
                 json_string(test.way->name()), json_string(test.way->title()), test.length,
                 json_string(fmt::format("{} {}", length_name_, test.length == 0 ? "none" : std::to_string(test.length))), nops_,
                 summary.median, summary.least, summary.most, ratio, test.calls.all, test.calls.enter, test.part(0, nops_),
-                test.part(1, nops_), test.part(2, nops_), json_numbers(test.samples)));
+                test.part(1, nops_), test.part(2, nops_), model.json(summary.median, calls), json_numbers(test.samples)));
         }
         table.print();
+        model.explain();
         fmt::print("\n");
         if (!json_.empty()) write_json(json_, name_, facts_json(), records);
     }

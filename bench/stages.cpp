@@ -22,6 +22,7 @@
 
 #include "../examples/common/program.hpp"
 #include "common/clock.hpp"
+#include "common/crossing.hpp"
 #include "common/facts.hpp"
 #include "common/json.hpp"
 #include "common/settle.hpp"
@@ -311,15 +312,18 @@ void print(const std::vector<Case>& waiting, const std::vector<Case>& entering, 
     }
     table.print();
     fmt::print("\nNops, each submitted and waited for by itself: {} for each.\n\n", bench::clock_unit());
-    bench::Table nops({"way", bench::clock_unit(), "least", "most", "x io_uring_enter", "system calls"});
+    const bench::Model model = bench::model_from_environment();
+    bench::Table nops(model.head({"way", bench::clock_unit(), "least", "most", "x io_uring_enter", "system calls"}));
     for (const Case& test : entering) {
         const bench::Summary summary = bench::summarize(test.cpu);
-        nops.add({test.way->title(), fmt::format("{:.0f}", summary.median), fmt::format("{:.0f}", summary.least),
-                  fmt::format("{:.0f}", summary.most),
-                  fmt::format("{:.3f}", bench::paired_ratio(test.cpu, base_of(entering, test).cpu)),
-                  fmt::format("{:.3f}", each(test.calls.all, test))});
+        nops.add(model.row({test.way->title(), fmt::format("{:.0f}", summary.median), fmt::format("{:.0f}", summary.least),
+                            fmt::format("{:.0f}", summary.most),
+                            fmt::format("{:.3f}", bench::paired_ratio(test.cpu, base_of(entering, test).cpu)),
+                            fmt::format("{:.3f}", each(test.calls.all, test))},
+                           summary.median, each(test.calls.all, test)));
     }
     nops.print();
+    model.explain();
 }
 
 void save(const std::vector<Case>& waiting, const std::vector<Case>& entering, const Options& options) {

@@ -30,47 +30,6 @@ struct Options {
     std::string json;
 };
 
-/// Runs ringstep's loop copy without FileCopy, on a file of known size, for a fair comparison with the hand-written loop.
-class BareCopy final : public bench::CopyWay {
-public:
-    BareCopy(unsigned depth, std::size_t block_size)
-        : loop_(ring_, {.engine = ringstep::Engine::user}),
-          depth_(depth),
-          block_size_(block_size),
-          buffers_(depth, block_size) {}
-    std::string name() const override { return "user"; }
-    std::string title() const override { return "ringstep's loop copy in user space"; }
-    void run(int input, int output) override {
-        struct stat status{};
-        if (::fstat(input, &status) != 0) throw std::system_error(errno, std::generic_category(), "fstat");
-        ringstep_copy& state = *loop_.state();
-        state.over = 0;
-        state.idle = state.opened = 0;
-        state.input_fd = input;
-        state.output_fd = output;
-        state.depth = depth_;
-        state.block_size = static_cast<std::uint32_t>(block_size_);
-        state.buffers = reinterpret_cast<std::uintptr_t>(buffers_.at(0));
-        state.size_hint = static_cast<std::uint64_t>(status.st_size);
-        state.extents[0] = {.offset = 0, .length = static_cast<std::uint64_t>(status.st_size)};
-        state.extent_head = 0;
-        state.extent_tail = 1;
-        const ringstep::LoopExit exit = loop_.run();
-        if (exit.reason != ringstep::ExitReason::stopped || exit.code != RINGSTEP_COPY_EXTENTS_USED)
-            throw std::runtime_error(fmt::format("copying by ringstep: {}", exit));
-        enters_ = exit.enters;
-    }
-    std::uint64_t enters() const override { return enters_; }
-
-private:
-    ringstep::Ring ring_{{.sq_entries = bench::copy_sq_entries, .cq_entries = bench::copy_cq_entries}};
-    ringstep::LoopProgram<ringstep::loops::copy> loop_;
-    unsigned depth_;
-    std::size_t block_size_;
-    bench::Blocks buffers_;
-    std::uint64_t enters_ = 0;
-};
-
 /// A job, done by a hand-written loop and by the user engine.
 struct Pair {
     std::string job;
@@ -134,7 +93,7 @@ Result copy(const Options& options, unsigned depth, std::size_t block) {
     bench::fill(source.fd(), options.mebibytes << 20);
     const bench::File output = folder.create("copy");
     bench::UringCopy hand(depth, block);
-    BareCopy user(depth, block);
+    bench::BareCopy user(depth, block);
     // Both always copy into the same pages, because the loops are compared, and not the allocation of memory.
     Result result = measure({.job = fmt::format("copy, {} KiB blocks, {} in flight", block >> 10, depth),
                              .units = (options.mebibytes << 20) / block,

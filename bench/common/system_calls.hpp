@@ -26,33 +26,29 @@ struct SystemCalls {
 /**
  * Two perf counters of this thread: raw_syscalls:sys_enter and syscalls:sys_enter_io_uring_enter. Needs root (or CAP_PERFMON)
  * and tracefs at /sys/kernel/tracing; throws where they cannot be had.
+ *
+ * The counters exist only while count() runs: as long as one is open, even if it does not count, the kernel takes a longer way
+ * into each system call, which would be in all figures.
  */
 class SystemCallCounter {
 public:
+    /// Measures what counting itself adds: the calls that end it.
     SystemCallCounter() {
-        all_ = open_tracepoint("raw_syscalls/sys_enter");
-        enter_ = open_tracepoint("syscalls/sys_enter_io_uring_enter");
-        // What counting itself adds: the calls that end it.
-        own_ = {};
         own_ = count([] {});
-    }
-    SystemCallCounter(const SystemCallCounter&) = delete;
-    SystemCallCounter& operator=(const SystemCallCounter&) = delete;
-    ~SystemCallCounter() {
-        close(all_);
-        close(enter_);
     }
 
     /// The system calls that this thread makes in `work`.
-    [[nodiscard]] SystemCalls count(const std::function<void()>& work) {
-        control(enter_, PERF_EVENT_IOC_RESET);
-        control(all_, PERF_EVENT_IOC_RESET);
-        control(enter_, PERF_EVENT_IOC_ENABLE);
-        control(all_, PERF_EVENT_IOC_ENABLE);
+    [[nodiscard]] SystemCalls count(const std::function<void()>& work) const {
+        const Counter all("raw_syscalls/sys_enter");
+        const Counter enter("syscalls/sys_enter_io_uring_enter");
+        enter.control(PERF_EVENT_IOC_RESET);
+        all.control(PERF_EVENT_IOC_RESET);
+        enter.control(PERF_EVENT_IOC_ENABLE);
+        all.control(PERF_EVENT_IOC_ENABLE);
         work();
-        control(all_, PERF_EVENT_IOC_DISABLE);
-        control(enter_, PERF_EVENT_IOC_DISABLE);
-        return {.all = value(all_) - own_.all, .enter = value(enter_) - own_.enter};
+        all.control(PERF_EVENT_IOC_DISABLE);
+        enter.control(PERF_EVENT_IOC_DISABLE);
+        return {.all = all.value() - own_.all, .enter = enter.value() - own_.enter};
     }
 
 private:
@@ -60,35 +56,42 @@ private:
         throw std::system_error(errno, std::generic_category(), "counting of system calls: " + what);
     }
 
-    [[nodiscard]] static int open_tracepoint(const std::string& name) {
-        const std::string path = "/sys/kernel/tracing/events/" + name + "/id";
-        std::uint64_t id = 0;
-        if (!(std::ifstream(path) >> id)) {
-            errno = ENOENT;
-            fail(path + " (needs root, and tracefs mounted)");
+    /// A counter of one tracepoint, which does not count at first.
+    class Counter {
+    public:
+        explicit Counter(const std::string& name) {
+            const std::string path = "/sys/kernel/tracing/events/" + name + "/id";
+            std::uint64_t id = 0;
+            if (!(std::ifstream(path) >> id)) {
+                errno = ENOENT;
+                fail(path + " (needs root, and tracefs mounted)");
+            }
+            perf_event_attr attributes{};
+            attributes.type = PERF_TYPE_TRACEPOINT;
+            attributes.size = sizeof attributes;
+            attributes.config = id;
+            attributes.disabled = 1;
+            const long fd = syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+            if (fd < 0) fail("perf_event_open of " + name);
+            fd_ = static_cast<int>(fd);
         }
-        perf_event_attr attributes{};
-        attributes.type = PERF_TYPE_TRACEPOINT;
-        attributes.size = sizeof attributes;
-        attributes.config = id;
-        attributes.disabled = 1;
-        const long fd = syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
-        if (fd < 0) fail("perf_event_open of " + name);
-        return static_cast<int>(fd);
-    }
+        Counter(const Counter&) = delete;
+        Counter& operator=(const Counter&) = delete;
+        ~Counter() { close(fd_); }
 
-    static void control(int fd, unsigned long request) {
-        if (ioctl(fd, request, 0) != 0) fail("ioctl");
-    }
+        void control(unsigned long request) const {
+            if (ioctl(fd_, request, 0) != 0) fail("ioctl");
+        }
+        [[nodiscard]] std::uint64_t value() const {
+            std::uint64_t count = 0;
+            if (read(fd_, &count, sizeof count) != sizeof count) fail("read");
+            return count;
+        }
 
-    [[nodiscard]] static std::uint64_t value(int fd) {
-        std::uint64_t count = 0;
-        if (read(fd, &count, sizeof count) != sizeof count) fail("read");
-        return count;
-    }
+    private:
+        int fd_ = -1;
+    };
 
-    int all_ = -1;
-    int enter_ = -1;
     SystemCalls own_;
 };
 

@@ -36,13 +36,29 @@ command_demo() {
 help_bench() {
 	cat <<-'END'
 		./dev bench [--] [arguments…]
+		./dev bench profile [arguments…] WAY…
+		./dev bench guard [--write]
 
 		Builds the benchmarks and runs bench/run with these arguments in the tool box. ./dev bench -- --help says what they are.
+
+		profile prints where the instructions of a loop or of one of its baselines go, by function or by basic block, in any kernel.
+		./dev bench profile --list names them, ./dev bench profile --help says what the arguments are.
+
+		guard compares what each loop takes in its main case with bench/instructions.csv, as the test guard does. With --write, it
+		measures in the newest kernel and writes that file. Half a minute.
 	END
 }
 
 command_bench() {
-	[[ ${1:-} != -- ]] || shift
+	case ${1:-} in
+		profile | guard)
+			configure >/dev/null
+			build_targets bench-ways >&2
+			python3 -B "$repo/tools/profile/$1.py" "${@:2}"
+			return
+			;;
+		--) shift ;;
+	esac
 	configure
 	build_targets ringstep-bench-all
 	[[ -x $repo/bench/run ]] || fail "there is no bench/run"

@@ -18,6 +18,7 @@ parse_vm_options() {
 	vm_tty=
 	vm_net=
 	vm_disk=
+	vm_plugin=
 	vm_env=()
 	vm_own=
 	vm_action=run
@@ -40,7 +41,7 @@ parse_vm_options() {
 				fi
 				;;
 			--test-start | --test-stop) vm_action=${1#--} ;;
-			--kernel | --time | --memory | --cpus | --append | --disk | --env)
+			--kernel | --time | --memory | --cpus | --append | --disk | --plugin | --env)
 				(($# > 1)) || usage_error "vm: $1 needs a value" vm
 				case $1 in
 					--kernel) vm_kernel=$(full_kernel_name "$2") ;;
@@ -49,6 +50,7 @@ parse_vm_options() {
 					--cpus) vm_cpus=$2 ;;
 					--append) vm_append+=" $2" ;;
 					--disk) vm_disk=$2 ;;
+					--plugin) vm_plugin=$2 ;;
 					--env) vm_env+=("$2") ;;
 				esac
 				shift
@@ -81,6 +83,7 @@ parse_vm_options() {
 		vm_command=(/bin/bash -i)
 	fi
 	[[ -z $vm_icount ]] || vm_cpus=1
+	[[ -z $vm_plugin || -n $vm_icount ]] || usage_error "vm: --plugin needs --icount" vm
 }
 
 # Whether KVM can be used. The device alone says little: on machines without the processor's support for it guests hang.
@@ -237,6 +240,7 @@ qemu_command() {
 		-chardev "socket,id=fs,path=${at}fs" -device "vhost-user-fs-pci,chardev=fs,tag=root,queue-size=1024"
 		-device "virtio-serial-pci,max_ports=4"
 	)
+	[[ -z $vm_plugin ]] || qemu+=(-plugin "$vm_plugin")
 	[[ -z $vm_net ]] || qemu+=(-netdev "user,id=net" -device "virtio-net-pci,netdev=net")
 	if [[ -n $vm_disk ]]; then
 		truncate --size "${vm_disk}M" "$vm_run/disk"
@@ -393,6 +397,7 @@ help_vm() {
 		  --memory MiB       memory (2048)
 		  --cpus N           processors (2)
 		  --icount           one processor, and a clock by which each instruction takes one nanosecond: repeatable figures
+		  --plugin FILE[,ARGS]  with --icount: load this plugin into QEMU (tools/profile/count.c is one)
 		  --user             run the command as an ordinary user (65534) and not as root
 		  --tty              give the command a terminal. A shell has one anyway
 		  --net              a network, by way of this machine (not in kernels that come without modules)

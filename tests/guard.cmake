@@ -1,0 +1,18 @@
+# What loops cost in the newest kernel, by counted instructions: no loop's main case takes more than bench/instructions.csv says.
+find_program(RINGSTEP_PYTHON NAMES python3)
+add_test(NAME host/guard COMMAND "${RINGSTEP_PYTHON}" -B "${CMAKE_CURRENT_SOURCE_DIR}/profile/guard.py" "${PROJECT_SOURCE_DIR}")
+add_test(NAME host/profile COMMAND "${RINGSTEP_PYTHON}" -B "${CMAKE_CURRENT_SOURCE_DIR}/profile/profile.py" "${PROJECT_SOURCE_DIR}")
+set_tests_properties(host/guard host/profile PROPERTIES LABELS host TIMEOUT 60)
+
+# In a machine of its own: its clock and its processor are like no other test's. Without optimization, the figures would mean nothing.
+if(TARGET bench-ways AND CMAKE_BUILD_TYPE STREQUAL RelWithDebInfo)
+  list(GET RINGSTEP_TEST_KERNELS -1 newest)
+  add_test(NAME "${newest}/guard" COMMAND "${RINGSTEP_PYTHON}" -B "${PROJECT_SOURCE_DIR}/tools/profile/guard.py" --kernel ${newest})
+  # With more than one processor busy, most of its time is the boot.
+  set_tests_properties("${newest}/guard" PROPERTIES LABELS "kernel-${newest}" TIMEOUT 400 COST 900
+                                                    ENVIRONMENT "RINGSTEP_BUILD_DIR=${PROJECT_BINARY_DIR}")
+endif()
+
+# What the benchmarks say of system calls: how many there are, and what they weigh beside counted instructions.
+ringstep_add_test(bench/model HOST)
+ringstep_add_test(bench/system_calls KERNELS)

@@ -48,13 +48,15 @@ private:
     bool mounted_ = false;
 };
 
-/// Small files of sizes without a pattern, the same each time. The first eight bytes of each are its number.
+/// Small files of sizes without a pattern, the same each time. The first eight bytes of each are its number. Their names are
+/// relative: the folder becomes the working directory for as long as the object exists, so that the path to it costs nothing.
 class SmallFiles {
 public:
     static constexpr std::uint64_t least = 512;
     static constexpr std::uint64_t most = 6656;  // 3.5 KiB on average
 
     SmallFiles(const std::string& folder, std::uint64_t count) {
+        if (::chdir(folder.c_str()) != 0) fail_with_errno("changing to " + folder);
         std::vector<std::byte> bytes(most, std::byte{'x'});
         std::uint64_t state = 0x9e3779b97f4a7c15;
         for (std::uint64_t number = 0; number < count; number++) {
@@ -62,7 +64,7 @@ public:
             state ^= state >> 7;
             state ^= state << 17;
             const std::uint64_t size = least + (state >> 32) % (most - least + 1);
-            names_.push_back(folder + fmt::format("/{:04}", number));
+            names_.push_back(fmt::format("{:04}", number));
             std::memcpy(bytes.data(), &number, sizeof number);
             const File file(names_.back(), O_WRONLY | O_CREAT | O_EXCL);
             write_all(file.fd(), std::span(bytes).first(size));
@@ -73,6 +75,7 @@ public:
     SmallFiles& operator=(const SmallFiles&) = delete;
     ~SmallFiles() {
         for (const std::string& name : names_) ::unlink(name.c_str());
+        (void)!::chdir("/");
     }
 
     [[nodiscard]] std::uint64_t count() const { return names_.size(); }

@@ -152,12 +152,20 @@ static __always_inline void chain_node_ended(struct CHAIN *state, __u32 slot, __
 		chain_end(chain, RINGSTEP_CHAIN_FAILED, node, error);
 }
 
-/* The result of a piece of work */
+/*
+ * What is to be submitted after a piece of work. CHAIN_BEGUN comes with the slot of the chain in the lowest 16 bits, and with the node, whose
+ * request is ready-made, in the bits above. Whoever returns it has put the node into `running`, and counted its request.
+ */
 enum chain_submission {
 	CHAIN_NOTHING = 0,
-	CHAIN_PREPARED = 1,   /* submit state->sqe */
-	CHAIN_READY_MADE = 2, /* submit the node state->node of the chain state->slot with chain_submit_begun() */
+	CHAIN_PREPARED = 1 << 24, /* state->sqe */
+	CHAIN_BEGUN = 1 << 25,    /* chain_fill() makes the request */
 };
+
+static __always_inline int chain_begun(__u32 slot, __u32 node)
+{
+	return (int)(CHAIN_BEGUN | node << 16 | slot);
+}
 
 /* Handles the completion of a node's request. */
 static __always_inline void chain_node_completed(struct CHAIN *state, __u32 slot, __u32 node, __s32 result, __u32 flags)
@@ -258,48 +266,6 @@ static __always_inline void chain_timed_out(struct CHAIN *state, __u32 slot, __u
 	chain_enlist(state, slot);
 }
 
-ringstep_apart int chain_completed(struct CHAIN *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
-{
-	const __u32 slot = user_data & CHAIN_INSTANCE;
-	const __u32 node = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
-	const __u32 kind = ringstep_identity_kind_of(user_data);
-	struct ringstep_chain_instance *chain = &state->instances[slot];
-	const bool current = (user_data & ~CHAIN_KIND_AND_NODE) == chain->data;
-
-	if (kind == RINGSTEP_IDENTITY_REQUEST && current && (chain->running & 1U << node)) {
-		chain_node_completed(state, slot, node, result, flags);
-	} else {
-		ringstep__request_foreign(&state->requests, user_data);
-		if (kind == RINGSTEP_IDENTITY_TIMEOUT && current)
-			chain_timed_out(state, slot, node, result);
-	}
-	return 0;
-}
-
-ringstep_apart int chain_received(struct CHAIN *state ringstep_arg_nonnull, __u32 message)
-{
-	const __u32 slot = message & CHAIN_INSTANCE;
-	struct ringstep_chain_instance *chain = &state->instances[slot];
-
-	if (message & RINGSTEP_REQUEST_CANCEL) {
-		/* The slot may belong to the application again, which may fill it in during this turn. */
-		if (!ringstep__message_is_for(&chain->identity, message) || chain->phase != RINGSTEP_CHAIN_RUNNING)
-			return 0;
-		chain_end(chain, RINGSTEP_CHAIN_CANCELLED, 0, ECANCELED);
-	} else {
-		chain->phase = RINGSTEP_CHAIN_RUNNING;
-		chain->data = state->requests.identity | chain->identity;
-		chain->ready = state->graphs[chain->graph & CHAIN_GRAPH].roots;
-		if (chain->timeout.seconds < 0)
-			chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
-		else if (chain->timeout.seconds | chain->timeout.nanoseconds)
-			chain->arm = 1U << RINGSTEP_CHAIN_WHOLE_CHAIN;
-		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_WAITING);
-	}
-	chain_enlist(state, slot);
-	return 0;
-}
-
 /* Runs a node that is not a request, and ends it at once. */
 static __always_inline void chain_compute(struct CHAIN *state, __u32 slot, __u32 node, const struct ringstep_chain_node *of)
 {
@@ -310,7 +276,7 @@ static __always_inline void chain_compute(struct CHAIN *state, __u32 slot, __u32
 
 	chain->values[node] = (__s64)value;
 	if (of->kind == RINGSTEP_CHAIN_ALLOCATE) {
-		chain->values[node] = chain_allocate(state, of->arena, value, of->alignment);
+		chain->values[node] = chain_allocate(state, of, value);
 		if (chain->values[node] == -ENOMEM)
 			error = ENOMEM;
 	} else if (of->kind == RINGSTEP_CHAIN_FINISH) {
@@ -324,84 +290,248 @@ static __always_inline void chain_compute(struct CHAIN *state, __u32 slot, __u32
 	chain_node_ended(state, slot, node, outcome, error);
 }
 
-/* Submits the request of a node that begins. The node must already be in `running`, and the builder must have marked it as ready-made. */
-static __always_inline void chain_submit(struct ringstep_turn *turn, struct CHAIN *state, struct ringstep_chain_instance *chain,
-					 const struct ringstep_chain_node *of, __u32 slot, __u32 node)
+/* Makes the request of a node that begins, in an SQE. The builder must have marked it as ready-made. */
+ringstep_apart int chain_fill(struct CHAIN *state ringstep_arg_nonnull, __u32 begun, struct io_uring_sqe *sqe ringstep_arg_nonnull)
 {
+	const __u32 slot = begun & CHAIN_INSTANCE;
+	const __u32 node = begun >> 16 & CHAIN_NODE;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node];
 	struct ringstep_chain_progress *progress = &chain->nodes[node];
-	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
+	const __u32 count = of->op_count;
 
 	progress->runs++;
 	progress->tries = 0;
 	ringstep_prep_copy(sqe, of->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, node));
 	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
-		progress->wanted = ((const struct io_uring_sqe *)of->sqe)->len;
+		if (!(of->flags & RINGSTEP_CHAIN_FED_LENGTH))
+			progress->wanted = ((const struct io_uring_sqe *)of->sqe)->len;
 		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
 			chain->values[node] = 0;
 	}
-	if (of->op_count)
-		chain_apply(state, slot, node, sqe);
+	if (!count)
+		return 0;
+	chain_fill_in(state, slot, node, sqe, 0);
+	if (count == 1)
+		return 0;
+	chain_fill_in(state, slot, node, sqe, 1);
+	if (count == 2)
+		return 0;
+	chain_fill_in(state, slot, node, sqe, 2);
+	if (count > 3) {
+		__s64 limit = ringstep_limit(RINGSTEP_CHAIN_OPS - 3);
+		__u32 at = (__u32)ringstep_limit(3);
+
+		ringstep_while_at_most (limit, at < count) {
+			chain_fill_in(state, slot, node, sqe, at & (RINGSTEP_CHAIN_OPS - 1));
+			at++;
+		}
+	}
+	return 0;
 }
 
-/* Submits the ready-made request that chain_begin() has left in state->slot and state->node. */
-static __always_inline void chain_submit_begun(struct ringstep_turn *turn, struct CHAIN *state)
+/* Returns true if a ready-made request can be made as it is. Computes its length, if that is fed. */
+static __always_inline bool chain_fits(struct CHAIN *state, __u32 slot, __u32 node, const struct ringstep_chain_node *of)
 {
-	const __u32 slot = state->slot & CHAIN_INSTANCE;
-	const __u32 node = state->node & CHAIN_NODE;
-	struct ringstep_chain_instance *chain = &state->instances[slot];
+	__u64 length;
 
-	chain_submit(turn, state, chain, &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node], slot, node);
+	if (!(of->flags & RINGSTEP_CHAIN_FED_LENGTH))
+		return true;
+	length = chain_value(state, slot, node, 0);
+	state->instances[slot & CHAIN_INSTANCE].nodes[node & CHAIN_NODE].wanted = length;
+	return length <= RINGSTEP_CHAIN_LARGEST;
 }
 
 /*
- * Submits the request that follows a completed one at once, if exactly one node follows and its request is ready-made. It takes the
- * completed request's place among those in flight. Returns false, without effect, if the completion needs more work.
+ * Begins the ready-made request of a node. It takes the place of a completed one among those in flight. If other chains come first, or the
+ * request needs more work, puts the chain into a list.
  */
-static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct CHAIN *state, const struct io_uring_cqe *cqe)
+static __always_inline int chain_begin_next(struct CHAIN *state, __u32 slot, __u32 node, const struct ringstep_chain_node *of)
 {
-	const __u32 slot = cqe->user_data & CHAIN_INSTANCE;
-	const __u32 node = cqe->user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+
+	/* Chains in the lists must not wait forever. */
+	if (unlikely(state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
+		     ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth) ||
+		     !chain_fits(state, slot, node, of))) {
+		ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
+		chain->ready |= 1U << node;
+		chain_enlist(state, slot);
+		return CHAIN_NOTHING;
+	}
+	chain->running |= 1U << node;
+	return chain_begun(slot, node);
+}
+
+/* Handles the end of a path: a node has ended that nothing follows. Its request, or the one before it, still counts as in flight. */
+static __always_inline int chain_last(struct CHAIN *state, __u32 slot)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
+	const __u32 cleanup = chain->cleanup;
+
+	if (!(chain->running | chain->armed | chain_helpers(chain))) {
+		if (!cleanup) {
+			chain->phase = RINGSTEP_CHAIN_OUTSIDE;
+			chain->data = 0; /* later completions do not belong to the slot, which is now the application's */
+			ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT - RINGSTEP_REQUESTS_WAITING);
+			ringstep_mailbox_deliver(&state->mailbox, state->outbox, slot);
+			return CHAIN_NOTHING;
+		}
+		if (!(cleanup & (cleanup - 1))) {
+			const __u32 node = chain_lowest(cleanup);
+			const struct ringstep_chain_node *of = &graph->nodes[node];
+
+			if (of->flags & RINGSTEP_CHAIN_READY_MADE) {
+				chain->phase = RINGSTEP_CHAIN_CLEANING;
+				chain->cleanup = 0;
+				return chain_begin_next(state, slot, node, of);
+			}
+		}
+	}
+	ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
+	chain_enlist(state, slot);
+	return CHAIN_NOTHING;
+}
+
+/*
+ * Does what follows a node that has ended, as far as that is a single path: computes what is to be computed, and begins the next request.
+ * `next` is from ringstep_chain_node.next, and not 0.
+ */
+ringstep_apart int chain_follow(struct CHAIN *state ringstep_arg_nonnull, __u32 slot, __u32 next)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
+	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
+	__s64 limit = ringstep_limit(RINGSTEP_CHAIN_NODES);
+	const struct ringstep_chain_node *of;
+	__u32 node = next & CHAIN_NODE;
+	__s32 error = 0;
+
+	slot &= CHAIN_INSTANCE;
+	of = &graph->nodes[node];
+	if (next & RINGSTEP_CHAIN_NEXT && of->kind == RINGSTEP_CHAIN_REQUEST)
+		return chain_begin_next(state, slot, node, of);
+	/* Each iteration computes a node. None comes twice, because each but the first is one that only one edge leads to. */
+	ringstep_while_at_most (limit, next & RINGSTEP_CHAIN_NEXT) {
+		__u64 value;
+		__u32 way = RINGSTEP_CHAIN_SUCCESS;
+
+		node = next & CHAIN_NODE;
+		of = &graph->nodes[node];
+		if (of->kind == RINGSTEP_CHAIN_REQUEST)
+			return chain_begin_next(state, slot, node, of);
+		chain->nodes[node].runs++;
+		value = chain_value(state, slot, node, 0);
+		if (of->kind == RINGSTEP_CHAIN_ALLOCATE) {
+			value = (__u64)chain_allocate(state, of, value);
+			if (value == (__u64)-ENOMEM) {
+				chain->values[node] = -ENOMEM;
+				outcome = RINGSTEP_CHAIN_FAILURE;
+				error = ENOMEM;
+				break;
+			}
+		} else if (of->kind == RINGSTEP_CHAIN_FINISH) {
+			chain->values[node] = (__s64)value;
+			chain->ended |= 1U << node;
+			chain->code = (__s64)value;
+			chain_end(chain, RINGSTEP_CHAIN_COMPLETED, node, 0);
+			return chain_last(state, slot);
+		} else if (of->kind == RINGSTEP_CHAIN_BRANCH) {
+			if (!value) {
+				way = RINGSTEP_CHAIN_SHORT;
+				outcome = RINGSTEP_CHAIN_FAILURE;
+			}
+		} else {
+			chain->values[of->ops[0].to & (RINGSTEP_CHAIN_VALUES - 1)] = (__s64)value;
+		}
+		chain->values[node] = (__s64)value;
+		next = of->next[way];
+		if (!next || (next & RINGSTEP_CHAIN_NEXT_AGAIN))
+			break;
+		chain->ended |= 1U << node;
+		if (outcome == RINGSTEP_CHAIN_SUCCESS)
+			chain->cleanup |= of->cleanup;
+		outcome = RINGSTEP_CHAIN_SUCCESS;
+	}
+	if (next == RINGSTEP_CHAIN_NOTHING_NEXT && !error)
+		return chain_last(state, slot);
+	/* The node at hand has come to a fork, to a join, or back to where the chain was before. */
+	ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
+	chain_node_ended(state, slot, node, outcome, error);
+	chain_enlist(state, slot);
+	return CHAIN_NOTHING;
+}
+
+/*
+ * Does what follows a completed request at once, if that is a single path of nodes. Returns -1, without effect, if the completion needs more
+ * work.
+ */
+static __always_inline int chain_goes_on(struct CHAIN *state, __u32 slot, __u32 node, __s32 result)
+{
 	const __u32 bit = 1U << node;
 	struct ringstep_chain_instance *chain = &state->instances[slot];
-	const struct ringstep_chain_graph *graph;
-	const struct ringstep_chain_node *of;
-	__s64 moved = cqe->res;
-	__u32 running, next, after;
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
+	const struct ringstep_chain_node *of = &graph->nodes[node];
+	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
+	__s64 moved = result;
+	__u32 next;
 
-	if (chain->data != (cqe->user_data & ~((__u64)CHAIN_NODE << RINGSTEP_IDENTITY_PART_SHIFT)) || cqe->res < 0 ||
-	    (cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
-		return false;
-	running = chain->running;
-	/* A chain in no list has no other work to do. Chains in the lists must not wait forever. */
-	if (!(running & bit) || chain->listed || chain->phase != RINGSTEP_CHAIN_RUNNING || (chain->armed & bit) ||
-	    state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
-	    ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth))
-		return false;
-	graph = &state->graphs[chain->graph & CHAIN_GRAPH];
-	of = &graph->nodes[node];
-	after = of->next;
-	if (!after)
-		return false;
-	next = after & CHAIN_NODE;
-	if ((after & RINGSTEP_CHAIN_NEXT_AGAIN) &&
-	    (chain->nodes[next].runs >= graph->nodes[next].limit || (running & ~bit & 1U << next)))
-		return false;
+	/* A chain in no list has no other work to do. */
+	if (chain->listed || chain->phase == RINGSTEP_CHAIN_ENDING || (chain->armed & bit))
+		return -1;
 	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
 		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
 			moved += chain->values[node];
-		if ((__u64)moved < chain->nodes[node].wanted)
-			return false;
+		if ((__u64)moved < chain->nodes[node].wanted) {
+			if (result && (of->flags & RINGSTEP_CHAIN_CONTINUE))
+				return -1;
+			outcome = moved ? RINGSTEP_CHAIN_SHORT : RINGSTEP_CHAIN_END;
+		}
+	}
+	next = of->next[outcome];
+	if (!next)
+		return -1;
+	if (next & RINGSTEP_CHAIN_NEXT_AGAIN) {
+		const __u32 again = next & CHAIN_NODE;
+
+		if (chain->nodes[again].runs >= graph->nodes[again].limit || (chain->running & ~bit & 1U << again))
+			return -1;
 	}
 	chain->values[node] = moved;
 	chain->ended |= bit;
 	chain->cleanup |= of->cleanup;
-	chain->running = (running & ~bit) | 1U << next;
-	chain_submit(turn, state, chain, &graph->nodes[next], slot, next);
-	return true;
+	chain->running &= ~bit;
+	return chain_follow(state, slot, next);
+}
+
+/* Handles a completion. Returns what is to be submitted (enum chain_submission). */
+ringstep_apart int chain_completed(struct CHAIN *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
+{
+	const __u32 slot = user_data & CHAIN_INSTANCE;
+	const __u32 node = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
+	const __u32 kind = ringstep_identity_kind_of(user_data);
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+	const bool current = (user_data & ~CHAIN_KIND_AND_NODE) == chain->data;
+
+	if (kind == RINGSTEP_IDENTITY_REQUEST && current && (chain->running & 1U << node)) {
+		if (result >= 0 && !(flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF))) {
+			const int submits = chain_goes_on(state, slot, node, result);
+
+			if (submits >= 0)
+				return submits;
+		}
+		chain_node_completed(state, slot, node, result, flags);
+	} else {
+		ringstep__request_foreign(&state->requests, user_data);
+		if (kind == RINGSTEP_IDENTITY_TIMEOUT && current)
+			chain_timed_out(state, slot, node, result);
+	}
+	return CHAIN_NOTHING;
 }
 
 /* Prepares a node to begin or to continue. Returns CHAIN_NOTHING if there is nothing to submit. */
-static __always_inline enum chain_submission chain_begin(struct CHAIN *state, __u32 slot, __u32 node)
+static __always_inline int chain_begin(struct CHAIN *state, __u32 slot, __u32 node)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node];
@@ -412,12 +542,10 @@ static __always_inline enum chain_submission chain_begin(struct CHAIN *state, __
 	if (chain->continuing & bit) {
 		chain->continuing &= ~bit;
 		done = of->flags & RINGSTEP_CHAIN_CONTINUE ? (__u64)chain->values[node] : 0;
-	} else if (of->flags & RINGSTEP_CHAIN_READY_MADE) {
-		state->slot = slot;
-		state->node = node;
+	} else if ((of->flags & RINGSTEP_CHAIN_READY_MADE) && chain_fits(state, slot, node, of)) {
 		chain->running |= bit;
 		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
-		return CHAIN_READY_MADE;
+		return chain_begun(slot, node);
 	} else {
 		chain->nodes[node].runs++;
 		chain->nodes[node].tries = 0;
@@ -529,20 +657,21 @@ static __always_inline void chain_settle(struct CHAIN *state, __u32 slot)
 	}
 }
 
-/* Does one piece of work of the first chain in a list. Returns an enum chain_submission. */
+/* Does one piece of work of the first chain in a list. Returns what is to be submitted (enum chain_submission). */
 ringstep_apart int chain_work(struct CHAIN *state ringstep_arg_nonnull, __u32 list)
 {
 	const __u32 slot = ringstep_list_first(&state->work[list & 3], state->instances);
 	struct ringstep_chain_instance *chain = &state->instances[slot];
-	enum chain_submission submits = CHAIN_NOTHING;
+	const __u32 ready = chain->ready;
+	int submits = CHAIN_NOTHING;
 
 	if (chain_helpers(chain)) {
 		chain_do_urgent(state, slot);
 		submits = CHAIN_PREPARED;
-	} else if (chain->ready) {
-		const __u32 node = chain_lowest(chain->ready);
+	} else if (ready) {
+		const __u32 node = chain_lowest(ready);
 
-		chain->ready &= chain->ready - 1;
+		chain->ready = ready & (ready - 1);
 		submits = chain_begin(state, slot, node);
 		/* Its timeout goes next, whatever the depth. */
 		if (chain_helpers(chain))
@@ -550,7 +679,44 @@ ringstep_apart int chain_work(struct CHAIN *state ringstep_arg_nonnull, __u32 li
 	}
 	if (!chain_helpers(chain) && !chain->ready)
 		chain_settle(state, slot);
-	return (int)submits;
+	return submits;
+}
+
+/* Begins a new chain, or puts it into a list. */
+static __always_inline int chain_start(struct CHAIN *state, __u32 slot)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
+	const __u32 roots = graph->roots;
+
+	chain->phase = RINGSTEP_CHAIN_RUNNING;
+	chain->data = state->requests.identity | chain->identity;
+	ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_WAITING);
+	if (chain->timeout.seconds < 0) {
+		chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
+	} else {
+		chain->ready = roots;
+		if (chain->timeout.seconds | chain->timeout.nanoseconds)
+			chain->arm = 1U << RINGSTEP_CHAIN_WHOLE_CHAIN;
+	}
+	chain_enlist(state, slot);
+	return CHAIN_NOTHING;
+}
+
+/* Handles a message. Returns what is to be submitted (enum chain_submission). */
+ringstep_apart int chain_received(struct CHAIN *state ringstep_arg_nonnull, __u32 message)
+{
+	const __u32 slot = message & CHAIN_INSTANCE;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+
+	if (!(message & RINGSTEP_REQUEST_CANCEL))
+		return chain_start(state, slot);
+	/* The slot may belong to the application again, which may fill it in during this turn. */
+	if (!ringstep__message_is_for(&chain->identity, message) || chain->phase != RINGSTEP_CHAIN_RUNNING)
+		return CHAIN_NOTHING;
+	chain_end(chain, RINGSTEP_CHAIN_CANCELLED, 0, ECANCELED);
+	chain_enlist(state, slot);
+	return CHAIN_NOTHING;
 }
 
 /* Returns the list to take work from, or 0 if no work may be done now. */
@@ -565,6 +731,15 @@ static __always_inline __u32 chain_next_list(const struct CHAIN *state)
 	return state->work[RINGSTEP_CHAIN_NEW].count ? RINGSTEP_CHAIN_NEW : 0;
 }
 
+/* Submits what a piece of work has come to. */
+static __always_inline void chain_submit(struct ringstep_turn *turn, struct CHAIN *state, int submits)
+{
+	if (submits >= CHAIN_BEGUN)
+		chain_fill(state, (__u32)submits, ringstep_get_sqe(turn));
+	else if (submits)
+		ringstep_prep_copy(ringstep_get_sqe(turn), state->sqe, state->sqe[4]);
+}
+
 static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CHAIN *state)
 {
 	__s64 messages = ringstep_limit(RINGSTEP_REQUESTS_BATCH_IN), work = ringstep_limit(CHAIN_WORK_BATCH);
@@ -573,21 +748,17 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 
 	ringstep_requests_begin(state);
 	ringstep_for_each_cqe(turn, cqe) {
-		if (!chain_goes_on(turn, state, cqe))
-			chain_completed(state, cqe->user_data, cqe->res, cqe->flags);
+		const int submits = chain_completed(state, cqe->user_data, cqe->res, cqe->flags);
+
+		if (submits)
+			chain_fill(state, (__u32)submits, ringstep_get_sqe(turn));
 	}
 
 	ringstep_while_at_most (messages, ringstep_mailbox_receive(&state->mailbox, state->inbox, &message))
 		chain_received(state, message);
 
-	ringstep_while_at_most (work, (list = chain_next_list(state)) != 0) {
-		const int submits = chain_work(state, list);
-
-		if (submits == CHAIN_READY_MADE)
-			chain_submit_begun(turn, state);
-		else if (submits == CHAIN_PREPARED)
-			ringstep_prep_copy(ringstep_get_sqe(turn), state->sqe, state->sqe[4]);
-	}
+	ringstep_while_at_most (work, (list = chain_next_list(state)) != 0)
+		chain_submit(turn, state, chain_work(state, list));
 	return ringstep_requests_end(turn, state, 1, ringstep_limit_reached(messages) || ringstep_limit_reached(work));
 }
 

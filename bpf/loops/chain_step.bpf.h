@@ -152,21 +152,6 @@ static __always_inline void chain_node_ended(struct CHAIN *state, __u32 slot, __
 		chain_end(chain, RINGSTEP_CHAIN_FAILED, node, error);
 }
 
-/*
- * What is to be submitted after a piece of work. CHAIN_BEGUN comes with the slot of the chain in the lowest 16 bits, and with the node, whose
- * request is ready-made, in the bits above. Whoever returns it has put the node into `running`, and counted its request.
- */
-enum chain_submission {
-	CHAIN_NOTHING = 0,
-	CHAIN_PREPARED = 1 << 24, /* state->sqe */
-	CHAIN_BEGUN = 1 << 25,    /* chain_fill() makes the request */
-};
-
-static __always_inline int chain_begun(__u32 slot, __u32 node)
-{
-	return (int)(CHAIN_BEGUN | node << 16 | slot);
-}
-
 /* Handles the completion of a node's request. */
 static __always_inline void chain_node_completed(struct CHAIN *state, __u32 slot, __u32 node, __s32 result, __u32 flags)
 {
@@ -291,43 +276,30 @@ static __always_inline void chain_compute(struct CHAIN *state, __u32 slot, __u32
 }
 
 /* Makes the request of a node that begins, in an SQE. The builder must have marked it as ready-made. */
-ringstep_apart int chain_fill(struct CHAIN *state ringstep_arg_nonnull, __u32 begun, struct io_uring_sqe *sqe ringstep_arg_nonnull)
+static __always_inline void chain_fill(struct CHAIN *state, struct ringstep_chain_instance *chain,
+				       const struct ringstep_chain_node *of, __u32 slot, __u32 node, struct io_uring_sqe *sqe)
 {
-	const __u32 slot = begun & CHAIN_INSTANCE;
-	const __u32 node = begun >> 16 & CHAIN_NODE;
-	struct ringstep_chain_instance *chain = &state->instances[slot];
-	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node];
 	struct ringstep_chain_progress *progress = &chain->nodes[node];
-	const __u32 count = of->op_count;
+	const __u32 count = of->op_count, flags = of->flags;
 
 	progress->runs++;
 	progress->tries = 0;
 	ringstep_prep_copy(sqe, of->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, node));
-	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
-		if (!(of->flags & RINGSTEP_CHAIN_FED_LENGTH))
+	if (flags & RINGSTEP_CHAIN_TRANSFER) {
+		if (!(flags & RINGSTEP_CHAIN_FED_LENGTH))
 			progress->wanted = ((const struct io_uring_sqe *)of->sqe)->len;
-		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
+		if (flags & RINGSTEP_CHAIN_CONTINUE)
 			chain->values[node] = 0;
 	}
 	if (!count)
-		return 0;
+		return;
 	chain_fill_in(state, slot, node, sqe, 0);
 	if (count == 1)
-		return 0;
+		return;
 	chain_fill_in(state, slot, node, sqe, 1);
 	if (count == 2)
-		return 0;
-	chain_fill_in(state, slot, node, sqe, 2);
-	if (count > 3) {
-		__s64 limit = ringstep_limit(RINGSTEP_CHAIN_OPS - 3);
-		__u32 at = (__u32)ringstep_limit(3);
-
-		ringstep_while_at_most (limit, at < count) {
-			chain_fill_in(state, slot, node, sqe, at & (RINGSTEP_CHAIN_OPS - 1));
-			at++;
-		}
-	}
-	return 0;
+		return;
+	chain_fill_more(state, slot, node, sqe);
 }
 
 /* Returns true if a ready-made request can be made as it is. Computes its length, if that is fed. */
@@ -343,28 +315,10 @@ static __always_inline bool chain_fits(struct CHAIN *state, __u32 slot, __u32 no
 }
 
 /*
- * Begins the ready-made request of a node. It takes the place of a completed one among those in flight. If other chains come first, or the
- * request needs more work, puts the chain into a list.
+ * Handles the end of a path: a node has ended that nothing follows. Its request, or the one before it, still counts as in flight. Returns
+ * the clean-up node to begin, as in ringstep_chain_node.next, or 0 if there is no more to do now.
  */
-static __always_inline int chain_begin_next(struct CHAIN *state, __u32 slot, __u32 node, const struct ringstep_chain_node *of)
-{
-	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
-
-	/* Chains in the lists must not wait forever. */
-	if (unlikely(state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
-		     ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth) ||
-		     !chain_fits(state, slot, node, of))) {
-		ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
-		chain->ready |= 1U << node;
-		chain_enlist(state, slot);
-		return CHAIN_NOTHING;
-	}
-	chain->running |= 1U << node;
-	return chain_begun(slot, node);
-}
-
-/* Handles the end of a path: a node has ended that nothing follows. Its request, or the one before it, still counts as in flight. */
-static __always_inline int chain_last(struct CHAIN *state, __u32 slot)
+static __always_inline __u32 chain_last(struct CHAIN *state, __u32 slot)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
@@ -376,54 +330,47 @@ static __always_inline int chain_last(struct CHAIN *state, __u32 slot)
 			chain->data = 0; /* later completions do not belong to the slot, which is now the application's */
 			ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT - RINGSTEP_REQUESTS_WAITING);
 			ringstep_mailbox_deliver(&state->mailbox, state->outbox, slot);
-			return CHAIN_NOTHING;
+			return 0;
 		}
 		if (!(cleanup & (cleanup - 1))) {
 			const __u32 node = chain_lowest(cleanup);
-			const struct ringstep_chain_node *of = &graph->nodes[node];
 
-			if (of->flags & RINGSTEP_CHAIN_READY_MADE) {
+			if (graph->nodes[node].flags & RINGSTEP_CHAIN_READY_MADE) {
 				chain->phase = RINGSTEP_CHAIN_CLEANING;
 				chain->cleanup = 0;
-				return chain_begin_next(state, slot, node, of);
+				return RINGSTEP_CHAIN_NEXT | node;
 			}
 		}
 	}
 	ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
 	chain_enlist(state, slot);
-	return CHAIN_NOTHING;
+	return 0;
 }
 
 /*
- * Does what follows a node that has ended, as far as that is a single path: computes what is to be computed, and begins the next request.
- * `next` is from ringstep_chain_node.next, and not 0.
+ * Computes nodes that are no requests, as far as they are a single path. `next` is the first one, as in ringstep_chain_node.next. Returns what
+ * follows the last one: a request, or nothing. Returns 0 if the chain is in a list afterwards.
  */
-ringstep_apart int chain_follow(struct CHAIN *state ringstep_arg_nonnull, __u32 slot, __u32 next)
+ringstep_apart __u32 chain_compute_path(struct CHAIN *state ringstep_arg_nonnull, __u32 slot, __u32 next)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
 	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
 	__s64 limit = ringstep_limit(RINGSTEP_CHAIN_NODES);
-	const struct ringstep_chain_node *of;
 	__u32 node = next & CHAIN_NODE;
 	__s32 error = 0;
 
 	slot &= CHAIN_INSTANCE;
-	of = &graph->nodes[node];
-	if (next & RINGSTEP_CHAIN_NEXT && of->kind == RINGSTEP_CHAIN_REQUEST)
-		return chain_begin_next(state, slot, node, of);
-	/* Each iteration computes a node. None comes twice, because each but the first is one that only one edge leads to. */
-	ringstep_while_at_most (limit, next & RINGSTEP_CHAIN_NEXT) {
-		__u64 value;
+	/* None comes twice, because each but the first is one that only one edge leads to. */
+	ringstep_while_at_most (limit, true) {
+		const struct ringstep_chain_node *of = &graph->nodes[node];
+		const __u32 bit = 1U << node, kind = of->kind;
 		__u32 way = RINGSTEP_CHAIN_SUCCESS;
+		__u64 value;
 
-		node = next & CHAIN_NODE;
-		of = &graph->nodes[node];
-		if (of->kind == RINGSTEP_CHAIN_REQUEST)
-			return chain_begin_next(state, slot, node, of);
 		chain->nodes[node].runs++;
 		value = chain_value(state, slot, node, 0);
-		if (of->kind == RINGSTEP_CHAIN_ALLOCATE) {
+		if (kind == RINGSTEP_CHAIN_ALLOCATE) {
 			value = (__u64)chain_allocate(state, of, value);
 			if (value == (__u64)-ENOMEM) {
 				chain->values[node] = -ENOMEM;
@@ -431,82 +378,62 @@ ringstep_apart int chain_follow(struct CHAIN *state ringstep_arg_nonnull, __u32 
 				error = ENOMEM;
 				break;
 			}
-		} else if (of->kind == RINGSTEP_CHAIN_FINISH) {
+		} else if (kind == RINGSTEP_CHAIN_COMPUTE) {
+			chain->values[of->ops[0].to & (RINGSTEP_CHAIN_VALUES - 1)] = (__s64)value;
+		} else if (kind == RINGSTEP_CHAIN_FINISH) {
 			chain->values[node] = (__s64)value;
-			chain->ended |= 1U << node;
+			chain->ended |= bit;
 			chain->code = (__s64)value;
 			chain_end(chain, RINGSTEP_CHAIN_COMPLETED, node, 0);
-			return chain_last(state, slot);
-		} else if (of->kind == RINGSTEP_CHAIN_BRANCH) {
-			if (!value) {
-				way = RINGSTEP_CHAIN_SHORT;
-				outcome = RINGSTEP_CHAIN_FAILURE;
-			}
-		} else {
-			chain->values[of->ops[0].to & (RINGSTEP_CHAIN_VALUES - 1)] = (__s64)value;
+			return RINGSTEP_CHAIN_NOTHING_NEXT;
+		} else if (!value) {
+			way = RINGSTEP_CHAIN_SHORT;
+			outcome = RINGSTEP_CHAIN_FAILURE;
 		}
 		chain->values[node] = (__s64)value;
 		next = of->next[way];
 		if (!next || (next & RINGSTEP_CHAIN_NEXT_AGAIN))
 			break;
-		chain->ended |= 1U << node;
+		chain->ended |= bit;
 		if (outcome == RINGSTEP_CHAIN_SUCCESS)
 			chain->cleanup |= of->cleanup;
 		outcome = RINGSTEP_CHAIN_SUCCESS;
+		node = next & CHAIN_NODE;
+		if (!(next & RINGSTEP_CHAIN_NEXT) || graph->nodes[node].kind == RINGSTEP_CHAIN_REQUEST)
+			return next;
 	}
-	if (next == RINGSTEP_CHAIN_NOTHING_NEXT && !error)
-		return chain_last(state, slot);
-	/* The node at hand has come to a fork, to a join, or back to where the chain was before. */
+	/* The node at hand leads to several others, to a join, or back to where the chain was before. */
 	ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
 	chain_node_ended(state, slot, node, outcome, error);
 	chain_enlist(state, slot);
-	return CHAIN_NOTHING;
+	return 0;
 }
 
 /*
- * Does what follows a completed request at once, if that is a single path of nodes. Returns -1, without effect, if the completion needs more
- * work.
+ * Begins the ready-made request of a node. It takes the place of a completed one among those in flight. If other chains come first, or the
+ * request needs more work, puts the chain into a list. Returns true if the SQE is to be submitted.
  */
-static __always_inline int chain_goes_on(struct CHAIN *state, __u32 slot, __u32 node, __s32 result)
+static __always_inline bool chain_begin_next(struct CHAIN *state, __u32 slot, __u32 node, struct io_uring_sqe *sqe)
 {
-	const __u32 bit = 1U << node;
 	struct ringstep_chain_instance *chain = &state->instances[slot];
-	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
-	const struct ringstep_chain_node *of = &graph->nodes[node];
-	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
-	__s64 moved = result;
-	__u32 next;
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node];
 
-	/* A chain in no list has no other work to do. */
-	if (chain->listed || chain->phase == RINGSTEP_CHAIN_ENDING || (chain->armed & bit))
-		return -1;
-	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
-		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
-			moved += chain->values[node];
-		if ((__u64)moved < chain->nodes[node].wanted) {
-			if (result && (of->flags & RINGSTEP_CHAIN_CONTINUE))
-				return -1;
-			outcome = moved ? RINGSTEP_CHAIN_SHORT : RINGSTEP_CHAIN_END;
-		}
+	/* Chains in the lists must not wait forever. */
+	if (unlikely(state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
+		     ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth) ||
+		     !chain_fits(state, slot, node, of))) {
+		ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
+		chain->ready |= 1U << node;
+		chain_enlist(state, slot);
+		return false;
 	}
-	next = of->next[outcome];
-	if (!next)
-		return -1;
-	if (next & RINGSTEP_CHAIN_NEXT_AGAIN) {
-		const __u32 again = next & CHAIN_NODE;
-
-		if (chain->nodes[again].runs >= graph->nodes[again].limit || (chain->running & ~bit & 1U << again))
-			return -1;
-	}
-	chain->values[node] = moved;
-	chain->ended |= bit;
-	chain->cleanup |= of->cleanup;
-	chain->running &= ~bit;
-	return chain_follow(state, slot, next);
+	chain->running |= 1U << node;
+	chain_fill(state, chain, of, slot, node, sqe);
+	return true;
 }
 
-/* Handles a completion. Returns what is to be submitted (enum chain_submission). */
-ringstep_apart int chain_completed(struct CHAIN *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
+/* Handles a completion that chain_completed() has not handled. */
+ringstep_apart int chain_completed_otherwise(struct CHAIN *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
 {
 	const __u32 slot = user_data & CHAIN_INSTANCE;
 	const __u32 node = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
@@ -515,23 +442,69 @@ ringstep_apart int chain_completed(struct CHAIN *state ringstep_arg_nonnull, __u
 	const bool current = (user_data & ~CHAIN_KIND_AND_NODE) == chain->data;
 
 	if (kind == RINGSTEP_IDENTITY_REQUEST && current && (chain->running & 1U << node)) {
-		if (result >= 0 && !(flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF))) {
-			const int submits = chain_goes_on(state, slot, node, result);
-
-			if (submits >= 0)
-				return submits;
-		}
 		chain_node_completed(state, slot, node, result, flags);
 	} else {
 		ringstep__request_foreign(&state->requests, user_data);
 		if (kind == RINGSTEP_IDENTITY_TIMEOUT && current)
 			chain_timed_out(state, slot, node, result);
 	}
-	return CHAIN_NOTHING;
+	return 0;
 }
 
-/* Prepares a node to begin or to continue. Returns CHAIN_NOTHING if there is nothing to submit. */
-static __always_inline int chain_begin(struct CHAIN *state, __u32 slot, __u32 node)
+/*
+ * Handles a completion. What follows is done at once, if it is a single path of nodes that are ready-made or no requests, or the end of the
+ * chain. Returns true if the SQE is to be submitted.
+ */
+ringstep_apart int chain_completed(struct CHAIN *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags,
+				   struct io_uring_sqe *sqe ringstep_arg_nonnull)
+{
+	const __u32 slot = user_data & CHAIN_INSTANCE;
+	const __u32 node = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
+	const __u32 bit = 1U << node;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
+	const struct ringstep_chain_node *of = &graph->nodes[node];
+	const __u32 running = chain->running;
+	__u32 outcome = RINGSTEP_CHAIN_SUCCESS, next;
+	__s64 moved = result;
+
+	if (chain->data != (user_data & ~((__u64)CHAIN_NODE << RINGSTEP_IDENTITY_PART_SHIFT)) || !(running & bit) || result < 0 ||
+	    (flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
+		return chain_completed_otherwise(state, user_data, result, flags);
+	/* A chain in no list has no other work to do. */
+	if (chain->listed || chain->phase == RINGSTEP_CHAIN_ENDING || (chain->armed & bit))
+		return chain_completed_otherwise(state, user_data, result, flags);
+	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
+		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
+			moved += chain->values[node];
+		if ((__u64)moved < chain->nodes[node].wanted) {
+			if (result && (of->flags & RINGSTEP_CHAIN_CONTINUE))
+				return chain_completed_otherwise(state, user_data, result, flags);
+			outcome = moved ? RINGSTEP_CHAIN_SHORT : RINGSTEP_CHAIN_END;
+		}
+	}
+	next = of->next[outcome];
+	if (next & RINGSTEP_CHAIN_NEXT_AGAIN) {
+		const __u32 again = next & CHAIN_NODE;
+
+		if (chain->nodes[again].runs >= graph->nodes[again].limit || (running & ~bit & 1U << again))
+			next = 0;
+	}
+	if (!next)
+		return chain_completed_otherwise(state, user_data, result, flags);
+	chain->values[node] = moved;
+	chain->ended |= bit;
+	chain->cleanup |= of->cleanup;
+	chain->running = running & ~bit;
+	if ((next & RINGSTEP_CHAIN_NEXT) && graph->nodes[next & CHAIN_NODE].kind != RINGSTEP_CHAIN_REQUEST)
+		next = chain_compute_path(state, slot, next);
+	if (next == RINGSTEP_CHAIN_NOTHING_NEXT)
+		next = chain_last(state, slot);
+	return next && chain_begin_next(state, slot, next & CHAIN_NODE, sqe);
+}
+
+/* Prepares a node to begin or to continue. Returns true if the SQE is to be submitted. */
+static __always_inline bool chain_begin(struct CHAIN *state, __u32 slot, __u32 node, struct io_uring_sqe *to)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node];
@@ -545,7 +518,8 @@ static __always_inline int chain_begin(struct CHAIN *state, __u32 slot, __u32 no
 	} else if ((of->flags & RINGSTEP_CHAIN_READY_MADE) && chain_fits(state, slot, node, of)) {
 		chain->running |= bit;
 		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
-		return chain_begun(slot, node);
+		chain_fill(state, chain, of, slot, node, to);
+		return true;
 	} else {
 		chain->nodes[node].runs++;
 		chain->nodes[node].tries = 0;
@@ -557,11 +531,11 @@ static __always_inline int chain_begin(struct CHAIN *state, __u32 slot, __u32 no
 	if (of->timeout.seconds < 0) {
 		chain->values[node] = -ETIME;
 		chain_node_ended(state, slot, node, RINGSTEP_CHAIN_FAILURE, ETIME);
-		return CHAIN_NOTHING;
+		return false;
 	}
 	if (of->kind != RINGSTEP_CHAIN_REQUEST) {
 		chain_compute(state, slot, node, of);
-		return CHAIN_NOTHING;
+		return false;
 	}
 	ringstep_prep_copy(sqe, of->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, node));
 	state->wanted = sqe->len;
@@ -570,7 +544,7 @@ static __always_inline int chain_begin(struct CHAIN *state, __u32 slot, __u32 no
 		/* The length is negative or does not fit into its field. */
 		chain->values[node] = -EOVERFLOW;
 		chain_node_ended(state, slot, node, RINGSTEP_CHAIN_FAILURE, EOVERFLOW);
-		return CHAIN_NOTHING;
+		return false;
 	}
 	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
 		__u64 left = state->wanted - done;
@@ -589,7 +563,8 @@ static __always_inline int chain_begin(struct CHAIN *state, __u32 slot, __u32 no
 	if (of->timeout.seconds | of->timeout.nanoseconds)
 		chain->arm |= bit;
 	ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
-	return CHAIN_PREPARED;
+	ringstep_prep_copy(to, state->sqe, state->sqe[4]);
+	return true;
 }
 
 static __always_inline void chain_do_urgent(struct CHAIN *state, __u32 slot)
@@ -657,22 +632,23 @@ static __always_inline void chain_settle(struct CHAIN *state, __u32 slot)
 	}
 }
 
-/* Does one piece of work of the first chain in a list. Returns what is to be submitted (enum chain_submission). */
-ringstep_apart int chain_work(struct CHAIN *state ringstep_arg_nonnull, __u32 list)
+/* Does one piece of work of the first chain in a list. Returns true if the SQE is to be submitted. */
+ringstep_apart int chain_work(struct CHAIN *state ringstep_arg_nonnull, __u32 list, struct io_uring_sqe *sqe ringstep_arg_nonnull)
 {
 	const __u32 slot = ringstep_list_first(&state->work[list & 3], state->instances);
 	struct ringstep_chain_instance *chain = &state->instances[slot];
 	const __u32 ready = chain->ready;
-	int submits = CHAIN_NOTHING;
+	int submits = false;
 
 	if (chain_helpers(chain)) {
 		chain_do_urgent(state, slot);
-		submits = CHAIN_PREPARED;
+		ringstep_prep_copy(sqe, state->sqe, state->sqe[4]);
+		submits = true;
 	} else if (ready) {
 		const __u32 node = chain_lowest(ready);
 
 		chain->ready = ready & (ready - 1);
-		submits = chain_begin(state, slot, node);
+		submits = chain_begin(state, slot, node, sqe);
 		/* Its timeout goes next, whatever the depth. */
 		if (chain_helpers(chain))
 			chain_enlist(state, slot);
@@ -682,41 +658,33 @@ ringstep_apart int chain_work(struct CHAIN *state ringstep_arg_nonnull, __u32 li
 	return submits;
 }
 
-/* Begins a new chain, or puts it into a list. */
-static __always_inline int chain_start(struct CHAIN *state, __u32 slot)
-{
-	struct ringstep_chain_instance *chain = &state->instances[slot];
-	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
-	const __u32 roots = graph->roots;
-
-	chain->phase = RINGSTEP_CHAIN_RUNNING;
-	chain->data = state->requests.identity | chain->identity;
-	ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_WAITING);
-	if (chain->timeout.seconds < 0) {
-		chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
-	} else {
-		chain->ready = roots;
-		if (chain->timeout.seconds | chain->timeout.nanoseconds)
-			chain->arm = 1U << RINGSTEP_CHAIN_WHOLE_CHAIN;
-	}
-	chain_enlist(state, slot);
-	return CHAIN_NOTHING;
-}
-
-/* Handles a message. Returns what is to be submitted (enum chain_submission). */
 ringstep_apart int chain_received(struct CHAIN *state ringstep_arg_nonnull, __u32 message)
 {
 	const __u32 slot = message & CHAIN_INSTANCE;
 	struct ringstep_chain_instance *chain = &state->instances[slot];
 
-	if (!(message & RINGSTEP_REQUEST_CANCEL))
-		return chain_start(state, slot);
-	/* The slot may belong to the application again, which may fill it in during this turn. */
-	if (!ringstep__message_is_for(&chain->identity, message) || chain->phase != RINGSTEP_CHAIN_RUNNING)
-		return CHAIN_NOTHING;
-	chain_end(chain, RINGSTEP_CHAIN_CANCELLED, 0, ECANCELED);
+	if (message & RINGSTEP_REQUEST_CANCEL) {
+		/* The slot may belong to the application again, which may fill it in during this turn. */
+		if (!ringstep__message_is_for(&chain->identity, message) || chain->phase != RINGSTEP_CHAIN_RUNNING)
+			return 0;
+		chain_end(chain, RINGSTEP_CHAIN_CANCELLED, 0, ECANCELED);
+	} else {
+		chain->phase = RINGSTEP_CHAIN_RUNNING;
+		chain->data = state->requests.identity | chain->identity;
+		chain->ready = state->graphs[chain->graph & CHAIN_GRAPH].roots;
+		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_WAITING);
+		if (likely(!(chain->timeout.seconds | chain->timeout.nanoseconds) && chain->ready)) {
+			ringstep_list_push_back(&state->work[RINGSTEP_CHAIN_NEW], state->instances, slot);
+			chain->listed = RINGSTEP_CHAIN_NEW;
+			return 0;
+		}
+		if (chain->timeout.seconds < 0)
+			chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
+		else
+			chain->arm = 1U << RINGSTEP_CHAIN_WHOLE_CHAIN;
+	}
 	chain_enlist(state, slot);
-	return CHAIN_NOTHING;
+	return 0;
 }
 
 /* Returns the list to take work from, or 0 if no work may be done now. */
@@ -731,15 +699,6 @@ static __always_inline __u32 chain_next_list(const struct CHAIN *state)
 	return state->work[RINGSTEP_CHAIN_NEW].count ? RINGSTEP_CHAIN_NEW : 0;
 }
 
-/* Submits what a piece of work has come to. */
-static __always_inline void chain_submit(struct ringstep_turn *turn, struct CHAIN *state, int submits)
-{
-	if (submits >= CHAIN_BEGUN)
-		chain_fill(state, (__u32)submits, ringstep_get_sqe(turn));
-	else if (submits)
-		ringstep_prep_copy(ringstep_get_sqe(turn), state->sqe, state->sqe[4]);
-}
-
 static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CHAIN *state)
 {
 	__s64 messages = ringstep_limit(RINGSTEP_REQUESTS_BATCH_IN), work = ringstep_limit(CHAIN_WORK_BATCH);
@@ -748,17 +707,17 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 
 	ringstep_requests_begin(state);
 	ringstep_for_each_cqe(turn, cqe) {
-		const int submits = chain_completed(state, cqe->user_data, cqe->res, cqe->flags);
-
-		if (submits)
-			chain_fill(state, (__u32)submits, ringstep_get_sqe(turn));
+		if (chain_completed(state, cqe->user_data, cqe->res, cqe->flags, ringstep_next_sqe(turn)))
+			ringstep_claim_sqe(turn);
 	}
 
 	ringstep_while_at_most (messages, ringstep_mailbox_receive(&state->mailbox, state->inbox, &message))
 		chain_received(state, message);
 
-	ringstep_while_at_most (work, (list = chain_next_list(state)) != 0)
-		chain_submit(turn, state, chain_work(state, list));
+	ringstep_while_at_most (work, (list = chain_next_list(state)) != 0) {
+		if (chain_work(state, list, ringstep_next_sqe(turn)))
+			ringstep_claim_sqe(turn);
+	}
 	return ringstep_requests_end(turn, state, 1, ringstep_limit_reached(messages) || ringstep_limit_reached(work));
 }
 

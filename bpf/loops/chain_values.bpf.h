@@ -148,6 +148,22 @@ static __always_inline void chain_fill_in(struct CHAIN *state, __u32 slot, __u32
 		((__u32 *)sqe)[to >> 2 & 15] = chain_file(target, (__s64)value);
 }
 
+/* Does the operations of a ready-made request from the third on. */
+ringstep_apart int chain_fill_more(struct CHAIN *state ringstep_arg_nonnull, __u32 slot, __u32 node,
+				   struct io_uring_sqe *sqe ringstep_arg_nonnull)
+{
+	const struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const __u32 count = state->graphs[chain->graph & CHAIN_GRAPH].nodes[node & CHAIN_NODE].op_count;
+	__s64 limit = ringstep_limit(RINGSTEP_CHAIN_OPS - 2);
+	__u32 at = (__u32)ringstep_limit(2);
+
+	ringstep_while_at_most (limit, at < count) {
+		chain_fill_in(state, slot & CHAIN_INSTANCE, node & CHAIN_NODE, sqe, at & (RINGSTEP_CHAIN_OPS - 1));
+		at++;
+	}
+	return 0;
+}
+
 /* Allocates `size` bytes from the arena of an ALLOCATE node. Returns their address, which has the node's alignment, or -ENOMEM. */
 static __always_inline __s64 chain_allocate(struct CHAIN *state, const struct ringstep_chain_node *of, __u64 size)
 {

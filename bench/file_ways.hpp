@@ -176,7 +176,12 @@ public:
     }
 
 private:
-    enum class Phase { open, stat, read, close };
+    enum class Phase {
+        open,
+        stat,
+        read,
+        close
+    };
     struct At {
         Phase phase = Phase::open;
         int file = -1;

@@ -136,7 +136,8 @@ int run_all(int argc, char** argv) {
         ->delimiter(',')
         ->check(CLI::Range(1, 64))
         ->capture_default_str();
-    app.add_option("--systems", options.systems, fmt::format("file systems: ext4, which needs an empty disk at {}, and tmpfs", empty_disk))
+    app.add_option("--systems", options.systems,
+                   fmt::format("file systems: ext4, which needs an empty disk at {}, and tmpfs", empty_disk))
         ->delimiter(',')
         ->check(CLI::IsMember({"ext4", "tmpfs"}));
     app.add_option("--folder", options.folder, "measure in this folder instead");
@@ -153,8 +154,8 @@ int run_all(int argc, char** argv) {
     }
     if (!options.folder.empty()) options.systems = {options.folder};
     if (!disk && std::ranges::find(options.systems, "ext4") != options.systems.end()) {
-        program::print_error("bench-files: no empty disk at {} for an ext4: run it in ./dev vm --disk 512, or name a --folder\n",
-                             empty_disk);
+        program::print_error(
+            "bench-files: no empty disk at {} for an ext4: run it in ./dev vm --disk 512, or name a --folder\n", empty_disk);
         return 2;
     }
     bench::settle();

@@ -293,24 +293,25 @@ static __always_inline void chain_fill(struct CHAIN *state, struct ringstep_chai
 	}
 	if (!count)
 		return;
-	chain_fill_in(state, slot, node, sqe, 0);
+	chain_fill_in(state, chain, of, slot, node, sqe, 0);
 	if (count == 1)
 		return;
-	chain_fill_in(state, slot, node, sqe, 1);
+	chain_fill_in(state, chain, of, slot, node, sqe, 1);
 	if (count == 2)
 		return;
 	chain_fill_more(state, slot, node, sqe);
 }
 
 /* Returns true if a ready-made request can be made as it is. Computes its length, if that is fed. */
-static __always_inline bool chain_fits(struct CHAIN *state, __u32 slot, __u32 node, const struct ringstep_chain_node *of)
+static __always_inline bool chain_fits(struct CHAIN *state, struct ringstep_chain_instance *chain,
+				       const struct ringstep_chain_node *of, __u32 slot, __u32 node)
 {
 	__u64 length;
 
 	if (!(of->flags & RINGSTEP_CHAIN_FED_LENGTH))
 		return true;
-	length = chain_value(state, slot, node, 0);
-	state->instances[slot & CHAIN_INSTANCE].nodes[node & CHAIN_NODE].wanted = length;
+	length = chain_value(state, chain, of, slot, node, 0);
+	chain->nodes[node].wanted = length;
 	return length <= RINGSTEP_CHAIN_LARGEST;
 }
 
@@ -318,10 +319,9 @@ static __always_inline bool chain_fits(struct CHAIN *state, __u32 slot, __u32 no
  * Handles the end of a path: a node has ended that nothing follows. Its request, or the one before it, still counts as in flight. Returns
  * the clean-up node to begin, as in ringstep_chain_node.next, or 0 if there is no more to do now.
  */
-static __always_inline __u32 chain_last(struct CHAIN *state, __u32 slot)
+static __always_inline __u32 chain_last(struct CHAIN *state, struct ringstep_chain_instance *chain,
+					const struct ringstep_chain_graph *graph, __u32 slot)
 {
-	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
-	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
 	const __u32 cleanup = chain->cleanup;
 
 	if (!(chain->running | chain->armed | chain_helpers(chain))) {
@@ -369,7 +369,7 @@ ringstep_apart __u32 chain_compute_path(struct CHAIN *state ringstep_arg_nonnull
 		__u64 value;
 
 		chain->nodes[node].runs++;
-		value = chain_value(state, slot, node, 0);
+		value = chain_value(state, chain, of, slot, node, 0);
 		if (kind == RINGSTEP_CHAIN_ALLOCATE) {
 			value = (__u64)chain_allocate(state, of, value);
 			if (value == (__u64)-ENOMEM) {
@@ -413,15 +413,14 @@ ringstep_apart __u32 chain_compute_path(struct CHAIN *state ringstep_arg_nonnull
  * Begins the ready-made request of a node. It takes the place of a completed one among those in flight. If other chains come first, or the
  * request needs more work, puts the chain into a list. Returns true if the SQE is to be submitted.
  */
-static __always_inline bool chain_begin_next(struct CHAIN *state, __u32 slot, __u32 node, struct io_uring_sqe *sqe)
+static __always_inline bool chain_begin_next(struct CHAIN *state, struct ringstep_chain_instance *chain,
+					     const struct ringstep_chain_node *of, __u32 slot, __u32 node,
+					     struct io_uring_sqe *sqe)
 {
-	struct ringstep_chain_instance *chain = &state->instances[slot];
-	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node];
-
 	/* Chains in the lists must not wait forever. */
 	if (unlikely(state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
 		     ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth) ||
-		     !chain_fits(state, slot, node, of))) {
+		     !chain_fits(state, chain, of, slot, node))) {
 		ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
 		chain->ready |= 1U << node;
 		chain_enlist(state, slot);
@@ -499,8 +498,11 @@ ringstep_apart int chain_completed(struct CHAIN *state ringstep_arg_nonnull, __u
 	if ((next & RINGSTEP_CHAIN_NEXT) && graph->nodes[next & CHAIN_NODE].kind != RINGSTEP_CHAIN_REQUEST)
 		next = chain_compute_path(state, slot, next);
 	if (next == RINGSTEP_CHAIN_NOTHING_NEXT)
-		next = chain_last(state, slot);
-	return next && chain_begin_next(state, slot, next & CHAIN_NODE, sqe);
+		next = chain_last(state, chain, graph, slot);
+	if (!next)
+		return false;
+	next &= CHAIN_NODE;
+	return chain_begin_next(state, chain, &graph->nodes[next], slot, next, sqe);
 }
 
 /* Prepares a node to begin or to continue. Returns true if the SQE is to be submitted. */
@@ -515,7 +517,7 @@ static __always_inline bool chain_begin(struct CHAIN *state, __u32 slot, __u32 n
 	if (chain->continuing & bit) {
 		chain->continuing &= ~bit;
 		done = of->flags & RINGSTEP_CHAIN_CONTINUE ? (__u64)chain->values[node] : 0;
-	} else if ((of->flags & RINGSTEP_CHAIN_READY_MADE) && chain_fits(state, slot, node, of)) {
+	} else if ((of->flags & RINGSTEP_CHAIN_READY_MADE) && chain_fits(state, chain, of, slot, node)) {
 		chain->running |= bit;
 		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
 		chain_fill(state, chain, of, slot, node, to);

@@ -111,10 +111,9 @@ ringstep_apart __u64 chain_operation(struct CHAIN *state ringstep_arg_nonnull, _
 	return chain_operate(chain, &of->ops[which & (RINGSTEP_CHAIN_OPS - 1)]);
 }
 
-static __always_inline __u64 chain_value(struct CHAIN *state, __u32 slot, __u32 node, __u32 which)
+static __always_inline __u64 chain_value(struct CHAIN *state, const struct ringstep_chain_instance *chain,
+					 const struct ringstep_chain_node *of, __u32 slot, __u32 node, __u32 which)
 {
-	const struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
-	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node & CHAIN_NODE];
 	const struct ringstep_chain_op *op = &of->ops[which];
 
 	if (likely(op->plain))
@@ -122,11 +121,14 @@ static __always_inline __u64 chain_value(struct CHAIN *state, __u32 slot, __u32 
 	return chain_operation(state, slot, node, which);
 }
 
-/* Does one of a ready-made request's operations. Its length is known by now, if that is fed. */
-static __always_inline void chain_fill_in(struct CHAIN *state, __u32 slot, __u32 node, struct io_uring_sqe *sqe, __u32 which)
+/*
+ * Does one of a ready-made request's operations. Its length is known by now, if that is fed. The pointers are handed over, because the
+ * compiler would compute them anew after each store.
+ */
+static __always_inline void chain_fill_in(struct CHAIN *state, struct ringstep_chain_instance *chain,
+					  const struct ringstep_chain_node *of, __u32 slot, __u32 node, struct io_uring_sqe *sqe,
+					  __u32 which)
 {
-	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
-	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node & CHAIN_NODE];
 	const struct ringstep_chain_op *op = &of->ops[which];
 	const __u32 target = op->target, to = op->to;
 	__u64 value;
@@ -135,7 +137,7 @@ static __always_inline void chain_fill_in(struct CHAIN *state, __u32 slot, __u32
 		sqe->len = (__u32)chain->nodes[node].wanted;
 		return;
 	}
-	value = chain_value(state, slot, node, which);
+	value = chain_value(state, chain, of, slot, node, which);
 	if (target == RINGSTEP_CHAIN_TO_FIELD8)
 		((__u64 *)sqe)[to >> 3 & 7] = value;
 	else if (target == RINGSTEP_CHAIN_TO_FILE)
@@ -152,13 +154,14 @@ static __always_inline void chain_fill_in(struct CHAIN *state, __u32 slot, __u32
 ringstep_apart int chain_fill_more(struct CHAIN *state ringstep_arg_nonnull, __u32 slot, __u32 node,
 				   struct io_uring_sqe *sqe ringstep_arg_nonnull)
 {
-	const struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
-	const __u32 count = state->graphs[chain->graph & CHAIN_GRAPH].nodes[node & CHAIN_NODE].op_count;
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node & CHAIN_NODE];
+	const __u32 count = of->op_count;
 	__s64 limit = ringstep_limit(RINGSTEP_CHAIN_OPS - 2);
 	__u32 at = (__u32)ringstep_limit(2);
 
 	ringstep_while_at_most (limit, at < count) {
-		chain_fill_in(state, slot & CHAIN_INSTANCE, node & CHAIN_NODE, sqe, at & (RINGSTEP_CHAIN_OPS - 1));
+		chain_fill_in(state, chain, of, slot & CHAIN_INSTANCE, node & CHAIN_NODE, sqe, at & (RINGSTEP_CHAIN_OPS - 1));
 		at++;
 	}
 	return 0;

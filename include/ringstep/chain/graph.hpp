@@ -111,7 +111,8 @@ public:
         return detail::GraphAccess::make<Node<Slot>>(
             draft_.get(), prepare_open_direct(directory, path, flags, mode, Slot{IORING_FILE_INDEX_ALLOC}));
     }
-    /// Adds a statx(2) of an open file.
+    /// Adds a statx(2) of an open file. The kernel always hands it to a worker thread (AnyNode::always_on_worker()), which
+    /// costs more than all other requests for a small file. To read a whole file, read until its end instead.
     StatxNode statx(const Expression<Fd>& fd, unsigned mask = STATX_BASIC_STATS) {
         return prepare_statx(fd, Expression<Address>(static_cast<const void*>("")), AT_EMPTY_PATH, mask);
     }
@@ -122,16 +123,21 @@ public:
                        unsigned mask = STATX_BASIC_STATS) {
         return prepare_statx(directory, path, flags, mask);
     }
-    /// Adds a pread(2). A short read is a success unless an edge says otherwise; see TransferNode.
+    /// Adds a pread(2). A short read is a success unless an edge says otherwise; see TransferNode. `flags` are those of
+    /// preadv2(2), such as RWF_NOWAIT.
     TransferNode read(const File& file, const Expression<Address>& buffer, const Expression<Length>& length,
-                      const Expression<Offset>& offset) {
-        return transfer("read", IORING_OP_READ, file, buffer, length, &offset, 0);
+                      const Expression<Offset>& offset, int flags = 0) {
+        const TransferNode node = transfer("read", IORING_OP_READ, file, buffer, length, &offset, 0);
+        set(node.number(), &io_uring_sqe::rw_flags, flags);
+        return node;
     }
-    /// Adds a pwrite(2), continued until all is written; see TransferNode.
+    /// Adds a pwrite(2), continued until all is written; see TransferNode. `flags` are those of pwritev2(2).
     TransferNode write(const File& file, const Expression<Address>& buffer, const Expression<Length>& length,
-                       const Expression<Offset>& offset) {
-        return transfer("write", IORING_OP_WRITE, file, buffer, length, &offset,
-                        RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL);
+                       const Expression<Offset>& offset, int flags = 0) {
+        const TransferNode node = transfer("write", IORING_OP_WRITE, file, buffer, length, &offset,
+                                           RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL);
+        set(node.number(), &io_uring_sqe::rw_flags, flags);
+        return node;
     }
     /// Adds a recv(2), which is submitted once.
     TransferNode recv(const File& socket, const Expression<Address>& buffer, const Expression<Length>& length, int flags = 0) {

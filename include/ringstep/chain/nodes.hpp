@@ -2,6 +2,7 @@
 // The nodes of graphs of requests, and what they are made of.
 #pragma once
 
+#include <ringstep/detail/opcodes.hpp>
 #include <ringstep/detail/sqe_words.hpp>
 #include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
@@ -204,6 +205,13 @@ class AnyNode {
 public:
     /// Returns the node's number, as ChainResult::failed_node() returns it.
     [[nodiscard]] std::uint8_t number() const noexcept { return number_; }
+    /// Returns whether the kernel hands the node's request to a worker thread without trying it first: statx, fsync, and others
+    /// that docs/chain.md lists. That costs several times what the request itself costs if its data is in memory.
+    [[nodiscard]] bool always_on_worker() const noexcept {
+        io_uring_sqe sqe{};
+        std::memcpy(static_cast<void*>(&sqe), static_cast<const void*>(node().sqe), sizeof node().sqe);
+        return node().kind == RINGSTEP_CHAIN_REQUEST && ringstep::detail::always_on_worker(sqe);
+    }
 
     /// Starts `next` when this node has succeeded. Returns `next`, so that sequences read in order. Like on_failure(),
     /// on_short() and on_end(), throws Error (EINVAL) for a node of another graph.

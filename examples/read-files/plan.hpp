@@ -2,40 +2,62 @@
 // What read-files does with each file, as a graph of requests.
 #pragma once
 
-#include <ringstep/chain/graph.hpp>
+#include <ringstep/chain/chains_class.hpp>
 
-/// Reads a whole file of any kind into memory. The chain's code is 0, or 1 if the file may be longer than the memory.
+#include <fcntl.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+/// Opens a file of any kind into a slot of the ring's registered files, reads it into memory, and closes it.
 class ReadFile {
 public:
-    ReadFile() {
-        // Only a read that returns nothing shows the end of a file. A file may grow, and in /proc its size is 0. So read one
-        // byte more.
-        const auto known = graph.set(size_, stat_.size());
-        const auto one_more = graph.set(size_, size_ + 1);
-        const auto enough = graph.set(room_, max(size_, least));
-        const auto whole = graph.finish(0);
-        const auto full = graph.finish(1);
-        const auto close = graph.close(open_);
-        open_.then(stat_).then(known).then(one_more).then(enough).then(memory).then(read);
-        read.all().on_short(whole);
-        read.on_end(whole);
-        read.then(full);
-        open_.finally(close);  // closes the file after every outcome, once it is open
+    enum class From {
+        cache,  // Takes what the page cache has, and reads if that fails.
+        file,   // Reads until a read returns nothing. Only that shows the end of every file.
+    };
+
+    explicit ReadFile(From from) {
+        open_.then(memory_);
+        if (from == From::file) {
+            memory_.then(read_);
+        } else {
+            // Fails for files that are not cached, and for those that have no cache: pipes, most devices, what is in /proc.
+            cached_ = graph.read(open_, memory_.result(), room, 0, RWF_NOWAIT);
+            memory_.then(*cached_).on_failure(read_);
+        }
+        open_.finally(graph.close(open_));  // closes the file after every outcome, once it is open
+    }
+
+    struct Contents {
+        std::span<const std::byte> bytes;
+        bool from_cache;
+        bool complete;  // otherwise there may be more
+    };
+    /// Returns what a chain has read that has completed.
+    [[nodiscard]] Contents contents(const ringstep::chain::ChainResult& file) const {
+        constexpr std::int64_t page = 4096;
+        const bool from_cache = !file.ran(read_);
+        const std::int64_t size = file.result(from_cache ? *cached_ : read_);
+        // If only the beginning of a file is in the cache, then whole pages of it are.
+        const bool partial = from_cache && size != 0 && size % page == 0;
+        return {.bytes = {file.address(memory_), static_cast<std::size_t>(size)},
+                .from_cache = from_cache,
+                .complete = size < file.value(room) && !partial};
     }
 
     ringstep::chain::Graph graph;
-    // Values pass from node to node: the descriptor, the size, the memory.
     const ringstep::chain::Parameter<ringstep::chain::Address> path = graph.parameter<ringstep::chain::Address>();
-    const ringstep::chain::Parameter<ringstep::chain::Length> least = graph.parameter<ringstep::chain::Length>();
+    const ringstep::chain::Parameter<ringstep::chain::Length> room = graph.parameter<ringstep::chain::Length>();
 
 private:
-    const ringstep::chain::Variable<ringstep::chain::Length> size_ = graph.variable<ringstep::chain::Length>();
-    const ringstep::chain::Variable<ringstep::chain::Length> room_ = graph.variable<ringstep::chain::Length>();
-    const ringstep::chain::Node<ringstep::chain::Fd> open_ = graph.open(path, O_RDONLY | O_CLOEXEC);
-    const ringstep::chain::StatxNode stat_ = graph.statx(open_);
-
-public:
-    const ringstep::chain::Node<ringstep::chain::Address> memory = graph.allocate(room_);
+    // The slot and the memory pass from node to node.
+    const ringstep::chain::Node<ringstep::chain::Slot> open_ = graph.open_direct(AT_FDCWD, path, O_RDONLY);
+    const ringstep::chain::Node<ringstep::chain::Address> memory_ = graph.allocate(room);
+    std::optional<ringstep::chain::TransferNode> cached_;
     // Without an offset, because pipes have none.
-    const ringstep::chain::TransferNode read = graph.read(open_, memory.result(), room_, ~0ULL);
+    const ringstep::chain::TransferNode read_ = graph.read(open_, memory_.result(), room, ~0ULL).all();
 };

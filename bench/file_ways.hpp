@@ -240,7 +240,7 @@ public:
         chains_.set_arena(job.arena.all());
         std::uint64_t started = 0;
         for (std::uint64_t ended = 0; ended < job.files.count();) {
-            while (started < job.files.count() && start(job.files.name(started), started)) started++;
+            while (started < job.files.count() && start(job, started)) started++;
             const ringstep::LoopExit exit = chains_.run();
             if (!exit.ok()) throw std::runtime_error(fmt::format("the loop {}", exit));
             for (const ringstep::chain::ChainResult& result : chains_.results()) {
@@ -260,7 +260,7 @@ protected:
 
 private:
     /// Starts the chain of a file. Returns false if there is no room for one more.
-    virtual bool start(const char* name, std::uint64_t number) = 0;
+    virtual bool start(Job& job, std::uint64_t number) = 0;
     virtual void take(Job& job, const ringstep::chain::ChainResult& result) = 0;
 
     std::string engine_name() const { return chains_.engine() == ringstep::Engine::kernel ? "kernel" : "user"; }
@@ -305,8 +305,8 @@ private:
         memory_.emplace(memory);
         read_.emplace(read);
     }
-    bool start(const char* name, std::uint64_t number) override {
-        return chains_.try_start(id_, {path_(name)}, {.user_data = number}).has_value();
+    bool start(Job& job, std::uint64_t number) override {
+        return chains_.try_start(id_, {path_(job.files.name(number))}, {.user_data = number}).has_value();
     }
     void take(Job& job, const ringstep::chain::ChainResult& result) override {
         job.take(result.user_data(), result.address(*memory_), result.result(*read_));
@@ -328,8 +328,12 @@ public:
     }
 
 private:
-    bool start(const char* name, std::uint64_t number) override {
-        return chains_.try_start(id_, {plan_.path(name), plan_.room(Arena::room)}, {.user_data = number}).has_value();
+    bool start(Job& job, std::uint64_t number) override {
+        std::byte* const buffer = &job.arena.all()[number * ReadFile::small];
+        return chains_
+            .try_start(id_, {plan_.path(job.files.name(number)), plan_.buffer(buffer), plan_.room(ReadFile::small)},
+                       {.user_data = number})
+            .has_value();
     }
     void take(Job& job, const ringstep::chain::ChainResult& result) override {
         const ReadFile::Contents contents = plan_.contents(result);

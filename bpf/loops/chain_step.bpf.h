@@ -639,9 +639,25 @@ ringstep_apart int chain_work(struct CHAIN *state ringstep_arg_nonnull, __u32 li
 {
 	const __u32 slot = ringstep_list_first(&state->work[list & 3], state->instances);
 	struct ringstep_chain_instance *chain = &state->instances[slot];
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
 	const __u32 ready = chain->ready;
 	int submits = false;
 
+	/*
+	 * A new chain that begins with a ready-made request has nothing else to do for now. Nothing in this list has timeouts to set. A chain
+	 * whose first request is tried again is in it, too.
+	 */
+	if (list == RINGSTEP_CHAIN_NEW && graph->first && !chain->continuing) {
+		const __u32 node = graph->first & CHAIN_NODE;
+
+		ringstep_list_remove(&state->work[RINGSTEP_CHAIN_NEW], state->instances, slot);
+		chain->listed = 0;
+		chain->ready = 0;
+		chain->running = ready;
+		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
+		chain_fill(state, chain, &graph->nodes[node], slot, node, sqe);
+		return true;
+	}
 	if (chain_helpers(chain)) {
 		chain_do_urgent(state, slot);
 		ringstep_prep_copy(sqe, state->sqe, state->sqe[4]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Reads whole files of any size into memory: open, allocate, read, close, as one graph. On the kernel engine, one system call
+// Reads whole files of any size into memory: open, read, close, as one graph. On the kernel engine, one system call
 // reads 4,096 files.
 #include <ringstep/format.hpp>
 #include <ringstep/chain/chains_large.hpp>
@@ -23,8 +23,8 @@ namespace {
 
 struct Job {
     const char* name;
-    std::uint64_t room;  // bytes of memory for the file
-    ReadFile::From from;
+    std::uint64_t room = ReadFile::small;  // bytes of memory for the file
+    ReadFile::From from = ReadFile::From::cache;
 };
 
 int run(int argc, char** argv) {
@@ -44,21 +44,30 @@ int run(int argc, char** argv) {
         failed = 1;
     };
     std::deque<Job> jobs;
-    for (int i = 1; i < argc; i++) jobs.push_back({argv[i], 16 << 10, ReadFile::From::cache});
+    for (int i = 1; i < argc; i++) jobs.push_back({argv[i]});
     while (!jobs.empty()) {
-        chains.set_arena(arena);  // makes all its memory free
         std::vector<Job> started;
+        std::size_t used = 0;  // bytes of the arena
         const auto start = [&](const Job& job) {
             const bool cache = job.from == ReadFile::From::cache;
             const ReadFile& plan = cache ? from_cache : from_file;
-            return chains.try_start(cache ? from_cache_id : from_file_id, {plan.path(job.name), plan.room(job.room)},
-                                    {.user_data = started.size()});
+            return chains
+                .try_start(cache ? from_cache_id : from_file_id,
+                           {plan.path(job.name), plan.buffer(&arena[used]), plan.room(job.room)}, {.user_data = started.size()})
+                .has_value();
         };
-        while (!jobs.empty() && start(jobs.front())) {
-            started.push_back(jobs.front());
+        while (!jobs.empty()) {
+            const Job job = jobs.front();
+            if (job.room > arena.size()) {
+                failure(job.name, "allocate", ENOMEM);
+            } else if (job.room <= arena.size() - used && start(job)) {
+                started.push_back(job);
+                used += job.room;
+            } else {
+                break;
+            }
             jobs.pop_front();
         }
-        std::vector<Job> crowded;  // files that found no memory left
         ringstep::LoopExit exit;
         do {
             exit = chains.run();
@@ -67,10 +76,7 @@ int run(int argc, char** argv) {
             const Job& job = started[file.user_data()];
             const ReadFile& plan = job.from == ReadFile::From::cache ? from_cache : from_file;
             if (!file.ok()) {
-                if (file.error() == ENOMEM)
-                    crowded.push_back(job);
-                else
-                    failure(job.name, plan.graph.name(file.failed_node()), file.error());
+                failure(job.name, plan.graph.name(file.failed_node()), file.error());
                 continue;
             }
             const ReadFile::Contents contents = plan.contents(file);
@@ -79,18 +85,11 @@ int run(int argc, char** argv) {
                 const std::string_view text(reinterpret_cast<const char*>(contents.bytes.data()), contents.bytes.size());
                 fmt::print("{}: {} bytes, the first line: {}\n", job.name, text.size(), text.substr(0, text.find('\n')));
             } else if (contents.bytes.size() < job.room) {
-                jobs.push_back({job.name, job.room, ReadFile::From::file});  // only part of it was cached: read it
+                jobs.push_back({job.name, job.room, ReadFile::From::file});  // only part of it was cached
             } else if (std::filesystem::is_regular_file(job.name, ignored)) {
-                jobs.push_back({job.name, 4 * job.room, job.from});  // it is longer: try again
+                jobs.push_back({job.name, 4 * job.room, ReadFile::From::file});  // it is longer
             } else {
                 failure(job.name, "reading a second time, which pipes and devices do not allow,", EFBIG);
-            }
-        }
-        for (const Job& job : crowded) {
-            if (crowded.size() < started.size()) {
-                jobs.push_back(job);
-            } else {
-                failure(job.name, "allocate", ENOMEM);
             }
         }
         if (!exit.ok()) {

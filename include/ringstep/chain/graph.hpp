@@ -401,6 +401,11 @@ inline ringstep_chain_graph Graph::compile() const {
         graph.nodes[i].limit = node.limit == 0 ? __u16{1} : node.limit;
         detail::chain_make_ready(graph.nodes[i]);
     }
+    if (std::has_single_bit(graph.roots)) {
+        const auto only = static_cast<std::uint32_t>(std::countr_zero(graph.roots));
+        if ((graph.nodes[only].flags & (RINGSTEP_CHAIN_READY_MADE | RINGSTEP_CHAIN_FED_LENGTH)) == RINGSTEP_CHAIN_READY_MADE)
+            graph.first = RINGSTEP_CHAIN_NEXT | only;
+    }
     // Returns what the loop may do at once when a node has ended with these edges to follow.
     const auto following = [&](std::uint32_t edges) -> __u8 {
         if (edges == 0) return RINGSTEP_CHAIN_NOTHING_NEXT;

@@ -152,7 +152,9 @@ struct ringstep_chain_node {
 struct ringstep_chain_graph {
 	__u32 roots;	  /* the nodes that a chain begins with */
 	__u32 node_count; /* of .nodes */
-	__u64 __reserved[7];
+	__u32 first;	  /* the only root, with RINGSTEP_CHAIN_NEXT, if it is ready-made and its length known; else 0 */
+	__u32 __reserved32;
+	__u64 __reserved[6];
 	struct ringstep_chain_node nodes[RINGSTEP_CHAIN_NODES + 1]; /* and one that makes them a power of two */
 };
 

@@ -85,7 +85,6 @@ std::vector<std::string> run(const Options& options, const std::string& system, 
             if (way->can(depth)) cases.push_back({.way = way.get(), .depth = depth, .samples = {}, .calls = {}});
 
     for (const Case& test : cases) read_all(test, job);
-    if (const char* to = std::getenv("RINGSTEP_KALLSYMS")) (void)std::system(fmt::format("cp /proc/kallsyms {}", to).c_str());
     for (std::size_t number = 0; number < options.runs; number++) {
         for (std::size_t i = 0; i < cases.size(); i++) {
             Case& test = cases[(i + number) % cases.size()];

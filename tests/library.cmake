@@ -11,6 +11,7 @@ ringstep_add_test(format HOST)
 ringstep_add_test(trace HOST)
 target_compile_definitions(test-trace PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
 ringstep_add_test(opcodes HOST LOOPS link pace)
+ringstep_add_test(workers HOST KERNELS KERNEL_WITHOUT LOOPS chain)
 ringstep_add_test(trace_run HOST LOOPS wide nop_chain)
 ringstep_add_test(sqe_words HOST)
 # The rules of aliasing count only where the compiler uses them.

@@ -152,13 +152,6 @@ static __always_inline void chain_node_ended(struct CHAIN *state, __u32 slot, __
 		chain_end(chain, RINGSTEP_CHAIN_FAILED, node, error);
 }
 
-/* The result of a piece of work */
-enum chain_submission {
-	CHAIN_NOTHING = 0,
-	CHAIN_PREPARED = 1,   /* submit state->sqe */
-	CHAIN_READY_MADE = 2, /* submit the node state->node of the chain state->slot with chain_submit_begun() */
-};
-
 /* Handles the completion of a node's request. */
 static __always_inline void chain_node_completed(struct CHAIN *state, __u32 slot, __u32 node, __s32 result, __u32 flags)
 {
@@ -258,7 +251,188 @@ static __always_inline void chain_timed_out(struct CHAIN *state, __u32 slot, __u
 	chain_enlist(state, slot);
 }
 
-ringstep_apart int chain_completed(struct CHAIN *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
+/* Runs a node that is not a request, and ends it at once. */
+static __always_inline void chain_compute(struct CHAIN *state, __u32 slot, __u32 node, const struct ringstep_chain_node *of)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
+	const __u64 value = chain_apply(state, slot, node, (struct io_uring_sqe *)state->sqe);
+	__s32 error = 0;
+
+	chain->values[node] = (__s64)value;
+	if (of->kind == RINGSTEP_CHAIN_ALLOCATE) {
+		chain->values[node] = chain_allocate(state, of, value);
+		if (chain->values[node] == -ENOMEM)
+			error = ENOMEM;
+	} else if (of->kind == RINGSTEP_CHAIN_FINISH) {
+		chain->ended |= 1U << node;
+		chain->code = (__s64)value;
+		chain_end(chain, RINGSTEP_CHAIN_COMPLETED, node, 0);
+		return;
+	}
+	if (error || (of->kind == RINGSTEP_CHAIN_BRANCH && !value))
+		outcome = RINGSTEP_CHAIN_FAILURE;
+	chain_node_ended(state, slot, node, outcome, error);
+}
+
+/* Makes the request of a node that begins, in an SQE. The builder must have marked it as ready-made. */
+static __always_inline void chain_fill(struct CHAIN *state, struct ringstep_chain_instance *chain,
+				       const struct ringstep_chain_node *of, __u32 slot, __u32 node, struct io_uring_sqe *sqe)
+{
+	struct ringstep_chain_progress *progress = &chain->nodes[node];
+	const __u32 count = of->op_count, flags = of->flags;
+
+	progress->runs++;
+	progress->tries = 0;
+	ringstep_prep_copy(sqe, of->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, node));
+	if (flags & RINGSTEP_CHAIN_TRANSFER) {
+		if (!(flags & RINGSTEP_CHAIN_FED_LENGTH))
+			progress->wanted = ((const struct io_uring_sqe *)of->sqe)->len;
+		if (flags & RINGSTEP_CHAIN_CONTINUE)
+			chain->values[node] = 0;
+	}
+	if (!count)
+		return;
+	chain_fill_in(state, chain, of, slot, node, sqe, 0);
+	if (count == 1)
+		return;
+	chain_fill_in(state, chain, of, slot, node, sqe, 1);
+	if (count == 2)
+		return;
+	chain_fill_more(state, slot, node, sqe);
+}
+
+/* Returns true if a ready-made request can be made as it is. Computes its length, if that is fed. */
+static __always_inline bool chain_fits(struct CHAIN *state, struct ringstep_chain_instance *chain,
+				       const struct ringstep_chain_node *of, __u32 slot, __u32 node)
+{
+	__u64 length;
+
+	if (!(of->flags & RINGSTEP_CHAIN_FED_LENGTH))
+		return true;
+	length = chain_value(state, chain, of, slot, node, 0);
+	chain->nodes[node].wanted = length;
+	return length <= RINGSTEP_CHAIN_LARGEST;
+}
+
+/*
+ * Handles the end of a path: a node has ended that nothing follows. Its request, or the one before it, still counts as in flight. Returns
+ * the clean-up node to begin, as in ringstep_chain_node.next, or 0 if there is no more to do now.
+ */
+static __always_inline __u32 chain_last(struct CHAIN *state, struct ringstep_chain_instance *chain,
+					const struct ringstep_chain_graph *graph, __u32 slot)
+{
+	const __u32 cleanup = chain->cleanup;
+
+	if (!(chain->running | chain->armed | chain_helpers(chain))) {
+		if (!cleanup) {
+			chain->phase = RINGSTEP_CHAIN_OUTSIDE;
+			chain->data = 0; /* later completions do not belong to the slot, which is now the application's */
+			ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT - RINGSTEP_REQUESTS_WAITING);
+			ringstep_mailbox_deliver(&state->mailbox, state->outbox, slot);
+			return 0;
+		}
+		if (!(cleanup & (cleanup - 1))) {
+			const __u32 node = chain_lowest(cleanup);
+
+			if (graph->nodes[node].flags & RINGSTEP_CHAIN_READY_MADE) {
+				chain->phase = RINGSTEP_CHAIN_CLEANING;
+				chain->cleanup = 0;
+				return RINGSTEP_CHAIN_NEXT | node;
+			}
+		}
+	}
+	ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
+	chain_enlist(state, slot);
+	return 0;
+}
+
+/*
+ * Computes nodes that are no requests, as far as they are a single path. `next` is the first one, as in ringstep_chain_node.next. Returns what
+ * follows the last one: a request, or nothing. Returns 0 if the chain is in a list afterwards.
+ */
+ringstep_apart __u32 chain_compute_path(struct CHAIN *state ringstep_arg_nonnull, __u32 slot, __u32 next)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
+	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
+	__s64 limit = ringstep_limit(RINGSTEP_CHAIN_NODES);
+	__u32 node = next & CHAIN_NODE;
+	__s32 error = 0;
+
+	slot &= CHAIN_INSTANCE;
+	/* None comes twice, because each but the first is one that only one edge leads to. */
+	ringstep_while_at_most (limit, true) {
+		const struct ringstep_chain_node *of = &graph->nodes[node];
+		const __u32 bit = 1U << node, kind = of->kind;
+		__u32 way = RINGSTEP_CHAIN_SUCCESS;
+		__u64 value;
+
+		chain->nodes[node].runs++;
+		value = chain_value(state, chain, of, slot, node, 0);
+		if (kind == RINGSTEP_CHAIN_ALLOCATE) {
+			value = (__u64)chain_allocate(state, of, value);
+			if (value == (__u64)-ENOMEM) {
+				chain->values[node] = -ENOMEM;
+				outcome = RINGSTEP_CHAIN_FAILURE;
+				error = ENOMEM;
+				break;
+			}
+		} else if (kind == RINGSTEP_CHAIN_COMPUTE) {
+			chain->values[of->ops[0].to & (RINGSTEP_CHAIN_VALUES - 1)] = (__s64)value;
+		} else if (kind == RINGSTEP_CHAIN_FINISH) {
+			chain->values[node] = (__s64)value;
+			chain->ended |= bit;
+			chain->code = (__s64)value;
+			chain_end(chain, RINGSTEP_CHAIN_COMPLETED, node, 0);
+			return RINGSTEP_CHAIN_NOTHING_NEXT;
+		} else if (!value) {
+			way = RINGSTEP_CHAIN_SHORT;
+			outcome = RINGSTEP_CHAIN_FAILURE;
+		}
+		chain->values[node] = (__s64)value;
+		next = of->next[way];
+		if (!next || (next & RINGSTEP_CHAIN_NEXT_AGAIN))
+			break;
+		chain->ended |= bit;
+		if (outcome == RINGSTEP_CHAIN_SUCCESS)
+			chain->cleanup |= of->cleanup;
+		outcome = RINGSTEP_CHAIN_SUCCESS;
+		node = next & CHAIN_NODE;
+		if (!(next & RINGSTEP_CHAIN_NEXT) || graph->nodes[node].kind == RINGSTEP_CHAIN_REQUEST)
+			return next;
+	}
+	/* The node at hand leads to several others, to a join, or back to where the chain was before. */
+	ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
+	chain_node_ended(state, slot, node, outcome, error);
+	chain_enlist(state, slot);
+	return 0;
+}
+
+/*
+ * Begins the ready-made request of a node. It takes the place of a completed one among those in flight. If other chains come first, or the
+ * request needs more work, puts the chain into a list. Returns true if the SQE is to be submitted.
+ */
+static __always_inline bool chain_begin_next(struct CHAIN *state, struct ringstep_chain_instance *chain,
+					     const struct ringstep_chain_node *of, __u32 slot, __u32 node,
+					     struct io_uring_sqe *sqe)
+{
+	/* Chains in the lists must not wait forever. */
+	if (unlikely(state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
+		     ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth) ||
+		     !chain_fits(state, chain, of, slot, node))) {
+		ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT);
+		chain->ready |= 1U << node;
+		chain_enlist(state, slot);
+		return false;
+	}
+	chain->running |= 1U << node;
+	chain_fill(state, chain, of, slot, node, sqe);
+	return true;
+}
+
+/* Handles a completion that chain_completed() has not handled. */
+ringstep_apart int chain_completed_otherwise(struct CHAIN *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
 {
 	const __u32 slot = user_data & CHAIN_INSTANCE;
 	const __u32 node = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
@@ -276,132 +450,63 @@ ringstep_apart int chain_completed(struct CHAIN *state ringstep_arg_nonnull, __u
 	return 0;
 }
 
-ringstep_apart int chain_received(struct CHAIN *state ringstep_arg_nonnull, __u32 message)
-{
-	const __u32 slot = message & CHAIN_INSTANCE;
-	struct ringstep_chain_instance *chain = &state->instances[slot];
-
-	if (message & RINGSTEP_REQUEST_CANCEL) {
-		/* The slot may belong to the application again, which may fill it in during this turn. */
-		if (!ringstep__message_is_for(&chain->identity, message) || chain->phase != RINGSTEP_CHAIN_RUNNING)
-			return 0;
-		chain_end(chain, RINGSTEP_CHAIN_CANCELLED, 0, ECANCELED);
-	} else {
-		chain->phase = RINGSTEP_CHAIN_RUNNING;
-		chain->data = state->requests.identity | chain->identity;
-		chain->ready = state->graphs[chain->graph & CHAIN_GRAPH].roots;
-		if (chain->timeout.seconds < 0)
-			chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
-		else if (chain->timeout.seconds | chain->timeout.nanoseconds)
-			chain->arm = 1U << RINGSTEP_CHAIN_WHOLE_CHAIN;
-		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_WAITING);
-	}
-	chain_enlist(state, slot);
-	return 0;
-}
-
-/* Runs a node that is not a request, and ends it at once. */
-static __always_inline void chain_compute(struct CHAIN *state, __u32 slot, __u32 node, const struct ringstep_chain_node *of)
-{
-	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
-	enum ringstep_chain_outcome outcome = RINGSTEP_CHAIN_SUCCESS;
-	const __u64 value = chain_apply(state, slot, node, (struct io_uring_sqe *)state->sqe);
-	__s32 error = 0;
-
-	chain->values[node] = (__s64)value;
-	if (of->kind == RINGSTEP_CHAIN_ALLOCATE) {
-		chain->values[node] = chain_allocate(state, of->arena, value, of->alignment);
-		if (chain->values[node] == -ENOMEM)
-			error = ENOMEM;
-	} else if (of->kind == RINGSTEP_CHAIN_FINISH) {
-		chain->ended |= 1U << node;
-		chain->code = (__s64)value;
-		chain_end(chain, RINGSTEP_CHAIN_COMPLETED, node, 0);
-		return;
-	}
-	if (error || (of->kind == RINGSTEP_CHAIN_BRANCH && !value))
-		outcome = RINGSTEP_CHAIN_FAILURE;
-	chain_node_ended(state, slot, node, outcome, error);
-}
-
-/* Submits the request of a node that begins. The node must already be in `running`, and the builder must have marked it as ready-made. */
-static __always_inline void chain_submit(struct ringstep_turn *turn, struct CHAIN *state, struct ringstep_chain_instance *chain,
-					 const struct ringstep_chain_node *of, __u32 slot, __u32 node)
-{
-	struct ringstep_chain_progress *progress = &chain->nodes[node];
-	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
-
-	progress->runs++;
-	progress->tries = 0;
-	ringstep_prep_copy(sqe, of->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, node));
-	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
-		progress->wanted = ((const struct io_uring_sqe *)of->sqe)->len;
-		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
-			chain->values[node] = 0;
-	}
-	if (of->op_count)
-		chain_apply(state, slot, node, sqe);
-}
-
-/* Submits the ready-made request that chain_begin() has left in state->slot and state->node. */
-static __always_inline void chain_submit_begun(struct ringstep_turn *turn, struct CHAIN *state)
-{
-	const __u32 slot = state->slot & CHAIN_INSTANCE;
-	const __u32 node = state->node & CHAIN_NODE;
-	struct ringstep_chain_instance *chain = &state->instances[slot];
-
-	chain_submit(turn, state, chain, &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node], slot, node);
-}
-
 /*
- * Submits the request that follows a completed one at once, if exactly one node follows and its request is ready-made. It takes the
- * completed request's place among those in flight. Returns false, without effect, if the completion needs more work.
+ * Handles a completion. What follows is done at once, if it is a single path of nodes that are ready-made or no requests, or the end of the
+ * chain. Returns true if the SQE is to be submitted.
  */
-static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct CHAIN *state, const struct io_uring_cqe *cqe)
+ringstep_apart int chain_completed(struct CHAIN *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags,
+				   struct io_uring_sqe *sqe ringstep_arg_nonnull)
 {
-	const __u32 slot = cqe->user_data & CHAIN_INSTANCE;
-	const __u32 node = cqe->user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
+	const __u32 slot = user_data & CHAIN_INSTANCE;
+	const __u32 node = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
 	const __u32 bit = 1U << node;
 	struct ringstep_chain_instance *chain = &state->instances[slot];
-	const struct ringstep_chain_graph *graph;
-	const struct ringstep_chain_node *of;
-	__s64 moved = cqe->res;
-	__u32 running, next, after;
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
+	const struct ringstep_chain_node *of = &graph->nodes[node];
+	const __u32 running = chain->running;
+	__u32 outcome = RINGSTEP_CHAIN_SUCCESS, next;
+	__s64 moved = result;
 
-	if (chain->data != (cqe->user_data & ~((__u64)CHAIN_NODE << RINGSTEP_IDENTITY_PART_SHIFT)) || cqe->res < 0 ||
-	    (cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
-		return false;
-	running = chain->running;
-	/* A chain in no list has no other work to do. Chains in the lists must not wait forever. */
-	if (!(running & bit) || chain->listed || chain->phase != RINGSTEP_CHAIN_RUNNING || (chain->armed & bit) ||
-	    state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
-	    ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth))
-		return false;
-	graph = &state->graphs[chain->graph & CHAIN_GRAPH];
-	of = &graph->nodes[node];
-	after = of->next;
-	if (!after)
-		return false;
-	next = after & CHAIN_NODE;
-	if ((after & RINGSTEP_CHAIN_NEXT_AGAIN) &&
-	    (chain->nodes[next].runs >= graph->nodes[next].limit || (running & ~bit & 1U << next)))
-		return false;
+	if (chain->data != (user_data & ~((__u64)CHAIN_NODE << RINGSTEP_IDENTITY_PART_SHIFT)) || !(running & bit) || result < 0 ||
+	    (flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
+		return chain_completed_otherwise(state, user_data, result, flags);
+	/* A chain in no list has no other work to do. */
+	if (chain->listed || chain->phase == RINGSTEP_CHAIN_ENDING || (chain->armed & bit))
+		return chain_completed_otherwise(state, user_data, result, flags);
 	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
 		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
 			moved += chain->values[node];
-		if ((__u64)moved < chain->nodes[node].wanted)
-			return false;
+		if ((__u64)moved < chain->nodes[node].wanted) {
+			if (result && (of->flags & RINGSTEP_CHAIN_CONTINUE))
+				return chain_completed_otherwise(state, user_data, result, flags);
+			outcome = moved ? RINGSTEP_CHAIN_SHORT : RINGSTEP_CHAIN_END;
+		}
 	}
+	next = of->next[outcome];
+	if (next & RINGSTEP_CHAIN_NEXT_AGAIN) {
+		const __u32 again = next & CHAIN_NODE;
+
+		if (chain->nodes[again].runs >= graph->nodes[again].limit || (running & ~bit & 1U << again))
+			next = 0;
+	}
+	if (!next)
+		return chain_completed_otherwise(state, user_data, result, flags);
 	chain->values[node] = moved;
 	chain->ended |= bit;
 	chain->cleanup |= of->cleanup;
-	chain->running = (running & ~bit) | 1U << next;
-	chain_submit(turn, state, chain, &graph->nodes[next], slot, next);
-	return true;
+	chain->running = running & ~bit;
+	if ((next & RINGSTEP_CHAIN_NEXT) && graph->nodes[next & CHAIN_NODE].kind != RINGSTEP_CHAIN_REQUEST)
+		next = chain_compute_path(state, slot, next);
+	if (next == RINGSTEP_CHAIN_NOTHING_NEXT)
+		next = chain_last(state, chain, graph, slot);
+	if (!next)
+		return false;
+	next &= CHAIN_NODE;
+	return chain_begin_next(state, chain, &graph->nodes[next], slot, next, sqe);
 }
 
-/* Prepares a node to begin or to continue. Returns CHAIN_NOTHING if there is nothing to submit. */
-static __always_inline enum chain_submission chain_begin(struct CHAIN *state, __u32 slot, __u32 node)
+/* Prepares a node to begin or to continue. Returns true if the SQE is to be submitted. */
+static __always_inline bool chain_begin(struct CHAIN *state, __u32 slot, __u32 node, struct io_uring_sqe *to)
 {
 	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
 	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node];
@@ -412,12 +517,11 @@ static __always_inline enum chain_submission chain_begin(struct CHAIN *state, __
 	if (chain->continuing & bit) {
 		chain->continuing &= ~bit;
 		done = of->flags & RINGSTEP_CHAIN_CONTINUE ? (__u64)chain->values[node] : 0;
-	} else if (of->flags & RINGSTEP_CHAIN_READY_MADE) {
-		state->slot = slot;
-		state->node = node;
+	} else if ((of->flags & RINGSTEP_CHAIN_READY_MADE) && chain_fits(state, chain, of, slot, node)) {
 		chain->running |= bit;
 		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
-		return CHAIN_READY_MADE;
+		chain_fill(state, chain, of, slot, node, to);
+		return true;
 	} else {
 		chain->nodes[node].runs++;
 		chain->nodes[node].tries = 0;
@@ -429,11 +533,11 @@ static __always_inline enum chain_submission chain_begin(struct CHAIN *state, __
 	if (of->timeout.seconds < 0) {
 		chain->values[node] = -ETIME;
 		chain_node_ended(state, slot, node, RINGSTEP_CHAIN_FAILURE, ETIME);
-		return CHAIN_NOTHING;
+		return false;
 	}
 	if (of->kind != RINGSTEP_CHAIN_REQUEST) {
 		chain_compute(state, slot, node, of);
-		return CHAIN_NOTHING;
+		return false;
 	}
 	ringstep_prep_copy(sqe, of->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, node));
 	state->wanted = sqe->len;
@@ -442,7 +546,7 @@ static __always_inline enum chain_submission chain_begin(struct CHAIN *state, __
 		/* The length is negative or does not fit into its field. */
 		chain->values[node] = -EOVERFLOW;
 		chain_node_ended(state, slot, node, RINGSTEP_CHAIN_FAILURE, EOVERFLOW);
-		return CHAIN_NOTHING;
+		return false;
 	}
 	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
 		__u64 left = state->wanted - done;
@@ -461,7 +565,8 @@ static __always_inline enum chain_submission chain_begin(struct CHAIN *state, __
 	if (of->timeout.seconds | of->timeout.nanoseconds)
 		chain->arm |= bit;
 	ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
-	return CHAIN_PREPARED;
+	ringstep_prep_copy(to, state->sqe, state->sqe[4]);
+	return true;
 }
 
 static __always_inline void chain_do_urgent(struct CHAIN *state, __u32 slot)
@@ -529,28 +634,75 @@ static __always_inline void chain_settle(struct CHAIN *state, __u32 slot)
 	}
 }
 
-/* Does one piece of work of the first chain in a list. Returns an enum chain_submission. */
-ringstep_apart int chain_work(struct CHAIN *state ringstep_arg_nonnull, __u32 list)
+/* Does one piece of work of the first chain in a list. Returns true if the SQE is to be submitted. */
+ringstep_apart int chain_work(struct CHAIN *state ringstep_arg_nonnull, __u32 list, struct io_uring_sqe *sqe ringstep_arg_nonnull)
 {
 	const __u32 slot = ringstep_list_first(&state->work[list & 3], state->instances);
 	struct ringstep_chain_instance *chain = &state->instances[slot];
-	enum chain_submission submits = CHAIN_NOTHING;
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
+	const __u32 ready = chain->ready;
+	int submits = false;
 
+	/*
+	 * A new chain that begins with a ready-made request has nothing else to do for now. Nothing in this list has timeouts to set. A chain
+	 * whose first request is tried again is in it, too.
+	 */
+	if (list == RINGSTEP_CHAIN_NEW && graph->first && !chain->continuing) {
+		const __u32 node = graph->first & CHAIN_NODE;
+
+		ringstep_list_remove(&state->work[RINGSTEP_CHAIN_NEW], state->instances, slot);
+		chain->listed = 0;
+		chain->ready = 0;
+		chain->running = ready;
+		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
+		chain_fill(state, chain, &graph->nodes[node], slot, node, sqe);
+		return true;
+	}
 	if (chain_helpers(chain)) {
 		chain_do_urgent(state, slot);
-		submits = CHAIN_PREPARED;
-	} else if (chain->ready) {
-		const __u32 node = chain_lowest(chain->ready);
+		ringstep_prep_copy(sqe, state->sqe, state->sqe[4]);
+		submits = true;
+	} else if (ready) {
+		const __u32 node = chain_lowest(ready);
 
-		chain->ready &= chain->ready - 1;
-		submits = chain_begin(state, slot, node);
+		chain->ready = ready & (ready - 1);
+		submits = chain_begin(state, slot, node, sqe);
 		/* Its timeout goes next, whatever the depth. */
 		if (chain_helpers(chain))
 			chain_enlist(state, slot);
 	}
 	if (!chain_helpers(chain) && !chain->ready)
 		chain_settle(state, slot);
-	return (int)submits;
+	return submits;
+}
+
+ringstep_apart int chain_received(struct CHAIN *state ringstep_arg_nonnull, __u32 message)
+{
+	const __u32 slot = message & CHAIN_INSTANCE;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+
+	if (message & RINGSTEP_REQUEST_CANCEL) {
+		/* The slot may belong to the application again, which may fill it in during this turn. */
+		if (!ringstep__message_is_for(&chain->identity, message) || chain->phase != RINGSTEP_CHAIN_RUNNING)
+			return 0;
+		chain_end(chain, RINGSTEP_CHAIN_CANCELLED, 0, ECANCELED);
+	} else {
+		chain->phase = RINGSTEP_CHAIN_RUNNING;
+		chain->data = state->requests.identity | chain->identity;
+		chain->ready = state->graphs[chain->graph & CHAIN_GRAPH].roots;
+		ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_WAITING);
+		if (likely(!(chain->timeout.seconds | chain->timeout.nanoseconds) && chain->ready)) {
+			ringstep_list_push_back(&state->work[RINGSTEP_CHAIN_NEW], state->instances, slot);
+			chain->listed = RINGSTEP_CHAIN_NEW;
+			return 0;
+		}
+		if (chain->timeout.seconds < 0)
+			chain_end(chain, RINGSTEP_CHAIN_TIMED_OUT, 0, ETIME);
+		else
+			chain->arm = 1U << RINGSTEP_CHAIN_WHOLE_CHAIN;
+	}
+	chain_enlist(state, slot);
+	return 0;
 }
 
 /* Returns the list to take work from, or 0 if no work may be done now. */
@@ -573,20 +725,16 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 
 	ringstep_requests_begin(state);
 	ringstep_for_each_cqe(turn, cqe) {
-		if (!chain_goes_on(turn, state, cqe))
-			chain_completed(state, cqe->user_data, cqe->res, cqe->flags);
+		if (chain_completed(state, cqe->user_data, cqe->res, cqe->flags, ringstep_next_sqe(turn)))
+			ringstep_claim_sqe(turn);
 	}
 
 	ringstep_while_at_most (messages, ringstep_mailbox_receive(&state->mailbox, state->inbox, &message))
 		chain_received(state, message);
 
 	ringstep_while_at_most (work, (list = chain_next_list(state)) != 0) {
-		const int submits = chain_work(state, list);
-
-		if (submits == CHAIN_READY_MADE)
-			chain_submit_begun(turn, state);
-		else if (submits == CHAIN_PREPARED)
-			ringstep_prep_copy(ringstep_get_sqe(turn), state->sqe, state->sqe[4]);
+		if (chain_work(state, list, ringstep_next_sqe(turn)))
+			ringstep_claim_sqe(turn);
 	}
 	return ringstep_requests_end(turn, state, 1, ringstep_limit_reached(messages) || ringstep_limit_reached(work));
 }

@@ -102,12 +102,77 @@ ringstep_apart __u64 chain_apply(struct CHAIN *state ringstep_arg_nonnull, __u32
 	return value;
 }
 
-/* Allocates `size` bytes from an arena. Returns their address, which is a multiple of 1 << alignment, or -ENOMEM. */
-static __always_inline __s64 chain_allocate(struct CHAIN *state, __u32 which, __u64 size, __u32 alignment)
+/* Returns the result of one of a node's operations. Out of line, because few operations are anything but a sum with a constant. */
+ringstep_apart __u64 chain_operation(struct CHAIN *state ringstep_arg_nonnull, __u32 slot, __u32 node, __u32 which)
 {
-	struct ringstep_chain_arena *arena = &state->arenas[which & (RINGSTEP_CHAIN_ARENAS - 1)];
+	const struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node & CHAIN_NODE];
+
+	return chain_operate(chain, &of->ops[which & (RINGSTEP_CHAIN_OPS - 1)]);
+}
+
+static __always_inline __u64 chain_value(struct CHAIN *state, const struct ringstep_chain_instance *chain,
+					 const struct ringstep_chain_node *of, __u32 slot, __u32 node, __u32 which)
+{
+	const struct ringstep_chain_op *op = &of->ops[which];
+
+	if (likely(op->plain))
+		return (__u64)chain->values[op->x & (RINGSTEP_CHAIN_VALUES - 1)] + op->constant;
+	return chain_operation(state, slot, node, which);
+}
+
+/*
+ * Does one of a ready-made request's operations. Its length is known by now, if that is fed. The pointers are handed over, because the
+ * compiler would compute them anew after each store.
+ */
+static __always_inline void chain_fill_in(struct CHAIN *state, struct ringstep_chain_instance *chain,
+					  const struct ringstep_chain_node *of, __u32 slot, __u32 node, struct io_uring_sqe *sqe,
+					  __u32 which)
+{
+	const struct ringstep_chain_op *op = &of->ops[which];
+	const __u32 target = op->target, to = op->to;
+	__u64 value;
+
+	if (target == RINGSTEP_CHAIN_TO_LENGTH) {
+		sqe->len = (__u32)chain->nodes[node].wanted;
+		return;
+	}
+	value = chain_value(state, chain, of, slot, node, which);
+	if (target == RINGSTEP_CHAIN_TO_FIELD8)
+		((__u64 *)sqe)[to >> 3 & 7] = value;
+	else if (target == RINGSTEP_CHAIN_TO_FILE)
+		((__u32 *)sqe)[to >> 2 & 15] = value <= 0x7fffffff ? (__u32)value : ~0U;
+	else if (target == RINGSTEP_CHAIN_TO_VALUE)
+		chain->values[to & (RINGSTEP_CHAIN_VALUES - 1)] = (__s64)value;
+	else if (target == RINGSTEP_CHAIN_TO_OFFSET)
+		((__u64 *)sqe)[to >> 3 & 7] = value == ~0ULL ? ~1ULL : value;
+	else
+		((__u32 *)sqe)[to >> 2 & 15] = chain_file(target, (__s64)value);
+}
+
+/* Does the operations of a ready-made request from the third on. */
+ringstep_apart int chain_fill_more(struct CHAIN *state ringstep_arg_nonnull, __u32 slot, __u32 node,
+				   struct io_uring_sqe *sqe ringstep_arg_nonnull)
+{
+	struct ringstep_chain_instance *chain = &state->instances[slot & CHAIN_INSTANCE];
+	const struct ringstep_chain_node *of = &state->graphs[chain->graph & CHAIN_GRAPH].nodes[node & CHAIN_NODE];
+	const __u32 count = of->op_count;
+	__s64 limit = ringstep_limit(RINGSTEP_CHAIN_OPS - 2);
+	__u32 at = (__u32)ringstep_limit(2);
+
+	ringstep_while_at_most (limit, at < count) {
+		chain_fill_in(state, chain, of, slot & CHAIN_INSTANCE, node & CHAIN_NODE, sqe, at & (RINGSTEP_CHAIN_OPS - 1));
+		at++;
+	}
+	return 0;
+}
+
+/* Allocates `size` bytes from the arena of an ALLOCATE node. Returns their address, which has the node's alignment, or -ENOMEM. */
+static __always_inline __s64 chain_allocate(struct CHAIN *state, const struct ringstep_chain_node *of, __u64 size)
+{
+	struct ringstep_chain_arena *arena = &state->arenas[of->sqe[0] & (RINGSTEP_CHAIN_ARENAS - 1)];
 	const __u64 used = arena->used;
-	const __u64 left_out = -(arena->address + used) & ((1ULL << (alignment & 63)) - 1);
+	const __u64 left_out = -(arena->address + used) & of->sqe[1];
 
 	if (used > arena->size || left_out > arena->size - used || size > arena->size - used - left_out)
 		return -ENOMEM;

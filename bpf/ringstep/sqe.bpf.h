@@ -155,6 +155,47 @@ static __always_inline bool ringstep_sq_reserve(struct ringstep_turn *turn, __u3
 	return ringstep_sq_space_left(turn) >= count;
 }
 
+static __always_inline bool ringstep__sq_is_full(const struct ringstep_turn *turn)
+{
+	return turn->rewinds ? turn->sq_at > ringstep__geometry(turn).sq_mask : turn->sq_at == turn->sq_end;
+}
+
+/*
+ * Returns the SQE that the next claim gets, for a step that fills it in before it knows whether it will submit anything. It then calls
+ * ringstep_claim_sqe(), or leaves the SQE where it is. Otherwise like ringstep_get_sqe().
+ *
+ * Example: if (fill_in(state, ringstep_next_sqe(turn))) ringstep_claim_sqe(turn);
+ */
+static __always_inline struct io_uring_sqe *ringstep_next_sqe(struct ringstep_turn *turn)
+{
+	__u64 *sqe;
+
+	if (ringstep__sq_is_full(turn)) {
+		ringstep__make_room(turn);
+		if (!ringstep_sq_space_left(turn)) {
+			struct ringstep_control *control = turn->control;
+
+			ringstep__not_in_advance(control);
+			control->fault = RINGSTEP_FAULT_SQ_FULL;
+			return (struct io_uring_sqe *)control->scratch_sqe;
+		}
+	}
+	sqe = (__u64 *)(turn->sq + ((__u64)(turn->sq_at & ringstep__geometry(turn).sq_mask) << turn->sqe_shift));
+	if (turn->sqe_shift == 7) {
+		/* Only some commands use the second half of a long SQE; all others need zeros there. */
+		for (int i = 8; i < 16; i++)
+			sqe[i] = 0;
+	}
+	return (struct io_uring_sqe *)sqe;
+}
+
+/* Claims the SQE that ringstep_next_sqe() has returned. A dummy is not claimed. */
+static __always_inline void ringstep_claim_sqe(struct ringstep_turn *turn)
+{
+	if (likely(!ringstep__sq_is_full(turn)))
+		turn->sq_at++;
+}
+
 /*
  * Claims the next SQE and returns it; it never returns NULL. Fill the SQE in with a ringstep_prep_ helper, which sets every field. If the
  * SQ is full, its SQEs are submitted first. If the kernel then takes none, the returned SQE is a dummy, and the loop ends after this turn

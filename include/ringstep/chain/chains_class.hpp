@@ -221,6 +221,7 @@ public:
             }
             entry.draft = &detail::GraphAccess::draft(graph);
             entry.parameters = detail::GraphAccess::draft(graph).parameters;
+            entry.variables = detail::GraphAccess::draft(graph).variables;
             entry.nodes = compiled.node_count;
             entry.timeout = detail::chain_timespec(detail::GraphAccess::draft(graph).timeout);
             return {slot, entry.generation};
@@ -333,6 +334,7 @@ private:
         std::uint32_t generation = 0;
         std::uint32_t nodes = 0;
         std::uint8_t parameters = 0;
+        std::uint8_t variables = 0;
         ringstep_chain_timespec timeout{};
         std::atomic<std::uint32_t> chains{0};  // started and not yet taken
     };
@@ -388,7 +390,7 @@ private:
             chain.values[RINGSTEP_CHAIN_VALUE_RESULT + i] = 0;
             chain.nodes[i] = {};
         }
-        for (std::uint32_t i = 0; i < RINGSTEP_CHAIN_REGISTERS; i++) chain.values[RINGSTEP_CHAIN_VALUE_REGISTER + i] = 0;
+        for (std::uint32_t i = 0; i < entry.variables; i++) chain.values[RINGSTEP_CHAIN_VALUE_REGISTER + i] = 0;
         chain.values[RINGSTEP_CHAIN_VALUE_ZERO] = 0;
         chain.values[RINGSTEP_CHAIN_VALUE_SCRATCH] = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(chain.scratch));
     }

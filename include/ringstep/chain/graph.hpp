@@ -111,7 +111,8 @@ public:
         return detail::GraphAccess::make<Node<Slot>>(
             draft_.get(), prepare_open_direct(directory, path, flags, mode, Slot{IORING_FILE_INDEX_ALLOC}));
     }
-    /// Adds a statx(2) of an open file.
+    /// Adds a statx(2) of an open file. The kernel always hands it to a worker thread (AnyNode::always_on_worker()), which
+    /// costs more than all other requests for a small file. To read a whole file, read until its end instead.
     StatxNode statx(const Expression<Fd>& fd, unsigned mask = STATX_BASIC_STATS) {
         return prepare_statx(fd, Expression<Address>(static_cast<const void*>("")), AT_EMPTY_PATH, mask);
     }
@@ -122,16 +123,21 @@ public:
                        unsigned mask = STATX_BASIC_STATS) {
         return prepare_statx(directory, path, flags, mask);
     }
-    /// Adds a pread(2). A short read is a success unless an edge says otherwise; see TransferNode.
+    /// Adds a pread(2). A short read is a success unless an edge says otherwise; see TransferNode. `flags` are those of
+    /// preadv2(2), such as RWF_NOWAIT.
     TransferNode read(const File& file, const Expression<Address>& buffer, const Expression<Length>& length,
-                      const Expression<Offset>& offset) {
-        return transfer("read", IORING_OP_READ, file, buffer, length, &offset, 0);
+                      const Expression<Offset>& offset, int flags = 0) {
+        const TransferNode node = transfer("read", IORING_OP_READ, file, buffer, length, &offset, 0);
+        set(node.number(), &io_uring_sqe::rw_flags, flags);
+        return node;
     }
-    /// Adds a pwrite(2), continued until all is written; see TransferNode.
+    /// Adds a pwrite(2), continued until all is written; see TransferNode. `flags` are those of pwritev2(2).
     TransferNode write(const File& file, const Expression<Address>& buffer, const Expression<Length>& length,
-                       const Expression<Offset>& offset) {
-        return transfer("write", IORING_OP_WRITE, file, buffer, length, &offset,
-                        RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL);
+                       const Expression<Offset>& offset, int flags = 0) {
+        const TransferNode node = transfer("write", IORING_OP_WRITE, file, buffer, length, &offset,
+                                           RINGSTEP_CHAIN_CONTINUE | RINGSTEP_CHAIN_NEEDS_ALL);
+        set(node.number(), &io_uring_sqe::rw_flags, flags);
+        return node;
     }
     /// Adds a recv(2), which is submitted once.
     TransferNode recv(const File& socket, const Expression<Address>& buffer, const Expression<Length>& length, int flags = 0) {
@@ -226,8 +232,8 @@ public:
                                        "It has to be a power of two.");
         const detail::GraphUndo undo(*draft_);
         const std::uint8_t number = compute(RINGSTEP_CHAIN_ALLOCATE, "allocate");
-        node(number).arena = static_cast<__u8>(arena);
-        node(number).alignment = static_cast<__u8>(std::countr_zero(alignment));
+        node(number).sqe[0] = arena;
+        node(number).sqe[1] = alignment - 1;
         value(number, size, number);
         return detail::GraphAccess::make<Node<Address>>(draft_.get(), number);
     }
@@ -393,15 +399,33 @@ inline ringstep_chain_graph Graph::compile() const {
                           ", which does not lead to it.");
         graph.nodes[i].join = node.join == 0 ? __u8{1} : node.join;
         graph.nodes[i].limit = node.limit == 0 ? __u16{1} : node.limit;
-        if (detail::chain_ready_made(node)) graph.nodes[i].flags |= RINGSTEP_CHAIN_READY_MADE;
+        detail::chain_make_ready(graph.nodes[i]);
     }
-    for (std::uint32_t i = 0; i < count; i++) {
-        const std::uint32_t edges = graph.nodes[i].edges[RINGSTEP_CHAIN_SUCCESS];
-        if (!std::has_single_bit(edges)) continue;
+    if (std::has_single_bit(graph.roots)) {
+        const auto only = static_cast<std::uint32_t>(std::countr_zero(graph.roots));
+        if ((graph.nodes[only].flags & (RINGSTEP_CHAIN_READY_MADE | RINGSTEP_CHAIN_FED_LENGTH)) == RINGSTEP_CHAIN_READY_MADE)
+            graph.first = RINGSTEP_CHAIN_NEXT | only;
+    }
+    // Returns what the loop may do at once when a node has ended with these edges to follow.
+    const auto following = [&](std::uint32_t edges) -> __u8 {
+        if (edges == 0) return RINGSTEP_CHAIN_NOTHING_NEXT;
+        if (!std::has_single_bit(edges)) return 0;
         const auto only = static_cast<std::uint32_t>(std::countr_zero(edges));
+        const ringstep_chain_node& to = graph.nodes[only];
+        const bool computed = to.kind != RINGSTEP_CHAIN_REQUEST && (to.timeout.seconds | to.timeout.nanoseconds) == 0;
+        if (to.join != 1 || (!computed && (to.flags & RINGSTEP_CHAIN_READY_MADE) == 0)) return 0;
         const bool often = incoming.at(only) != 1 || (graph.roots >> only & 1) != 0;
-        if ((graph.nodes[only].flags & RINGSTEP_CHAIN_READY_MADE) != 0 && graph.nodes[only].join == 1)
-            graph.nodes[i].next = static_cast<__u8>(RINGSTEP_CHAIN_NEXT | (often ? RINGSTEP_CHAIN_NEXT_AGAIN : 0U) | only);
+        return static_cast<__u8>(RINGSTEP_CHAIN_NEXT | (often ? RINGSTEP_CHAIN_NEXT_AGAIN : 0U) | only);
+    };
+    for (std::uint32_t i = 0; i < count; i++) {
+        ringstep_chain_node& node = graph.nodes[i];
+        node.next[RINGSTEP_CHAIN_SUCCESS] = following(node.edges[RINGSTEP_CHAIN_SUCCESS]);
+        if (node.kind == RINGSTEP_CHAIN_BRANCH) {
+            node.next[RINGSTEP_CHAIN_SHORT] = following(node.edges[RINGSTEP_CHAIN_FAILURE]);
+        } else if ((node.flags & RINGSTEP_CHAIN_NEEDS_ALL) == 0) {
+            node.next[RINGSTEP_CHAIN_SHORT] = following(node.edges[RINGSTEP_CHAIN_SHORT]);
+            node.next[RINGSTEP_CHAIN_END] = following(node.edges[RINGSTEP_CHAIN_END]);
+        }
     }
     return graph;
 }

@@ -2,6 +2,7 @@
 // The nodes of graphs of requests, and what they are made of.
 #pragma once
 
+#include <ringstep/detail/opcodes.hpp>
 #include <ringstep/detail/sqe_words.hpp>
 #include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
@@ -164,13 +165,24 @@ private:
     int exceptions_ = std::uncaught_exceptions();
 };
 
-// Returns whether the node can be submitted without a decision while the chain runs.
-inline bool chain_ready_made(const ringstep_chain_node& node) noexcept {
-    if (node.kind != RINGSTEP_CHAIN_REQUEST || (node.timeout.seconds | node.timeout.nanoseconds) != 0) return false;
-    for (unsigned i = 0; i < node.op_count; i++)
-        if (node.ops[i].target == RINGSTEP_CHAIN_TO_LENGTH) return false;
-    return (node.flags & RINGSTEP_CHAIN_TRANSFER) == 0 ||
-           ringstep::detail::field(node.sqe, &io_uring_sqe::len) <= RINGSTEP_CHAIN_LARGEST;
+// Finds out how much of the node the loop can do without a decision while the chain runs, and notes it in the node.
+inline void chain_make_ready(ringstep_chain_node& node) noexcept {
+    for (ringstep_chain_op& op : node.ops) op.plain = op.operation == RINGSTEP_CHAIN_ADD && op.constant_y != 0 ? 1 : 0;
+    if (node.kind != RINGSTEP_CHAIN_REQUEST || (node.timeout.seconds | node.timeout.nanoseconds) != 0) return;
+    unsigned lengths = 0;
+    for (unsigned i = 0; i < node.op_count; i++) {
+        if (node.ops[i].target != RINGSTEP_CHAIN_TO_LENGTH) continue;
+        // No operation on a field depends on another one, so their order is free.
+        std::swap(node.ops[i], node.ops[0]);
+        lengths++;
+    }
+    if (lengths > 1) return;
+    if (lengths == 1)
+        node.flags |= RINGSTEP_CHAIN_FED_LENGTH;
+    else if ((node.flags & RINGSTEP_CHAIN_TRANSFER) != 0 &&
+             ringstep::detail::field(node.sqe, &io_uring_sqe::len) > RINGSTEP_CHAIN_LARGEST)
+        return;
+    node.flags |= RINGSTEP_CHAIN_READY_MADE;
 }
 
 // An offset of -1 means "no offset" only if the application gives it, not if the chain computes it.
@@ -193,6 +205,13 @@ class AnyNode {
 public:
     /// Returns the node's number, as ChainResult::failed_node() returns it.
     [[nodiscard]] std::uint8_t number() const noexcept { return number_; }
+    /// Returns whether the kernel hands the node's request to a worker thread without trying it first: statx, fsync, and others
+    /// that docs/chain.md lists. That costs several times what the request itself costs if its data is in memory.
+    [[nodiscard]] bool always_on_worker() const noexcept {
+        io_uring_sqe sqe{};
+        std::memcpy(static_cast<void*>(&sqe), static_cast<const void*>(node().sqe), sizeof node().sqe);
+        return node().kind == RINGSTEP_CHAIN_REQUEST && ringstep::detail::always_on_worker(sqe);
+    }
 
     /// Starts `next` when this node has succeeded. Returns `next`, so that sequences read in order. Like on_failure(),
     /// on_short() and on_end(), throws Error (EINVAL) for a node of another graph.

@@ -5,6 +5,7 @@
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/version.hpp>
 
+#include <fcntl.h>
 #include <liburing.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -72,6 +73,16 @@ struct Opcode {
         group
     };
 
+    // Which requests the kernel hands to a worker thread without trying them first. All others it hands there only if they
+    // would block, and if nothing can tell when they no longer would.
+    enum class Worker : std::uint8_t {
+        if_it_blocks,  // none
+        always,        // all
+        by_advice,     // those with advice that may read or write
+        by_flags,      // those that may make a file, or cut one off
+        by_how,        // the same, with the flags in the open_how at `addr2`
+    };
+
     unsigned number = 0;
     std::string_view name{};  // as in the UAPI, without IORING_OP_
     Bytes bytes = Bytes::none;
@@ -86,6 +97,7 @@ struct Opcode {
     OpFlags flags = OpFlags::other;
     bool makes_file = false;  // into a slot of the file table if `file_index` says so
     Buffer buffer = Buffer::by_flags;
+    Worker worker = Worker::if_it_blocks;
 };
 
 // clang-format off: it would give each member a line of its own
@@ -98,12 +110,13 @@ inline constexpr auto opcodes = [] {
     using Ioprio = Opcode::Ioprio;
     using OpFlags = Opcode::OpFlags;
     using Buffer = Opcode::Buffer;
+    using Worker = Opcode::Worker;
     return std::to_array<Opcode>({
         {.number = IORING_OP_NOP, .name = "NOP"},
         {.number = IORING_OP_READV, .name = "READV", .bytes = Bytes::vectors, .selected = Selected::sets_length,
          .failure = Failure::not_all},
         {.number = IORING_OP_WRITEV, .name = "WRITEV", .bytes = Bytes::vectors, .failure = Failure::not_all},
-        {.number = IORING_OP_FSYNC, .name = "FSYNC", .failure = Failure::no_file},
+        {.number = IORING_OP_FSYNC, .name = "FSYNC", .failure = Failure::no_file, .worker = Worker::always},
         {.number = IORING_OP_READ_FIXED, .name = "READ_FIXED", .bytes = Bytes::length, .failure = Failure::not_all,
          .continues = true, .at_offset = true, .buffer = Buffer::registered},
         {.number = IORING_OP_WRITE_FIXED, .name = "WRITE_FIXED", .bytes = Bytes::length, .failure = Failure::not_all,
@@ -111,7 +124,7 @@ inline constexpr auto opcodes = [] {
         {.number = IORING_OP_POLL_ADD, .name = "POLL_ADD", .multishot = {Field::len, IORING_POLL_ADD_MULTI},
          .flags = OpFlags::poll},
         {.number = IORING_OP_POLL_REMOVE, .name = "POLL_REMOVE"},
-        {.number = IORING_OP_SYNC_FILE_RANGE, .name = "SYNC_FILE_RANGE", .failure = Failure::no_file},
+        {.number = IORING_OP_SYNC_FILE_RANGE, .name = "SYNC_FILE_RANGE", .failure = Failure::no_file, .worker = Worker::always},
         {.number = IORING_OP_SENDMSG, .name = "SENDMSG", .bytes = Bytes::message, .selected = Selected::sets_length,
          .failure = Failure::not_all_waited_for, .ioprio = Ioprio::transfer},
         {.number = IORING_OP_RECVMSG, .name = "RECVMSG", .bytes = Bytes::message, .selected = Selected::sets_length,
@@ -124,39 +137,39 @@ inline constexpr auto opcodes = [] {
         {.number = IORING_OP_ASYNC_CANCEL, .name = "ASYNC_CANCEL", .flags = OpFlags::cancel},
         {.number = IORING_OP_LINK_TIMEOUT, .name = "LINK_TIMEOUT", .belongs_to_previous = true, .flags = OpFlags::timeout},
         {.number = IORING_OP_CONNECT, .name = "CONNECT"},
-        {.number = IORING_OP_FALLOCATE, .name = "FALLOCATE", .failure = Failure::no_file},
-        {.number = IORING_OP_OPENAT, .name = "OPENAT", .makes_file = true},
+        {.number = IORING_OP_FALLOCATE, .name = "FALLOCATE", .failure = Failure::no_file, .worker = Worker::always},
+        {.number = IORING_OP_OPENAT, .name = "OPENAT", .makes_file = true, .worker = Worker::by_flags},
         {.number = IORING_OP_CLOSE, .name = "CLOSE"},
         {.number = IORING_OP_FILES_UPDATE, .name = "FILES_UPDATE"},
-        {.number = IORING_OP_STATX, .name = "STATX", .failure = Failure::none},
+        {.number = IORING_OP_STATX, .name = "STATX", .failure = Failure::none, .worker = Worker::always},
         {.number = IORING_OP_READ, .name = "READ", .bytes = Bytes::length, .selected = Selected::sets_length_0,
          .failure = Failure::not_all, .continues = true, .at_offset = true},
         {.number = IORING_OP_WRITE, .name = "WRITE", .bytes = Bytes::length, .failure = Failure::not_all, .continues = true,
          .at_offset = true},
-        {.number = IORING_OP_FADVISE, .name = "FADVISE"},
-        {.number = IORING_OP_MADVISE, .name = "MADVISE", .failure = Failure::none},
+        {.number = IORING_OP_FADVISE, .name = "FADVISE", .worker = Worker::by_advice},
+        {.number = IORING_OP_MADVISE, .name = "MADVISE", .failure = Failure::none, .worker = Worker::always},
         {.number = IORING_OP_SEND, .name = "SEND", .bytes = Bytes::length, .failure = Failure::not_all_waited_for,
          .continues = true, .ioprio = Ioprio::transfer},
         {.number = IORING_OP_RECV, .name = "RECV", .bytes = Bytes::length, .failure = Failure::not_all_waited_for,
          .continues = true, .multishot = {Field::ioprio, IORING_RECV_MULTISHOT}, .ioprio = Ioprio::transfer},
-        {.number = IORING_OP_OPENAT2, .name = "OPENAT2", .makes_file = true},
+        {.number = IORING_OP_OPENAT2, .name = "OPENAT2", .makes_file = true, .worker = Worker::by_how},
         {.number = IORING_OP_EPOLL_CTL, .name = "EPOLL_CTL"},
         {.number = IORING_OP_SPLICE, .name = "SPLICE", .bytes = Bytes::spliced, .failure = Failure::not_all,
-         .flags = OpFlags::splice},
+         .flags = OpFlags::splice, .worker = Worker::always},
         {.number = IORING_OP_PROVIDE_BUFFERS, .name = "PROVIDE_BUFFERS", .buffer = Buffer::group},
         {.number = IORING_OP_REMOVE_BUFFERS, .name = "REMOVE_BUFFERS", .buffer = Buffer::group},
-        {.number = IORING_OP_TEE, .name = "TEE", .bytes = Bytes::spliced, .failure = Failure::not_all, .flags = OpFlags::splice},
-        {.number = IORING_OP_SHUTDOWN, .name = "SHUTDOWN", .failure = Failure::no_file},
-        {.number = IORING_OP_RENAMEAT, .name = "RENAMEAT", .failure = Failure::none},
-        {.number = IORING_OP_UNLINKAT, .name = "UNLINKAT", .failure = Failure::none},
-        {.number = IORING_OP_MKDIRAT, .name = "MKDIRAT", .failure = Failure::none},
-        {.number = IORING_OP_SYMLINKAT, .name = "SYMLINKAT", .failure = Failure::none},
-        {.number = IORING_OP_LINKAT, .name = "LINKAT", .failure = Failure::none},
+        {.number = IORING_OP_TEE, .name = "TEE", .bytes = Bytes::spliced, .failure = Failure::not_all, .flags = OpFlags::splice, .worker = Worker::always},
+        {.number = IORING_OP_SHUTDOWN, .name = "SHUTDOWN", .failure = Failure::no_file, .worker = Worker::always},
+        {.number = IORING_OP_RENAMEAT, .name = "RENAMEAT", .failure = Failure::none, .worker = Worker::always},
+        {.number = IORING_OP_UNLINKAT, .name = "UNLINKAT", .failure = Failure::none, .worker = Worker::always},
+        {.number = IORING_OP_MKDIRAT, .name = "MKDIRAT", .failure = Failure::none, .worker = Worker::always},
+        {.number = IORING_OP_SYMLINKAT, .name = "SYMLINKAT", .failure = Failure::none, .worker = Worker::always},
+        {.number = IORING_OP_LINKAT, .name = "LINKAT", .failure = Failure::none, .worker = Worker::always},
         {.number = IORING_OP_MSG_RING, .name = "MSG_RING"},
-        {.number = IORING_OP_FSETXATTR, .name = "FSETXATTR", .failure = Failure::no_file},
-        {.number = IORING_OP_SETXATTR, .name = "SETXATTR", .failure = Failure::none},
-        {.number = IORING_OP_FGETXATTR, .name = "FGETXATTR", .failure = Failure::no_file},
-        {.number = IORING_OP_GETXATTR, .name = "GETXATTR", .failure = Failure::none},
+        {.number = IORING_OP_FSETXATTR, .name = "FSETXATTR", .failure = Failure::no_file, .worker = Worker::always},
+        {.number = IORING_OP_SETXATTR, .name = "SETXATTR", .failure = Failure::none, .worker = Worker::always},
+        {.number = IORING_OP_FGETXATTR, .name = "FGETXATTR", .failure = Failure::no_file, .worker = Worker::always},
+        {.number = IORING_OP_GETXATTR, .name = "GETXATTR", .failure = Failure::none, .worker = Worker::always},
         {.number = IORING_OP_SOCKET, .name = "SOCKET", .makes_file = true},
         {.number = IORING_OP_URING_CMD, .name = "URING_CMD", .multishot = {Field::op_flags, cmd_multishot},
          .may_be_long = true},
@@ -170,7 +183,7 @@ inline constexpr auto opcodes = [] {
         {.number = IORING_OP_FUTEX_WAKE, .name = "FUTEX_WAKE"},
         {.number = IORING_OP_FUTEX_WAITV, .name = "FUTEX_WAITV"},
         {.number = IORING_OP_FIXED_FD_INSTALL, .name = "FIXED_FD_INSTALL"},
-        {.number = IORING_OP_FTRUNCATE, .name = "FTRUNCATE", .failure = Failure::no_file},
+        {.number = IORING_OP_FTRUNCATE, .name = "FTRUNCATE", .failure = Failure::no_file, .worker = Worker::always},
         {.number = IORING_OP_BIND, .name = "BIND"},
         {.number = IORING_OP_LISTEN, .name = "LISTEN"},
         {.number = 58, .name = "RECV_ZC", .multishot = {Field::ioprio, IORING_RECV_MULTISHOT}, .ioprio = Ioprio::transfer},
@@ -207,6 +220,25 @@ template <class Property>
     std::array<bool, 256> with{};
     for (const Opcode& opcode : opcodes) with.at(opcode.number) = property(opcode);
     return with;
+}
+
+// Returns whether the kernel hands a request to a worker thread without trying it first. Reads an openat2's open_how.
+[[nodiscard]] inline bool always_on_worker(const io_uring_sqe& sqe) noexcept {
+    constexpr std::uint64_t may_change = O_TRUNC | O_CREAT | (O_TMPFILE & ~O_DIRECTORY);
+    if ((sqe.flags & IOSQE_ASYNC) != 0) return true;
+    switch (opcode_of(sqe.opcode).worker) {
+        case Opcode::Worker::if_it_blocks: return false;
+        case Opcode::Worker::always: return true;
+        case Opcode::Worker::by_advice:
+            return sqe.fadvise_advice != POSIX_FADV_NORMAL && sqe.fadvise_advice != POSIX_FADV_RANDOM &&
+                   sqe.fadvise_advice != POSIX_FADV_SEQUENTIAL;
+        case Opcode::Worker::by_flags: return (sqe.open_flags & may_change) != 0;
+        case Opcode::Worker::by_how: {
+            const auto* const how = reinterpret_cast<const open_how*>(sqe.addr2);
+            return how != nullptr && (how->flags & may_change) != 0;
+        }
+    }
+    return false;
 }
 
 // Returns the number of bytes in vectors, or the highest number if that is less.

@@ -54,9 +54,11 @@ enum ringstep_chain_kind {
 #define RINGSTEP_CHAIN_MAY_FAIL (1U << 3)	 /* a failure without edges does not end the chain */
 #define RINGSTEP_CHAIN_NEEDS_ALL (1U << 4)	 /* what is short is a failure (-EIO) */
 #define RINGSTEP_CHAIN_TIME_IS_SUCCESS (1U << 5) /* the request is a timeout, and -ETIME what it is for */
-#define RINGSTEP_CHAIN_READY_MADE (1U << 6) /* a request without a timeout, with a length that is known and not too large */
+#define RINGSTEP_CHAIN_READY_MADE (1U << 6) /* a request without a timeout, whose length is known and not too large, or fed */
+#define RINGSTEP_CHAIN_FED_LENGTH (1U << 7) /* a ready-made request whose first operation computes its length */
 
 /* ringstep_chain_node.next: bits beside the node */
+#define RINGSTEP_CHAIN_NOTHING_NEXT (1U << 5) /* there is none */
 #define RINGSTEP_CHAIN_NEXT (1U << 6)
 #define RINGSTEP_CHAIN_NEXT_AGAIN (1U << 7) /* it may have begun before */
 
@@ -110,7 +112,7 @@ struct ringstep_chain_op {
 	__u8 y;		 /* a value; not if constant_y */
 	__u8 constant_y; /* y is the constant */
 	__u8 bytes;	 /* of a LOAD: 1, 2, 4 or 8 */
-	__u8 __reserved;
+	__u8 plain;	 /* the operation is ADD, with a constant: most are, and are then not looked at more closely */
 	__u64 constant; /* with LOAD: where among the scratch bytes */
 };
 
@@ -122,7 +124,11 @@ struct ringstep_chain_timespec {
 
 /* What is done, and what then: 256 bytes */
 struct ringstep_chain_node {
-	__u64 sqe[8];	/* as for the kernel; operations fill in the rest. user_data is the loop's */
+	/*
+	 * As for the kernel; operations fill in the rest. user_data is the loop's. Of an ALLOCATE node: the number of the arena, and the
+	 * alignment, less one.
+	 */
+	__u64 sqe[8];
 	__u32 edges[4]; /* by outcome: the nodes that it leads to, a bit for each */
 	__u32 cleanup;	/* nodes that run when the chain ends, once this one has succeeded */
 	__u8 kind;	/* enum ringstep_chain_kind */
@@ -131,9 +137,11 @@ struct ringstep_chain_node {
 	__u8 join;	/* begins when so many edges have led here; 0: 1 */
 	__u16 limit;	/* times that it may begin, at least 1 */
 	__u16 tries;	/* times that it is submitted again after EAGAIN or EINTR */
-	__u8 arena;	/* that it allocates from */
-	__u8 next; /* RINGSTEP_CHAIN_NEXT with the only node that success leads to, if that is ready-made and does not join; else 0 */
-	__u8 alignment; /* of what it allocates: log2 */
+	/*
+	 * By outcome: RINGSTEP_CHAIN_NEXT with the only node that follows, if that does not join, and is ready-made or no request;
+	 * RINGSTEP_CHAIN_NOTHING_NEXT if none follows; 0 if this takes a closer look. A branch that fails uses the second entry.
+	 */
+	__u8 next[3];
 	__u8 __reserved;
 	struct ringstep_chain_timespec timeout;		  /* for the request */
 	struct ringstep_chain_timespec pause;		  /* what a request that is a timeout points to */
@@ -144,7 +152,9 @@ struct ringstep_chain_node {
 struct ringstep_chain_graph {
 	__u32 roots;	  /* the nodes that a chain begins with */
 	__u32 node_count; /* of .nodes */
-	__u64 __reserved[7];
+	__u32 first;	  /* the only root, with RINGSTEP_CHAIN_NEXT, if it is ready-made and its length known; else 0 */
+	__u32 __reserved32;
+	__u64 __reserved[6];
 	struct ringstep_chain_node nodes[RINGSTEP_CHAIN_NODES + 1]; /* and one that makes them a power of two */
 };
 
@@ -240,8 +250,6 @@ struct ringstep_chain_arena {
 	__u64 address; /* of this struct: the application fills it in */                                                       \
 	__u32 depth;   /* most requests in flight */                                                                           \
 	__u32 __reserved;                                                                                                      \
-	__u32 slot;		      /* whose node is to be submitted */                                                      \
-	__u32 node;		      /* which one */                                                                          \
 	struct ringstep_list work[4]; /* instances with something to be done: enum ringstep_chain_list */                      \
 	__u64 wanted;		      /* of the SQE at hand */                                                                 \
 	__u64 sqe[8];		      /* being filled in */                                                                    \

@@ -432,7 +432,8 @@ static __always_inline bool chain_begin_next(struct CHAIN *state, struct ringste
 }
 
 /* Handles a completion that chain_completed() has not handled. */
-ringstep_apart int chain_completed_otherwise(struct CHAIN *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
+ringstep_apart int chain_completed_otherwise(struct CHAIN *state ringstep_arg_nonnull, __u64 user_data, __s32 result,
+					     __u32 flags)
 {
 	const __u32 slot = user_data & CHAIN_INSTANCE;
 	const __u32 node = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
@@ -467,8 +468,8 @@ ringstep_apart int chain_completed(struct CHAIN *state ringstep_arg_nonnull, __u
 	__u32 outcome = RINGSTEP_CHAIN_SUCCESS, next;
 	__s64 moved = result;
 
-	if (chain->data != (user_data & ~((__u64)CHAIN_NODE << RINGSTEP_IDENTITY_PART_SHIFT)) || !(running & bit) || result < 0 ||
-	    (flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
+	if (chain->data != (user_data & ~((__u64)CHAIN_NODE << RINGSTEP_IDENTITY_PART_SHIFT)) || !(running & bit) ||
+	    result < 0 || (flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
 		return chain_completed_otherwise(state, user_data, result, flags);
 	/* A chain in no list has no other work to do. */
 	if (chain->listed || chain->phase == RINGSTEP_CHAIN_ENDING || (chain->armed & bit))
@@ -635,7 +636,8 @@ static __always_inline void chain_settle(struct CHAIN *state, __u32 slot)
 }
 
 /* Does one piece of work of the first chain in a list. Returns true if the SQE is to be submitted. */
-ringstep_apart int chain_work(struct CHAIN *state ringstep_arg_nonnull, __u32 list, struct io_uring_sqe *sqe ringstep_arg_nonnull)
+ringstep_apart int chain_work(struct CHAIN *state ringstep_arg_nonnull, __u32 list,
+			      struct io_uring_sqe *sqe ringstep_arg_nonnull)
 {
 	const __u32 slot = ringstep_list_first(&state->work[list & 3], state->instances);
 	struct ringstep_chain_instance *chain = &state->instances[slot];

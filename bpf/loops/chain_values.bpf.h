@@ -126,8 +126,8 @@ static __always_inline __u64 chain_value(struct CHAIN *state, const struct rings
  * compiler would compute them anew after each store.
  */
 static __always_inline void chain_fill_in(struct CHAIN *state, struct ringstep_chain_instance *chain,
-					  const struct ringstep_chain_node *of, __u32 slot, __u32 node, struct io_uring_sqe *sqe,
-					  __u32 which)
+					  const struct ringstep_chain_node *of, __u32 slot, __u32 node,
+					  struct io_uring_sqe *sqe, __u32 which)
 {
 	const struct ringstep_chain_op *op = &of->ops[which];
 	const __u32 target = op->target, to = op->to;

@@ -113,7 +113,7 @@ struct ringstep_chain_op {
 	__u8 constant_y; /* y is the constant */
 	__u8 bytes;	 /* of a LOAD: 1, 2, 4 or 8 */
 	__u8 plain;	 /* the operation is ADD, with a constant: most are, and are then not looked at more closely */
-	__u64 constant; /* with LOAD: where among the scratch bytes */
+	__u64 constant;	 /* with LOAD: where among the scratch bytes */
 };
 
 /* A struct __kernel_timespec. Zeroes: there is none. Seconds below zero: it is over already, and the kernel does not get to see it. */

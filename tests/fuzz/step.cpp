@@ -265,8 +265,11 @@ public:
                 for (std::uint32_t& edges : std::span(node.edges).subspan(1))
                     edges = input_.take<std::uint8_t>() & (input_.take<std::uint8_t>() | 0x80000000U);
                 node.cleanup = input_.take<std::uint8_t>() % 16 == 0 ? 1U << (nodes - 1) : 0;
-                node.next =
-                    static_cast<__u8>(i + 1 < nodes ? RINGSTEP_CHAIN_NEXT | (what & RINGSTEP_CHAIN_NEXT_AGAIN) | (i + 1) : 0);
+                node.next[RINGSTEP_CHAIN_SUCCESS] =
+                    static_cast<__u8>(i + 1 < nodes ? RINGSTEP_CHAIN_NEXT | (what & RINGSTEP_CHAIN_NEXT_AGAIN) | (i + 1)
+                                                    : RINGSTEP_CHAIN_NOTHING_NEXT);
+                node.next[RINGSTEP_CHAIN_SHORT] = input_.take<std::uint8_t>();
+                node.next[RINGSTEP_CHAIN_END] = input_.take<std::uint8_t>();
                 for (ringstep_chain_op& op : std::span(node.ops).first(2)) {
                     op.operation = input_.take<std::uint8_t>();
                     op.target = input_.take<std::uint8_t>();

@@ -155,6 +155,30 @@ static __always_inline bool ringstep_sq_reserve(struct ringstep_turn *turn, __u3
 	return ringstep_sq_space_left(turn) >= count;
 }
 
+/* Returns how many SQEs ringstep__claim() may claim. */
+static __always_inline __u32 ringstep__sq_room(struct ringstep_turn *turn)
+{
+	const __u32 room = ringstep_sq_space_left(turn);
+
+	/* Otherwise the verifier would know something about the cursor, and would follow each of its values through a loop. */
+	turn->sq_at += (__u32)ringstep__unknown_zero();
+	return room;
+}
+
+/* Claims the next SQE, for which there must be room. */
+static __always_inline struct io_uring_sqe *ringstep__claim(struct ringstep_turn *turn)
+{
+	__u64 *sqe = (__u64 *)(turn->sq + ((__u64)(turn->sq_at & ringstep__geometry(turn).sq_mask) << turn->sqe_shift));
+
+	turn->sq_at++;
+	if (turn->sqe_shift == 7) {
+		/* Only some commands use the second half of a long SQE; all others need zeros there. */
+		for (int i = 8; i < 16; i++)
+			sqe[i] = 0;
+	}
+	return (struct io_uring_sqe *)sqe;
+}
+
 /*
  * Claims the next SQE and returns it; it never returns NULL. Fill the SQE in with a ringstep_prep_ helper, which sets every field. If the
  * SQ is full, its SQEs are submitted first. If the kernel then takes none, the returned SQE is a dummy, and the loop ends after this turn
@@ -162,8 +186,6 @@ static __always_inline bool ringstep_sq_reserve(struct ringstep_turn *turn, __u3
  */
 static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_turn *turn)
 {
-	__u64 *sqe;
-
 	if (turn->rewinds ? turn->sq_at > ringstep__geometry(turn).sq_mask : turn->sq_at == turn->sq_end) {
 		ringstep__make_room(turn);
 		if (!ringstep_sq_space_left(turn)) {
@@ -174,14 +196,7 @@ static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_tur
 			return (struct io_uring_sqe *)control->scratch_sqe;
 		}
 	}
-	sqe = (__u64 *)(turn->sq + ((__u64)(turn->sq_at & ringstep__geometry(turn).sq_mask) << turn->sqe_shift));
-	turn->sq_at++;
-	if (turn->sqe_shift == 7) {
-		/* Only some commands use the second half of a long SQE; all others need zeros there. */
-		for (int i = 8; i < 16; i++)
-			sqe[i] = 0;
-	}
-	return (struct io_uring_sqe *)sqe;
+	return ringstep__claim(turn);
 }
 
 #endif /* RINGSTEP_SQE_BPF_H */

@@ -160,26 +160,26 @@ ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *r
  */
 #define ringstep_requests_received(state) ringstep__read_once(&(state)->mailbox.received)
 
-#define ringstep_requests_next(state, received, slot)                                                                          \
+#define ringstep_requests_next(state, at, slot)                                                                                \
 	({                                                                                                                     \
-		const __u64 ringstep__entry = ringstep_load(&(state)->inbox[(received) & ringstep_mask((state)->inbox)]);      \
+		const __u64 ringstep__entry = ringstep_load(&(state)->inbox[(at) & ringstep_mask((state)->inbox)]);            \
                                                                                                                                \
 		*(slot) = (__u32)(ringstep__entry >> 32) & RINGSTEP_REQUEST_SLOT & ringstep_mask((state)->slots);              \
-		(__u32) ringstep__entry == (received) + 1 && !(ringstep__entry >> 32 & RINGSTEP_REQUEST_CANCEL);               \
+		(__u32) ringstep__entry == (at) + 1 && !(ringstep__entry >> 32 & RINGSTEP_REQUEST_CANCEL);                     \
 	})
 
-#define ringstep_request_start(turn, state, slot, received)                                                                    \
+#define ringstep_request_start(turn, state, slot, at)                                                                          \
 	({                                                                                                                     \
-		(received)++;                                                                                                  \
+		(at)++;                                                                                                        \
 		ringstep__request_fill_in(ringstep__claim(turn),                                                               \
 					  &(state)->slots[(slot) & ringstep_mask((state)->slots)].request);                    \
 	})
 
-#define ringstep_requests_started(state, received)                                                                             \
+#define ringstep_requests_started(state, at)                                                                                   \
 	do {                                                                                                                   \
-		const __u32 ringstep__count = (received) - (state)->mailbox.received;                                          \
+		const __u32 ringstep__count = (at) - (state)->mailbox.received;                                                \
                                                                                                                                \
-		(state)->mailbox.received = (received);                                                                        \
+		(state)->mailbox.received = (at);                                                                              \
 		ringstep__requests_count(&(state)->requests, ringstep__count *RINGSTEP_REQUESTS_IN_FLIGHT);                    \
 	} while (0)
 
@@ -272,37 +272,22 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
  */
 #define ringstep_requests_delivered(state) ringstep__read_once(&(state)->mailbox.delivered)
 
-#define ringstep_request_deliver_later(state, slot, delivered)                                                                 \
+#define ringstep_request_deliver_later(state, slot, at)                                                                        \
 	do {                                                                                                                   \
 		const __u32 ringstep__done = (slot) & ringstep_mask((state)->slots);                                           \
                                                                                                                                \
 		(state)->slots[ringstep__done].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                       \
-		(state)->outbox[(delivered) & ringstep_mask((state)->outbox)] = ringstep__done;                                \
-		(delivered)++;                                                                                                 \
+		(state)->outbox[(at) & ringstep_mask((state)->outbox)] = ringstep__done;                                       \
+		(at)++;                                                                                                        \
 	} while (0)
 
-#define ringstep_requests_deliver(state, delivered)                                                                            \
+#define ringstep_requests_deliver(state, at)                                                                                   \
 	do {                                                                                                                   \
-		const __u32 ringstep__count = (delivered) - (state)->mailbox.delivered;                                        \
+		const __u32 ringstep__count = (at) - (state)->mailbox.delivered;                                               \
                                                                                                                                \
 		ringstep__requests_count(&(state)->requests, -(ringstep__count * RINGSTEP_REQUESTS_IN_FLIGHT));                \
-		ringstep_store(&(state)->mailbox.delivered, (delivered));                                                      \
+		ringstep_store(&(state)->mailbox.delivered, (at));                                                             \
 	} while (0)
-
-/*
- * Delivers the completed request `slot` to the application and submits the waiting request `following`. It is faster than
- * ringstep_request_deliver() and ringstep_request_submit(). The two slots must differ. Returns the SQE of `following`.
- */
-#define ringstep_request_follow(turn, state, slot, following)                                                                  \
-	({                                                                                                                     \
-		const __u32 ringstep__done = (slot) & ringstep_mask((state)->slots);                                           \
-		const __u32 ringstep__which = (following) & ringstep_mask((state)->slots);                                     \
-                                                                                                                               \
-		(state)->slots[ringstep__done].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                       \
-		ringstep__requests_count(&(state)->requests, -RINGSTEP_REQUESTS_WAITING);                                      \
-		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__done);                                  \
-		ringstep__request_fill_in(ringstep_get_sqe(turn), &(state)->slots[ringstep__which].request);                   \
-	})
 
 /* Delivers a waiting request to the application with the result `error`, without submitting it. */
 #define ringstep_request_refuse(state, slot, error)                                                                            \

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -166,7 +167,18 @@ private:
         return time != nullptr && (time->tv_sec < 0 || (time->tv_sec == 0 && time->tv_nsec < 0));
     }
 
+    // Most chains pass with a look at flags and opcodes.
     void check_chain(std::span<const io_uring_sqe> chain, std::span<Ticket> tickets, bool open) const {
+        constexpr unsigned refused_flags = IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_DRAIN;
+        bool plain = !chain.empty() && (tickets.empty() || tickets.size() == chain.size());
+        for (std::size_t i = 0; i < chain.size(); i++) {
+            const bool linked = (chain[i].flags & link_flags) != 0 || (i + 1 == chain.size() && !open);
+            plain = plain && linked && (chain[i].flags & refused_flags) == 0 && !detail::may_be_unschedulable[chain[i].opcode];
+        }
+        if (!plain) [[unlikely]]
+            check_closely(chain, tickets, open);
+    }
+    [[gnu::noinline]] void check_closely(std::span<const io_uring_sqe> chain, std::span<Ticket> tickets, bool open) const {
         if (chain.empty()) [[unlikely]]
             detail::raise(EINVAL, "push of a chain to loop 'link'", "It is empty. Push one request at least.");
         check_tickets(chain.size(), tickets);
@@ -196,26 +208,29 @@ private:
 
     struct Filled {
         std::uint32_t options = 0;
-        std::uint64_t bytes = 0;
+        std::int32_t expected = 0;
     };
 
     // Fills in requests with rules of their own: transfers, operations whose errors do not sever, and timeouts.
     static Filled special(const io_uring_sqe& sqe, bool continue_short, bool timed) noexcept {
-        if (is_timeout(sqe)) return {.options = RINGSTEP_LINK_TIMEOUT, .bytes = 0};
+        if (is_timeout(sqe)) return {.options = RINGSTEP_LINK_TIMEOUT, .expected = 0};
         detail::LinkRule rule = detail::link_rule(sqe);
         const bool continues = continue_short && rule.can_continue && !timed;
         if (continues && rule.rule == RINGSTEP_LINK_NEGATIVE) rule.rule = RINGSTEP_LINK_AT_LEAST;
         std::uint32_t options = static_cast<std::uint32_t>(rule.rule) << RINGSTEP_LINK_RULE_SHIFT;
         if (continues) options |= RINGSTEP_LINK_CONTINUES | (rule.moves_offset ? RINGSTEP_LINK_MOVES_OFFSET : 0);
         const bool counts = continues || rule.rule == RINGSTEP_LINK_EXACTLY || rule.rule == RINGSTEP_LINK_AT_LEAST;
-        return {.options = options, .bytes = counts ? rule.bytes : 0};
+        // No result is larger than the largest number, so a request that is to transfer more fails anyway.
+        constexpr std::uint64_t most = std::numeric_limits<std::int32_t>::max();
+        return {.options = options, .expected = counts ? static_cast<std::int32_t>(std::min(rule.bytes, most)) : 0};
     }
 
     // Writes a request of a chain into a slot.
     Slot& fill_in_link(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, Taken& taken) {
         const std::uint32_t hard = (sqe.flags & IOSQE_IO_HARDLINK) != 0 ? RINGSTEP_LINK_HARD : 0;
         if (!detail::has_link_rule[sqe.opcode] && taken.timeout == 0) {
-            Slot& slot = write(ticket, sqe, options, {.options = hard | taken.next, .bytes = 0}, 0);
+            const Filled filled{.options = hard | taken.next, .expected = hard != 0 ? RINGSTEP_LINK_ANY : 0};
+            Slot& slot = write(ticket, sqe, options, filled, 0);
             taken.next = ticket.slot + 1;
             return slot;
         }
@@ -226,6 +241,7 @@ private:
         const bool timed = taken.timeout != 0;
         Filled filled = special(sqe, options.continue_short, timed);
         filled.options |= hard;
+        if (hard != 0 && (filled.options & RINGSTEP_LINK_CONTINUES) == 0) filled.expected = RINGSTEP_LINK_ANY;
         if (is_timeout(sqe)) {
             io_uring_sqe timeout = sqe;
             // Replaces a negative time by zeros, which mean a time that is over at once.
@@ -250,7 +266,7 @@ private:
         slot.own.options = filled.options;
         slot.own.timeout = timeout;
         slot.own.count = 0;
-        slot.own.expected = static_cast<std::uint32_t>(filled.bytes);
+        slot.own.expected = filled.expected;
         slot.own.done = 0;
         return slot;
     }
@@ -301,7 +317,10 @@ private:
         const Ticket first = start != nullptr ? *start : next_free();
         if (!tickets.empty()) tickets[0] = first;
         Slot& slot = fill_in_link(first, chain[0], options, taken);
-        if (start == nullptr) let_wait(slot, 0);
+        if (start == nullptr)
+            let_wait(slot, 0);
+        else
+            slot.own.options |= RINGSTEP_LINK_EXTENDS;
         slot.own.count = static_cast<std::uint32_t>(chain.size());
         hand_over(first);
         if (start != nullptr) release(first);

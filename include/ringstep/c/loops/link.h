@@ -48,7 +48,7 @@ struct ringstep_link_request {
 	__u64 group;	/* application: its own number */
 	__u32 options;	/* application: RINGSTEP_LINK_NEXT and so on */
 	__u32 timeout;	/* application: one more than the slot of its LINK_TIMEOUT; 0: none */
-	__u32 count;	/* application: how many requests the chain has; in its first one only */
+	__u32 count;	/* application: how many requests the chain has; right in its first one */
 	__s32 expected; /* application: bytes that it is to transfer, or RINGSTEP_LINK_ANY; 0: its result is compared in another way */
 	__u32 done;	/* loop: of them, those that it has transferred */
 	__u32 marks;	/* application, as it pushes the chain: RINGSTEP_LINK_OPEN; then the loop: the others */

@@ -185,6 +185,7 @@ static __always_inline void look_after_groups(struct ringstep_turn *turn, struct
 RINGSTEP_LOOP(drain, struct ringstep_drain)
 {
 	__s64 room;
+	__u32 delivered = ringstep_requests_delivered(state);
 	struct io_uring_cqe *cqe;
 	enum next next;
 	__u32 slot;
@@ -193,9 +194,10 @@ RINGSTEP_LOOP(drain, struct ringstep_drain)
 	ringstep_for_each_cqe(turn, cqe) {
 		if (ringstep_request_completed(turn, state, cqe, &slot)) {
 			completed(state, slot);
-			ringstep_request_deliver(state, slot);
+			ringstep_request_deliver_later(state, slot, delivered);
 		}
 	}
+	ringstep_requests_deliver(state, delivered);
 
 	/* A group that a barrier has held up may have thousands of requests. Those for which there is no room go in the next turn. */
 	room = ringstep_limit(ringstep_requests_room(turn) * SUBMISSION);

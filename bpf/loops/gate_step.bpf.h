@@ -9,6 +9,9 @@
  * all of which arrived before the requests in the class's queue. Only as many requests become loose as there are places. So the queues of
  * loose requests are short, and inserting into them in order of arrival takes few steps.
  *
+ * Most gates have requests of one class and no limit for files. Then requests do not pass through queues, but go from their messages to the
+ * kernel (gate_goes_straight()).
+ *
  * The longest step: the loop takes 32 completions and 1,024 messages, and submits 64 requests. Each link that it follows counts as a message,
  * and 16 parked requests or links count as one submission. If links lead in a circle, the loop follows up to four times as many of them as there
  * are requests before it notices. That makes 10,272 iterations of gate and 67,616 of gate_large, with 1,088 submits at most.
@@ -28,12 +31,15 @@
 #define GATE_FILE (GATE_REQUESTS - 1)
 #define GATE_CLASS (RINGSTEP_GATE_CLASSES - 1)
 
-/* Returns the number of the lowest set bit of eight, without branches. The eight powers of two have different remainders modulo 11. */
+/*
+ * Returns the number of the lowest set bit of eight, without branches. The products of the eight powers of two and 0x17 have different upper
+ * bits (a de Bruijn sequence), which say where in the table the number is.
+ */
 static __always_inline __u32 gate_lowest(__u32 bits)
 {
-	const __u64 table = 1ULL << 8 | 2ULL << 16 | 4ULL << 20 | 7ULL << 28 | 3ULL << 32 | 6ULL << 36 | 5ULL << 40;
+	const __u32 table = 0U << 0 | 1U << 4 | 2U << 8 | 4U << 12 | 7U << 16 | 3U << 20 | 6U << 24 | 5U << 28;
 
-	return (__u32)(table >> (bits & -bits) % 11 * 4) & GATE_CLASS;
+	return table >> ((bits & -bits) * 0x17 >> 3 & 0x1c) & GATE_CLASS;
 }
 
 /*
@@ -229,30 +235,79 @@ static __noinline int gate_passes_over(struct GATE *state, __u32 class, __u32 pa
 	return 0;
 }
 
-static __always_inline int gate_take_turn(struct ringstep_turn *turn, struct GATE *state)
+/* Delivers completed requests. With `files`, their files have a limit, and the links that are followed for those are taken from `work`. */
+static __always_inline void gate_complete(struct ringstep_turn *turn, struct GATE *state, __s64 *work, bool files)
 {
-	__s64 work = ringstep_limit(GATE_WORK);
+	__u32 delivered = ringstep_requests_delivered(state);
 	struct io_uring_cqe *cqe;
-	enum ringstep_mail mail;
 	__u32 slot;
 
-	ringstep_requests_begin(state);
 	ringstep_for_each_cqe(turn, cqe) {
 		if (!ringstep_request_completed(turn, state, cqe, &slot))
 			continue;
-		if (state->slots[slot].own.place & RINGSTEP_GATE_FILED) {
+		ringstep_request_deliver_later(state, slot, delivered);
+		if (files && (state->slots[slot].own.place & RINGSTEP_GATE_FILED)) {
 			const __u32 index = state->slots[slot].own.place & GATE_FILE;
 
 			state->files[index].in_flight--;
-			work -= gate_left_file(state, index);
-			ringstep_request_deliver(state, slot);
-			if (ringstep_limit_reached(work))
+			*work -= gate_left_file(state, index);
+			if (ringstep_limit_reached(*work))
 				break;
-			continue;
 		}
-		ringstep_request_deliver(state, slot);
 	}
+	ringstep_requests_deliver(state, delivered);
+}
 
+/*
+ * Submits requests of the highest class straight from their messages, where that is the order in which they would leave the queues: none of
+ * that class waits, and neither files nor patience hold anything back. Requests for which there are no places in flight stay in the mailbox.
+ * Takes the requests that it submits from `room`. Returns true if there is nothing else to receive or to submit now.
+ */
+static __always_inline bool gate_goes_straight(struct ringstep_turn *turn, struct GATE *state, __u32 *room, bool *again)
+{
+	const __u32 depth = ringstep_load(&state->depth);
+	const __u32 places = depth - ringstep_requests_in_flight(state->requests.counts);
+	const __u32 space = ringstep__sq_room(turn);
+	__u32 received = ringstep_requests_received(state);
+	__u64 sequence = ringstep__read_once(&state->sequence);
+	__u64 order = ringstep__read_once(&state->order);
+	__u32 most = *room < space ? *room : space;
+	__s64 limit;
+	__u32 slot;
+
+	if ((state->classes & 1) || state->file_limit || ringstep_load(&state->patience) || !space)
+		return false;
+	most = (__s32)places < (__s32)most ? places : most;
+	limit = ringstep_limit((__s32)most > 0 ? most : 0);
+	ringstep_while_at_most (limit,
+				ringstep_requests_next(state, received, &slot) && !state->slots[slot].own.request_class) {
+		state->slots[slot].own.sequence = sequence++;
+		state->slots[slot].own.order = order++;
+		ringstep_request_start(turn, state, slot, received);
+	}
+	state->sequence = sequence;
+	state->order = order;
+	*room -= received - state->mailbox.received;
+	ringstep_requests_started(state, received);
+	*again = ringstep_requests_in_flight(state->requests.counts) < depth;
+	return ringstep_limit_reached(limit) && state->requests.counts && !ringstep_requests_has_cancel(state);
+}
+
+static __always_inline int gate_take_turn(struct ringstep_turn *turn, struct GATE *state)
+{
+	__s64 work = ringstep_limit(GATE_WORK);
+	enum ringstep_mail mail;
+	bool again, straight;
+	__u32 room, slot;
+
+	ringstep_requests_begin(state);
+	/* Two walks, because one that calls functions for files costs more. */
+	gate_complete(turn, state, &work, true);
+
+	room = ringstep_requests_room(turn);
+	straight = gate_goes_straight(turn, state, &room, &again);
+	if (straight)
+		goto end;
 	ringstep_while_at_most (work, ringstep_requests_receive(state, &slot, &mail)) {
 		if (mail == RINGSTEP_MAIL_REQUEST) {
 			gate_queue(state, slot, &work);
@@ -265,7 +320,7 @@ static __always_inline int gate_take_turn(struct ringstep_turn *turn, struct GAT
 	}
 
 	/* If messages are left, their requests may have priority over those received so far. */
-	work = ringstep_limit_reached(work) ? 0 : ringstep_limit(ringstep_requests_room(turn) * GATE_SUBMISSION);
+	work = ringstep_limit_reached(work) ? 0 : ringstep_limit(room * GATE_SUBMISSION);
 	ringstep_while (work > 0 && state->classes &&
 			ringstep_requests_in_flight(state->requests.counts) < ringstep_load(&state->depth)) {
 		const __u32 patience = ringstep_load(&state->patience);
@@ -287,7 +342,9 @@ static __always_inline int gate_take_turn(struct ringstep_turn *turn, struct GAT
 		state->slots[slot].own.order = state->order++;
 		ringstep_request_submit(turn, state, slot);
 	}
-	return ringstep_requests_end(turn, state, 1, ringstep_limit_reached(work));
+	again = ringstep_limit_reached(work);
+end:
+	return ringstep_requests_end_leaving(turn, state, 1, again, straight);
 }
 
 #endif /* GATE_STEP_BPF_H */

@@ -104,7 +104,7 @@ static __always_inline bool has_rest(struct ringstep_request *request, struct ri
 
 	if (result > 0)
 		link->done += (__u32)result;
-	if (result > 0 && link->done < link->expected && !(link->marks & RINGSTEP_LINK_CANCELLED)) {
+	if (result > 0 && link->done < (__u32)link->expected && !(link->marks & RINGSTEP_LINK_CANCELLED)) {
 		sqe->addr += (__u32)result;
 		sqe->len -= (__u32)result;
 		if (link->options & RINGSTEP_LINK_MOVES_OFFSET)
@@ -139,22 +139,28 @@ static __noinline int completed_with_care(struct ringstep_link *state, __u32 slo
 	return 0;
 }
 
-static __always_inline void completed(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot)
+static __always_inline bool is_cancelled(struct ringstep_link *state, __u32 slot)
+{
+	return link_at(state, slot)->marks & RINGSTEP_LINK_CANCELLED;
+}
+
+/* Handles a completion. `delivered`: see ringstep_request_deliver_later(). */
+static __always_inline void completed(struct ringstep_turn *turn, struct ringstep_link *state, __u32 slot, __u32 *delivered)
 {
 	const struct ringstep_link_request *link = link_at(state, slot);
 	const __u32 options = link->options;
 	const __u32 next = options & RINGSTEP_LINK_NEXT;
 
-	/* Requests that transfer nothing have 0 bytes expected. */
-	if (unlikely(options & NEEDS_CARE) ||
-	    unlikely((__s64)request_at(state, slot)->result < (__s64)link->expected && !(options & RINGSTEP_LINK_HARD)))
+	if (unlikely(options & NEEDS_CARE) || unlikely(request_at(state, slot)->result < link->expected) ||
+	    (next && unlikely(is_cancelled(state, next - 1)))) {
+		ringstep_requests_deliver(state, *delivered);
 		completed_with_care(state, slot);
-	else if (!next)
-		ringstep_request_deliver(state, slot);
-	else if (unlikely(link_at(state, next - 1)->marks & RINGSTEP_LINK_CANCELLED))
-		completed_with_care(state, slot);
-	else
-		(void)ringstep_request_follow(turn, state, slot, next - 1);
+		*delivered = ringstep_requests_delivered(state);
+		return;
+	}
+	ringstep_request_deliver_later(state, slot, *delivered);
+	if (next)
+		(void)ringstep_request_submit(turn, state, next - 1);
 }
 
 /* Receives the extension of an open end. */
@@ -177,12 +183,33 @@ static __always_inline void receive_chain(struct ringstep_turn *turn, struct rin
 
 	/* The message has counted one of the requests already. */
 	ringstep__requests_count(&state->requests, first->count - 1);
-	if (unlikely(first->marks & RINGSTEP_LINK_OPEN))
+	if (unlikely(first->options & RINGSTEP_LINK_EXTENDS))
 		receive_extension(state, slot);
 	else if (unlikely(first->options & RINGSTEP_LINK_TIMED))
 		ringstep_list_push_back(&state->ready, state->slots, slot);
 	else
 		(void)ringstep_request_submit(turn, state, slot);
+}
+
+/* Receives chains whose first requests can be submitted at once, as long as there is nothing else to receive. Returns their number. */
+static __always_inline __u32 receive_plain_chains(struct ringstep_turn *turn, struct ringstep_link *state, __u32 room)
+{
+	const __u32 space = ringstep__sq_room(turn);
+	__u32 received = ringstep_requests_received(state);
+	__s64 limit = ringstep_limit(room < space ? room : space);
+	__u64 waiting = ringstep__unknown_zero();
+	__u32 count, slot;
+
+	ringstep_while_at_most (limit,
+				ringstep_requests_next(state, received, &slot) &&
+					!(link_at(state, slot)->options & (RINGSTEP_LINK_EXTENDS | RINGSTEP_LINK_TIMED))) {
+		waiting += link_at(state, slot)->count - 1;
+		(void)ringstep_request_start(turn, state, slot, received);
+	}
+	count = received - state->mailbox.received;
+	ringstep_requests_started(state, received);
+	ringstep__requests_count(&state->requests, waiting);
+	return count;
 }
 
 static __always_inline void cancel_waiting(struct ringstep_link *state, __u32 slot)
@@ -235,18 +262,22 @@ static __always_inline void cancel_rest(struct ringstep_link *state, __u32 slot)
 
 RINGSTEP_LOOP(link, struct ringstep_link)
 {
+	__u32 delivered = ringstep_requests_delivered(state);
 	__s64 messages, starts, cancels = ringstep_limit(CANCELS);
 	struct io_uring_cqe *cqe;
 	enum ringstep_mail mail;
-	__u32 slot;
+	__u32 room, slot;
 
 	ringstep_requests_begin(state);
 	ringstep_for_each_cqe(turn, cqe) {
 		if (ringstep_request_completed(turn, state, cqe, &slot))
-			completed(turn, state, slot);
+			completed(turn, state, slot, &delivered);
 	}
+	ringstep_requests_deliver(state, delivered);
 
-	messages = starts = ringstep_limit(ringstep_requests_room(turn));
+	room = ringstep_requests_room(turn);
+	room -= receive_plain_chains(turn, state, room);
+	messages = starts = ringstep_limit(room);
 	ringstep_while_at_most (messages, ringstep_requests_receive(state, &slot, &mail)) {
 		if (mail == RINGSTEP_MAIL_REQUEST) {
 			receive_chain(turn, state, slot);

@@ -141,6 +141,7 @@ RINGSTEP_LOOP(pace, struct ringstep_pace)
 	__s64 messages = ringstep_limit(RINGSTEP_REQUESTS_BATCH_IN);
 	__s64 classes = ringstep_limit(RINGSTEP_PACE_CLASSES);
 	__s64 submits;
+	__u32 delivered = ringstep_requests_delivered(state);
 	struct io_uring_cqe *cqe;
 	enum ringstep_mail mail;
 	__u32 slot;
@@ -148,8 +149,9 @@ RINGSTEP_LOOP(pace, struct ringstep_pace)
 	ringstep_requests_begin(state);
 	ringstep_for_each_cqe(turn, cqe) {
 		if (ringstep_request_completed(turn, state, cqe, &slot))
-			ringstep_request_deliver(state, slot);
+			ringstep_request_deliver_later(state, slot, delivered);
 	}
+	ringstep_requests_deliver(state, delivered);
 
 	ringstep_while_at_most (messages, ringstep_requests_receive(state, &slot, &mail)) {
 		if (mail == RINGSTEP_MAIL_REQUEST) {

@@ -75,7 +75,7 @@ static __always_inline __u32 ringstep_mailbox_uncollected(const struct ringstep_
  */
 #define ringstep_mailbox_sleep(mailbox, inbox)                                                                                 \
 	({                                                                                                                     \
-		(void)__sync_lock_test_and_set(&(mailbox)->asleep, 1);                                                         \
+		ringstep__store_fully(&(mailbox)->asleep, 1);                                                                  \
 		!ringstep_mailbox_has_mail(mailbox, inbox);                                                                    \
 	})
 

@@ -84,6 +84,7 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
 		ringstep__requests_count(requests, RINGSTEP_REQUESTS_WAITING);
 		return RINGSTEP_MAIL_REQUEST;
 	}
+	requests->attempted++;
 	/*
 	 * A slot that was given back may belong to the application again, which may fill it in during this turn. It writes the
 	 * identity first and then the phase, so the loop reads them in the opposite order.
@@ -119,21 +120,11 @@ static __always_inline enum ringstep_mail ringstep__request_of_message(struct ri
 		ringstep__got;                                                                                                 \
 	})
 
-/* Returns the user_data of a request while it is in flight. */
-static __always_inline __u64 ringstep__request_identity(const struct ringstep_requests *requests,
-							const struct ringstep_request *request)
-{
-	return requests->identity | request->identity;
-}
-
-/* Claims an SQE for a waiting request and fills it in. Returns the SQE, which the caller may change. */
-static __always_inline struct io_uring_sqe *ringstep__request_fill_in(struct ringstep_turn *turn,
-								      const struct ringstep_requests *requests,
+/* Fills in an SQE for a request. Returns the SQE, which the caller may change. */
+static __always_inline struct io_uring_sqe *ringstep__request_fill_in(struct io_uring_sqe *sqe,
 								      struct ringstep_request *request)
 {
-	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
-
-	ringstep_prep_copy(sqe, request->sqe, ringstep__request_identity(requests, request));
+	ringstep_prep_copy(sqe, request->sqe, request->identity);
 	request->phase = RINGSTEP_REQUEST_IN_FLIGHT;
 	return sqe;
 }
@@ -142,7 +133,7 @@ static __always_inline struct io_uring_sqe *
 ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *requests, struct ringstep_request *request)
 {
 	ringstep__requests_count(requests, RINGSTEP_REQUESTS_IN_FLIGHT - RINGSTEP_REQUESTS_WAITING);
-	return ringstep__request_fill_in(turn, requests, request);
+	return ringstep__request_fill_in(ringstep_get_sqe(turn), request);
 }
 
 /* Claims an SQE for a waiting request and fills it in. Returns the SQE, which the step may change until it is submitted. */
@@ -152,6 +143,45 @@ ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *r
                                                                                                                                \
 		ringstep__request_submit(turn, &(state)->requests, &(state)->slots[ringstep__which].request);                  \
 	})
+
+/*
+ * Submits requests in the order of their messages, without letting them wait first, which costs less. `received` is a local variable of type
+ * __u32. ringstep_requests_next() returns true if the next message is about a new request, and stores the request's slot in `slot`. The step may
+ * look at slots[slot] and then either call ringstep_request_start(), or leave this message and all behind it to ringstep_requests_receive().
+ * After the last one, call ringstep_requests_started(). Start no more requests than there is room for in the SQ.
+ *
+ * Example:
+ *	__s64 limit = ringstep_limit(ringstep_sq_space_left(turn));
+ *	__u32 received = ringstep_requests_received(state);
+ *
+ *	ringstep_while_at_most (limit, ringstep_requests_next(state, received, &slot))
+ *		ringstep_request_start(turn, state, slot, received);
+ *	ringstep_requests_started(state, received);
+ */
+#define ringstep_requests_received(state) ringstep__read_once(&(state)->mailbox.received)
+
+#define ringstep_requests_next(state, at, slot)                                                                                \
+	({                                                                                                                     \
+		const __u64 ringstep__entry = ringstep_load(&(state)->inbox[(at) & ringstep_mask((state)->inbox)]);            \
+                                                                                                                               \
+		*(slot) = (__u32)(ringstep__entry >> 32) & RINGSTEP_REQUEST_SLOT & ringstep_mask((state)->slots);              \
+		(__u32) ringstep__entry == (at) + 1 && !(ringstep__entry >> 32 & RINGSTEP_REQUEST_CANCEL);                     \
+	})
+
+#define ringstep_request_start(turn, state, slot, at)                                                                          \
+	({                                                                                                                     \
+		(at)++;                                                                                                        \
+		ringstep__request_fill_in(ringstep__claim(turn),                                                               \
+					  &(state)->slots[(slot) & ringstep_mask((state)->slots)].request);                    \
+	})
+
+#define ringstep_requests_started(state, at)                                                                                   \
+	do {                                                                                                                   \
+		const __u32 ringstep__count = (at) - (state)->mailbox.received;                                                \
+                                                                                                                               \
+		(state)->mailbox.received = (at);                                                                              \
+		ringstep__requests_count(&(state)->requests, ringstep__count *RINGSTEP_REQUESTS_IN_FLIGHT);                    \
+	} while (0)
 
 /* Submits a request again whose completion has arrived. The request stays in flight. Returns the SQE, like ringstep_request_submit(). */
 #define ringstep_request_resubmit(turn, state, slot)                                                                           \
@@ -174,19 +204,29 @@ static __always_inline bool ringstep__request_foreign(struct ringstep_requests *
 	return false;
 }
 
+/*
+ * Handles a completion of a request that is not simply in flight: the second one of a zero-copy send, or one that is not the request's. Returns
+ * true if it ends the request.
+ */
+static __always_inline bool ringstep__request_odd(struct ringstep_requests *requests, struct ringstep_request *request,
+						  const struct io_uring_cqe *cqe)
+{
+	if (cqe->user_data != request->identity || request->phase != RINGSTEP_REQUEST_NOTIFYING)
+		return ringstep__request_foreign(requests, cqe->user_data);
+	return !(cqe->flags & IORING_CQE_F_MORE);
+}
+
 /* The slot may belong to the application at the moment, so nothing but its identity and its phase is read before both are right. */
 static __always_inline bool ringstep__request_completed(const struct ringstep_turn *turn, struct ringstep_requests *requests,
 							struct ringstep_request *request, const struct io_uring_cqe *cqe)
 {
-	if (cqe->user_data != ringstep__request_identity(requests, request) || request->phase < RINGSTEP_REQUEST_IN_FLIGHT)
-		return ringstep__request_foreign(requests, cqe->user_data);
-	if (request->phase == RINGSTEP_REQUEST_IN_FLIGHT) {
-		request->result = cqe->res;
-		request->flags = cqe->flags;
-		if (turn->cqe_shift == 5) {
-			request->extra[0] = cqe->big_cqe[0];
-			request->extra[1] = cqe->big_cqe[1];
-		}
+	if (unlikely(cqe->user_data != request->identity) || unlikely(request->phase != RINGSTEP_REQUEST_IN_FLIGHT))
+		return ringstep__request_odd(requests, request, cqe);
+	request->result = cqe->res;
+	request->flags = cqe->flags;
+	if (turn->cqe_shift == 5) {
+		request->extra[0] = cqe->big_cqe[0];
+		request->extra[1] = cqe->big_cqe[1];
 	}
 	if (cqe->flags & IORING_CQE_F_MORE) {
 		request->phase = RINGSTEP_REQUEST_NOTIFYING;
@@ -217,19 +257,37 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 	} while (0)
 
 /*
- * Delivers the completed request `slot` to the application and submits the waiting request `following`. It is faster than
- * ringstep_request_deliver() and ringstep_request_submit(). The two slots must differ. Returns the SQE of `following`.
+ * Delivers the completed requests of a walk together, which costs less than one by one. `delivered` is a local variable of type __u32. The
+ * application sees the requests after ringstep_requests_deliver(), so the step must not return before that. In between, it must not call
+ * anything else that delivers a request.
+ *
+ * Example:
+ *	__u32 delivered = ringstep_requests_delivered(state);
+ *
+ *	ringstep_for_each_cqe(turn, cqe) {
+ *		if (ringstep_request_completed(turn, state, cqe, &slot))
+ *			ringstep_request_deliver_later(state, slot, delivered);
+ *	}
+ *	ringstep_requests_deliver(state, delivered);
  */
-#define ringstep_request_follow(turn, state, slot, following)                                                                  \
-	({                                                                                                                     \
+#define ringstep_requests_delivered(state) ringstep__read_once(&(state)->mailbox.delivered)
+
+#define ringstep_request_deliver_later(state, slot, at)                                                                        \
+	do {                                                                                                                   \
 		const __u32 ringstep__done = (slot) & ringstep_mask((state)->slots);                                           \
-		const __u32 ringstep__which = (following) & ringstep_mask((state)->slots);                                     \
                                                                                                                                \
 		(state)->slots[ringstep__done].request.phase = RINGSTEP_REQUEST_OUTSIDE;                                       \
-		ringstep__requests_count(&(state)->requests, -RINGSTEP_REQUESTS_WAITING);                                      \
-		ringstep_mailbox_deliver(&(state)->mailbox, (state)->outbox, ringstep__done);                                  \
-		ringstep__request_fill_in(turn, &(state)->requests, &(state)->slots[ringstep__which].request);                 \
-	})
+		(state)->outbox[(at) & ringstep_mask((state)->outbox)] = ringstep__done;                                       \
+		(at)++;                                                                                                        \
+	} while (0)
+
+#define ringstep_requests_deliver(state, at)                                                                                   \
+	do {                                                                                                                   \
+		const __u32 ringstep__count = (at) - (state)->mailbox.delivered;                                               \
+                                                                                                                               \
+		ringstep__requests_count(&(state)->requests, -(ringstep__count * RINGSTEP_REQUESTS_IN_FLIGHT));                \
+		ringstep_store(&(state)->mailbox.delivered, (at));                                                             \
+	} while (0)
 
 /* Delivers a waiting request to the application with the result `error`, without submitting it. */
 #define ringstep_request_refuse(state, slot, error)                                                                            \
@@ -249,8 +307,8 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 {
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
-	ringstep_prep_cancel64(sqe, ringstep__request_identity(requests, request), 0);
-	sqe->user_data = ringstep__request_identity(requests, request) | ringstep_identity_of_part(RINGSTEP_IDENTITY_HELPER, 0);
+	ringstep_prep_cancel64(sqe, request->identity, 0);
+	sqe->user_data = request->identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_HELPER, 0);
 	requests->cancels++;
 }
 
@@ -267,8 +325,18 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
  * follows at once. It stops the loop if `batch` requests have been delivered and not taken, or if there is nothing to do and the
  * application has not set `stay` (struct ringstep_requests).
  */
-#define ringstep_requests_end(turn, state, count, again)                                                                       \
-	ringstep__requests_end(turn, state, again, ringstep_submit_and_wait(turn, count))
+#define ringstep_requests_end(turn, state, count, again) ringstep_requests_end_leaving(turn, state, count, again, false)
+
+/*
+ * Ends a step like ringstep_requests_end(). With `leaving`, the step has not received all messages, because the requests that they are about
+ * must wait for requests in flight, and it does not follow at once for those. It does so for attempts to cancel requests
+ * (ringstep_requests_has_cancel()).
+ */
+#define ringstep_requests_end_leaving(turn, state, count, again, leaving)                                                      \
+	ringstep__requests_end(turn, state, again, leaving, ringstep_submit_and_wait(turn, count))
+
+/* Returns true if a message to cancel a request has arrived and was not received. */
+#define ringstep_requests_has_cancel(state) (ringstep_load(&(state)->requests.attempts) != (state)->requests.attempted)
 
 /*
  * Ends a step like ringstep_requests_end(), but waits no longer than until `deadline`. Include <ringstep/timer.bpf.h> to use it.
@@ -276,9 +344,9 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
  * Example: return ringstep_requests_end_until(turn, state, 1, false, state->next);
  */
 #define ringstep_requests_end_until(turn, state, count, again, deadline)                                                       \
-	ringstep__requests_end(turn, state, again, ringstep_submit_and_wait_until(turn, count, deadline))
+	ringstep__requests_end(turn, state, again, false, ringstep_submit_and_wait_until(turn, count, deadline))
 
-#define ringstep__requests_end(turn, state, again, wait)                                                                       \
+#define ringstep__requests_end(turn, state, again, leaving, wait)                                                              \
 	({                                                                                                                     \
 		const __u32 ringstep__batch = ringstep_load(&(state)->requests.batch);                                         \
 		int ringstep__end;                                                                                             \
@@ -288,7 +356,7 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 			ringstep__end = ringstep_stop(turn, RINGSTEP_REQUESTS_BATCH);                                          \
 		} else if (again) {                                                                                            \
 			ringstep__end = ringstep_submit_and_wait(turn, 0);                                                     \
-		} else if (!ringstep_mailbox_sleep(&(state)->mailbox, (state)->inbox)) {                                       \
+		} else if (!ringstep__requests_sleep(state, leaving)) {                                                        \
 			ringstep__end = ringstep_submit_and_wait(turn, 0);                                                     \
 		} else if ((state)->requests.counts || (state)->requests.cancels || ringstep_load(&(state)->requests.stay)) {  \
 			ringstep__end = wait;                                                                                  \
@@ -298,6 +366,14 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 			ringstep__end = ringstep_stop(turn, RINGSTEP_REQUESTS_IDLE);                                           \
 		}                                                                                                              \
 		ringstep__end;                                                                                                 \
+	})
+
+/* Marks the loop as asleep, like ringstep_mailbox_sleep(). Returns true if it may wait. */
+#define ringstep__requests_sleep(state, leaving)                                                                               \
+	({                                                                                                                     \
+		const bool ringstep__empty = ringstep_mailbox_sleep(&(state)->mailbox, (state)->inbox);                        \
+                                                                                                                               \
+		ringstep__empty || ((leaving) && !ringstep_requests_has_cancel(state));                                        \
 	})
 
 #endif /* RINGSTEP_REQUESTS_BPF_H */

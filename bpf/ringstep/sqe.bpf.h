@@ -155,9 +155,41 @@ static __always_inline bool ringstep_sq_reserve(struct ringstep_turn *turn, __u3
 	return ringstep_sq_space_left(turn) >= count;
 }
 
+/* Returns how many SQEs ringstep__claim() may claim. */
+static __always_inline __u32 ringstep__sq_room(struct ringstep_turn *turn)
+{
+	const __u32 room = ringstep_sq_space_left(turn);
+
+	/* Otherwise the verifier would know something about the cursor, and would follow each of its values through a loop. */
+	turn->sq_at += (__u32)ringstep__unknown_zero();
+	return room;
+}
+
 static __always_inline bool ringstep__sq_is_full(const struct ringstep_turn *turn)
 {
 	return turn->rewinds ? turn->sq_at > ringstep__geometry(turn).sq_mask : turn->sq_at == turn->sq_end;
+}
+
+/* Returns the SQE that the next claim gets, for which there must be room. */
+static __always_inline struct io_uring_sqe *ringstep__sqe_at_cursor(struct ringstep_turn *turn)
+{
+	__u64 *sqe = (__u64 *)(turn->sq + ((__u64)(turn->sq_at & ringstep__geometry(turn).sq_mask) << turn->sqe_shift));
+
+	if (turn->sqe_shift == 7) {
+		/* Only some commands use the second half of a long SQE; all others need zeros there. */
+		for (int i = 8; i < 16; i++)
+			sqe[i] = 0;
+	}
+	return (struct io_uring_sqe *)sqe;
+}
+
+/* Claims the next SQE, for which there must be room. */
+static __always_inline struct io_uring_sqe *ringstep__claim(struct ringstep_turn *turn)
+{
+	struct io_uring_sqe *sqe = ringstep__sqe_at_cursor(turn);
+
+	turn->sq_at++;
+	return sqe;
 }
 
 /*
@@ -168,8 +200,6 @@ static __always_inline bool ringstep__sq_is_full(const struct ringstep_turn *tur
  */
 static __always_inline struct io_uring_sqe *ringstep_next_sqe(struct ringstep_turn *turn)
 {
-	__u64 *sqe;
-
 	if (ringstep__sq_is_full(turn)) {
 		ringstep__make_room(turn);
 		if (!ringstep_sq_space_left(turn)) {
@@ -180,13 +210,7 @@ static __always_inline struct io_uring_sqe *ringstep_next_sqe(struct ringstep_tu
 			return (struct io_uring_sqe *)control->scratch_sqe;
 		}
 	}
-	sqe = (__u64 *)(turn->sq + ((__u64)(turn->sq_at & ringstep__geometry(turn).sq_mask) << turn->sqe_shift));
-	if (turn->sqe_shift == 7) {
-		/* Only some commands use the second half of a long SQE; all others need zeros there. */
-		for (int i = 8; i < 16; i++)
-			sqe[i] = 0;
-	}
-	return (struct io_uring_sqe *)sqe;
+	return ringstep__sqe_at_cursor(turn);
 }
 
 /* Claims the SQE that ringstep_next_sqe() has returned. A dummy is not claimed. */
@@ -203,26 +227,10 @@ static __always_inline void ringstep_claim_sqe(struct ringstep_turn *turn)
  */
 static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_turn *turn)
 {
-	__u64 *sqe;
+	struct io_uring_sqe *sqe = ringstep_next_sqe(turn);
 
-	if (turn->rewinds ? turn->sq_at > ringstep__geometry(turn).sq_mask : turn->sq_at == turn->sq_end) {
-		ringstep__make_room(turn);
-		if (!ringstep_sq_space_left(turn)) {
-			struct ringstep_control *control = turn->control;
-
-			ringstep__not_in_advance(control);
-			control->fault = RINGSTEP_FAULT_SQ_FULL;
-			return (struct io_uring_sqe *)control->scratch_sqe;
-		}
-	}
-	sqe = (__u64 *)(turn->sq + ((__u64)(turn->sq_at & ringstep__geometry(turn).sq_mask) << turn->sqe_shift));
-	turn->sq_at++;
-	if (turn->sqe_shift == 7) {
-		/* Only some commands use the second half of a long SQE; all others need zeros there. */
-		for (int i = 8; i < 16; i++)
-			sqe[i] = 0;
-	}
-	return (struct io_uring_sqe *)sqe;
+	ringstep_claim_sqe(turn);
+	return sqe;
 }
 
 #endif /* RINGSTEP_SQE_BPF_H */

@@ -307,10 +307,13 @@ public:
             ticket++;
         };
         for (std::uint32_t number = 0; number < 100; number++) {
-            state.slots[number].request.identity = ringstep_identity_of_slot(number, 0);
+            state.slots[number].request.identity = state.requests.identity | ringstep_identity_of_slot(number, 0);
             fill_in(state.slots[number].own, number);
             send(number);
-            if (number % 8 == 0) send(RINGSTEP_REQUEST_CANCEL | number / 2);
+            if (number % 8 == 0) {
+                send(RINGSTEP_REQUEST_CANCEL | number / 2);
+                state.requests.attempts++;
+            }
         }
         state.mailbox.sent = ticket;
     }

@@ -273,6 +273,38 @@ TEST_CASE("Waiting, parked and submitted requests can be cancelled") {
     check_settled(gate, ring);
 }
 
+TEST_CASE("Requests of a full gate can be cancelled, also those that it has not looked at") {
+    Pipe pipe;
+    std::array<char, 6> bytes{};
+    Ring ring;
+    Gate gate(ring, {.depth = 2});
+    std::vector<Ticket> tickets;
+    for (unsigned i = 0; i < 6; i++) tickets.push_back(gate.push(read_of(pipe.out(), &bytes.at(i), 1, i), i == 5 ? 3 : 0));
+    std::thread other([&] {
+        while (gate.in_flight() != 2) std::this_thread::yield();
+        ensure(gate.waiting() == 4);
+        ensure(gate.cancel(tickets[3]));  // waits
+        while (gate.ready() != 1) std::this_thread::yield();
+        ensure(gate.cancel(tickets[0]));  // in flight: the next one goes
+        while (gate.ready() != 2 || gate.in_flight() != 2) std::this_thread::yield();
+        ensure(gate.waiting() == 2);
+        ensure(gate.cancel(tickets[5]));  // waits, in another class
+        while (gate.ready() != 3) std::this_thread::yield();
+        ensure(::write(pipe.in(), "abc", 3) == 3);
+    });
+    CHECK(gate.run().ok());
+    other.join();
+    std::array<int, 6> results{};
+    std::array<std::uint64_t, 6> sequence{};
+    for (const auto& completion : gate.completions()) {
+        results.at(completion.user_data) = completion.result;
+        sequence.at(completion.user_data) = completion.own.sequence;
+    }
+    CHECK(results == std::array{-ECANCELED, 1, 1, -ECANCELED, 1, -ECANCELED});
+    CHECK(sequence == std::array<std::uint64_t, 6>{0, 1, 2, 3, 4, 5});
+    check_settled(gate, ring);
+}
+
 TEST_CASE("The depth changes while the loop runs, 0 holds everything back") {
     Ring ring;
     Gate gate(ring, {.depth = 0});

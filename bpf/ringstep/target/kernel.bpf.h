@@ -237,6 +237,9 @@ static __always_inline bool ringstep__submits_at_end(struct ringstep__engine *en
 		*(volatile __typeof__(*(field)) *)(field) = (value);                                                           \
 	})
 
+/* A store before a full barrier */
+#define ringstep__store_fully(field, value) ((void)__sync_lock_test_and_set(field, value))
+
 #define RINGSTEP__TRACE(turn, ...) ((void)(turn)) /* the kernel does not trace */
 
 /*

@@ -137,6 +137,17 @@ struct ringstep__engine {
 
 #define ringstep_load(field) __atomic_load_n(field, __ATOMIC_ACQUIRE)
 #define ringstep_store(field, value) __atomic_store_n(field, value, __ATOMIC_RELEASE)
+/* A store before a full barrier */
+#define ringstep__store_fully(field, value)                                                                                    \
+	do {                                                                                                                   \
+		__atomic_store_n(field, value, __ATOMIC_SEQ_CST);                                                              \
+		RINGSTEP__BARRIER_AFTER_STORE;                                                                                 \
+	} while (0)
+#ifdef __x86_64__
+#define RINGSTEP__BARRIER_AFTER_STORE ((void)0) /* the store is one */
+#else
+#define RINGSTEP__BARRIER_AFTER_STORE __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#endif
 
 #ifndef RINGSTEP__MOST_ITERATIONS
 #define RINGSTEP__MOST_ITERATIONS (8U << 20) /* as in the kernel */

@@ -179,7 +179,7 @@ protected:
     Slot& fill_in(const Ticket& ticket, const io_uring_sqe& sqe) noexcept {
         Slot& slot = state()->slots[ticket.slot];
         std::memcpy(slot.request.sqe, &sqe, sizeof slot.request.sqe);
-        Base::name(slot.request.identity, ticket);
+        Base::name(slot.request.identity, ticket, Base::identity().value());
         return slot;
     }
     /// Pushes a request like `try_push()`; write(slot) writes what the loop keeps for it, and may change the request's copy in

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <bit>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <type_traits>
@@ -73,17 +74,14 @@ public:
     /// Returns how many slots are taken: pushed, and not yet taken as completions or results. May be called from any thread.
     [[nodiscard]] std::uint32_t outstanding() const noexcept { return free_.outstanding(); }
     /// Returns how many completions or results can be taken. May be called from any thread.
-    [[nodiscard]] std::uint32_t ready() const noexcept { return mailbox_.delivered(); }
+    [[nodiscard]] std::uint32_t ready() const noexcept { return detail::mailbox_delivered(state()->mailbox); }
     /// Returns how many requests are submitted and not complete. May be called from any thread.
     [[nodiscard]] std::uint32_t in_flight() const noexcept { return ringstep_requests_in_flight(counts()); }
 
 protected:
     /// Attaches the loop to a ring. Throws Error.
     Service(Ring& ring, const LoopOptions& options)
-        : Base(ring, options),
-          free_(capacity),
-          mailbox_(state()->mailbox, state()->inbox, state()->outbox),
-          identity_(detail::RingAccess::core(ring)) {
+        : Base(ring, options), free_(capacity), identity_(detail::RingAccess::core(ring)) {
         state()->requests.identity = identity_.value();
     }
     ~Service() {
@@ -108,9 +106,11 @@ protected:
 
     // The steps of a push. Any thread may call them.
 
+    /// Takes a free slot, which the caller must push or give back. Returns nullopt if there is none.
+    [[nodiscard]] std::optional<Ticket> take() noexcept { return free_.take(); }
     /// Takes `count` free slots, which the caller must push or give back. Returns the first slot's ticket; next() returns the
     /// others. Returns nullopt, and takes none, if too few are free.
-    [[nodiscard]] std::optional<Ticket> take(std::uint32_t count = 1) noexcept { return free_.take(count); }
+    [[nodiscard]] std::optional<Ticket> take(std::uint32_t count) noexcept { return free_.take(count); }
     /// Returns the slot that follows `ticket` among slots taken together. There must be one.
     [[nodiscard]] Ticket next(const Ticket& ticket) const noexcept { return free_.next(ticket); }
     /// Gives back a slot that was taken and not pushed, or collected.
@@ -119,12 +119,11 @@ protected:
     /// Returns the table of free slots, which exists as long as this object.
     [[nodiscard]] FreeSlots& free_slots() noexcept { return free_; }
 
-    /// Writes which use of the slot this is. The loop compares it when it receives a message to cancel the slot's earlier use.
-    static void name(__u64& identity, const Ticket& ticket) noexcept {
-        std::atomic_ref(identity).store(
-            ringstep_identity_of_slot(ticket.slot,
-                                      static_cast<std::uint32_t>(ticket.generation & RINGSTEP_IDENTITY_GENERATION)),
-            std::memory_order_relaxed);
+    /// Writes which use of the slot this is, with the identity of the loop or 0. The loop compares it when it receives a
+    /// message to cancel the slot's earlier use.
+    static void name(__u64& identity, const Ticket& ticket, std::uint64_t loop = 0) noexcept {
+        const auto generation = static_cast<std::uint32_t>(ticket.generation & RINGSTEP_IDENTITY_GENERATION);
+        std::atomic_ref(identity).store(loop | ringstep_identity_of_slot(ticket.slot, generation), std::memory_order_relaxed);
     }
 
     /// Marks a slot that was just taken as open: it is then pushed in two steps, the second one between hold() and release().
@@ -151,18 +150,20 @@ protected:
             if (i + 1 < count) ticket = next(ticket);
             return slot;
         };
-        if (mailbox_.send(count, message)) wake();
+        if (detail::mailbox_send(state()->mailbox, state()->inbox, inbox_mask, count, message)) wake();
     }
 
     /// Takes the next slot that the loop has delivered, which the caller must give back. Returns nullopt if there is none. May
     /// be called by one thread at a time.
     [[nodiscard]] std::optional<Ticket> collect() noexcept {
         std::uint32_t slot = 0;
-        if (!mailbox_.collect(slot)) return std::nullopt;
+        if (!detail::mailbox_collect(state()->mailbox, state()->outbox, capacity - 1, slot)) return std::nullopt;
         return free_.of(slot);
     }
 
 private:
+    static constexpr std::size_t inbox_mask = sizeof(state_type::inbox) / sizeof(__u64) - 1;
+
     [[nodiscard]] std::uint64_t counts() const noexcept {
         return std::atomic_ref(state()->requests.counts).load(std::memory_order_acquire);
     }
@@ -171,15 +172,21 @@ private:
     // a message is about to be sent is pinned, so no older message can be on its way.
     void send_cancel(const Ticket& ticket) noexcept {
         const auto generation = static_cast<std::uint32_t>(ticket.generation & RINGSTEP_REQUEST_GENERATION);
-        send(RINGSTEP_REQUEST_CANCEL | generation << RINGSTEP_REQUEST_GENERATION_SHIFT | ticket.slot);
+        state_type& shared = *state();
+        detail::mailbox_put(shared.mailbox, shared.inbox, inbox_mask,
+                            RINGSTEP_REQUEST_CANCEL | generation << RINGSTEP_REQUEST_GENERATION_SHIFT | ticket.slot);
+        // A loop that leaves messages about new requests for later learns by this number that one to cancel has arrived.
+        std::atomic_ref(shared.requests.attempts).fetch_add(1);
+        if (detail::mailbox_sleeps(shared.mailbox)) wake();
     }
 
     void send(std::uint32_t message) noexcept {
-        if (mailbox_.send(message)) wake();
+        state_type& shared = *state();
+        detail::mailbox_put(shared.mailbox, shared.inbox, inbox_mask, message);
+        if (detail::mailbox_sleeps(shared.mailbox)) wake();
     }
 
     FreeSlots free_;
-    Mailbox mailbox_;
     detail::LoopIdentity identity_;
 };
 

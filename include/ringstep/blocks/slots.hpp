@@ -45,7 +45,18 @@ public:
     }
 
     /// Takes a free slot. Returns nullopt if there is none.
-    [[nodiscard]] std::optional<Ticket> take() noexcept { return take(1); }
+    [[nodiscard]] std::optional<Ticket> take() noexcept {
+        std::uint64_t head = free_.load(std::memory_order_acquire);
+        while (number_of(head) != 0) {
+            const Slot& first = slots_[number_of(head) - 1];
+            // Another thread may take the slot now. The exchange fails in that case.
+            const std::uint64_t after = changed(head, first.next.load(std::memory_order_relaxed), -1);
+            if (free_.compare_exchange_weak(head, after, std::memory_order_acq_rel, std::memory_order_acquire))
+                return Ticket{.slot = number_of(head) - 1,
+                              .generation = generation_of(first.use.load(std::memory_order_relaxed))};
+        }
+        return std::nullopt;
+    }
 
     /// Takes `count` free slots, at least one. Returns the first slot's ticket; next() returns the others. Returns nullopt, and
     /// takes none, if fewer than `count` are free.
@@ -68,10 +79,17 @@ public:
         return of(slots_[ticket.slot].next.load(std::memory_order_relaxed) - 1);
     }
 
-    /// Gives a slot back, which ends the validity of its ticket. A pinned slot becomes free when it is unpinned.
-    void give_back(std::uint32_t slot) noexcept { end_use(slot, slots_[slot].use.load(std::memory_order_acquire)); }
-    /// Gives the slot of a valid ticket back, like the other `give_back()`. Costs a little less.
-    void give_back(const Ticket& ticket) noexcept { end_use(ticket.slot, use_of(ticket.generation)); }
+    /// Gives the slot of a valid ticket back, which ends the validity of the ticket. A pinned slot becomes free when it is
+    /// unpinned.
+    void give_back(const Ticket& ticket) noexcept {
+        // The exchange ends this use of the slot: later calls of mark() or hold() with its ticket have no effect.
+        std::uint64_t use = use_of(ticket.generation);
+        if (slots_[ticket.slot].use.compare_exchange_strong(use, use + use_of(1), std::memory_order_acq_rel,
+                                                            std::memory_order_acquire)) [[likely]]
+            put(ticket.slot);
+        else
+            give_back_marked(ticket.slot, use);
+    }
 
     /// Returns the current ticket of a slot that is taken.
     [[nodiscard]] Ticket of(std::uint32_t slot) const noexcept {
@@ -156,10 +174,9 @@ private:
         return false;
     }
 
-    // `use`: the slot's word as far as the caller knows it.
-    void end_use(std::uint32_t slot, std::uint64_t use) noexcept {
+    // Gives back a slot with bits in its word, which was `use` a moment ago.
+    [[gnu::noinline]] void give_back_marked(std::uint32_t slot, std::uint64_t use) noexcept {
         for (;;) {
-            // The exchange ends this use of the slot: later calls of mark() or hold() with its ticket have no effect.
             const bool pinned = (use & pinned_bit) != 0;
             const std::uint64_t next = pinned ? use | returned_bit : use_of(generation_of(use) + 1);
             if (!slots_[slot].use.compare_exchange_weak(use, next, std::memory_order_acq_rel, std::memory_order_acquire))

@@ -90,7 +90,7 @@ public:
     /// no locks. Throws Error (EINVAL) for an unknown class and for a request that no loop can schedule.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t file) {
         check(request_class);
-        return Base::try_push(sqe, own_of(request_class, file));
+        return Base::try_push_with(sqe, writer(request_class, file));
     }
     /// Pushes a request like the other `try_push()`, with file_of() as its file.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) {
@@ -100,10 +100,18 @@ public:
     /// Pushes a request like `try_push()`, but throws Error (ENOSPC) if all slots are taken.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t file) {
         check(request_class);
-        return Base::push(sqe, own_of(request_class, file));
+        return Base::push_with(sqe, writer(request_class, file));
     }
     /// Pushes a request like the other `push()`, with file_of() as its file.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) { return push(sqe, request_class, file_of(sqe)); }
+
+    /// Returns how many pushed requests have not been submitted. May be called from any thread, but is exact only while no
+    /// other thread pushes or takes, and the loop does not run.
+    [[nodiscard]] std::uint32_t waiting() const noexcept {
+        const std::uint32_t all = outstanding();
+        const std::uint32_t others = Base::in_flight() + Base::ready();
+        return all > others ? all - others : 0;
+    }
 
     /// Sets how many requests may be in flight. With 0, no request is submitted. Requests already in flight stay in flight. May
     /// be called from any thread, also while the loop runs.
@@ -134,17 +142,22 @@ public:
     }
 
 private:
-    static own_type own_of(std::uint32_t request_class, std::uint64_t file) noexcept {
-        return {.file = file, .sequence = 0, .order = 0, .request_class = request_class, .place = 0};
+    // Writes what the loop keeps for a request into its slot.
+    static auto writer(std::uint32_t request_class, std::uint64_t file) noexcept {
+        return [=](typename Base::Slot& slot) noexcept {
+            slot.own = {.file = file, .sequence = 0, .order = 0, .request_class = request_class, .place = 0};
+        };
     }
 
     static void check(std::uint32_t request_class) {
-        if (request_class >= classes) [[unlikely]] {
-            detail::raise(
-                EINVAL,
-                "push of a request of class " + std::to_string(request_class) + " to loop '" + std::string(Loop::name) + "'",
-                "Classes are 0, which goes first, to " + std::to_string(classes - 1) + ".");
-        }
+        if (request_class >= classes) [[unlikely]]
+            raise_class(request_class);
+    }
+    [[noreturn, gnu::cold]] static void raise_class(std::uint32_t request_class) {
+        detail::raise(
+            EINVAL,
+            "push of a request of class " + std::to_string(request_class) + " to loop '" + std::string(Loop::name) + "'",
+            "Classes are 0, which goes first, to " + std::to_string(classes - 1) + ".");
     }
 };
 

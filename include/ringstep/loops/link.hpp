@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -108,6 +109,8 @@ public:
     /// and for a request that the loop cannot handle.
     std::optional<Ticket> try_push(std::span<const io_uring_sqe> chain, const LinkOptions& options = {},
                                    std::span<Ticket> tickets = {}) {
+        if (!chain.empty() && tickets.empty() && is_plain(chain)) [[likely]]
+            return add_plain(chain, options);
         return add(chain, options, tickets, nullptr, nullptr);
     }
     /// Pushes a chain like `try_push()`, but throws Error (ENOSPC) if too few slots are free.
@@ -158,6 +161,12 @@ public:
 private:
     static constexpr unsigned link_flags = IOSQE_IO_LINK | IOSQE_IO_HARDLINK;
 
+    static constexpr auto is_special = [] {
+        std::array<bool, 256> special = detail::has_link_rule;
+        for (std::size_t i = 0; i < special.size(); i++) special.at(i) = special.at(i) || detail::may_be_unschedulable.at(i);
+        return special;
+    }();
+
     static bool is_timeout(const io_uring_sqe& sqe) noexcept { return sqe.opcode == IORING_OP_LINK_TIMEOUT; }
 
     // Returns whether the timeout's time is negative, which the kernel would refuse.
@@ -166,6 +175,18 @@ private:
         return time != nullptr && (time->tv_sec < 0 || (time->tv_sec == 0 && time->tv_nsec < 0));
     }
 
+    // Returns whether each request but the last has a link flag, and none needs more than the rule that every error is a
+    // failure.
+    static bool is_plain(std::span<const io_uring_sqe> chain) noexcept {
+        constexpr unsigned refused_flags = IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_DRAIN;
+        unsigned odd = 0;
+        std::size_t left = chain.size();
+        for (const io_uring_sqe& sqe : chain) {
+            odd |= (sqe.flags & refused_flags) | static_cast<unsigned>(is_special[sqe.opcode]);
+            if (--left != 0) odd |= (sqe.flags & link_flags) == 0 ? 1U : 0U;
+        }
+        return odd == 0;
+    }
     void check_chain(std::span<const io_uring_sqe> chain, std::span<Ticket> tickets, bool open) const {
         if (chain.empty()) [[unlikely]]
             detail::raise(EINVAL, "push of a chain to loop 'link'", "It is empty. Push one request at least.");
@@ -196,26 +217,29 @@ private:
 
     struct Filled {
         std::uint32_t options = 0;
-        std::uint64_t bytes = 0;
+        std::int32_t expected = 0;
     };
 
     // Fills in requests with rules of their own: transfers, operations whose errors do not sever, and timeouts.
     static Filled special(const io_uring_sqe& sqe, bool continue_short, bool timed) noexcept {
-        if (is_timeout(sqe)) return {.options = RINGSTEP_LINK_TIMEOUT, .bytes = 0};
+        if (is_timeout(sqe)) return {.options = RINGSTEP_LINK_TIMEOUT, .expected = 0};
         detail::LinkRule rule = detail::link_rule(sqe);
         const bool continues = continue_short && rule.can_continue && !timed;
         if (continues && rule.rule == RINGSTEP_LINK_NEGATIVE) rule.rule = RINGSTEP_LINK_AT_LEAST;
         std::uint32_t options = static_cast<std::uint32_t>(rule.rule) << RINGSTEP_LINK_RULE_SHIFT;
         if (continues) options |= RINGSTEP_LINK_CONTINUES | (rule.moves_offset ? RINGSTEP_LINK_MOVES_OFFSET : 0);
         const bool counts = continues || rule.rule == RINGSTEP_LINK_EXACTLY || rule.rule == RINGSTEP_LINK_AT_LEAST;
-        return {.options = options, .bytes = counts ? rule.bytes : 0};
+        // No result is larger than the largest number, so a request that is to transfer more fails anyway.
+        constexpr std::uint64_t most = std::numeric_limits<std::int32_t>::max();
+        return {.options = options, .expected = counts ? static_cast<std::int32_t>(std::min(rule.bytes, most)) : 0};
     }
 
     // Writes a request of a chain into a slot.
     Slot& fill_in_link(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, Taken& taken) {
         const std::uint32_t hard = (sqe.flags & IOSQE_IO_HARDLINK) != 0 ? RINGSTEP_LINK_HARD : 0;
         if (!detail::has_link_rule[sqe.opcode] && taken.timeout == 0) {
-            Slot& slot = write(ticket, sqe, options, {.options = hard | taken.next, .bytes = 0}, 0);
+            const Filled filled{.options = hard | taken.next, .expected = hard != 0 ? RINGSTEP_LINK_ANY : 0};
+            Slot& slot = write(ticket, sqe, options, filled, 0);
             taken.next = ticket.slot + 1;
             return slot;
         }
@@ -226,6 +250,7 @@ private:
         const bool timed = taken.timeout != 0;
         Filled filled = special(sqe, options.continue_short, timed);
         filled.options |= hard;
+        if (hard != 0 && (filled.options & RINGSTEP_LINK_CONTINUES) == 0) filled.expected = RINGSTEP_LINK_ANY;
         if (is_timeout(sqe)) {
             io_uring_sqe timeout = sqe;
             // Replaces a negative time by zeros, which mean a time that is over at once.
@@ -241,7 +266,7 @@ private:
         return slot;
     }
     Slot& write(const Ticket& ticket, const io_uring_sqe& sqe, const LinkOptions& options, const Filled& filled,
-                std::uint32_t timeout) noexcept {
+                std::uint32_t timeout, std::uint32_t count = 0) noexcept {
         Slot& slot = fill_in(ticket, sqe);
         // The loop does the linking, so the kernel must not see these flags.
         detail::set_field(slot.request.sqe, &io_uring_sqe::flags, static_cast<std::uint8_t>(sqe.flags & ~link_flags));
@@ -249,8 +274,8 @@ private:
         slot.own.group = options.group;
         slot.own.options = filled.options;
         slot.own.timeout = timeout;
-        slot.own.count = 0;
-        slot.own.expected = static_cast<std::uint32_t>(filled.bytes);
+        slot.own.count = count;
+        slot.own.expected = filled.expected;
         slot.own.done = 0;
         return slot;
     }
@@ -260,6 +285,26 @@ private:
         slot.own.marks = marks;
         // Stored after the identity, for a loop that receives a message to cancel the slot's earlier request.
         std::atomic_ref(slot.request.phase).store(RINGSTEP_REQUEST_WAITING, std::memory_order_release);
+    }
+
+    // Most chains are closed and plain. Writes them from their start to their end, which costs less than add().
+    std::optional<Ticket> add_plain(std::span<const io_uring_sqe> chain, const LinkOptions& options) noexcept {
+        if (chain.size() > capacity) return std::nullopt;
+        const auto count = static_cast<std::uint32_t>(chain.size());
+        const std::optional<Ticket> first = take(count);
+        if (!first) return std::nullopt;
+        Ticket ticket = *first;
+        std::uint32_t left = count;
+        for (const io_uring_sqe& sqe : chain) {
+            const Ticket following = --left != 0 ? next(ticket) : Ticket{};
+            const std::uint32_t hard = (sqe.flags & IOSQE_IO_HARDLINK) != 0 ? RINGSTEP_LINK_HARD : 0;
+            const Filled filled{.options = hard | (left != 0 ? following.slot + 1 : 0),
+                                .expected = hard != 0 ? RINGSTEP_LINK_ANY : 0};
+            let_wait(write(ticket, sqe, options, filled, 0, count), 0);
+            ticket = following;
+        }
+        hand_over(*first);
+        return first;
     }
 
     // `start`: the open end that the first request takes. `end`: receives the ticket of the new open end; null if there is
@@ -301,7 +346,10 @@ private:
         const Ticket first = start != nullptr ? *start : next_free();
         if (!tickets.empty()) tickets[0] = first;
         Slot& slot = fill_in_link(first, chain[0], options, taken);
-        if (start == nullptr) let_wait(slot, 0);
+        if (start == nullptr)
+            let_wait(slot, 0);
+        else
+            slot.own.options |= RINGSTEP_LINK_EXTENDS;
         slot.own.count = static_cast<std::uint32_t>(chain.size());
         hand_over(first);
         if (start != nullptr) release(first);

@@ -102,7 +102,7 @@ public:
     /// can schedule.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t bytes) {
         check(request_class, bytes);
-        return RequestLoop::try_push(sqe, own_of(request_class, bytes));
+        return try_push_with(sqe, writer(request_class, bytes));
     }
     /// Pushes a request like the other `try_push()`; it counts as bytes_of() bytes.
     std::optional<Ticket> try_push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) {
@@ -112,7 +112,7 @@ public:
     /// Pushes a request like `try_push()`, but throws Error (ENOSPC) if all slots are taken.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class, std::uint64_t bytes) {
         check(request_class, bytes);
-        return RequestLoop::push(sqe, own_of(request_class, bytes));
+        return push_with(sqe, writer(request_class, bytes));
     }
     /// Pushes a request like the other `push()`; it counts as bytes_of() bytes.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) { return push(sqe, request_class, bytes_of(sqe)); }
@@ -151,8 +151,15 @@ public:
     }
 
 private:
-    static own_type own_of(std::uint32_t request_class, std::uint64_t bytes) noexcept {
-        return {.begun = 0, .bytes = static_cast<std::uint32_t>(bytes), .request_class = request_class};
+    // Writes what the loop keeps for a request into its slot.
+    struct Writer {
+        std::uint32_t request_class;
+        std::uint32_t bytes;
+
+        void operator()(Slot& slot) const noexcept { slot.own = {.begun = 0, .bytes = bytes, .request_class = request_class}; }
+    };
+    static Writer writer(std::uint32_t request_class, std::uint64_t bytes) noexcept {
+        return {.request_class = request_class, .bytes = static_cast<std::uint32_t>(bytes)};
     }
 
     static void check(std::uint32_t request_class, std::uint64_t bytes) {

@@ -37,7 +37,7 @@ enum ringstep_requests_code {
 /* A request, and what has become of it. The application fills in the first two fields, the loop writes the others. */
 struct ringstep_request {
 	__u64 sqe[8];	/* as for the kernel, but user_data is the application's own: the loop submits its identity instead */
-	__u64 identity; /* this use of the slot: ringstep_identity_of_slot() */
+	__u64 identity; /* of this use of the slot: ringstep_identity_of_loop() and ringstep_identity_of_slot() together */
 	__u32 phase;	/* enum ringstep_request_phase */
 	__s32 result;	/* as in its CQE */
 	__u32 flags;	/* as in its CQE */
@@ -57,14 +57,16 @@ struct ringstep_requests {
 	__u32 stay;	/* do not end when there is nothing to do: wait for more */
 	__u32 batch;	/* end when so many completions are there to be collected; 0: do not */
 	__u64 identity; /* of the loop: ringstep_identity_of_loop() */
-	__u32 __reserved_application[12];
+	__u32 attempts; /* messages to cancel a request that were sent */
+	__u32 __reserved_application[11];
 
 	/* loop -> application */
-	__u64 counts;  /* RINGSTEP_REQUESTS_WAITING and RINGSTEP_REQUESTS_IN_FLIGHT, so many times */
-	__u32 foreign; /* stale completions: see ringstep/c/identity.h */
-	__u32 refused; /* of those received: never submitted, because they were cancelled before */
-	__u32 cancels; /* requests of kinds TIMEOUT and HELPER that have not completed */
-	__u32 __reserved_loop[11];
+	__u64 counts;	 /* RINGSTEP_REQUESTS_WAITING and RINGSTEP_REQUESTS_IN_FLIGHT, so many times */
+	__u32 foreign;	 /* stale completions: see ringstep/c/identity.h */
+	__u32 refused;	 /* of those received: never submitted, because they were cancelled before */
+	__u32 cancels;	 /* requests of kinds TIMEOUT and HELPER that have not completed */
+	__u32 attempted; /* messages to cancel a request that were received */
+	__u32 __reserved_loop[10];
 };
 
 /* What struct ringstep_requests.counts changes by. Both numbers lie in one word, so that one store changes both. */

@@ -54,9 +54,9 @@ struct ringstep_gate_file {
 	__u32 passed_over[RINGSTEP_GATE_CLASSES]; /* how often a higher class went while there were any of these */               \
 	struct ringstep_list ready[RINGSTEP_GATE_CLASSES];	  /* as they came */                                              \
 	struct ringstep_list loose[RINGSTEP_GATE_CLASSES];	  /* all of them came before those in ready */                    \
-	__u32 buckets[capacity];				  /* of the table */                                              \
-	struct ringstep_gate_file files[capacity];		  /* those with requests, and places for others */                \
-	RINGSTEP_REQUESTS(capacity, struct ringstep_gate_request) /* all that were pushed and not yet taken as completions */
+	RINGSTEP_REQUESTS(capacity, struct ringstep_gate_request); /* all that were pushed and not yet taken as completions */    \
+	__u32 buckets[capacity];				   /* of the table */                                             \
+	struct ringstep_gate_file files[capacity]		   /* those with requests, and places for others */
 
 /* State of the loop gate. ringstep::Gate (gate.hpp) is its C++ class. */
 struct ringstep_gate {

@@ -21,6 +21,7 @@
 #define RINGSTEP_LINK_BEFORE_TIMED (1U << 23) /* to what is next one belongs */
 #define RINGSTEP_LINK_RULE_SHIFT 24
 #define RINGSTEP_LINK_RULE (7U << RINGSTEP_LINK_RULE_SHIFT) /* enum ringstep_link_rule */
+#define RINGSTEP_LINK_EXTENDS (1U << 27)		    /* it is the first one of an extension, in the slot of an open end */
 
 /* Which results make a request fail, so that a soft link is severed */
 enum ringstep_link_rule {
@@ -31,6 +32,9 @@ enum ringstep_link_rule {
 	RINGSTEP_LINK_FILE = 4,	    /* being cancelled does, and that there is no such descriptor */
 	RINGSTEP_LINK_EXPIRES = 5,  /* any error but -ETIME */
 };
+
+/* ringstep_link_request.expected: no result is less. For hard links, except those of requests whose rest is requested, too. */
+#define RINGSTEP_LINK_ANY (-0x7fffffff - 1)
 
 /* ringstep_link_request.marks */
 #define RINGSTEP_LINK_OPEN (1U << 0)	  /* there is an open end in that slot, or has been until it was extended */
@@ -44,8 +48,8 @@ struct ringstep_link_request {
 	__u64 group;	/* application: its own number */
 	__u32 options;	/* application: RINGSTEP_LINK_NEXT and so on */
 	__u32 timeout;	/* application: one more than the slot of its LINK_TIMEOUT; 0: none */
-	__u32 count;	/* application: how many requests the chain has; in its first one only */
-	__u32 expected; /* application: bytes that it is to transfer; 0: its result is compared in another way */
+	__u32 count;	/* application: how many requests the chain has; right in its first one */
+	__s32 expected; /* application: bytes that it is to transfer, or RINGSTEP_LINK_ANY; 0: its result is compared in another way */
 	__u32 done;	/* loop: of them, those that it has transferred */
 	__u32 marks;	/* application, as it pushes the chain: RINGSTEP_LINK_OPEN; then the loop: the others */
 };

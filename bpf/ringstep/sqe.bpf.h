@@ -183,6 +183,16 @@ static __always_inline struct io_uring_sqe *ringstep__sqe_at_cursor(struct rings
 	return (struct io_uring_sqe *)sqe;
 }
 
+/* Returns the dummy that is handed out where no SQE is free. The run ends after this turn. */
+static __always_inline struct io_uring_sqe *ringstep__dummy_sqe(struct ringstep_turn *turn)
+{
+	struct ringstep_control *control = turn->control;
+
+	ringstep__not_in_advance(control);
+	control->fault = RINGSTEP_FAULT_SQ_FULL;
+	return (struct io_uring_sqe *)control->scratch_sqe;
+}
+
 /* Claims the next SQE, for which there must be room. */
 static __always_inline struct io_uring_sqe *ringstep__claim(struct ringstep_turn *turn)
 {
@@ -202,13 +212,8 @@ static __always_inline struct io_uring_sqe *ringstep_next_sqe(struct ringstep_tu
 {
 	if (ringstep__sq_is_full(turn)) {
 		ringstep__make_room(turn);
-		if (!ringstep_sq_space_left(turn)) {
-			struct ringstep_control *control = turn->control;
-
-			ringstep__not_in_advance(control);
-			control->fault = RINGSTEP_FAULT_SQ_FULL;
-			return (struct io_uring_sqe *)control->scratch_sqe;
-		}
+		if (!ringstep_sq_space_left(turn))
+			return ringstep__dummy_sqe(turn);
 	}
 	return ringstep__sqe_at_cursor(turn);
 }
@@ -227,10 +232,12 @@ static __always_inline void ringstep_claim_sqe(struct ringstep_turn *turn)
  */
 static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_turn *turn)
 {
-	struct io_uring_sqe *sqe = ringstep_next_sqe(turn);
-
-	ringstep_claim_sqe(turn);
-	return sqe;
+	if (ringstep__sq_is_full(turn)) {
+		ringstep__make_room(turn);
+		if (!ringstep_sq_space_left(turn))
+			return ringstep__dummy_sqe(turn);
+	}
+	return ringstep__claim(turn);
 }
 
 #endif /* RINGSTEP_SQE_BPF_H */

@@ -16,8 +16,7 @@
  * ends after RINGSTEP_CALL_TURNS turns, or after a turn that has brought the completions it took to that number. A long step submits as many
  * requests, so signals wait about as long as they wait for one long step. A stop request is looked at before each turn.
  *
- * If the kernel owes deferred work, the first call of a run makes one turn, so that runs which end within their first call do not leave such
- * work undone forever.
+ * The first call of a run makes one turn, so that the kernel does its deferred work in each run.
  *
  * To make every call of a loop one turn long, define RINGSTEP_CALL_TURNS as 1 before you include the kit.
  */
@@ -74,8 +73,7 @@ static __always_inline __s64 ringstep__call_turns(struct ringstep_turn *turn)
 	const bool first = !ringstep__read_once(&turn->engine.params->cq_wait_idx);
 
 	turn->engine.cq_wait_idx = ringstep__read_once(&turn->engine.params->cq_wait_idx);
-	return ringstep_limit(
-		first && RINGSTEP__CALL_TURNS != 1 && ringstep__kernel_owes_work(&turn->engine) ? 1 : RINGSTEP__CALL_TURNS);
+	return ringstep_limit(first ? 1 : RINGSTEP__CALL_TURNS);
 }
 
 /* Returns true if another turn follows in this call. `left`: how many more turns it may make. */

@@ -52,8 +52,8 @@ struct ringstep_gate_file {
 	struct ringstep_table table;		  /* of files */                                                                  \
 	__u32 waiting[RINGSTEP_GATE_CLASSES];	  /* received and not submitted, those held back by files included */             \
 	__u32 passed_over[RINGSTEP_GATE_CLASSES]; /* how often a higher class went while there were any of these */               \
-	struct ringstep_list ready[RINGSTEP_GATE_CLASSES];	  /* as they came */                                              \
-	struct ringstep_list loose[RINGSTEP_GATE_CLASSES];	  /* all of them came before those in ready */                    \
+	struct ringstep_list ready[RINGSTEP_GATE_CLASSES];	   /* as they came */                                             \
+	struct ringstep_list loose[RINGSTEP_GATE_CLASSES];	   /* all of them came before those in ready */                   \
 	RINGSTEP_REQUESTS(capacity, struct ringstep_gate_request); /* all that were pushed and not yet taken as completions */    \
 	__u32 buckets[capacity];				   /* of the table */                                             \
 	struct ringstep_gate_file files[capacity]		   /* those with requests, and places for others */

@@ -21,7 +21,7 @@
 #define RINGSTEP_LINK_BEFORE_TIMED (1U << 23) /* to what is next one belongs */
 #define RINGSTEP_LINK_RULE_SHIFT 24
 #define RINGSTEP_LINK_RULE (7U << RINGSTEP_LINK_RULE_SHIFT) /* enum ringstep_link_rule */
-#define RINGSTEP_LINK_EXTENDS (1U << 27)		    /* it is the first one of an extension, in the slot of an open end */
+#define RINGSTEP_LINK_EXTENDS (1U << 27) /* it is the first one of an extension, in the slot of an open end */
 
 /* Which results make a request fail, so that a soft link is severed */
 enum ringstep_link_rule {
@@ -45,13 +45,13 @@ enum ringstep_link_rule {
 
 /* What the loop keeps for each request. */
 struct ringstep_link_request {
-	__u64 group;	/* application: its own number */
-	__u32 options;	/* application: RINGSTEP_LINK_NEXT and so on */
-	__u32 timeout;	/* application: one more than the slot of its LINK_TIMEOUT; 0: none */
-	__u32 count;	/* application: how many requests the chain has; right in its first one */
+	__u64 group;   /* application: its own number */
+	__u32 options; /* application: RINGSTEP_LINK_NEXT and so on */
+	__u32 timeout; /* application: one more than the slot of its LINK_TIMEOUT; 0: none */
+	__u32 count;   /* application: how many requests the chain has; right in its first one */
 	__s32 expected; /* application: bytes that it is to transfer, or RINGSTEP_LINK_ANY; 0: its result is compared in another way */
-	__u32 done;	/* loop: of them, those that it has transferred */
-	__u32 marks;	/* application, as it pushes the chain: RINGSTEP_LINK_OPEN; then the loop: the others */
+	__u32 done;  /* loop: of them, those that it has transferred */
+	__u32 marks; /* application, as it pushes the chain: RINGSTEP_LINK_OPEN; then the loop: the others */
 };
 
 /* State of the loop link: chains of requests. All of it is the loop's. */

@@ -69,6 +69,7 @@ bool keep_capabilities(std::uint64_t kept) {
 
 std::string load_with(std::uint64_t capabilities) {
     return in_child([&]() -> std::string {
+        ringstep::forget_loaded_programs();  // so that it has to be loaded
         if (!keep_capabilities(capabilities)) return "capset failed";
         try {
             Ring ring;
@@ -204,6 +205,25 @@ TEST_CASE("Capabilities: none is not enough, CAP_BPF with CAP_PERFMON is") {
     CHECK(says(load_with(perfmon), "1: "));
     CHECK(load_with(bpf | perfmon) == "ran");
     CHECK(load_with(std::uint64_t{1} << CAP_SYS_ADMIN) == "ran");
+}
+
+TEST_CASE("Capabilities: a program that the process has loaded takes CAP_BPF alone") {
+    const auto next_with = [](std::uint64_t capabilities) {
+        return in_child([&]() -> std::string {
+            Ring first;
+            const Nops loaded(first);
+            if (!keep_capabilities(capabilities)) return "capset failed";
+            try {
+                Ring ring;
+                Nops program(ring);
+                return program.run().ok() ? "ran" : "did not run";
+            } catch (const Error& error) {
+                return std::to_string(error.error_number()) + ": " + error.what();
+            }
+        });
+    };
+    CHECK(next_with(std::uint64_t{1} << CAP_BPF) == "ran");
+    CHECK(says(next_with(0), "1: loading of loop 'nop_chain'"));
 }
 
 TEST_CASE("Capabilities may be dropped between attach and run") {

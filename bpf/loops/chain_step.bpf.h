@@ -719,6 +719,44 @@ static __always_inline __u32 chain_next_list(const struct CHAIN *state)
 	return state->work[RINGSTEP_CHAIN_NEW].count ? RINGSTEP_CHAIN_NEW : 0;
 }
 
+/*
+ * Submits the request that follows a completed one at once, if that is simple: exactly one node follows, whose request is made as it is and
+ * counts no bytes. Returns false, without effect, if the completion needs more work. This is what chain_completed() does in such a case, without
+ * the call.
+ */
+static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct CHAIN *state, const struct io_uring_cqe *cqe)
+{
+	const __u32 slot = cqe->user_data & CHAIN_INSTANCE;
+	const __u32 node = cqe->user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
+	const __u32 bit = 1U << node;
+	struct ringstep_chain_instance *chain = &state->instances[slot];
+	const struct ringstep_chain_graph *graph = &state->graphs[chain->graph & CHAIN_GRAPH];
+	const struct ringstep_chain_node *of = &graph->nodes[node], *to;
+	const __u32 running = chain->running, after = of->next[RINGSTEP_CHAIN_SUCCESS], next = after & CHAIN_NODE;
+
+	to = &graph->nodes[next];
+	if (!(after & RINGSTEP_CHAIN_NEXT) || to->op_count || to->kind != RINGSTEP_CHAIN_REQUEST ||
+	    ((of->flags | to->flags) & RINGSTEP_CHAIN_TRANSFER) || cqe->res < 0 ||
+	    (cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)) ||
+	    chain->data != (cqe->user_data & ~((__u64)CHAIN_NODE << RINGSTEP_IDENTITY_PART_SHIFT)))
+		return false;
+	/* A chain in no list has no other work to do. Chains in the lists must not wait forever. */
+	if (!(running & bit) || chain->listed || chain->phase != RINGSTEP_CHAIN_RUNNING || (chain->armed & bit) ||
+	    state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
+	    ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth))
+		return false;
+	if ((after & RINGSTEP_CHAIN_NEXT_AGAIN) && (chain->nodes[next].runs >= to->limit || (running & ~bit & 1U << next)))
+		return false;
+	chain->values[node] = cqe->res;
+	chain->ended |= bit;
+	chain->cleanup |= of->cleanup;
+	chain->running = (running & ~bit) | 1U << next;
+	chain->nodes[next].runs++;
+	chain->nodes[next].tries = 0;
+	ringstep_prep_copy(ringstep_get_sqe(turn), to->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, next));
+	return true;
+}
+
 static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CHAIN *state)
 {
 	__s64 messages = ringstep_limit(RINGSTEP_REQUESTS_BATCH_IN), work = ringstep_limit(CHAIN_WORK_BATCH);
@@ -727,6 +765,8 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 
 	ringstep_requests_begin(state);
 	ringstep_for_each_cqe(turn, cqe) {
+		if (chain_goes_on(turn, state, cqe))
+			continue;
 		if (chain_completed(state, cqe->user_data, cqe->res, cqe->flags, ringstep_next_sqe(turn)))
 			ringstep_claim_sqe(turn);
 	}

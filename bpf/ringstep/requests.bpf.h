@@ -160,6 +160,7 @@ ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *r
  */
 #define ringstep_requests_received(state) ringstep__read_once(&(state)->mailbox.received)
 
+/* Returns true if the next message is about a new request. See ringstep_requests_received(). */
 #define ringstep_requests_next(state, at, slot)                                                                                \
 	({                                                                                                                     \
 		const __u64 ringstep__entry = ringstep_load(&(state)->inbox[(at) & ringstep_mask((state)->inbox)]);            \
@@ -168,6 +169,7 @@ ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *r
 		(__u32) ringstep__entry == (at) + 1 && !(ringstep__entry >> 32 & RINGSTEP_REQUEST_CANCEL);                     \
 	})
 
+/* Submits the request that ringstep_requests_next() has found. See ringstep_requests_received(). */
 #define ringstep_request_start(turn, state, slot, at)                                                                          \
 	({                                                                                                                     \
 		(at)++;                                                                                                        \
@@ -175,6 +177,7 @@ ringstep__request_submit(struct ringstep_turn *turn, struct ringstep_requests *r
 					  &(state)->slots[(slot) & ringstep_mask((state)->slots)].request);                    \
 	})
 
+/* Counts the requests that were started. See ringstep_requests_received(). */
 #define ringstep_requests_started(state, at)                                                                                   \
 	do {                                                                                                                   \
 		const __u32 ringstep__count = (at) - (state)->mailbox.received;                                                \
@@ -272,6 +275,7 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
  */
 #define ringstep_requests_delivered(state) ringstep__read_once(&(state)->mailbox.delivered)
 
+/* Puts a completed request where ringstep_requests_deliver() will find it. See ringstep_requests_delivered(). */
 #define ringstep_request_deliver_later(state, slot, at)                                                                        \
 	do {                                                                                                                   \
 		const __u32 ringstep__done = (slot) & ringstep_mask((state)->slots);                                           \
@@ -281,6 +285,7 @@ static __always_inline bool ringstep__request_completed(const struct ringstep_tu
 		(at)++;                                                                                                        \
 	} while (0)
 
+/* Delivers the requests that ringstep_request_deliver_later() has put there. See ringstep_requests_delivered(). */
 #define ringstep_requests_deliver(state, at)                                                                                   \
 	do {                                                                                                                   \
 		const __u32 ringstep__count = (at) - (state)->mailbox.delivered;                                               \

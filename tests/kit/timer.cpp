@@ -256,7 +256,7 @@ TEST_CASE("Who cancels everything cancels the timer, too, and the next wait has 
     program.state()->completed = 0;
     program.state()->total = 0;
     program.state()->beats = 1;
-    program.state()->deadline = in(50ms);
+    program.state()->deadline = in(300ms);
     program.state()->wait = 3;
     CHECK(program.run().code == 1);
     CHECK(program.state()->completed == 2);

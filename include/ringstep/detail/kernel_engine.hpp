@@ -56,7 +56,9 @@ public:
     /// unchanged. Throws Error, and NoLoops if the kernel has no loops.
     KernelEngine(const LoopObject& object, int ring_fd, const Geometry& geometry, std::size_t mem_bytes,
                  std::uint32_t load_seconds = 30)
-        : name_(object.name), ring_fd_(ring_fd), key_(object.elf, geometry.for_program(mem_bytes, object.state_size)) {
+        : name_(object.name),
+          ring_fd_(ring_fd),
+          key_(object.name, object.elf, geometry.for_program(mem_bytes, object.state_size)) {
         map_fd_ = LoadedPrograms::make_map(key_, name_.c_str(), ring_fd);
         if (map_fd_) return;
         const detail::LibbpfDiagnostics diagnostics;

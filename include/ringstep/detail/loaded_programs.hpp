@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace ringstep::inline v0::detail {
@@ -44,15 +45,15 @@ private:
     int fd_ = -1;
 };
 
-/// What a program is known by: the bytes of its object, and the geometry that it was loaded for.
+/// What a program is known by: its name, the bytes of its object, and the geometry that it was loaded for.
 struct ProgramKey {
     std::uint64_t hash = 0;
     std::size_t size = 0;
     ringstep_geometry geometry{};
 
     ProgramKey() = default;
-    ProgramKey(std::span<const std::byte> elf, const ringstep_geometry& loaded_for) noexcept
-        : hash(hash_of(elf)), size(elf.size()), geometry(loaded_for) {}
+    ProgramKey(std::string_view name, std::span<const std::byte> elf, const ringstep_geometry& loaded_for) noexcept
+        : hash(hash_of(std::as_bytes(std::span(name))) ^ hash_of(elf)), size(elf.size()), geometry(loaded_for) {}
     [[nodiscard]] bool operator==(const ProgramKey& other) const noexcept {
         return hash == other.hash && size == other.size && std::memcmp(&geometry, &other.geometry, sizeof geometry) == 0;
     }
@@ -130,7 +131,7 @@ public:
         OwnedFd types_kept(::fcntl(types_fd, F_DUPFD_CLOEXEC, 3));
         if (!program_kept || !types_kept) return;
         const Forks::Lock lock;
-        LoadedProgram* oldest = &programs_[0];
+        LoadedProgram* oldest = programs_.data();
         for (LoadedProgram& program : programs_) {
             if (program.fd < 0) program.last_used = 0;
             if (program.last_used < oldest->last_used) oldest = &program;

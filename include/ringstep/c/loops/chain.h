@@ -122,13 +122,17 @@ struct ringstep_chain_timespec {
 	__s64 nanoseconds; /* less than a second */
 };
 
-/* What is done, and what then: 256 bytes */
+/*
+ * What is done, and what then: 256 bytes
+ *
+ * The SQE is as for the kernel; operations fill in the rest, and user_data is the loop's. An ALLOCATE node keeps the number of its arena there,
+ * and the alignment, less one.
+ *
+ * An entry of .next is RINGSTEP_CHAIN_NEXT with the only node that follows, if that does not join, and is ready-made or no request. It is
+ * RINGSTEP_CHAIN_NOTHING_NEXT if none follows, and 0 if this takes a closer look. A branch that fails uses the second entry.
+ */
 struct ringstep_chain_node {
-	/*
-	 * As for the kernel; operations fill in the rest. user_data is the loop's. Of an ALLOCATE node: the number of the arena, and the
-	 * alignment, less one.
-	 */
-	__u64 sqe[8];
+	__u64 sqe[8];	/* as for the kernel */
 	__u32 edges[4]; /* by outcome: the nodes that it leads to, a bit for each */
 	__u32 cleanup;	/* nodes that run when the chain ends, once this one has succeeded */
 	__u8 kind;	/* enum ringstep_chain_kind */
@@ -137,11 +141,7 @@ struct ringstep_chain_node {
 	__u8 join;	/* begins when so many edges have led here; 0: 1 */
 	__u16 limit;	/* times that it may begin, at least 1 */
 	__u16 tries;	/* times that it is submitted again after EAGAIN or EINTR */
-	/*
-	 * By outcome: RINGSTEP_CHAIN_NEXT with the only node that follows, if that does not join, and is ready-made or no request;
-	 * RINGSTEP_CHAIN_NOTHING_NEXT if none follows; 0 if this takes a closer look. A branch that fails uses the second entry.
-	 */
-	__u8 next[3];
+	__u8 next[3];	/* what follows, by outcome */
 	__u8 __reserved;
 	struct ringstep_chain_timespec timeout;		  /* for the request */
 	struct ringstep_chain_timespec pause;		  /* what a request that is a timeout points to */

@@ -67,17 +67,21 @@ bool keep_capabilities(std::uint64_t kept) {
     return ::syscall(SYS_capset, &header, data) == 0;
 }
 
+std::string load_and_run() {
+    try {
+        Ring ring;
+        Nops program(ring);
+        return program.run().ok() ? "ran" : "did not run";
+    } catch (const Error& error) {
+        return std::to_string(error.error_number()) + ": " + error.what();
+    }
+}
+
 std::string load_with(std::uint64_t capabilities) {
     return in_child([&]() -> std::string {
         ringstep::forget_loaded_programs();  // so that it has to be loaded
         if (!keep_capabilities(capabilities)) return "capset failed";
-        try {
-            Ring ring;
-            Nops program(ring);
-            return program.run().ok() ? "ran" : "did not run";
-        } catch (const Error& error) {
-            return std::to_string(error.error_number()) + ": " + error.what();
-        }
+        return load_and_run();
     });
 }
 
@@ -213,13 +217,7 @@ TEST_CASE("Capabilities: a program that the process has loaded takes CAP_BPF alo
             Ring first;
             const Nops loaded(first);
             if (!keep_capabilities(capabilities)) return "capset failed";
-            try {
-                Ring ring;
-                Nops program(ring);
-                return program.run().ok() ? "ran" : "did not run";
-            } catch (const Error& error) {
-                return std::to_string(error.error_number()) + ": " + error.what();
-            }
+            return load_and_run();
         });
     };
     CHECK(next_with(std::uint64_t{1} << CAP_BPF) == "ran");

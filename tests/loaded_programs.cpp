@@ -51,6 +51,12 @@ bool none_is_left() {
     return false;
 }
 
+// Begins a test without the programs of the tests before it.
+void start_without() {
+    ringstep::forget_loaded_programs();
+    REQUIRE(none_is_left());
+}
+
 std::ptrdiff_t descriptors() { return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}); }
 
 void check_works(Nops& program) {
@@ -64,8 +70,7 @@ void check_works(Nops& program) {
 }  // namespace
 
 TEST_CASE("Rings with the same geometry share a program", "[main]") {
-    ringstep::forget_loaded_programs();
-    REQUIRE(none_is_left());
+    start_without();
     Ring first;
     Ring second;
     Nops one(first, {.engine = Engine::kernel});
@@ -79,7 +84,7 @@ TEST_CASE("Rings with the same geometry share a program", "[main]") {
 }
 
 TEST_CASE("A program outlives its ring, and serves the next one") {
-    ringstep::forget_loaded_programs();
+    start_without();
     std::optional<std::set<std::uint32_t>> before;
     for (int i = 0; i < 3; i++) {
         Ring ring;
@@ -91,8 +96,7 @@ TEST_CASE("A program outlives its ring, and serves the next one") {
 }
 
 TEST_CASE("Rings of other sizes have programs of their own") {
-    ringstep::forget_loaded_programs();
-    REQUIRE(none_is_left());
+    start_without();
     Ring small{{.sq_entries = 8}};
     Ring large{{.sq_entries = 64}};
     Nops one(small, {.engine = Engine::kernel});
@@ -162,6 +166,7 @@ TEST_CASE("Descriptors that somebody closed, and that are other files now, are n
 }
 
 TEST_CASE("A forked child makes loops of its own from the program") {
+    start_without();
     Ring ring;
     Nops program(ring, {.engine = Engine::kernel});
     const auto before = loaded();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Measures what a crossing into the kernel costs on the machine where this runs. `./dev bench` puts that beside counted
-// instructions.
+// Measures how long a crossing into the kernel takes on the machine where this program runs. `./dev bench` uses the result to
+// weigh system calls against instructions.
 #include <fmt/format.h>
 #include <sys/syscall.h>
 #include <unistd.h>

@@ -59,7 +59,7 @@ public:
         bytes_ = 0;
         wrong_ = 0;
     }
-    /// Notes that a file was read, and looks whether it is the right one.
+    /// Counts a file that was read, and checks that its contents are those of file `number`.
     void take(std::uint64_t number, const std::byte* where, std::int64_t size) {
         std::uint64_t found = 0;
         std::memcpy(&found, where, sizeof found);
@@ -119,7 +119,7 @@ private:
     }
 };
 
-/// What is done with a file beside the read.
+/// How a way opens a file and finds its size.
 struct FileSteps {
     bool statx = false;   // asks for the size, instead of reading up to Arena::room bytes
     bool direct = false;  // opens into a registered slot, instead of a descriptor

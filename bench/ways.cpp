@@ -307,9 +307,10 @@ void run(const Options& options) {
         for (const std::string& name : options.names) (void)find(all, name);
         return;
     }
-    // Without that, the kernel does not name the programs that it has compiled.
+    // Makes the kernel list the BPF programs that it has compiled in /proc/kallsyms.
     std::ofstream("/proc/sys/net/core/bpf_jit_kallsyms") << "1\n";
-    // All are there before the first runs, so that one list of symbols has them all, at addresses that nobody else uses later.
+    // All ways are set up before the first one runs. So one list of symbols has the programs of all, and no address is used
+    // twice.
     std::vector<Case> cases;
     for (const std::string& name : options.names) cases.push_back(make_case(all, name, options.operations));
     copy_file("/proc/kallsyms", options.folder + "/kallsyms");
@@ -326,7 +327,7 @@ void run(const Options& options) {
                                           bench::json_string(test.title), test.operations));
         }
     }
-    // Libraries may have been loaded meanwhile.
+    // This comes last, because a way may load libraries while it runs.
     copy_file("/proc/self/maps", options.folder + "/maps");
     bench::write_json(options.folder + "/ways.json", "ways", bench::facts_json(), records);
 }

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 using ringstep::Completion;
@@ -120,4 +121,13 @@ TEST_CASE("An overflowing CQ loses nothing") {
     }
     for (std::uint64_t i = 0; i < 40; i++) CHECK(seen[i] == i);
     CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("Every negative result has a positive errno") {
+    ringstep::Completion completion;
+    CHECK(completion.error() == 0);
+    completion.result = -EIO;
+    CHECK(completion.error() == EIO);
+    completion.result = std::numeric_limits<std::int32_t>::min();  // no kernel writes it
+    CHECK(completion.error() == std::numeric_limits<std::int32_t>::max());
 }

@@ -124,7 +124,7 @@ ringstep_add_sanitized_program(
   LOOPS ${fuzzed} scripted timed hooked
   FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all "-DRINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\""
   DEFINITIONS -include "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/enter.h")
-# Nothing that a run finds is an input of the next one, so each run of the tests does the same.
+# Inputs that a run finds are not used by the next run, so that each run of the tests does the same.
 set(findings "${CMAKE_CURRENT_BINARY_DIR}/sanitized/findings")
 foreach(loop IN LISTS fuzzed ITEMS scripted timed hooked)
   file(MAKE_DIRECTORY "${findings}/${loop}")

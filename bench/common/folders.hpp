@@ -48,8 +48,9 @@ private:
     bool mounted_ = false;
 };
 
-/// Small files of sizes without a pattern, the same each time. The first eight bytes of each are its number. Their names are
-/// relative: the folder becomes the working directory for as long as the object exists, so that the path to it costs nothing.
+/// A set of small files. Their sizes look random, and are the same in each run. Each file begins with its number, in eight
+/// bytes. The folder is the working directory as long as this object exists, so that opening a file does not include a long
+/// path.
 class SmallFiles {
 public:
     static constexpr std::uint64_t least = 512;

@@ -18,14 +18,15 @@ struct Crossing {
     double crossing = 0;  ///< a call of io_uring_enter(2), without what it does for each request
     double nop = 0;       ///< a nop, submitted, completed and taken, without the call
 
-    /// From what a nop takes if each has a call of its own, and if `batch` share one.
+    /// Computes both prices from what a nop takes in a call of its own, and what it takes in a call with `batch` nops.
     [[nodiscard]] static Crossing from(double alone, double batched, double batch) {
         const double crossing = (alone - batched) / (1 - 1 / batch);
         return {.crossing = crossing, .nop = alone - crossing};
     }
 };
 
-/// Returns CROSSING,NOP as two numbers of nanoseconds. Throws if they are none, or not more than 0.
+/// Reads two numbers of nanoseconds, the price of a crossing and of a nop, from a text such as "280,62". Throws if there are
+/// no two numbers, or one of them is not more than 0.
 [[nodiscard]] inline Crossing parse_crossing(std::string_view text) {
     Crossing crossing;
     const char* const last = text.data() + text.size();
@@ -71,7 +72,7 @@ public:
     [[nodiscard]] std::string json(double instructions, double calls) const {
         return there_ ? fmt::format("{:.2f}", nanoseconds(instructions, calls)) : "null";
     }
-    /// Prints below a table what the column means.
+    /// Prints what the column "model, ns" means. Call this after the table.
     void explain() const {
         if (!there_) return;
         fmt::print(

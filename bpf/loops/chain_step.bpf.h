@@ -4,13 +4,15 @@
  *
  * A chain that has work to do is in one of three lists. The step takes one piece of work after the other from the lists: a request to
  * begin, a computation, a cancellation, or a timeout to set or to remove. So the step never walks over nodes inside a walk over chains,
- * which the verifier would have to follow. A piece of work that may turn out to submit nothing is prepared in the state, and an SQE is
- * claimed only afterwards.
+ * which the verifier would have to follow. A piece of work fills in the next free SQE, and the step claims that SQE only if there is
+ * something to submit.
  *
- * Most completions need none of that: one request follows, and only its values must be filled in. This request is submitted at once.
+ * Most completions need none of that: a single path of nodes follows. The step follows it at once, up to the next request or the end of the
+ * chain (chain_completed()).
  *
- * The longest step: 32 completions, 64 messages and 2,048 pieces of work. For each completion or piece of work, at most 32 nodes become ready,
- * and at most 8 operations are computed. That makes 84,704 iterations, with 2,080 submits at most.
+ * The longest step: 32 completions, 64 messages and 2,048 pieces of work. For each completion, the step computes a path of at most 31 nodes, and
+ * then at most 32 nodes become ready. For each piece of work, it computes at most 8 operations, and at most 32 nodes become ready. That makes
+ * 86,080 iterations, with 2,080 submits at most.
  *
  * The step of the loops chain and chain_large. The file that includes this one defines CHAIN, which is the name of its state.
  */
@@ -275,19 +277,25 @@ static __always_inline void chain_compute(struct CHAIN *state, __u32 slot, __u32
 	chain_node_ended(state, slot, node, outcome, error);
 }
 
+/* Copies the request of a node that begins to an SQE, without the values that operations compute. */
+static __always_inline void chain_copy(struct ringstep_chain_instance *chain, const struct ringstep_chain_node *of, __u32 node,
+				       struct io_uring_sqe *sqe)
+{
+	chain->nodes[node].runs++;
+	chain->nodes[node].tries = 0;
+	ringstep_prep_copy(sqe, of->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, node));
+}
+
 /* Makes the request of a node that begins, in an SQE. The builder must have marked it as ready-made. */
 static __always_inline void chain_fill(struct CHAIN *state, struct ringstep_chain_instance *chain,
 				       const struct ringstep_chain_node *of, __u32 slot, __u32 node, struct io_uring_sqe *sqe)
 {
-	struct ringstep_chain_progress *progress = &chain->nodes[node];
 	const __u32 count = of->op_count, flags = of->flags;
 
-	progress->runs++;
-	progress->tries = 0;
-	ringstep_prep_copy(sqe, of->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, node));
+	chain_copy(chain, of, node, sqe);
 	if (flags & RINGSTEP_CHAIN_TRANSFER) {
 		if (!(flags & RINGSTEP_CHAIN_FED_LENGTH))
-			progress->wanted = ((const struct io_uring_sqe *)of->sqe)->len;
+			chain->nodes[node].wanted = ((const struct io_uring_sqe *)of->sqe)->len;
 		if (flags & RINGSTEP_CHAIN_CONTINUE)
 			chain->values[node] = 0;
 	}
@@ -315,9 +323,20 @@ static __always_inline bool chain_fits(struct CHAIN *state, struct ringstep_chai
 	return length <= RINGSTEP_CHAIN_LARGEST;
 }
 
+/* Hands a chain that has ended to the application. `counts`: what the chain counts for in the counts of requests. */
+static __always_inline void chain_hand_back(struct CHAIN *state, struct ringstep_chain_instance *chain, __u32 slot,
+					    __u64 counts)
+{
+	chain->phase = RINGSTEP_CHAIN_OUTSIDE;
+	chain->data = 0; /* later completions do not belong to the slot, which is now the application's */
+	ringstep__requests_count(&state->requests, -counts);
+	ringstep_mailbox_deliver(&state->mailbox, state->outbox, slot);
+}
+
 /*
- * Handles the end of a path: a node has ended that nothing follows. Its request, or the one before it, still counts as in flight. Returns
- * the clean-up node to begin, as in ringstep_chain_node.next, or 0 if there is no more to do now.
+ * Handles the end of a path, after a node that nothing follows. The last request of the path still counts as in flight. If exactly one
+ * clean-up node is left and its request is ready-made, returns that node with RINGSTEP_CHAIN_NEXT, and the caller begins it. Otherwise
+ * returns 0: the chain has ended, or waits in a list.
  */
 static __always_inline __u32 chain_last(struct CHAIN *state, struct ringstep_chain_instance *chain,
 					const struct ringstep_chain_graph *graph, __u32 slot)
@@ -326,10 +345,7 @@ static __always_inline __u32 chain_last(struct CHAIN *state, struct ringstep_cha
 
 	if (!(chain->running | chain->armed | chain_helpers(chain))) {
 		if (!cleanup) {
-			chain->phase = RINGSTEP_CHAIN_OUTSIDE;
-			chain->data = 0; /* later completions do not belong to the slot, which is now the application's */
-			ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_IN_FLIGHT - RINGSTEP_REQUESTS_WAITING);
-			ringstep_mailbox_deliver(&state->mailbox, state->outbox, slot);
+			chain_hand_back(state, chain, slot, RINGSTEP_REQUESTS_IN_FLIGHT + RINGSTEP_REQUESTS_WAITING);
 			return 0;
 		}
 		if (!(cleanup & (cleanup - 1))) {
@@ -431,7 +447,7 @@ static __always_inline bool chain_begin_next(struct CHAIN *state, struct ringste
 	return true;
 }
 
-/* Handles a completion that chain_completed() has not handled. */
+/* Handles a completion that needs more than chain_completed() does, and puts the chain into a list if there is more to do for it. */
 ringstep_apart int chain_completed_otherwise(struct CHAIN *state ringstep_arg_nonnull, __u64 user_data, __s32 result,
 					     __u32 flags)
 {
@@ -628,10 +644,7 @@ static __always_inline void chain_settle(struct CHAIN *state, __u32 slot)
 		chain->armed = 0;
 		chain_enlist(state, slot);
 	} else {
-		chain->phase = RINGSTEP_CHAIN_OUTSIDE;
-		chain->data = 0; /* later completions do not belong to the slot, which is now the application's */
-		ringstep__requests_count(&state->requests, -RINGSTEP_REQUESTS_WAITING);
-		ringstep_mailbox_deliver(&state->mailbox, state->outbox, slot);
+		chain_hand_back(state, chain, slot, RINGSTEP_REQUESTS_WAITING);
 	}
 }
 
@@ -751,9 +764,7 @@ static __always_inline bool chain_goes_on(struct ringstep_turn *turn, struct CHA
 	chain->ended |= bit;
 	chain->cleanup |= of->cleanup;
 	chain->running = (running & ~bit) | 1U << next;
-	chain->nodes[next].runs++;
-	chain->nodes[next].tries = 0;
-	ringstep_prep_copy(ringstep_get_sqe(turn), to->sqe, chain_data(chain, RINGSTEP_IDENTITY_REQUEST, next));
+	chain_copy(chain, to, next, ringstep_get_sqe(turn));
 	return true;
 }
 

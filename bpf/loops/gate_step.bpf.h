@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
  * Keeps up to `depth` requests in flight and queues the rest. The next request is always the first one, by class and then by arrival,
- * whose file is below its limit. The loop reads all messages before it submits anything, so requests pushed together are ordered
- * together.
+ * whose file is below its limit. The loop reads all messages before it submits anything from its queues, so requests pushed together are
+ * ordered together.
  *
  * A request that reaches the front of its class while its file is at the limit is parked with the file, so that it does not hold up
  * others. When a place becomes free in the file, the first request parked there becomes loose. It joins the loose requests of its class,
  * all of which arrived before the requests in the class's queue. Only as many requests become loose as there are places. So the queues of
  * loose requests are short, and inserting into them in order of arrival takes few steps.
  *
- * Most gates have requests of one class and no limit for files. Then requests do not pass through queues, but go from their messages to the
- * kernel (gate_goes_straight()).
+ * Most gates have requests of the highest class only, and no limit for files. Such requests do not pass through queues: they go from their
+ * messages to the kernel, in the order in which the queues would release them (gate_goes_straight()).
  *
  * The longest step: the loop takes 32 completions and 1,024 messages, and submits 64 requests. Each link that it follows counts as a message,
  * and 16 parked requests or links count as one submission. If links lead in a circle, the loop follows up to four times as many of them as there
@@ -235,8 +235,8 @@ static __noinline int gate_passes_over(struct GATE *state, __u32 class, __u32 pa
 	return 0;
 }
 
-/* Delivers completed requests. With `files`, their files have a limit, and the links that are followed for those are taken from `work`. */
-static __always_inline void gate_complete(struct ringstep_turn *turn, struct GATE *state, __s64 *work, bool files)
+/* Delivers completed requests. Takes the links that it follows for files with a limit from `work`. */
+static __always_inline void gate_complete(struct ringstep_turn *turn, struct GATE *state, __s64 *work)
 {
 	__u32 delivered = ringstep_requests_delivered(state);
 	struct io_uring_cqe *cqe;
@@ -246,7 +246,7 @@ static __always_inline void gate_complete(struct ringstep_turn *turn, struct GAT
 		if (!ringstep_request_completed(turn, state, cqe, &slot))
 			continue;
 		ringstep_request_deliver_later(state, slot, delivered);
-		if (files && (state->slots[slot].own.place & RINGSTEP_GATE_FILED)) {
+		if (state->slots[slot].own.place & RINGSTEP_GATE_FILED) {
 			const __u32 index = state->slots[slot].own.place & GATE_FILE;
 
 			state->files[index].in_flight--;
@@ -301,8 +301,7 @@ static __always_inline int gate_take_turn(struct ringstep_turn *turn, struct GAT
 	__u32 room, slot;
 
 	ringstep_requests_begin(state);
-	/* Two walks, because one that calls functions for files costs more. */
-	gate_complete(turn, state, &work, true);
+	gate_complete(turn, state, &work);
 
 	room = ringstep_requests_room(turn);
 	straight = gate_goes_straight(turn, state, &room, &again);

@@ -5,10 +5,10 @@
  *
  *   qemu-system-x86_64 … -plugin count.so,out=FILE
  *
- * A guest has one processor here, as -icount allows no more. FILE gets a line "section" for each pair of marks, and then a line for each block
+ * The guest has one processor, because -icount allows no more. FILE gets a line "section" for each pair of marks, and then a line for each block
  * that ran between them: its address, how often it ran, and the bytes of each of its instructions. A line "failed" says why counts are missing.
  *
- * Debian has no package with qemu-plugin.h, so the functions of QEMU that are used here are declared here.
+ * No package of Debian has qemu-plugin.h. So this file declares the functions of QEMU that it calls.
  */
 #include <stdbool.h>
 #include <stddef.h>

@@ -52,7 +52,7 @@ def read_kallsyms(path):
         address, kind, name = line.split()[:3]
         if kind not in "tTwW" or int(address, 16) == 0:
             continue
-        # Numbers in names change from run to run.
+        # The numbers in these names differ from run to run, so they are left out.
         name = re.sub(r"^bpf_prog_[0-9a-f]{16}_", f"{PROGRAM}: ", name)
         name = re.sub(r"^(bpf_trampoline|bpf_dispatcher)_[0-9_]+$", r"\1", name)
         entries.append((int(address, 16), name))
@@ -71,7 +71,7 @@ def short(name):
         if shorter == name:
             break
         name = shorter
-    # Functions that are made of templates have a type in front.
+    # The name of a function made from a template begins with its return type.
     return name.strip().split(" ")[-1] or "?"
 
 
@@ -111,7 +111,7 @@ class UserSymbols:
         for table in ((), ("--dynamic",)):
             for line in output("nm", "--demangle", "--print-size", "--defined-only", *table, path).splitlines():
                 fields = line.split(" ", 3)
-                # Without a size, nobody knows what belongs to it: libraries do not name their own functions.
+                # A symbol without a size is skipped, because nothing says which instructions belong to it.
                 if len(fields) == 4 and fields[2] in "tTwWiu":
                     entries.append((int(fields[0], 16), short(fields[3]), int(fields[1], 16)))
             if entries:
@@ -224,7 +224,7 @@ def run(ways, kernel, folder, seconds, operations=None, runs=None, lines=False):
     for file in (WAYS, PLUGIN):
         if not file.exists():
             raise Failed(f"{file} is missing: ./dev build bench-ways")
-    # A mistake shows before a machine is started.
+    # Checks the names before it starts a machine, so that a mistake shows at once.
     if (checked := subprocess.run([str(WAYS), "--check", *ways], capture_output=True, text=True)).returncode != 0:
         raise Failed(checked.stderr.strip().removeprefix("bench-ways: "))
     shutil.rmtree(folder, ignore_errors=True)
@@ -234,7 +234,7 @@ def run(ways, kernel, folder, seconds, operations=None, runs=None, lines=False):
     command += ["--lines"] if lines else []
     command += ["--operations", str(operations)] if operations else []
     command += ["--runs", str(runs)] if runs else []
-    # An engine that is chosen in the environment is none of a way's.
+    # The name of a way says which engine it uses, so RINGSTEP_ENGINE must not choose another one.
     environment = {name: value for name, value in os.environ.items() if name != "RINGSTEP_ENGINE"}
     sys.stdout.flush()
     status = subprocess.run(command + list(ways), env=environment).returncode

@@ -14,7 +14,7 @@ import counts
 TOTALS = counts.REPO / "bench" / "instructions.csv"
 FUNCTIONS = counts.REPO / "bench" / "instructions-by-function.csv"
 
-# The main case of each loop, and the plain enter that counts from other kernels are related to.
+# The main case of each loop, and the plain enter to which counts from other kernels are compared.
 REFERENCE = "liburing-enter:1"
 CASES = [
     REFERENCE,
@@ -31,9 +31,9 @@ CASES = [
     "copy:8",
 ]
 
-# By this part a case may grow.
+# How much a case may grow.
 MOST_GROWTH = 0.02
-# The same in a kernel that the figures are not from: of what is not the kernel's, and of the whole in relation to a plain enter.
+# How much it may grow in another kernel than the file's: the instructions outside the kernel, and the ratio to a plain enter.
 MOST_GROWTH_ELSEWHERE = 0.04
 MOST_RELATIVE_GROWTH_ELSEWHERE = 0.10
 
@@ -143,7 +143,7 @@ def other_kernel(result, known):
     print(f"{'ours before':>11}  {'now':>8}  {'':>8}  {'all before':>10}  {'now':>8}  {'relative':>8}")
     for way in result.ways:
         old, new = known.ours(way.name), sum(count for place, count in way.by_place().items() if place != counts.KERNEL)
-        # Less than an instruction is no growth.
+        # Functions that differ by less than one instruction are left out.
         ours = growth(new, old) if new - old >= 1 else 0
         total = (1 + growth(way.total(), known.totals[way.name])) / (1 + reference) - 1
         much = ours > MOST_GROWTH_ELSEWHERE or total > MOST_RELATIVE_GROWTH_ELSEWHERE

@@ -108,7 +108,7 @@ static __always_inline bool ringstep__work_pending(const struct ringstep__engine
 	return ((struct task_struct___ringstep *)bpf_get_current_task_btf())->task_works;
 }
 
-/* The ring's own list of deferred work: a queue since Linux 7.3, two stacks before. */
+/* The list of deferred work in the kernel's struct io_ring_ctx. It is a queue since Linux 7.3, and was two stacks before. */
 struct ringstep__node {
 	void *next;
 };
@@ -126,9 +126,9 @@ struct io_ring_ctx___ringstep_stacks {
 extern void *bpf_rdonly_cast(const void *pointer, __u32 type) __ksym;
 
 /*
- * Returns true if the ring, or the task, has work that the kernel only does between two calls of the program: for example, a request for a socket
- * that data has come for. Also returns true on a kernel that keeps this work in a place which the kit does not know. A run that ends without
- * another call leaves this work undone.
+ * Returns true if the ring or the task has work that the kernel does only between two calls of the program, such as completing a receive for
+ * which data has arrived. If a run ends without another call, this work remains undone. The function also returns true if the kernel keeps the
+ * work in a place that the kit does not know.
  */
 static __always_inline bool ringstep__kernel_owes_work(const struct ringstep__engine *engine)
 {

@@ -8,8 +8,8 @@
 #endif
 
 /*
- * Returns the errno that a negative result stands for, or 0 for one that is not negative. The most negative number, which the kernel never
- * writes but hostile memory may hold, has no opposite; the largest number stands for it.
+ * Returns the errno of a negative result, and 0 for any other result. For the most negative number, which has no positive counterpart, it
+ * returns the largest number. The kernel never writes that result, but somebody else who can write to the CQ may.
  */
 static inline __s32 ringstep_error_of(__s32 result)
 {

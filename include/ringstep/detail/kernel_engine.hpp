@@ -6,6 +6,7 @@
 #include <ringstep/detail/libbpf.hpp>
 #include <ringstep/detail/limited_load.hpp>
 #include <ringstep/detail/loaded_programs.hpp>
+#include <ringstep/detail/owned_fd.hpp>
 #include <ringstep/detail/ring_core.hpp>
 #include <ringstep/detail/tether.hpp>
 #include <ringstep/detail/waker.hpp>

@@ -4,6 +4,7 @@
 
 #include <ringstep/c/abi.h>
 #include <ringstep/detail/fork.hpp>
+#include <ringstep/detail/owned_fd.hpp>
 #include <ringstep/version.hpp>
 
 #include <bpf/bpf.h>
@@ -18,32 +19,8 @@
 #include <cstring>
 #include <span>
 #include <string_view>
-#include <utility>
 
 namespace ringstep::inline v0::detail {
-
-/// A file descriptor of its own.
-class OwnedFd {
-public:
-    OwnedFd() = default;
-    explicit OwnedFd(int fd) noexcept : fd_(fd) {}
-    OwnedFd(OwnedFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    OwnedFd& operator=(OwnedFd&& other) noexcept {
-        std::swap(fd_, other.fd_);
-        return *this;
-    }
-    ~OwnedFd() { close(); }
-
-    [[nodiscard]] int get() const noexcept { return fd_; }
-    explicit operator bool() const noexcept { return fd_ >= 0; }
-    [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
-    void close() noexcept {
-        if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-    }
-
-private:
-    int fd_ = -1;
-};
 
 /// What a program is known by: its name, the bytes of its object, and the geometry that it was loaded for.
 struct ProgramKey {
@@ -97,8 +74,8 @@ class LoadedPrograms {
 public:
     static constexpr std::size_t most = 16;
 
-    /// Returns a struct_ops map for the ring, with a program that was loaded before. Returns none if there is no such program,
-    /// or if the kernel refuses: then the program has to be loaded.
+    /// Returns a new struct_ops map for the ring, with a program that was loaded before. Returns no map if there is no such
+    /// program, or if the kernel refuses to make the map. The caller must then load the program.
     [[nodiscard]] static OwnedFd make_map(const ProgramKey& key, const char* name, int ring_fd) noexcept {
         const Forks::Lock lock;
         for (LoadedProgram& program : programs_) {
@@ -114,8 +91,8 @@ public:
         return {};
     }
 
-    /// Remembers a program that has just been attached by this map, for this ring. Does nothing if the map is not as this class
-    /// would make it.
+    /// Keeps a program that has just been attached to the ring with this map. Does nothing if the map differs from those that
+    /// make_map() makes, as it would on a kernel with another layout.
     static void remember(const ProgramKey& key, int program_fd, int types_fd, int map_fd, int ring_fd) noexcept {
         bpf_map_info info{};
         __u32 size = sizeof info;
@@ -159,7 +136,7 @@ private:
     static constexpr std::size_t ops_at = 64, ring_at = ops_at + 8;
     using Value = std::array<std::byte, 256>;
 
-    // What the kernel is given has the program's descriptor, and what it hands back has the program's id.
+    // A map is written with the program's descriptor, and read with the program's id in its place.
     [[nodiscard]] static Value value_for(std::uint64_t program, int ring_fd) noexcept {
         Value value{};
         std::memcpy(value.data() + ops_at, &program, sizeof program);

@@ -24,8 +24,9 @@ struct SystemCalls {
 };
 
 /**
- * Two perf counters of this thread: raw_syscalls:sys_enter and syscalls:sys_enter_io_uring_enter. Needs root (or CAP_PERFMON)
- * and tracefs at /sys/kernel/tracing; throws where they cannot be had.
+ * Two perf counters of this thread, both of raw_syscalls:sys_enter, one of them with a filter. That tracepoint is in every kernel with
+ * tracing; one for each system call (CONFIG_FTRACE_SYSCALLS) is not. Needs root (or CAP_PERFMON) and tracefs at /sys/kernel/tracing;
+ * throws where they cannot be had.
  *
  * The counters exist only while count() runs: as long as one is open, even if it does not count, the kernel takes a longer way
  * into each system call, which would be in all figures.
@@ -39,8 +40,8 @@ public:
 
     /// The system calls that this thread makes in `work`.
     [[nodiscard]] SystemCalls count(const std::function<void()>& work) const {
-        const Counter all("raw_syscalls/sys_enter");
-        const Counter enter("syscalls/sys_enter_io_uring_enter");
+        const Counter all("");
+        const Counter enter("id == " + std::to_string(SYS_io_uring_enter));
         enter.control(PERF_EVENT_IOC_RESET);
         all.control(PERF_EVENT_IOC_RESET);
         enter.control(PERF_EVENT_IOC_ENABLE);
@@ -56,11 +57,11 @@ private:
         throw std::system_error(errno, std::generic_category(), "counting of system calls: " + what);
     }
 
-    /// A counter of one tracepoint, which does not count at first.
+    /// A counter of the system calls that `filter` holds for, all if it is empty. It does not count at first.
     class Counter {
     public:
-        explicit Counter(const std::string& name) {
-            const std::string path = "/sys/kernel/tracing/events/" + name + "/id";
+        explicit Counter(const std::string& filter) {
+            const std::string path = "/sys/kernel/tracing/events/raw_syscalls/sys_enter/id";
             std::uint64_t id = 0;
             if (!(std::ifstream(path) >> id)) {
                 errno = ENOENT;
@@ -72,8 +73,14 @@ private:
             attributes.config = id;
             attributes.disabled = 1;
             const long fd = syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
-            if (fd < 0) fail("perf_event_open of " + name);
+            if (fd < 0) fail("perf_event_open of raw_syscalls:sys_enter");
             fd_ = static_cast<int>(fd);
+            if (!filter.empty() && ioctl(fd_, PERF_EVENT_IOC_SET_FILTER, filter.c_str()) != 0) {
+                const int error = errno;
+                close(fd_);
+                errno = error;
+                fail("the filter " + filter);
+            }
         }
         Counter(const Counter&) = delete;
         Counter& operator=(const Counter&) = delete;

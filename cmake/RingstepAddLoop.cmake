@@ -88,11 +88,14 @@ function(ringstep_add_loop name)
     list(APPEND inspection_options NOT_INSPECTED)
   endif()
   ringstep_inspection(inspection ${name} "${object}" ${inspection_options})
+  # The program names its source files. Without the folders of the machine that built it, it is the same wherever it is built.
+  cmake_path(GET CMAKE_CURRENT_FUNCTION_LIST_DIR PARENT_PATH ringstep_dir)
+  set(folders "-fdebug-compilation-dir=." "-fdebug-prefix-map=${CMAKE_SOURCE_DIR}/=" "-fdebug-prefix-map=${ringstep_dir}/=")
   # A privileged program may read stack memory that it has not written, which is the kernel's. So all variables begin as zero.
   add_custom_command(
     OUTPUT "${object}"
-    COMMAND "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra
-            ${includes} -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
+    COMMAND ${CMAKE_C_COMPILER_LAUNCHER} "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra
+            ${folders} ${includes} -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
     COMMAND "${RINGSTEP_LLVM_STRIP}" -g "${object}" # DWARF goes, BTF stays
     ${inspection}
     DEPENDS "${source}" "${RINGSTEP_INSPECT}"

@@ -6,6 +6,7 @@ foreach(loop IN ITEMS scripted together wide)
 endforeach()
 ringstep_add_loop(rejected SOURCE loops/rejected.bpf.c STATE loops/rejected.h NOT_INSPECTED) # the verifier is to refuse it
 
+ringstep_add_test(compact HOST)
 ringstep_add_test(error HOST)
 ringstep_add_test(format HOST)
 ringstep_add_test(trace HOST)

@@ -54,7 +54,7 @@ static __always_inline void ringstep__sq_set(struct ringstep_turn *turn, __u32 a
 		if (at - head > mask + 1)
 			at = head +
 			     (__u32)ringstep__unknown_zero(); /* otherwise the verifier would know how far it is to the end */
-		turn->sq_at = at;
+		turn->sq_at = ringstep__forget(at);
 		turn->sq_end = head + mask + 1;
 	}
 }
@@ -67,7 +67,7 @@ static __always_inline void ringstep__sq_set(struct ringstep_turn *turn, __u32 a
 static __always_inline void ringstep__sq_load(struct ringstep_turn *turn)
 {
 	if (turn->rewinds && RINGSTEP__IS_VERIFIED) {
-		turn->sq_at = ringstep__read_once(&turn->control->claimed);
+		turn->sq_at = ringstep__forget(ringstep__read_once(&turn->control->claimed));
 		turn->sq_end = 0;
 	} else if (turn->rewinds) {
 		ringstep__sq_set(turn, ringstep__read_once(&turn->control->claimed));

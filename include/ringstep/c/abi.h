@@ -56,6 +56,21 @@ struct ringstep_timer {
 	__u32 __reserved[7];
 };
 
+/* Returns not 0 if a completion belongs to the kit: if its user_data is an address within the timer that lies at `address`. */
+static inline int ringstep_timer_has(__u64 address, __u64 user_data)
+{
+	return user_data - address < sizeof(struct ringstep_timer);
+}
+
+/* Updates the timer, which lies at `address`, after a completion that belongs to the kit has left the CQ. */
+static inline void ringstep_timer_completed(struct ringstep_timer *timer, __u64 address, __u64 user_data)
+{
+	if (user_data - address == __builtin_offsetof(struct ringstep_timer, armed))
+		timer->armed = 0;
+	else if (user_data - address == __builtin_offsetof(struct ringstep_timer, updates) && timer->updates)
+		timer->updates--;
+}
+
 /*
  * The head of the MEM region. While a loop runs, the application writes only the first cache line, and the loop writes only the
  * others, but for .fault.

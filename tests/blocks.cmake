@@ -2,7 +2,8 @@
 ringstep_add_loop(relay SOURCE loops/relay.bpf.c STATE loops/relay.h)
 ringstep_add_test(blocks/requests USER KERNELS LOOPS relay)
 # One loop after the other on one ring.
-ringstep_add_test(loops/pairs USER KERNELS LOOPS gate pace drain link chain stages enter copy TIMEOUT 500)
+# One processor: see chain.cmake.
+ringstep_add_test(loops/pairs USER KERNELS LOOPS gate pace drain link chain stages enter copy TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chains_end USER KERNELS LOOPS chain gate scripted)
 ringstep_add_loop(lists SOURCE blocks/lists.bpf.c STATE blocks/lists.h)
 ringstep_add_test(blocks/lists USER KERNELS LOOPS lists)

@@ -14,7 +14,6 @@
 #include <memory>
 #include <ringstep/format.hpp>
 #include <ringstep/loops/enter.hpp>
-#include <ringstep/loops/pace.hpp>
 #include <ringstep/loops/stages.hpp>
 #include <ringstep/ringstep.hpp>
 #include <stdexcept>
@@ -37,6 +36,7 @@
 #include "gate_ways.hpp"
 #include "link_ways.hpp"
 #include "nop_ways.hpp"
+#include "pace_way.hpp"
 #include "wait_ways.hpp"
 
 namespace {
@@ -101,33 +101,8 @@ Way gate(std::uint64_t depth, Arguments&&... arguments) {
     }};
 }
 
-/// The loop pace, with rates so high that no request waits.
-class PaceWay {
-public:
-    explicit PaceWay(Engine engine) : pace_(ring_, {.engine = engine}) {
-        pace_.set_rate(0, {.operations = 1'000'000'000'000, .operations_burst = 1ULL << 32});
-    }
-    void run(std::uint64_t operations) {
-        const io_uring_sqe request = nop(0);
-        std::uint64_t taken = 0;
-        for (std::uint64_t pushed = 0; taken < operations;) {
-            while (pushed < operations && pace_.try_push(request)) pushed++;
-            const ringstep::LoopExit exit = pace_.run();
-            if (!exit.ok()) throw std::runtime_error(fmt::format("pace {}", exit));
-            for (const auto& completion : pace_.completions()) {
-                if (completion.result != 0) throw std::runtime_error("nops came back wrong");
-                taken++;
-            }
-        }
-    }
-
-private:
-    ringstep::Ring ring_;
-    ringstep::Pace pace_;
-};
-
 Way pace(Engine engine) {
-    auto way = std::make_shared<PaceWay>(engine);
+    auto way = std::make_shared<bench::PaceWay>(engine);
     return {.run = [way](std::uint64_t operations) { way->run(operations); }};
 }
 

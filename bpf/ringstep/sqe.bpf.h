@@ -183,13 +183,21 @@ static __always_inline struct io_uring_sqe *ringstep__sqe_at_cursor(struct rings
 	return (struct io_uring_sqe *)sqe;
 }
 
-/* Returns the dummy that is handed out where no SQE is free. The run ends after this turn. */
-static __always_inline struct io_uring_sqe *ringstep__dummy_sqe(struct ringstep_turn *turn)
+/* Notes that the step needs an SQE, and none is free. The run ends after this turn. */
+static __always_inline void ringstep__sq_fault(struct ringstep_turn *turn)
 {
 	struct ringstep_control *control = turn->control;
 
 	ringstep__not_in_advance(control);
 	control->fault = RINGSTEP_FAULT_SQ_FULL;
+}
+
+/* Returns the dummy that is handed out where no SQE is free. */
+static __always_inline struct io_uring_sqe *ringstep__dummy_sqe(struct ringstep_turn *turn)
+{
+	struct ringstep_control *control = turn->control;
+
+	ringstep__not_in_advance(control);
 	return (struct io_uring_sqe *)control->scratch_sqe;
 }
 
@@ -204,7 +212,8 @@ static __always_inline struct io_uring_sqe *ringstep__claim(struct ringstep_turn
 
 /*
  * Returns the SQE that the next claim gets, for a step that fills it in before it knows whether it will submit anything. It then calls
- * ringstep_claim_sqe(), or leaves the SQE where it is. Otherwise like ringstep_get_sqe().
+ * ringstep_claim_sqe(), or leaves the SQE where it is. If no SQE is free, returns a dummy, like ringstep_get_sqe(). That ends the loop only if
+ * the step claims the dummy.
  *
  * Example: if (fill_in(state, ringstep_next_sqe(turn))) ringstep_claim_sqe(turn);
  */
@@ -218,11 +227,13 @@ static __always_inline struct io_uring_sqe *ringstep_next_sqe(struct ringstep_tu
 	return ringstep__sqe_at_cursor(turn);
 }
 
-/* Claims the SQE that ringstep_next_sqe() has returned. A dummy is not claimed. */
+/* Claims the SQE that ringstep_next_sqe() has returned. If that is a dummy, the loop ends after this turn with RINGSTEP_FAULT_SQ_FULL. */
 static __always_inline void ringstep_claim_sqe(struct ringstep_turn *turn)
 {
 	if (likely(!ringstep__sq_is_full(turn)))
 		turn->sq_at++;
+	else
+		ringstep__sq_fault(turn);
 }
 
 /*
@@ -235,8 +246,10 @@ static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_tur
 	/* Written out here, too: with a function that both call, the verifier of Linux 6.12 reaches its limit in drain. */
 	if (ringstep__sq_is_full(turn)) {
 		ringstep__make_room(turn);
-		if (!ringstep_sq_space_left(turn))
+		if (!ringstep_sq_space_left(turn)) {
+			ringstep__sq_fault(turn);
 			return ringstep__dummy_sqe(turn);
+		}
 	}
 	return ringstep__claim(turn);
 }

@@ -183,21 +183,13 @@ static __always_inline struct io_uring_sqe *ringstep__sqe_at_cursor(struct rings
 	return (struct io_uring_sqe *)sqe;
 }
 
-/* Notes that the step needs an SQE, and none is free. The run ends after this turn. */
-static __always_inline void ringstep__sq_fault(struct ringstep_turn *turn)
+/* Notes that the step needs an SQE, and none is free. The run ends after this turn. Returns a dummy to hand out in its place. */
+static __always_inline struct io_uring_sqe *ringstep__sq_fault(struct ringstep_turn *turn)
 {
 	struct ringstep_control *control = turn->control;
 
 	ringstep__not_in_advance(control);
 	control->fault = RINGSTEP_FAULT_SQ_FULL;
-}
-
-/* Returns the dummy that is handed out where no SQE is free. */
-static __always_inline struct io_uring_sqe *ringstep__dummy_sqe(struct ringstep_turn *turn)
-{
-	struct ringstep_control *control = turn->control;
-
-	ringstep__not_in_advance(control);
 	return (struct io_uring_sqe *)control->scratch_sqe;
 }
 
@@ -222,7 +214,7 @@ static __always_inline struct io_uring_sqe *ringstep_next_sqe(struct ringstep_tu
 	if (ringstep__sq_is_full(turn)) {
 		ringstep__make_room(turn);
 		if (!ringstep_sq_space_left(turn))
-			return ringstep__dummy_sqe(turn);
+			return (struct io_uring_sqe *)turn->control->scratch_sqe;
 	}
 	return ringstep__sqe_at_cursor(turn);
 }
@@ -246,10 +238,8 @@ static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_tur
 	/* Written out here, too: with a function that both call, the verifier of Linux 6.12 reaches its limit in drain. */
 	if (ringstep__sq_is_full(turn)) {
 		ringstep__make_room(turn);
-		if (!ringstep_sq_space_left(turn)) {
-			ringstep__sq_fault(turn);
-			return ringstep__dummy_sqe(turn);
-		}
+		if (!ringstep_sq_space_left(turn))
+			return ringstep__sq_fault(turn);
 	}
 	return ringstep__claim(turn);
 }

@@ -58,6 +58,7 @@ static __always_inline int ringstep__call_begin(struct ringstep_turn *turn, cons
 		turn->control->fault = RINGSTEP_FAULT_RINGS;
 		return RINGSTEP_STOP;
 	}
+	ringstep__turns_look(turn);
 	ringstep__turns_start(turn);
 	return RINGSTEP_CONTINUE;
 }

@@ -12,7 +12,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 
 namespace ringstep::inline v0 {
@@ -105,21 +104,6 @@ public:
     }
     /// Pushes a request like the other `push()`, with file_of() as its file.
     Ticket push(const io_uring_sqe& sqe, std::uint32_t request_class = 0) { return push(sqe, request_class, file_of(sqe)); }
-
-    /// Pushes several requests of one class in their order, at a lower cost than one by one. The file of each is file_of().
-    /// Returns false, and pushes none, if too few slots are free. `tickets` receives the ticket of each request; it must be
-    /// empty or as long as `sqes`. May be called from any thread. Throws Error (EINVAL) for an unknown class, for a request that
-    /// no loop can schedule, and for `tickets` of another length.
-    bool try_push(std::span<const io_uring_sqe> sqes, std::uint32_t request_class = 0, std::span<Ticket> tickets = {}) {
-        check(request_class);
-        return Base::add(sqes, tickets, [&](const Ticket& ticket, const io_uring_sqe& sqe) {
-            writer(request_class, file_of(sqe))(Base::fill_in(ticket, sqe));
-        });
-    }
-    /// Pushes several requests like the other `try_push()`, but throws Error (ENOSPC) if too few slots are free.
-    void push(std::span<const io_uring_sqe> sqes, std::uint32_t request_class = 0, std::span<Ticket> tickets = {}) {
-        if (!try_push(sqes, request_class, tickets)) Base::raise_full();
-    }
 
     /// Returns how many pushed requests have not been submitted. May be called from any thread, but is exact only while no
     /// other thread pushes or takes, and the loop does not run.

@@ -192,8 +192,8 @@ static __always_inline struct io_uring_sqe *ringstep__sqe_at_cursor(struct rings
 	return (struct io_uring_sqe *)sqe;
 }
 
-/* Returns the dummy that is handed out where no SQE is free. The run ends after this turn. */
-static __always_inline struct io_uring_sqe *ringstep__dummy_sqe(struct ringstep_turn *turn)
+/* Notes that the step needs an SQE, and none is free. The run ends after this turn. Returns a dummy to hand out in its place. */
+static __always_inline struct io_uring_sqe *ringstep__sq_fault(struct ringstep_turn *turn)
 {
 	struct ringstep_control *control = turn->control;
 
@@ -214,22 +214,25 @@ static __always_inline struct io_uring_sqe *ringstep__claim(struct ringstep_turn
 
 /*
  * Returns the SQE that the next claim gets, for a step that fills it in before it knows whether it will submit anything. It then calls
- * ringstep_claim_sqe(), or leaves the SQE where it is. Otherwise like ringstep_get_sqe().
+ * ringstep_claim_sqe(), or leaves the SQE where it is. If no SQE is free, returns a dummy, like ringstep_get_sqe(). That ends the loop only if
+ * the step claims the dummy.
  *
  * Example: if (fill_in(state, ringstep_next_sqe(turn))) ringstep_claim_sqe(turn);
  */
 static __always_inline struct io_uring_sqe *ringstep_next_sqe(struct ringstep_turn *turn)
 {
 	if (!ringstep__has_room(turn))
-		return ringstep__dummy_sqe(turn);
+		return (struct io_uring_sqe *)turn->control->scratch_sqe;
 	return ringstep__sqe_at_cursor(turn);
 }
 
-/* Claims the SQE that ringstep_next_sqe() has returned. A dummy is not claimed. */
+/* Claims the SQE that ringstep_next_sqe() has returned. If that is a dummy, the loop ends after this turn with RINGSTEP_FAULT_SQ_FULL. */
 static __always_inline void ringstep_claim_sqe(struct ringstep_turn *turn)
 {
 	if (likely(!ringstep__sq_is_full(turn)))
 		turn->sq_at++;
+	else
+		ringstep__sq_fault(turn);
 }
 
 /*
@@ -240,7 +243,7 @@ static __always_inline void ringstep_claim_sqe(struct ringstep_turn *turn)
 static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_turn *turn)
 {
 	if (!ringstep__has_room(turn))
-		return ringstep__dummy_sqe(turn);
+		return ringstep__sq_fault(turn);
 	return ringstep__claim(turn);
 }
 

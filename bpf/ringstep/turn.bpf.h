@@ -92,13 +92,19 @@ static __always_inline void ringstep__sq_store(struct ringstep_turn *turn)
 		ringstep__ring_store(ringstep__cq_word(turn, ringstep__geometry(turn).sq_tail), turn->sq_at);
 }
 
-/* Begins one or several turns. The caller has set the pointers to the regions. */
-static __always_inline void ringstep__turns_start(struct ringstep_turn *turn)
+/*
+ * Sets the pointers into the regions, which the caller has set. Local variables cost less than adding up base and offset at each use.
+ */
+static __always_inline void ringstep__turns_look(struct ringstep_turn *turn)
 {
-	/* Local variables cost less than adding up base and offset at each use. */
 	turn->head = ringstep__cq_word(turn, ringstep__geometry(turn).cq_head);
 	turn->tail = ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail);
 	turn->cqes = turn->cq + ringstep__geometry(turn).cqes;
+}
+
+/* Begins one or several turns, after ringstep__turns_look(). */
+static __always_inline void ringstep__turns_start(struct ringstep_turn *turn)
+{
 	turn->cq_head = ringstep__read_once(turn->head);
 }
 

@@ -123,6 +123,123 @@ TEST_CASE("A completion that comes while the last stage waits ends it") {
     CHECK(ring.in_flight() == 0);
 }
 
+namespace {
+
+/// Submits timeouts, which complete one after the other, `apart` from each other.
+void claim_timeouts(Ring& ring, std::vector<__kernel_timespec>& times, std::chrono::nanoseconds apart) {
+    std::chrono::nanoseconds after{};
+    for (__kernel_timespec& time : times) {
+        after += apart;
+        time = {.tv_sec = 0, .tv_nsec = after.count()};
+        io_uring_sqe* sqe = claim(ring);
+        io_uring_prep_timeout(sqe, &time, 0, IORING_TIMEOUT_ETIME_SUCCESS);
+        sqe->user_data = 1;
+    }
+}
+
+/// Waits with one timeout in flight, and returns how many turns that took.
+std::uint64_t turns_for_timeout(Ring& ring, Stages& stages, std::chrono::nanoseconds after) {
+    std::vector<__kernel_timespec> times(1);
+    claim_timeouts(ring, times, after);
+    const Entered entered = stages.submit_and_wait();
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(entered.completions == 1);
+    CHECK(take(ring) == 1);
+    return entered.exit.turns;
+}
+
+/// Waits for four reads, the first of which ends earlier than the others. Returns how many turns that took.
+std::uint64_t turns_for_reads(Ring& ring, Stages& stages, std::uint64_t turns_before) {
+    std::array<TestPipe, 4> pipes;
+    std::array<char, 4> bytes{};
+    for (std::size_t i = 0; i < pipes.size(); i++) claim_read(ring, pipes.at(i), &bytes.at(i), i);
+    const auto until_turn = [&](std::uint64_t turn) {
+        const auto limit = std::chrono::steady_clock::now() + 50ms;  // the second turn may never come
+        while (std::atomic_ref(stages.state().memory()->control().turns).load() < turns_before + turn &&
+               std::chrono::steady_clock::now() < limit)
+            std::this_thread::sleep_for(1ms);
+    };
+    std::jthread feeder([&] {
+        until_turn(1);
+        pipes[0].feed();
+        until_turn(2);
+        for (std::size_t i = 1; i < pipes.size(); i++) pipes.at(i).feed();
+    });
+    const Entered entered = stages.submit_and_wait();
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(stages.stage() == 0);
+    CHECK(take(ring) == 4);
+    return entered.exit.turns;
+}
+
+}  // namespace
+
+TEST_CASE("Where completions are rare, a wait in stages sleeps once", "[main]") {
+    Ring ring{any_ring()};
+    SECTION("two stages") {
+        Stages stages{ring, {{32, 1ms}, {1}}};
+        CHECK(turns_for_timeout(ring, stages, 8ms) <= 3);  // the loop does not know yet
+        CHECK(stages.stage() == 1);
+        for (int round = 0; round < 5; round++) {
+            CHECK(turns_for_timeout(ring, stages, 8ms) == 2);
+            CHECK(stages.stage() == 1);
+        }
+    }
+    SECTION("many stages") {
+        Stages stages{ring, {{32, 1ms}, {16, 1ms}, {8, 1ms}, {4, 1ms}, {1, 1h}}};
+        CHECK(turns_for_timeout(ring, stages, 12ms) <= 6);
+        for (int round = 0; round < 5; round++) {
+            CHECK(turns_for_timeout(ring, stages, 12ms) == 2);
+            CHECK(stages.stage() == 4);
+        }
+    }
+    SECTION("until the last one is over") {
+        Stages stages{ring, {{8, 1ms}, {4, 1ms}, {2, 1ms}}};
+        const TestPipe pipe;
+        char byte = 0;
+        claim_read(ring, pipe, &byte, 1);
+        for (int round = 0; round < 5; round++) {
+            const Entered entered = stages.submit_and_wait();
+            CHECK(entered.end == EnterEnd::timed_out);
+            CHECK(stages.stage() == 2);
+            if (round != 0) CHECK(entered.exit.turns == 2);
+        }
+        pipe.feed();
+    }
+}
+
+TEST_CASE("The end of a stage that ends waits still wakes the thread up") {
+    Ring ring;
+    // Completions after 3 ms and 6 ms: too few for the first two stages, and enough for the third, which begins after 10 ms.
+    Stages stages{ring, {{8, 1ms}, {4, 9ms}, {2, 1h}, {1, none}}};
+    for (int round = 0; round < 5; round++) {
+        std::vector<__kernel_timespec> times(2);
+        claim_timeouts(ring, times, 3ms);
+        const auto begin = std::chrono::steady_clock::now();
+        CHECK(stages.submit_and_wait().end == EnterEnd::complete);
+        CHECK(std::chrono::steady_clock::now() - begin >= 10ms);  // so the end of the second stage was not missed
+        CHECK(stages.stage() == 2);
+        CHECK(take(ring) == 2);
+    }
+}
+
+TEST_CASE("When completions become frequent, the first stage ends waits again, with one sleep") {
+    Ring ring;
+    Stages stages{ring, {{32, 1ms}, {1}}};
+    for (int round = 0; round < 3; round++) (void)turns_for_timeout(ring, stages, 8ms);
+    REQUIRE(stages.state()->aim == 1);
+    stages.set({{4, 1h}, {1}});
+    std::uint64_t turns = stages.state().memory()->control().turns;
+    const std::uint64_t first = turns_for_reads(ring, stages, turns);
+    CHECK(first <= 3);
+    std::uint64_t least = first;
+    for (int round = 0; round < 3; round++) {
+        turns = stages.state().memory()->control().turns;
+        least = std::min(least, turns_for_reads(ring, stages, turns));
+    }
+    CHECK(least == 2);
+}
+
 TEST_CASE("Stages of no time are passed through, as far as they do not end the wait") {
     Ring ring;
     Stages stages{ring, {{5, 0ns}, {3, 0ns}, {2, 0ns}}};

@@ -230,7 +230,7 @@ static __always_inline struct io_uring_sqe *ringstep_next_sqe(struct ringstep_tu
 static __always_inline void ringstep_claim_sqe(struct ringstep_turn *turn)
 {
 	if (likely(!ringstep__sq_is_full(turn)))
-		turn->sq_at++;
+		turn->sq_at = ringstep__forget(turn->sq_at + 1);
 	else
 		ringstep__sq_fault(turn);
 }

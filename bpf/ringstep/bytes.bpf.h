@@ -4,7 +4,7 @@
  * costs.
  *
  * Include this file after <ringstep/loop.bpf.h>. Pass the array itself, not a pointer: its size bounds what is read and written. The size
- * in bytes must be a power of two, and 8 or more. An array that begins at a multiple of eight bytes is read fastest. Memory that is no
+ * in bytes must be a power of two, and 16 or more. An array that begins at a multiple of eight bytes is read fastest. Memory that is no
  * array of the state, such as that behind the state, becomes one by a cast:
  *
  *	__u8 (*buffer)[2048] = (__u8(*)[2048])((__u8 *)(state + 1) + (number & 63) * 2048);

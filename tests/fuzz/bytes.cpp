@@ -78,7 +78,7 @@ private:
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     static const char* const wanted = std::getenv("FUZZ_BYTES");
-    static constexpr std::size_t sizes[][2] = {{8, 64}, {64, 8}, {64, 64}, {256, 16}};
+    static constexpr std::size_t sizes[][2] = {{16, 64}, {64, 16}, {64, 64}, {256, 16}};
     Input input(data, size);
     const std::uint8_t choice = input.byte();
     const std::uint8_t kinds = input.byte();

@@ -28,7 +28,7 @@ static __always_inline int ringstep__bytes_order(__u64 a, __u64 b)
 static __always_inline int ringstep__bytes_compare(const __u8 *a, __u64 a_size, __u64 a_at, __u64 a_end, const __u8 *b,
 						   __u64 b_size, __u64 b_at, __u64 b_end, bool folds)
 {
-	__u64 a_length, b_length, a_low, b_low, a_shift, b_shift;
+	__u64 a_length, b_length, a_low, b_low, a_high, b_high, a_shift, b_shift, x, y;
 	__s64 left;
 
 	if (a_end > a_size)
@@ -44,16 +44,13 @@ static __always_inline int ringstep__bytes_compare(const __u8 *a, __u64 a_size, 
 	b_at = ringstep__bytes_unknown(b_at);
 	a_low = ringstep__bytes_load(a, a_size, a_at);
 	b_low = ringstep__bytes_load(b, b_size, b_at);
-	while (left > 0 && ringstep__may_loop) {
-		const __u64 a_high = ringstep__bytes_load(a, a_size, a_at + 8);
-		const __u64 b_high = ringstep__bytes_load(b, b_size, b_at + 8);
-		__u64 x = ringstep__bytes_joined(a_low, a_high, a_shift);
-		__u64 y = ringstep__bytes_joined(b_low, b_high, b_shift);
-
-		if (left < 8) {
-			x &= ringstep__bytes_first((__u64)left);
-			y &= ringstep__bytes_first((__u64)left);
-		}
+	while (left >= 8 && ringstep__may_loop) {
+		a_at += 8;
+		b_at += 8;
+		a_high = ringstep__bytes_load(a, a_size, a_at);
+		b_high = ringstep__bytes_load(b, b_size, b_at);
+		x = ringstep__bytes_joined(a_low, a_high, a_shift);
+		y = ringstep__bytes_joined(b_low, b_high, b_shift);
 		if (folds) {
 			x = ringstep__bytes_folded(x);
 			y = ringstep__bytes_folded(y);
@@ -62,9 +59,19 @@ static __always_inline int ringstep__bytes_compare(const __u8 *a, __u64 a_size, 
 			return ringstep__bytes_order(x, y);
 		a_low = a_high;
 		b_low = b_high;
-		a_at += 8;
-		b_at += 8;
 		left -= 8;
+	}
+	if (left & 7) {
+		x = ringstep__bytes_joined(a_low, ringstep__bytes_load(a, a_size, a_at + 8), a_shift);
+		y = ringstep__bytes_joined(b_low, ringstep__bytes_load(b, b_size, b_at + 8), b_shift);
+		x &= ringstep__bytes_first((__u64)left);
+		y &= ringstep__bytes_first((__u64)left);
+		if (folds) {
+			x = ringstep__bytes_folded(x);
+			y = ringstep__bytes_folded(y);
+		}
+		if (x != y)
+			return ringstep__bytes_order(x, y);
 	}
 	return a_length < b_length ? -1 : a_length > b_length;
 }

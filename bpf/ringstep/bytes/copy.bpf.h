@@ -47,13 +47,21 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
 	from_at = ringstep__bytes_unknown(from_at + head);
 	shift = ringstep__bytes_shift(from_at);
 	low = ringstep__bytes_load(from, from_size, from_at);
-	while (left >= 8 && ringstep__may_loop) {
+	while (left >= 16 && ringstep__may_loop) {
+		high = ringstep__bytes_load(from, from_size, from_at + 8);
+		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(low, high, shift));
+		from_at += 16;
+		low = ringstep__bytes_load(from, from_size, from_at);
+		ringstep__bytes_store(to, to_size, to_at + 8, ringstep__bytes_joined(high, low, shift));
+		to_at += 16;
+		left -= 16;
+	}
+	if (left & 8) {
 		from_at += 8;
 		high = ringstep__bytes_load(from, from_size, from_at);
 		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(low, high, shift));
 		low = high;
 		to_at += 8;
-		left -= 8;
 	}
 	if (left & 7) {
 		word = ringstep__bytes_joined(low, ringstep__bytes_load(from, from_size, from_at + 8), shift);

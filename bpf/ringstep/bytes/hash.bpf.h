@@ -24,17 +24,16 @@ static __always_inline __u64 ringstep__bytes_hash(const __u8 *base, __u64 size, 
 	shift = ringstep__bytes_shift(at);
 	at = ringstep__bytes_unknown(at);
 	low = ringstep__bytes_load(base, size, at);
-	while (left > 0 && ringstep__may_loop) {
-		__u64 word;
-
+	while (left >= 8 && ringstep__may_loop) {
 		at += 8;
 		high = ringstep__bytes_load(base, size, at);
-		word = ringstep__bytes_joined(low, high, shift);
-		if (left < 8)
-			word &= ringstep__bytes_first((__u64)left);
-		hash = ringstep__hash_word(hash, word);
+		hash = ringstep__hash_word(hash, ringstep__bytes_joined(low, high, shift));
 		low = high;
 		left -= 8;
+	}
+	if (left & 7) {
+		high = ringstep__bytes_load(base, size, at + 8);
+		hash = ringstep__hash_word(hash, ringstep__bytes_joined(low, high, shift) & ringstep__bytes_first((__u64)left));
 	}
 	return ringstep__hash_end(hash);
 }

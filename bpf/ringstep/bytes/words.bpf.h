@@ -17,7 +17,7 @@
 /* The size of an array in bytes. Compiles for arrays with a power of two of bytes only. */
 #define ringstep__bytes_size(array)                                                                                            \
 	(sizeof(array) + 0 * sizeof(char[__builtin_types_compatible_p(__typeof__(array), __typeof__(&(array)[0])) ||           \
-							 sizeof(array) < 8 || (sizeof(array) & (sizeof(array) - 1))            \
+							 sizeof(array) < 16 || (sizeof(array) & (sizeof(array) - 1))           \
 						 ? -1                                                                          \
 						 : 1]))
 
@@ -35,9 +35,9 @@ struct ringstep__unaligned_16 {
 } __attribute__((packed, may_alias));
 
 #ifdef __bpf__
-#define ringstep__unaligned(bits, pointer) (*(volatile __u##bits *)(pointer)) /* clang would load packed ones byte by byte */
+#define ringstep__unaligned(bits, pointer) (*(__u##bits *)(pointer)) /* clang would load packed ones byte by byte */
 #else
-#define ringstep__unaligned(bits, pointer) (((volatile struct ringstep__unaligned_##bits *)(pointer))->value)
+#define ringstep__unaligned(bits, pointer) (((struct ringstep__unaligned_##bits *)(pointer))->value)
 #endif
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define ringstep__little(bits, value) (value)
@@ -68,7 +68,19 @@ static __always_inline void ringstep__bytes_store16(__u8 *base, __u64 size, __u6
 
 static __always_inline void ringstep__bytes_store8(__u8 *base, __u64 size, __u64 at, __u64 word)
 {
-	*(volatile __u8 *)(base + (at & (size - 1))) = (__u8)word;
+	*(base + (at & (size - 1))) = (__u8)word;
+}
+
+/* Returns the block of two words that the byte at `at` lies in. Loads from a block share what it takes to mask its position. */
+static __always_inline const __u8 *ringstep__bytes_block(const __u8 *base, __u64 size, __u64 at)
+{
+	return base + (at & (size - 16));
+}
+
+/* Returns a word of a block: 0 or 1. */
+static __always_inline __u64 ringstep__bytes_of_block(const __u8 *block, __u64 word)
+{
+	return ringstep__little(64, ringstep__unaligned(64, block + 8 * word));
 }
 
 /* Returns how far the bytes from `at` on are to be shifted in their word. */
@@ -96,12 +108,6 @@ static __always_inline __u64 ringstep__bytes_first(__u64 count)
 	return (1ULL << (count & 7) * 8) - 1;
 }
 
-/* Returns the highest bit of each byte that is zero. Further bits may be set, but only above the lowest one. */
-static __always_inline __u64 ringstep__bytes_zeroes(__u64 word)
-{
-	return (word - ringstep__bytes_all(1)) & ~word & ringstep__bytes_all(0x80);
-}
-
 /* Returns the number of the byte with the lowest bit, if each byte has at most its highest bit set. `bits` must not be 0. */
 static __always_inline __u64 ringstep__bytes_lowest(__u64 bits)
 {
@@ -111,6 +117,25 @@ static __always_inline __u64 ringstep__bytes_lowest(__u64 bits)
 #else
 	return (__u64)__builtin_ctzll(bits) >> 3;
 #endif
+}
+
+/*
+ * Returns a word with the highest bit of each byte that is zero. Further highest bits may be set, but only above the lowest one. The other bits
+ * mean nothing.
+ */
+static __always_inline __u64 ringstep__bytes_zeroes(__u64 word)
+{
+	return (word - ringstep__bytes_all(1)) & ~word;
+}
+
+/* What is left of ringstep__bytes_zeroes(). */
+#define RINGSTEP__BYTES_HIGHEST ringstep__bytes_all(0x80)
+
+/* Returns the number of the first byte that is zero in two words, of which ringstep__bytes_zeroes() was called for each. There must be one. */
+static __always_inline __u64 ringstep__bytes_first_zero(__u64 zeroes, __u64 more_zeroes)
+{
+	zeroes &= RINGSTEP__BYTES_HIGHEST;
+	return zeroes ? ringstep__bytes_lowest(zeroes) : 8 + ringstep__bytes_lowest(more_zeroes & RINGSTEP__BYTES_HIGHEST);
 }
 
 /* Returns a number that the verifier knows nothing of, so that all iterations of a loop look alike to it. */

@@ -47,13 +47,20 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
 	from_at = ringstep__bytes_unknown(from_at + head);
 	shift = ringstep__bytes_shift(from_at);
 	low = ringstep__bytes_load(from, from_size, from_at);
+	/* Positions are raised in place: the verifier of Linux 6.12 would remember by how much a copy of one is higher. */
 	while (left >= 16 && ringstep__may_loop) {
-		high = ringstep__bytes_load(from, from_size, from_at + 8);
+		from_at += 8;
+		barrier_var(from_at);
+		high = ringstep__bytes_load(from, from_size, from_at);
 		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(low, high, shift));
-		from_at += 16;
+		from_at += 8;
+		barrier_var(from_at);
 		low = ringstep__bytes_load(from, from_size, from_at);
-		ringstep__bytes_store(to, to_size, to_at + 8, ringstep__bytes_joined(high, low, shift));
-		to_at += 16;
+		to_at += 8;
+		barrier_var(to_at);
+		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(high, low, shift));
+		to_at += 8;
+		barrier_var(to_at);
 		left -= 16;
 	}
 	if (left & 8) {
@@ -65,16 +72,21 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
 	}
 	if (left & 7) {
 		word = ringstep__bytes_joined(low, ringstep__bytes_load(from, from_size, from_at + 8), shift);
+		/* No position depends on `left`, or the verifier would have to know it. */
 		if (left & 4) {
 			ringstep__bytes_store32(to, to_size, to_at, word);
 			word >>= 32;
+			to_at += 4;
+			barrier_var(to_at);
 		}
 		if (left & 2) {
-			ringstep__bytes_store16(to, to_size, to_at + (__u64)(left & 4), word);
+			ringstep__bytes_store16(to, to_size, to_at, word);
 			word >>= 16;
+			to_at += 2;
+			barrier_var(to_at);
 		}
 		if (left & 1)
-			ringstep__bytes_store8(to, to_size, to_at + (__u64)(left & 6), word);
+			ringstep__bytes_store8(to, to_size, to_at, word);
 	}
 	return end;
 }

@@ -20,7 +20,7 @@ static __always_inline __u64 ringstep__bytes_find(const __u8 *base, __u64 size, 
 	if (at >= end)
 		return end;
 	barrier_var(at);
-	barrier_var(end);
+	end = ringstep__bytes_unknown(end);
 	place = ringstep__bytes_unknown(at & ~15ULL);
 	block = ringstep__bytes_block(base, size, place);
 	x = ringstep__bytes_of_block(block, 0) ^ pattern;
@@ -72,7 +72,7 @@ static __always_inline __u64 ringstep__bytes_find_crlf(const __u8 *base, __u64 s
 	if (at >= end)
 		return end;
 	barrier_var(at);
-	barrier_var(end);
+	end = ringstep__bytes_unknown(end);
 	place = ringstep__bytes_unknown(at & ~15ULL);
 	block = ringstep__bytes_block(base, size, place);
 	before = ringstep__bytes_first(at);

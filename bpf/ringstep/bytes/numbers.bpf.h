@@ -52,6 +52,7 @@ static __always_inline __u64 ringstep__bytes_parse(const __u8 *base, __u64 size,
 	if (at >= end)
 		return begin;
 	place = ringstep__bytes_unknown(at);
+	end = ringstep__bytes_unknown(end);
 	value = ringstep__bytes_unknown(0);
 	do {
 		__u64 digits = ringstep__bytes_at(base, size, place) ^ ringstep__bytes_all('0');

@@ -135,6 +135,16 @@ static __always_inline __u64 ringstep_address(const struct ringstep_turn *turn, 
 }
 
 /*
+ * Returns how many bytes are behind the state, up to the end of the memory region: LoopOptions::extra_bytes, and what rounds the region up to
+ * whole pages. To the verifier, it is a constant. So a step that compares it with what it needs loads for every region, and accesses nothing
+ * behind one that is too small.
+ *
+ * Example: if (ringstep_extra_bytes(turn, state) < sizeof(struct my_table)) return ringstep_stop(turn, TOO_SMALL);
+ */
+#define ringstep_extra_bytes(turn, state)                                                                                      \
+	((__u64)ringstep__geometry(turn).mem_size - sizeof(struct ringstep_control) - sizeof(*(state)))
+
+/*
  * Stops the loop: run() returns, and LoopExit::code is `code`. Requests in flight stay in flight, and completions that the loop has not
  * taken stay in the CQ.
  *

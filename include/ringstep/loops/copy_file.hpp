@@ -104,8 +104,9 @@ public:
     FileCopy(const FileCopy&) = delete;
     FileCopy& operator=(const FileCopy&) = delete;
 
-    /// Abandons an unfinished copy: cancels its requests and waits for them. If that is impossible (wrong thread, or a request
-    /// that does not end), the ring keeps the buffers alive.
+    /// Abandons an unfinished copy: cancels its requests and waits for them. Other completions stay in the CQ. If it cannot
+    /// wait (wrong thread, a request that does not end, a CQ that is full of other completions, or another loop that was
+    /// attached after this one), the ring keeps the buffers alive.
     ~FileCopy() {
         program().detach();
         if (quiet()) {

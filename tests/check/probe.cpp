@@ -32,7 +32,8 @@ namespace {
 const bool in_vm = std::getenv("RINGSTEP_VM_KERNEL") != nullptr;
 const bool is_root = ::geteuid() == 0;
 
-/// A probe loads programs, which takes an emulated processor a second. There, what the kernel has no part in is tried less often.
+/// A probe loads programs, which takes an emulated processor a second. There, what the kernel has no part in is tried less
+/// often.
 const bool all = !in_vm || rounds(0, 1) != 0;
 int times(int usual) { return all ? usual : 2; }
 

@@ -141,7 +141,7 @@ ringstep_add_sanitized_program(
 set(operation 0)
 foreach(name IN ITEMS find find_crlf compare compare_nocase copy hash parse print are are_nocase write)
   add_test(NAME host/fuzz/bytes_${name}
-           COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-bytes" -seed=1 -runs=60000 -max_len=400 -timeout=60 -verbosity=0)
+           COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-bytes" -seed=1 -runs=30000 -max_len=400 -timeout=60 -verbosity=0)
   set_tests_properties(host/fuzz/bytes_${name} PROPERTIES LABELS host TIMEOUT 100 ENVIRONMENT
                                                          "UBSAN_OPTIONS=print_stacktrace=1;FUZZ_BYTES=${operation}")
   math(EXPR operation "${operation} + 1")

@@ -6,7 +6,7 @@
 
 #include "adder.h"
 
-static void answer(struct adder *state, __u64 at, __u64 line)
+ringstep_apart int answer(struct adder *state ringstep_arg_nonnull, __u64 at, __u64 line)
 {
 	const __u64 space = ringstep_bytes_find(state->input, at, line, ' ');
 	__u64 middle, end, first, second;
@@ -17,10 +17,11 @@ static void answer(struct adder *state, __u64 at, __u64 line)
 		if (middle != space + 1 && end == line) {
 			state->out = ringstep_bytes_print(state->output, state->out, first + second);
 			state->out = ringstep_bytes_write(state->output, state->out, "\r\n");
-			return;
+			return 0;
 		}
 	}
 	state->out = ringstep_bytes_write(state->output, state->out, "what?\r\n");
+	return 0;
 }
 
 RINGSTEP_LOOP(adder, struct adder)

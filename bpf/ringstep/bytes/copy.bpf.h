@@ -15,6 +15,9 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
 	__u64 length, low, high, shift, word, head, end;
 	__s64 left;
 
+	to_at = ringstep__bytes_unknown(to_at);
+	from_at = ringstep__bytes_unknown(from_at);
+	from_end = ringstep__bytes_unknown(from_end);
 	if (from_end > from_size)
 		from_end = from_size;
 	if (from_at >= from_end)
@@ -99,8 +102,8 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
  * Example: conn->out = ringstep_bytes_copy(conn->output, conn->out, entry->value, 0, entry->length);
  */
 #define ringstep_bytes_copy(to, to_at, from, from_at, from_end)                                                                \
-	ringstep__bytes_copy((__u8 *)(to), ringstep__bytes_size(to), to_at, (const __u8 *)(from), ringstep__bytes_size(from),  \
-			     from_at, from_end)
+	ringstep__bytes_unknown(ringstep__bytes_copy((__u8 *)(to), ringstep__bytes_size(to), to_at, (const __u8 *)(from),      \
+						     ringstep__bytes_size(from), from_at, from_end))
 
 /* Writes a word of a literal. */
 static __always_inline void ringstep__bytes_write_word(__u8 *to, __u64 size, __u64 at, const char *literal, __u64 length,
@@ -112,6 +115,7 @@ static __always_inline void ringstep__bytes_write_word(__u8 *to, __u64 size, __u
 
 static __always_inline __u64 ringstep__bytes_write(__u8 *to, __u64 size, __u64 at, const char *literal, __u64 length)
 {
+	at = ringstep__bytes_unknown(at);
 	if (at > size || length > size - at)
 		return at;
 	barrier_var(at);
@@ -133,6 +137,7 @@ static __always_inline __u64 ringstep__bytes_write(__u8 *to, __u64 size, __u64 a
  * Example: conn->out = ringstep_bytes_write(conn->output, conn->out, "+OK\r\n");
  */
 #define ringstep_bytes_write(array, at, literal)                                                                               \
-	ringstep__bytes_write((__u8 *)(array), ringstep__bytes_size(array), at, literal, ringstep__literal_length(literal))
+	ringstep__bytes_unknown(ringstep__bytes_write((__u8 *)(array), ringstep__bytes_size(array), at, literal,               \
+						      ringstep__literal_length(literal)))
 
 #endif /* RINGSTEP_BYTES_COPY_BPF_H */

@@ -127,10 +127,10 @@ void print(const std::vector<Case>& cases, const Options& options, const bench::
     for (const Case& test : cases) {
         const bench::Summary summary = bench::summarize(test.samples);
         table.add(model.row({test.title, fmt::format("{} KiB", test.block >> 10), std::to_string(test.depth),
-                   fmt::format("{:.0f}", summary.median), fmt::format("{:.0f}", summary.least),
-                   fmt::format("{:.0f}", summary.most), fmt::format("{:.1f} %", 100 * summary.spread()),
-                   fmt::format("{:.3f}", bench::paired_ratio(test.samples, base_of(cases, test).samples)),
-                   bench::grouped(test.calls.all), bench::grouped(test.calls.enter)},
+                             fmt::format("{:.0f}", summary.median), fmt::format("{:.0f}", summary.least),
+                             fmt::format("{:.0f}", summary.most), fmt::format("{:.1f} %", 100 * summary.spread()),
+                             fmt::format("{:.3f}", bench::paired_ratio(test.samples, base_of(cases, test).samples)),
+                             bench::grouped(test.calls.all), bench::grouped(test.calls.enter)},
                             summary.median, calls_each(test, options)));
     }
     table.print();
@@ -146,7 +146,8 @@ void save(const std::vector<Case>& cases, const Options& options, const bench::M
             R"("ratio_to_ringstep": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "model_ns": {}, "samples": {}}})",
             bench::json_string(test.way), bench::json_string(test.title), test.depth, test.block, options.mebibytes << 20,
             summary.median, summary.least, summary.most, bench::paired_ratio(test.samples, base_of(cases, test).samples),
-            test.calls.all, test.calls.enter, model.json(summary.median, calls_each(test, options)), bench::json_numbers(test.samples)));
+            test.calls.all, test.calls.enter, model.json(summary.median, calls_each(test, options)),
+            bench::json_numbers(test.samples)));
     }
     bench::write_json(options.json, "copy", bench::facts_json(), records);
 }

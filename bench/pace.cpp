@@ -216,8 +216,8 @@ void print_costs(const std::vector<CostCase>& cases, const Options& options, std
     const bench::Model model = bench::model_from_environment();
     fmt::print("{} nops at a rate so high that none waits: {} for each. {}.\n\n", options.requests, bench::clock_unit(),
                bench::origin(options.runs));
-    bench::Table table(model.head({"way", bench::clock_unit(), "least", "most", "spread", "x hand-written", "system calls",
-                                   "io_uring_enter"}));
+    bench::Table table(model.head(
+        {"way", bench::clock_unit(), "least", "most", "spread", "x hand-written", "system calls", "io_uring_enter"}));
     for (const CostCase& test : cases) {
         const bench::Summary summary = bench::summarize(test.samples);
         const double ratio = bench::paired_ratio(test.samples, cases.front().samples);

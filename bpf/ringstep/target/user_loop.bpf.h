@@ -123,7 +123,7 @@ static __always_inline int ringstep__enter_and_wait(struct ringstep_turn *turn, 
  * even wake up before its completion is posted, so the kernel gets another chance to post it.
  */
 static __attribute__((cold, noinline, unused)) bool ringstep__cut_short(struct ringstep_user *user, __u32 tail, __u32 wanted,
-									 __u64 deadline)
+									__u64 deadline)
 {
 	const __u32 *const word = (const __u32 *)(user->cq + user->geometry.cq_tail);
 

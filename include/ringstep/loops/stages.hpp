@@ -220,8 +220,8 @@ public:
         return run_for(kind, std::span(wanted).first(kind == RINGSTEP_STAGES_STEPS ? 0 : count), std::move(token));
     }
 
-    /// Returns the stage in which the last submit_and_wait() ended. The first stage is 0. During a wait, it is the stage in which
-    /// the loop was last awake. May be called from any thread.
+    /// Returns the stage in which the last submit_and_wait() ended. The first stage is 0. During a wait, it is the stage in
+    /// which the loop was last awake. May be called from any thread.
     [[nodiscard]] std::uint32_t stage() const noexcept { return state().load(&ringstep_stages::stage); }
 
     /// Makes a group of the requests with `(user_data & mask) == value`, which are counted from now on. A request may belong to

@@ -211,6 +211,8 @@ std::vector<Recipe> recipes() {
                    [](auto n) { return nops<LinkedWay>(n, chain_steps, chain_steps); }});
     add("chain", "steps of sequences of 30 nops, so many sequences at a time", 1, 64, 3840,
         [](auto n, Engine e) { return nops<ChainWay>(n, chain_steps, chain_steps, e); });
+    add("compiled-chain", "the same, by a compiled graph", 1, 64, 3840,
+        [](auto n, Engine e) { return nops<CompiledChainWay>(n, chain_steps, chain_steps, e); });
     // Order.
     all.push_back({"liburing-drain", "nops with IOSQE_IO_DRAIN, a barrier every so many", 8, 64, 4096,
                    [](auto n) { return order<drain::KernelDrain>(n); }});

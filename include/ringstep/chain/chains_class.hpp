@@ -6,6 +6,7 @@
 #include <ringstep/blocks/slots.hpp>
 #include <ringstep/blocks/taken.hpp>
 #include <ringstep/duration.hpp>
+#include <ringstep/detail/graph_fingerprint.hpp>
 #include <ringstep/detail/sqe_words.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/exit.hpp>
@@ -67,6 +68,34 @@ struct ChainOptions {
     /// The timeout of the whole chain, instead of the graph's. `for_ever` means no timeout. See Duration.
     std::optional<Duration> timeout{};
 };
+
+/// What is known of the graph that a loop was compiled from. ringstep_add_graph() generates a specialization for its loop, in
+/// ringstep/graphs/NAME.hpp. Other loops run any graph.
+template <class Loop>
+struct CompiledGraph {};
+
+namespace detail {
+
+template <class Loop>
+concept RunsCompiledGraph = requires { CompiledGraph<Loop>::nodes.size(); };
+
+// Throws unless the graph is the one that the loop was compiled from.
+template <RunsCompiledGraph Loop>
+void check_compiled(const GraphDraft& draft, const ringstep_chain_graph& graph) {
+    using Compiled = CompiledGraph<Loop>;
+    const auto differs = [](const std::string& what) {
+        ringstep::detail::raise(EINVAL, "adding a graph to the chains of the compiled graph " + std::string(Loop::name),
+                                what + " is not as it was when the loop was compiled. All but addresses, names and times must be the same "
+                                       "then and now. Give what differs as a parameter, or use Chains, which run any graph.");
+    };
+    if (graph.node_count != Compiled::nodes.size() || graph.roots != Compiled::roots)
+        differs("The number of its nodes, or where it begins,");
+    for (std::uint32_t i = 0; i < graph.node_count; i++) {
+        if (fingerprint_of(graph.nodes[i], addresses_of(draft, graph, i)) != Compiled::nodes.at(i)) differs("Its " + draft.describe(i));
+    }
+}
+
+}  // namespace detail
 
 /// The result of a chain, read in place. Its destructor frees the chain's slot, so it must not outlive its `Chains`.
 class ChainResult {
@@ -210,6 +239,7 @@ public:
     /// (Graph::compile()), ENOSPC if there are graphs already.
     GraphId add(const Graph& graph) {
         const ringstep_chain_graph compiled = graph.compile();
+        if constexpr (detail::RunsCompiledGraph<Loop>) detail::check_compiled<Loop>(detail::GraphAccess::draft(graph), compiled);
         for (std::uint32_t slot = 0; slot < graphs; slot++) {
             GraphEntry& entry = graphs_.at(slot);
             if (entry.draft != nullptr) continue;

@@ -30,6 +30,7 @@ static __always_inline __u32 ringstep_cqe_size(struct ringstep_turn *turn)
 struct ringstep__walk {
 	__u32 at; /* the head */
 	__u32 end; /* the head at which to stop. The verifier would know a count of completions left, and follow each value of it */
+	__u32 last; /* the head at which a walk that submits has to stop */
 	struct {
 		__u64 user_data;
 		__u32 res;

@@ -379,7 +379,7 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 	ringstep_requests_begin(state);
 	at.crowded = state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
 		     ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth);
-	ringstep_for_each_cqe(turn, cqe) {
+	ringstep_for_each_cqe_submitting(turn, cqe) {
 		enum chain_straight way = CHAIN_OTHERWISE;
 
 		at.sqe = ringstep_next_sqe(turn);

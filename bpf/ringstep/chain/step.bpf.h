@@ -227,7 +227,7 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 	__u32 message = 0, list;
 
 	ringstep_requests_begin(state);
-	ringstep_for_each_cqe(turn, cqe) {
+	ringstep_for_each_cqe_submitting(turn, cqe) {
 		if (chain_goes_on(turn, state, cqe))
 			continue;
 		if (chain_completed(state, cqe->user_data, cqe->res, cqe->flags, ringstep_next_sqe(turn)))

@@ -226,6 +226,18 @@ static __always_inline void ringstep_claim_sqe(struct ringstep_turn *turn)
 }
 
 /*
+ * Returns true if an SQE is free. If the SQ is full, submits the claimed SQEs first. A step that can also leave a request for the next turn asks
+ * this, and then fills in ringstep_next_sqe() and calls ringstep_claim_sqe().
+ */
+static __always_inline bool ringstep_sq_has_room(struct ringstep_turn *turn)
+{
+	if (likely(!ringstep__sq_is_full(turn)))
+		return true;
+	ringstep__make_room(turn);
+	return ringstep_sq_space_left(turn);
+}
+
+/*
  * Claims the next SQE and returns it; it never returns NULL. Fill the SQE in with a ringstep_prep_ helper, which sets every field. If the
  * SQ is full, its SQEs are submitted first. If the kernel then takes none, the returned SQE is a dummy, and the loop ends after this turn
  * with RINGSTEP_FAULT_SQ_FULL. No claimed SQE is lost.

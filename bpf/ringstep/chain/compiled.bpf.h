@@ -23,6 +23,7 @@
 #define CHAIN_ENDED_KNOWN (1U << 2) /* chain_fact.ended is right */
 #define CHAIN_ONLY_RUNS (1U << 3)   /* it is no clean-up node, and does not follow one */
 #define CHAIN_ONLY_CLEANS (1U << 4) /* it is a clean-up node, or follows only those */
+#define CHAIN_COMPLETES_ONCE (1U << 5) /* its request has one completion */
 
 /* What is known of a node before the loop runs, beside what the table says. */
 struct chain_fact {
@@ -37,16 +38,22 @@ struct chain_fact {
 #define CHAIN_NODE_ARGUMENT                                                                                                    \
 	const __u32 node, const struct ringstep_chain_node *const of, const struct chain_fact *const fact
 
-/* The phase of a chain that is in no list, and the list, as one word */
+/* The phase of a chain that is in no list, the list, and its requests in flight, as one word */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define CHAIN_UNLISTED(phase) ((__u64)(phase))
+#define CHAIN_UNLISTED(phase, running) ((__u64)(phase) | (__u64)(running) << 32)
+#define CHAIN_RUNNING_IN(word) ((__u32)((word) >> 32))
+#define CHAIN_WITHOUT_RUNNING 0xffffffffULL
 #else
-#define CHAIN_UNLISTED(phase) ((__u64)(phase) << 32)
+#define CHAIN_UNLISTED(phase, running) ((__u64)(phase) << 48 | (running))
+#define CHAIN_RUNNING_IN(word) ((__u32)(word))
+#define CHAIN_WITHOUT_RUNNING 0xffffffff00000000ULL
 #endif
 
-static __always_inline __u64 *chain_phase_and_list(struct ringstep_chain_instance *chain)
+static __always_inline __u64 *chain_where(struct ringstep_chain_instance *chain)
 {
-	_Static_assert(offsetof(struct ringstep_chain_instance, listed) == offsetof(struct ringstep_chain_instance, phase) + 4 &&
+	_Static_assert(offsetof(struct ringstep_chain_instance, listed) == offsetof(struct ringstep_chain_instance, phase) + 2 &&
+			       offsetof(struct ringstep_chain_instance, running) ==
+				       offsetof(struct ringstep_chain_instance, phase) + 4 &&
 			       !(offsetof(struct ringstep_chain_instance, phase) & 7),
 		       "one word");
 	return (__u64 *)&chain->phase;
@@ -76,7 +83,7 @@ struct chain_at {
 	struct ringstep_chain_instance *chain;
 	struct io_uring_sqe *sqe; /* the next free one */
 	__u64 data;		  /* of the chain */
-	__u32 slot;		  /* of the chain */
+	__u64 slot;		  /* of the chain */
 	__u32 completed;	  /* the node whose request has completed */
 	bool crowded;		  /* chains in the lists come first, or too many requests are in flight */
 };
@@ -109,7 +116,7 @@ ringstep_apart int chain_rest(struct CHAIN *state ringstep_arg_nonnull, __u32 sl
 
 static __always_inline enum chain_straight chain_leave(const struct chain_at *at, __u32 node, __u32 rest)
 {
-	chain_rest(at->state, at->slot, at->completed, node, rest);
+	chain_rest(at->state, (__u32)at->slot, at->completed, node, rest);
 	return CHAIN_DONE;
 }
 
@@ -171,7 +178,7 @@ static __always_inline bool chain_find(struct chain_at *at, const struct io_urin
 	at->completed = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
 	at->chain = &at->state->instances[at->slot];
 	at->data = user_data & ~((__u64)CHAIN_NODE << RINGSTEP_IDENTITY_PART_SHIFT);
-	return at->chain->data == at->data && cqe->res >= 0 && !(cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF));
+	return at->chain->data == at->data && cqe->res >= 0;
 }
 
 /*
@@ -181,16 +188,26 @@ static __always_inline bool chain_find(struct chain_at *at, const struct io_urin
 static __always_inline __u32 chain_completes(const struct chain_at *at, const struct io_uring_cqe *cqe, CHAIN_NODE_ARGUMENT)
 {
 	struct ringstep_chain_instance *chain = at->chain;
-	const __u32 bit = 1U << node, running = chain->running;
-	const __u64 state = *chain_phase_and_list(chain);
+	const __u32 bit = 1U << node;
+	const __u64 where = *chain_where(chain);
 	__u32 outcome = RINGSTEP_CHAIN_SUCCESS;
 	__s64 moved = cqe->res;
 
-	if (fact->flags & CHAIN_ALONE ? running != bit : !(running & bit))
-		return CHAIN_OTHERWISE;
 	/* A chain in no list has no other work to do. */
-	if ((fact->flags & CHAIN_ONLY_CLEANS || state != CHAIN_UNLISTED(RINGSTEP_CHAIN_RUNNING)) &&
-	    (fact->flags & CHAIN_ONLY_RUNS || state != CHAIN_UNLISTED(RINGSTEP_CHAIN_CLEANING)))
+	if (fact->flags & CHAIN_ALONE) {
+		if ((fact->flags & CHAIN_ONLY_CLEANS || where != CHAIN_UNLISTED(RINGSTEP_CHAIN_RUNNING, bit)) &&
+		    (fact->flags & CHAIN_ONLY_RUNS || where != CHAIN_UNLISTED(RINGSTEP_CHAIN_CLEANING, bit)))
+			return CHAIN_OTHERWISE;
+	} else {
+		const __u64 rest = where & CHAIN_WITHOUT_RUNNING;
+
+		if (!(CHAIN_RUNNING_IN(where) & bit))
+			return CHAIN_OTHERWISE;
+		if ((fact->flags & CHAIN_ONLY_CLEANS || rest != CHAIN_UNLISTED(RINGSTEP_CHAIN_RUNNING, 0)) &&
+		    (fact->flags & CHAIN_ONLY_RUNS || rest != CHAIN_UNLISTED(RINGSTEP_CHAIN_CLEANING, 0)))
+			return CHAIN_OTHERWISE;
+	}
+	if (!(fact->flags & CHAIN_COMPLETES_ONCE) && (cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
 		return CHAIN_OTHERWISE;
 	if ((of->timeout.seconds | of->timeout.nanoseconds) && (chain->armed & bit))
 		return CHAIN_OTHERWISE;
@@ -220,7 +237,7 @@ static __always_inline __u32 chain_completes(const struct chain_at *at, const st
 	chain->values[node] = moved;
 	chain_notes_end(at, node, of, fact, true);
 	if (!(fact->flags & CHAIN_ALONE))
-		chain->running = running & ~bit;
+		chain->running = CHAIN_RUNNING_IN(where) & ~bit;
 	return outcome;
 }
 
@@ -332,7 +349,7 @@ static __always_inline enum chain_straight chain_is_over(const struct chain_at *
 {
 	if (chain_is_held(at, flags))
 		return chain_leave(at, 0, CHAIN_REST_OVER);
-	chain_hand_back(at->state, at->chain, at->slot, RINGSTEP_REQUESTS_IN_FLIGHT + RINGSTEP_REQUESTS_WAITING);
+	chain_hand_back(at->state, at->chain, (__u32)at->slot, RINGSTEP_REQUESTS_IN_FLIGHT + RINGSTEP_REQUESTS_WAITING);
 	return CHAIN_DONE;
 }
 
@@ -341,7 +358,7 @@ static __always_inline bool chain_cleans_up(const struct chain_at *at, __u32 fla
 {
 	if (chain_is_held(at, flags))
 		return false;
-	*chain_phase_and_list(at->chain) = CHAIN_UNLISTED(RINGSTEP_CHAIN_CLEANING);
+	*chain_where(at->chain) = CHAIN_UNLISTED(RINGSTEP_CHAIN_CLEANING, 0);
 	at->chain->cleanup = 0;
 	return true;
 }
@@ -382,11 +399,12 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 	ringstep_for_each_cqe_submitting(turn, cqe) {
 		enum chain_straight way = CHAIN_OTHERWISE;
 
-		at.sqe = ringstep_next_sqe(turn);
-		if (chain_find(&at, cqe))
+		if (chain_find(&at, cqe) && ringstep_sq_has_room(turn)) {
+			at.sqe = ringstep__sqe_at_cursor(turn);
 			way = chain_straight(&at, cqe);
+		}
 		if (way == CHAIN_SUBMITS)
-			ringstep_claim_sqe(turn);
+			turn->sq_at++;
 		else if (way == CHAIN_OTHERWISE)
 			chain_completed_otherwise(state, cqe->user_data, cqe->res, cqe->flags);
 	}

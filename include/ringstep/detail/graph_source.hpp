@@ -214,12 +214,18 @@ private:
             if (facts_.ended_known(i)) text_ += " | CHAIN_ENDED_KNOWN";
             if (!fact.cleans) text_ += " | CHAIN_ONLY_RUNS";
             if (!fact.runs) text_ += " | CHAIN_ONLY_CLEANS";
+            if (completes_once(graph_.nodes[i])) text_ += " | CHAIN_COMPLETES_ONCE";
             text_ += ",\n\t\t.ended = " + hex(fact.ended) + ",\n\t\t.sqe_from_state = " + hex(addresses_.at(i).words) +
                      ",\n\t\t.ops_from_state = " + hex(addresses_.at(i).operations) + ",\n\t},\n";
         }
         text_ += "};\n\n";
     }
 
+    // Zero-copy sends and commands may have two completions. What is newer than this may have any number.
+    static bool completes_once(const ringstep_chain_node& node) {
+        const unsigned opcode = ringstep::detail::field(node.sqe, &io_uring_sqe::opcode);
+        return opcode < IORING_OP_LAST && opcode != IORING_OP_SEND_ZC && opcode != IORING_OP_SENDMSG_ZC && opcode != IORING_OP_URING_CMD;
+    }
     [[nodiscard]] bool computes(std::uint32_t node) const { return graph_.nodes[node].kind != RINGSTEP_CHAIN_REQUEST; }
     // Returns true if a path of nodes that are no requests leads from one node to the other.
     [[nodiscard]] bool leads_by_computing(std::uint32_t from, std::uint32_t to) const {

@@ -201,10 +201,11 @@ struct ringstep_chain_instance {
 
 	/* loop; nodes as bits. Zeroes at start() but for data, phase and ready */
 	__u64 data;	  /* user_data of its requests, without kind and part, which is the node; 0 when it is outside */
-	__u32 phase;	  /* enum ringstep_chain_phase */
-	__u32 listed;	  /* enum ringstep_chain_list; behind the phase, because the loop looks at both at once */
-	__u32 ready;	  /* to be begun */
+	__u16 phase;	  /* enum ringstep_chain_phase. The loop looks at these three at once */
+	__u16 listed;	  /* enum ringstep_chain_list */
 	__u32 running;	  /* in flight */
+	__u32 ready;	  /* to be begun */
+	__u32 __reserved_ready;
 	__u32 continuing; /* of those ready: begun before, and to be submitted again */
 	__u32 __reserved_loop;
 	__u32 cleanup;	  /* to be run at the end */

@@ -309,9 +309,11 @@ static __always_inline bool ringstep__walk_submits(struct ringstep_turn *turn, s
  *	}
  */
 #define ringstep_for_each_cqe_submitting(turn, cqe_var)                                                                        \
+	ringstep__for_each_cqe_submitting(turn, cqe_var) if (ringstep__walk_count(turn, cqe_var), true)
+#define ringstep__for_each_cqe_submitting(turn, cqe_var)                                                                       \
 	for (struct ringstep__walk ringstep__walk = ringstep__walk_begin_submitting(turn);                                     \
 	     ringstep__walk_submits(turn, &ringstep__walk) && ringstep__may_loop &&                                            \
-	     (ringstep__walk_next(turn, &ringstep__walk), cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, \
+	     (ringstep__walk_take(turn, &ringstep__walk), cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, \
 							  true);)
 
 #endif /* RINGSTEP_SQE_BPF_H */

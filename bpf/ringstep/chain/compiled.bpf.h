@@ -82,8 +82,7 @@ struct chain_at {
 	struct CHAIN *state;
 	struct ringstep_chain_instance *chain;
 	struct io_uring_sqe *sqe; /* the next free one */
-	__u64 data;		  /* of the chain */
-	__u64 slot;		  /* of the chain */
+	__u64 user_data;	  /* of one of the chain's requests */
 	__u32 completed;	  /* the node whose request has completed */
 	bool crowded;		  /* chains in the lists come first, or too many requests are in flight */
 };
@@ -114,9 +113,14 @@ ringstep_apart int chain_rest(struct CHAIN *state ringstep_arg_nonnull, __u32 sl
 	return 0;
 }
 
+static __always_inline __u32 chain_slot(const struct chain_at *at)
+{
+	return at->user_data & CHAIN_INSTANCE;
+}
+
 static __always_inline enum chain_straight chain_leave(const struct chain_at *at, __u32 node, __u32 rest)
 {
-	chain_rest(at->state, (__u32)at->slot, at->completed, node, rest);
+	chain_rest(at->state, chain_slot(at), at->completed, node, rest);
 	return CHAIN_DONE;
 }
 
@@ -145,18 +149,16 @@ static __always_inline void chain_notes_end(const struct chain_at *at, CHAIN_NOD
 		at->chain->cleanup |= of->cleanup;
 }
 
-/* Notes that a node begins. */
+/* Notes that a node begins. Who reads results takes a node that has ended for one that has begun, so once need not be counted. */
 static __always_inline void chain_notes_begin(const struct chain_at *at, CHAIN_NODE_ARGUMENT)
 {
 	struct ringstep_chain_progress *progress = &at->chain->nodes[node];
 
 	(void)of;
-	if (fact->flags & CHAIN_ONCE) {
-		progress->runs = 1; /* and it was not tried again */
-	} else {
-		progress->runs++;
-		progress->tries = 0;
-	}
+	if (fact->flags & CHAIN_ONCE)
+		return;
+	progress->runs++;
+	progress->tries = 0;
 }
 
 /* Returns true if a node must not begin now. */
@@ -174,11 +176,10 @@ static __always_inline bool chain_find(struct chain_at *at, const struct io_urin
 {
 	const __u64 user_data = cqe->user_data;
 
-	at->slot = user_data & CHAIN_INSTANCE;
+	at->user_data = user_data;
 	at->completed = user_data >> RINGSTEP_IDENTITY_PART_SHIFT & CHAIN_NODE;
-	at->chain = &at->state->instances[at->slot];
-	at->data = user_data & ~((__u64)CHAIN_NODE << RINGSTEP_IDENTITY_PART_SHIFT);
-	return at->chain->data == at->data && cqe->res >= 0;
+	at->chain = &at->state->instances[user_data & CHAIN_INSTANCE];
+	return at->chain->data == (user_data & ~((__u64)CHAIN_NODE << RINGSTEP_IDENTITY_PART_SHIFT)) && cqe->res >= 0;
 }
 
 /*
@@ -324,7 +325,7 @@ static __always_inline enum chain_straight chain_begins(const struct chain_at *a
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++) {
 		if (i == 4)
-			words[i] = at->data | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, node);
+			words[i] = chain->data | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, node);
 		else
 			words[i] = fact->sqe_from_state & 1U << i ? chain_in_state(at, node)->sqe[i] : of->sqe[i];
 	}
@@ -349,7 +350,7 @@ static __always_inline enum chain_straight chain_is_over(const struct chain_at *
 {
 	if (chain_is_held(at, flags))
 		return chain_leave(at, 0, CHAIN_REST_OVER);
-	chain_hand_back(at->state, at->chain, (__u32)at->slot, RINGSTEP_REQUESTS_IN_FLIGHT + RINGSTEP_REQUESTS_WAITING);
+	chain_hand_back(at->state, at->chain, chain_slot(at), RINGSTEP_REQUESTS_IN_FLIGHT + RINGSTEP_REQUESTS_WAITING);
 	return CHAIN_DONE;
 }
 
@@ -370,15 +371,14 @@ static __always_inline enum chain_straight chain_starts(const struct chain_at *a
 /* Begins the first new chain, if it begins with a request that is ready-made. */
 static __always_inline bool chain_start(struct ringstep_turn *turn, struct CHAIN *state)
 {
-	struct chain_at at = {.state = state, .slot = ringstep_list_first(&state->work[RINGSTEP_CHAIN_NEW], state->instances)};
+	const __u32 slot = ringstep_list_first(&state->work[RINGSTEP_CHAIN_NEW], state->instances);
+	struct chain_at at = {.state = state, .chain = &state->instances[slot], .user_data = slot};
 
-	at.chain = &state->instances[at.slot];
-	at.data = at.chain->data;
 	at.sqe = ringstep_next_sqe(turn);
 	/* A chain whose first request is tried again is in this list, too. */
 	if (at.chain->continuing || chain_starts(&at) != CHAIN_SUBMITS)
 		return false;
-	ringstep_list_remove(&state->work[RINGSTEP_CHAIN_NEW], state->instances, at.slot);
+	ringstep_list_remove(&state->work[RINGSTEP_CHAIN_NEW], state->instances, slot);
 	at.chain->listed = 0;
 	at.chain->ready = 0;
 	ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
@@ -396,17 +396,19 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 	ringstep_requests_begin(state);
 	at.crowded = state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
 		     ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth);
-	ringstep_for_each_cqe_submitting(turn, cqe) {
+	ringstep__for_each_cqe_submitting(turn, cqe) {
 		enum chain_straight way = CHAIN_OTHERWISE;
 
 		if (chain_find(&at, cqe) && ringstep_sq_has_room(turn)) {
 			at.sqe = ringstep__sqe_at_cursor(turn);
 			way = chain_straight(&at, cqe);
 		}
-		if (way == CHAIN_SUBMITS)
+		if (way == CHAIN_SUBMITS) {
 			turn->sq_at++;
-		else if (way == CHAIN_OTHERWISE)
+		} else if (way == CHAIN_OTHERWISE) {
+			ringstep__walk_count(turn, cqe);
 			chain_completed_otherwise(state, cqe->user_data, cqe->res, cqe->flags);
+		}
 	}
 
 	ringstep_while_at_most (messages, ringstep_mailbox_receive(&state->mailbox, state->inbox, &message))

@@ -205,7 +205,6 @@ struct ringstep_chain_instance {
 	__u16 listed;	  /* enum ringstep_chain_list */
 	__u32 running;	  /* in flight */
 	__u32 ready;	  /* to be begun */
-	__u32 __reserved_ready;
 	__u32 continuing; /* of those ready: begun before, and to be submitted again */
 	__u32 __reserved_loop;
 	__u32 cleanup;	  /* to be run at the end */

@@ -364,26 +364,59 @@ static __always_inline bool chain_cleans_up(const struct chain_at *at, __u32 fla
 	return true;
 }
 
-/* The generated source defines both. */
+/* The generated source defines these. */
+static const struct ringstep_chain_graph chain_graph;
 static __always_inline enum chain_straight chain_straight(const struct chain_at *at, const struct io_uring_cqe *cqe);
 static __always_inline enum chain_straight chain_starts(const struct chain_at *at);
 
-/* Begins the first new chain, if it begins with a request that is ready-made. */
-static __always_inline bool chain_start(struct ringstep_turn *turn, struct CHAIN *state)
+/*
+ * Starts new chains straight from their messages, as long as no chain waits in a list, and each begins with a request that is ready-made. Chains
+ * for which there are no places in flight stay in the inbox. Returns true if there is nothing else to receive or to do now.
+ */
+static __always_inline bool chain_starts_from_messages(struct ringstep_turn *turn, struct CHAIN *state, bool *again)
 {
-	const __u32 slot = ringstep_list_first(&state->work[RINGSTEP_CHAIN_NEW], state->instances);
-	struct chain_at at = {.state = state, .chain = &state->instances[slot], .user_data = slot};
+	const __u32 depth = ringstep_load(&state->depth);
+	const __u32 places = depth - ringstep_requests_in_flight(state->requests.counts);
+	const bool complete = places == 0 && depth != 0;
+	__u32 received, space, most = RINGSTEP_REQUESTS_BATCH_IN;
+	struct chain_at at = {.state = state};
+	__u64 identity;
+	__s64 limit;
 
-	at.sqe = ringstep_next_sqe(turn);
-	/* A chain whose first request is tried again is in this list, too. */
-	if (at.chain->continuing || chain_starts(&at) != CHAIN_SUBMITS)
+	if (!chain_graph.first || (state->work[RINGSTEP_CHAIN_URGENT].count | state->work[RINGSTEP_CHAIN_UNDER_WAY].count |
+				   state->work[RINGSTEP_CHAIN_NEW].count))
 		return false;
-	ringstep_list_remove(&state->work[RINGSTEP_CHAIN_NEW], state->instances, slot);
-	at.chain->listed = 0;
-	at.chain->ready = 0;
-	ringstep__requests_count(&state->requests, RINGSTEP_REQUESTS_IN_FLIGHT);
-	ringstep_claim_sqe(turn);
-	return true;
+	*again = false;
+	if (complete)
+		return !ringstep_requests_has_cancel(state);
+	space = ringstep__sq_room(turn);
+	if (!space)
+		return false;
+	received = ringstep_requests_received(state);
+	identity = state->requests.identity;
+	most = space < most ? space : most;
+	most = (__s32)places < (__s32)most ? places : most;
+	limit = ringstep_limit((__s32)most > 0 ? most : 0);
+	ringstep_while_at_most (limit, true) {
+		const __u64 entry = ringstep_load(&state->inbox[received & ringstep_mask(state->inbox)]);
+
+		at.user_data = entry >> 32 & CHAIN_INSTANCE;
+		at.chain = &state->instances[at.user_data];
+		if ((__u32)entry != received + 1 || (entry >> 32 & RINGSTEP_REQUEST_CANCEL) ||
+		    (at.chain->timeout.seconds | at.chain->timeout.nanoseconds))
+			break;
+		received++;
+		at.chain->data = identity | at.chain->identity;
+		*chain_where(at.chain) = CHAIN_UNLISTED(RINGSTEP_CHAIN_RUNNING, 0);
+		at.sqe = ringstep__sqe_at_cursor(turn);
+		turn->sq_at++;
+		chain_starts(&at);
+	}
+	ringstep__requests_count(&state->requests, (__u64)(received - state->mailbox.received) *
+							   (RINGSTEP_REQUESTS_IN_FLIGHT + RINGSTEP_REQUESTS_WAITING));
+	state->mailbox.received = received;
+	*again = ringstep_requests_in_flight(state->requests.counts) < depth;
+	return ringstep_limit_reached(limit) && state->requests.counts && !ringstep_requests_has_cancel(state);
 }
 
 static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CHAIN *state)
@@ -392,6 +425,7 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 	struct chain_at at = {.state = state};
 	struct io_uring_cqe *cqe;
 	__u32 message = 0, list;
+	bool straight, again;
 
 	ringstep_requests_begin(state);
 	at.crowded = state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
@@ -411,16 +445,19 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 		}
 	}
 
+	straight = chain_starts_from_messages(turn, state, &again);
+	if (straight)
+		goto end;
 	ringstep_while_at_most (messages, ringstep_mailbox_receive(&state->mailbox, state->inbox, &message))
 		chain_received(state, message);
 
 	ringstep_while_at_most (work, (list = chain_next_list(state)) != 0) {
-		if (list == RINGSTEP_CHAIN_NEW && chain_start(turn, state))
-			continue;
 		if (chain_work(state, list, ringstep_next_sqe(turn)))
 			ringstep_claim_sqe(turn);
 	}
-	return ringstep_requests_end(turn, state, 1, ringstep_limit_reached(messages) || ringstep_limit_reached(work));
+	again = ringstep_limit_reached(messages) || ringstep_limit_reached(work);
+end:
+	return ringstep_requests_end_leaving(turn, state, 1, again, straight);
 }
 
 #endif /* RINGSTEP_CHAIN_COMPILED_BPF_H */

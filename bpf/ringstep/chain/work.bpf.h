@@ -522,6 +522,7 @@ ringstep_apart int chain_received(struct CHAIN *state ringstep_arg_nonnull, __u3
 	struct ringstep_chain_instance *chain = &state->instances[slot];
 
 	if (message & RINGSTEP_REQUEST_CANCEL) {
+		state->requests.attempted++;
 		/* The slot may belong to the application again, which may fill it in during this turn. */
 		if (!ringstep__message_is_for(&chain->identity, message) || chain->phase != RINGSTEP_CHAIN_RUNNING)
 			return 0;

@@ -12,6 +12,14 @@ ringstep_add_test(loops/chain_files USER KERNELS LOOPS chain chain_large TIMEOUT
 ringstep_add_test(loops/chain_numbers USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1 --disk 512)
 target_include_directories(test-loops-chain_files PRIVATE "${PROJECT_SOURCE_DIR}/bench")
 
+# Graphs that are compiled, and the same graphs read from tables.
+set(ringstep_test_graphs compiled_file compiled_relay compiled_meeting compiled_sequence_1 compiled_sequence_2 compiled_sequence_3
+                         compiled_sequence_4 compiled_model_1 compiled_model_2)
+foreach(graph IN LISTS ringstep_test_graphs)
+  ringstep_add_graph(${graph} SOURCE loops/graphs/compiled.hpp INCLUDE_DIRECTORIES "${CMAKE_CURRENT_SOURCE_DIR}")
+endforeach()
+ringstep_add_test(loops/chain_compiled USER KERNELS MAIN LOOPS chain ${ringstep_test_graphs} TIMEOUT 500 VM_OPTIONS --cpus 1)
+
 ringstep_add_example(relay relay VM_OPTIONS --cpus 1
                      EXPECT "8 connections, 2400000 bytes relayed, 2400000 of them arrived in order. The loop stopped with code 0")
 ringstep_add_example(write_ahead_log write-ahead-log VM_OPTIONS --cpus 1

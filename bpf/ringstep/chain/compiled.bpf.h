@@ -77,6 +77,9 @@ enum chain_straight {
 	CHAIN_OTHERWISE, /* nothing was done: the completion takes more */
 };
 
+/* What chain_completes() returns, beside values of enum ringstep_chain_outcome */
+#define CHAIN_TAKES_MORE 4
+
 /* Where chain_straight() is. */
 struct chain_at {
 	struct CHAIN *state;
@@ -183,7 +186,7 @@ static __always_inline bool chain_find(struct chain_at *at, const struct io_urin
 }
 
 /*
- * Ends the request of a node. Returns RINGSTEP_CHAIN_SUCCESS, SHORT or END. Returns CHAIN_OTHERWISE, and does nothing, if more follows than a
+ * Ends the request of a node. Returns RINGSTEP_CHAIN_SUCCESS, SHORT or END. Returns CHAIN_TAKES_MORE, and does nothing, if more follows than a
  * single path.
  */
 static __always_inline __u32 chain_completes(const struct chain_at *at, const struct io_uring_cqe *cqe, CHAIN_NODE_ARGUMENT)
@@ -198,20 +201,20 @@ static __always_inline __u32 chain_completes(const struct chain_at *at, const st
 	if (fact->flags & CHAIN_ALONE) {
 		if ((fact->flags & CHAIN_ONLY_CLEANS || where != CHAIN_UNLISTED(RINGSTEP_CHAIN_RUNNING, bit)) &&
 		    (fact->flags & CHAIN_ONLY_RUNS || where != CHAIN_UNLISTED(RINGSTEP_CHAIN_CLEANING, bit)))
-			return CHAIN_OTHERWISE;
+			return CHAIN_TAKES_MORE;
 	} else {
 		const __u64 rest = where & CHAIN_WITHOUT_RUNNING;
 
 		if (!(CHAIN_RUNNING_IN(where) & bit))
-			return CHAIN_OTHERWISE;
+			return CHAIN_TAKES_MORE;
 		if ((fact->flags & CHAIN_ONLY_CLEANS || rest != CHAIN_UNLISTED(RINGSTEP_CHAIN_RUNNING, 0)) &&
 		    (fact->flags & CHAIN_ONLY_RUNS || rest != CHAIN_UNLISTED(RINGSTEP_CHAIN_CLEANING, 0)))
-			return CHAIN_OTHERWISE;
+			return CHAIN_TAKES_MORE;
 	}
 	if (!(fact->flags & CHAIN_COMPLETES_ONCE) && (cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)))
-		return CHAIN_OTHERWISE;
+		return CHAIN_TAKES_MORE;
 	if ((of->timeout.seconds | of->timeout.nanoseconds) && (chain->armed & bit))
-		return CHAIN_OTHERWISE;
+		return CHAIN_TAKES_MORE;
 	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
 		const __u64 wanted = of->flags & RINGSTEP_CHAIN_FED_LENGTH || !(of->flags & RINGSTEP_CHAIN_READY_MADE) ?
 					     chain->nodes[node].wanted :
@@ -221,20 +224,20 @@ static __always_inline __u32 chain_completes(const struct chain_at *at, const st
 			moved += chain->values[node];
 		if ((__u64)moved < wanted) {
 			if (cqe->res && (of->flags & RINGSTEP_CHAIN_CONTINUE))
-				return CHAIN_OTHERWISE;
+				return CHAIN_TAKES_MORE;
 			if (moved) {
 				if (!of->next[RINGSTEP_CHAIN_SHORT])
-					return CHAIN_OTHERWISE;
+					return CHAIN_TAKES_MORE;
 				outcome = RINGSTEP_CHAIN_SHORT;
 			} else {
 				if (!of->next[RINGSTEP_CHAIN_END])
-					return CHAIN_OTHERWISE;
+					return CHAIN_TAKES_MORE;
 				outcome = RINGSTEP_CHAIN_END;
 			}
 		}
 	}
 	if (!of->next[RINGSTEP_CHAIN_SUCCESS] && outcome == RINGSTEP_CHAIN_SUCCESS)
-		return CHAIN_OTHERWISE;
+		return CHAIN_TAKES_MORE;
 	chain->values[node] = moved;
 	chain_notes_end(at, node, of, fact, true);
 	if (!(fact->flags & CHAIN_ALONE))
@@ -370,8 +373,8 @@ static __always_inline enum chain_straight chain_straight(const struct chain_at 
 static __always_inline enum chain_straight chain_starts(const struct chain_at *at);
 
 /*
- * Starts new chains straight from their messages, as long as no chain waits in a list, and each begins with a request that is ready-made. Chains
- * for which there are no places in flight stay in the inbox. Returns true if there is nothing else to receive or to do now.
+ * Starts new chains straight from their messages, as long as no chain waits in a list, none is cancelled, and each begins with a request that is
+ * ready-made. Chains for which there are no places in flight stay in the inbox. Returns true if there is nothing else to receive or to do now.
  */
 static __always_inline bool chain_starts_from_messages(struct ringstep_turn *turn, struct CHAIN *state, bool *again)
 {
@@ -383,12 +386,14 @@ static __always_inline bool chain_starts_from_messages(struct ringstep_turn *tur
 	__u64 identity;
 	__s64 limit;
 
-	if (!chain_graph.first || (state->work[RINGSTEP_CHAIN_URGENT].count | state->work[RINGSTEP_CHAIN_UNDER_WAY].count |
-				   state->work[RINGSTEP_CHAIN_NEW].count))
+	/* A chain that is cancelled already must not begin. */
+	if (!chain_graph.first || ringstep_requests_has_cancel(state) ||
+	    (state->work[RINGSTEP_CHAIN_URGENT].count | state->work[RINGSTEP_CHAIN_UNDER_WAY].count |
+	     state->work[RINGSTEP_CHAIN_NEW].count))
 		return false;
 	*again = false;
 	if (complete)
-		return !ringstep_requests_has_cancel(state);
+		return true;
 	space = ringstep__sq_room(turn);
 	if (!space)
 		return false;
@@ -416,7 +421,7 @@ static __always_inline bool chain_starts_from_messages(struct ringstep_turn *tur
 							   (RINGSTEP_REQUESTS_IN_FLIGHT + RINGSTEP_REQUESTS_WAITING));
 	state->mailbox.received = received;
 	*again = ringstep_requests_in_flight(state->requests.counts) < depth;
-	return ringstep_limit_reached(limit) && state->requests.counts && !ringstep_requests_has_cancel(state);
+	return ringstep_limit_reached(limit) && state->requests.counts;
 }
 
 static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CHAIN *state)

@@ -28,7 +28,6 @@ function(ringstep_add_graph name)
   set(header "${dir}/include/ringstep/graphs/${name}.hpp")
   file(MAKE_DIRECTORY "${dir}/include/ringstep/graphs")
   set(large 0)
-  set(state_type ringstep_chain_compiled)
   if(arg_LARGE)
     set(large 1)
   endif()
@@ -46,7 +45,7 @@ int main(int argc, char** argv) {
   target_include_directories(ringstep_${name}_generator PRIVATE "${source_dir}" ${arg_INCLUDE_DIRECTORIES})
   add_custom_command(
     OUTPUT "${loop}" "${header}"
-    COMMAND ringstep_${name}_generator "${name}" "${source}" "${loop}" "${header}" ${large}
+    COMMAND ringstep_${name}_generator "${name}" "${loop}" "${header}" ${large}
     DEPENDS ringstep_${name}_generator
     COMMENT "Generating the loop of graph ${name}"
     VERBATIM)

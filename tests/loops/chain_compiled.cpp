@@ -6,6 +6,7 @@
 #include <ringstep/graphs/compiled_meeting.hpp>
 #include <ringstep/graphs/compiled_model_1.hpp>
 #include <ringstep/graphs/compiled_model_2.hpp>
+#include <ringstep/graphs/compiled_nops.hpp>
 #include <ringstep/graphs/compiled_relay.hpp>
 #include <ringstep/graphs/compiled_sequence_1.hpp>
 #include <ringstep/graphs/compiled_sequence_2.hpp>
@@ -400,6 +401,33 @@ TEMPLATE_TEST_CASE("Branches meet, are late, and are cancelled", "[main]", (OfTa
         CHECK_FALSE(result.ran(plan.last));
     }
     CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("The longest graph, in many chains at once and one behind the other", "[main]") {
+    Ring ring{{.sq_entries = 8, .cq_entries = 16}};
+    CompiledChains<loops::compiled_nops> chains(ring);
+    const compiled_nops plan;
+    const GraphId id = chains.add(plan.graph);
+    for (const std::uint32_t depth : {1U, 7U, 500U}) {
+        CAPTURE(depth);
+        chains.set_depth(depth);
+        for (std::uint32_t i = 0; i < chains.capacity; i++) chains.start(id, {}, {.user_data = i});
+        CHECK_FALSE(chains.try_start(id));
+        const ringstep::LoopExit exit = run(chains);
+        REQUIRE(exit.ok());
+        CHECK(exit.submitted == std::uint64_t{chains.capacity} * plan.nodes.size());
+        std::uint64_t next = 0;
+        unsigned wrong = 0;
+        for (const ChainResult& result : chains.results()) {
+            if (depth == 1 && result.user_data() != next) wrong++;
+            next++;
+            if (!result.ok() || result.result(plan.nodes.back()) != 0) wrong++;
+            for (const auto& node : plan.nodes)
+                if (!result.ran(node) || result.runs(node) != 1) wrong++;
+        }
+        CHECK(next == chains.capacity);
+        CHECK(wrong == 0);
+    }
 }
 
 TEST_CASE("Chains beyond the depth wait, and those among them that are cancelled never start", "[main]") {

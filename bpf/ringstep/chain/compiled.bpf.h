@@ -8,9 +8,10 @@
  * the chain. For everything else, it hands the chain over to the work that all loops of chains have in common (work.bpf.h), which reads the
  * graph from the table in the state, as the loop chain does. Both ways change the same state, at any point of a chain.
  *
- * The longest step: 32 completions, 64 messages and 2,048 pieces of work. For each completion, at most 31 nodes follow, and then at most 32
- * nodes become ready. For each piece of work, the step computes at most 8 operations, and at most 32 nodes become ready. That makes 86,080
- * iterations, with 2,080 submits at most.
+ * The longest step: 32 completions, 64 chains that start from their messages, 64 more messages and 2,048 pieces of work. For each completion, at
+ * most 31 nodes follow, and then at most 32 nodes become ready. For each piece of work, the step computes at most 8 operations, and at most 32
+ * nodes become ready. Each completion and each piece of work may find a full SQ, and the walk may submit before each completion. That makes 86,144
+ * iterations, with 2,112 submits at most.
  */
 #ifndef RINGSTEP_CHAIN_COMPILED_BPF_H
 #define RINGSTEP_CHAIN_COMPILED_BPF_H

@@ -7,8 +7,8 @@
  * the end of the chain (chain_completed()).
  *
  * The longest step: 32 completions, 64 messages and 2,048 pieces of work. For each completion, the step computes a path of at most 31 nodes, and
- * then at most 32 nodes become ready. For each piece of work, it computes at most 8 operations, and at most 32 nodes become ready. That makes
- * 86,080 iterations, with 2,080 submits at most.
+ * then at most 32 nodes become ready. For each piece of work, it computes at most 8 operations, and at most 32 nodes become ready. Each completion and
+ * each piece of work may find a full SQ, and the walk may submit before each completion. That makes 86,080 iterations, with 2,112 submits at most.
  */
 #ifndef RINGSTEP_CHAIN_STEP_BPF_H
 #define RINGSTEP_CHAIN_STEP_BPF_H

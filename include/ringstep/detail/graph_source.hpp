@@ -127,9 +127,8 @@ private:
 // Writes the source of a loop that runs one graph.
 class GraphSource {
 public:
-    GraphSource(const Graph& graph, std::string name, std::string source, bool large)
-        : graph_(graph.compile()), draft_(GraphAccess::draft(graph)), name_(std::move(name)), source_(std::move(source)),
-          large_(large), facts_(graph_) {
+    GraphSource(const Graph& graph, std::string name, bool large)
+        : graph_(graph.compile()), draft_(GraphAccess::draft(graph)), name_(std::move(name)), large_(large), facts_(graph_) {
         for (std::uint32_t i = 0; i < graph_.node_count; i++) addresses_.at(i) = addresses_of(draft_, graph_, i);
     }
 
@@ -365,7 +364,6 @@ private:
     ringstep_chain_graph graph_;
     const GraphDraft& draft_;
     std::string name_;
-    std::string source_;
     bool large_;
     GraphFacts facts_;
     std::array<NodeAddresses, RINGSTEP_CHAIN_NODES> addresses_{};
@@ -387,7 +385,7 @@ inline void write_file(const std::string& path, const std::string& text) {
     std::ofstream stream(path, std::ios::binary);
     stream << text;
     stream.close();
-    if (!stream) ringstep::detail::raise(errno, "writing " + path, "Is there room, and may it be written?");
+    if (!stream) ringstep::detail::raise(errno, "writing " + path, "Does its folder exist, and is there room?");
 }
 
 // Is main() of the program that ringstep_add_graph() runs.
@@ -395,11 +393,11 @@ template <class Make>
 int generate_graph(int argc, char** argv, const Make& make) noexcept {
     const std::string_view name = argc > 1 ? argv[1] : "";
     try {
-        if (argc != 6) ringstep::detail::raise(EINVAL, "starting the generator", "Arguments: NAME SOURCE LOOP HEADER LARGE");
+        if (argc != 5) ringstep::detail::raise(EINVAL, "starting the generator", "Its arguments are NAME LOOP HEADER LARGE.");
         const auto made = make();
-        GraphSource source(graph_in(made), argv[1], argv[2], std::string_view(argv[5]) == "1");
-        write_file(argv[3], source.loop());
-        write_file(argv[4], source.header());
+        GraphSource source(graph_in(made), argv[1], std::string_view(argv[4]) == "1");
+        write_file(argv[2], source.loop());
+        write_file(argv[3], source.header());
         return 0;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "ringstep_add_graph(%s): %s\n", name.data(), error.what());

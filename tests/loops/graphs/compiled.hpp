@@ -6,8 +6,10 @@
 
 #include <fcntl.h>
 
+#include <chrono>
 #include <cstdint>
 #include <random>
+#include <vector>
 
 #include "loops/graphs/model.hpp"
 #include "loops/graphs/sequence.hpp"
@@ -82,6 +84,51 @@ struct compiled_meeting {
     ringstep::chain::Node<ringstep::chain::Number> after = graph.pause(std::chrono::milliseconds(1));
     ringstep::chain::Node<ringstep::chain::Number> last = graph.nop();
     ringstep::chain::Node<ringstep::chain::Number> more = graph.nop();
+};
+
+/// A cycle, memory, variables, branches, a fork and clean-up, for memory that somebody garbles.
+struct compiled_hostile {
+    compiled_hostile() {
+        first.then(add).then(enough).then(memory).then(second).then(third).then(first);
+        enough.on_failure(over);
+        memory.on_failure(third);
+        second.on_failure(over);
+        second.then(side);
+        first.finally(graph.nop());
+        graph.begin(first);
+        first.repeat(100);
+        second.repeat(100);
+        third.repeat(100);
+        side.repeat(100);
+        third.retry(3);
+        enough.repeat(100);
+        add.repeat(100);
+        memory.repeat(100).may_fail();
+    }
+
+    ringstep::chain::Graph graph;
+    ringstep::chain::Variable<ringstep::chain::Length> sum = graph.variable<ringstep::chain::Length>();
+    ringstep::chain::Node<ringstep::chain::Number> first = graph.nop();
+    ringstep::chain::Node<ringstep::chain::Length> add = graph.set(sum, sum + 3);
+    ringstep::chain::Node<ringstep::chain::Number> enough = graph.branch(sum < 250);
+    ringstep::chain::Node<ringstep::chain::Address> memory = graph.allocate(sum);
+    ringstep::chain::RawNode second = graph.request(graphs::nop_with_result()).length(sum);
+    ringstep::chain::Node<ringstep::chain::Number> side = graph.nop();
+    ringstep::chain::Node<ringstep::chain::Number> third = graph.nop();
+    ringstep::chain::Node<ringstep::chain::Number> over = graph.finish(1);
+};
+
+/// As many nodes as a graph may have.
+struct compiled_nops {
+    compiled_nops() {
+        for (unsigned i = 0; i < RINGSTEP_CHAIN_NODES; i++) {
+            nodes.push_back(graph.nop());
+            if (i > 0) nodes[i - 1].then(nodes[i]);
+        }
+    }
+
+    ringstep::chain::Graph graph;
+    std::vector<ringstep::chain::Node<ringstep::chain::Number>> nodes;
 };
 
 struct compiled_sequence_1 : graphs::RandomSequence {

@@ -56,6 +56,7 @@ void run(const Options& options) {
     ways.push_back(std::make_unique<bench::EnterWay>());
     ways.push_back(std::make_unique<bench::LinkedWay>(options.steps));
     ways.push_back(std::make_unique<bench::ChainWay>(options.steps));
+    if (options.steps == nops_compiled::steps) ways.push_back(std::make_unique<bench::CompiledChainWay>(options.steps));
     std::vector<Case> cases;
     for (const std::uint64_t depth : options.depths)
         for (const auto& way : ways)

@@ -4,11 +4,13 @@
 
 #include <liburing.h>
 
+#include <concepts>
 #include <cstdint>
 #include <ringstep/chain/chains.hpp>
+#include <ringstep/graphs/nops_compiled.hpp>
 #include <string>
-#include <vector>
 
+#include "graphs/nops_compiled.hpp"
 #include "nop_ways.hpp"
 
 namespace bench {
@@ -48,20 +50,18 @@ private:
     PlainRing ring_{entries, 2 * entries};
 };
 
-class ChainWay final : public NopWay {
+/// Runs sequences as chains: of a graph that the loop reads from a table, or of one that was compiled.
+template <class Chains>
+class ChainWayOf final : public NopWay {
 public:
-    explicit ChainWay(unsigned steps, ringstep::Engine engine = ringstep::Engine::kernel)
+    static constexpr bool compiled = !std::same_as<Chains, ringstep::chain::Chains>;
+
+    explicit ChainWayOf(unsigned steps, ringstep::Engine engine = ringstep::Engine::kernel)
         : chains_(ring_, {.engine = engine}), steps_(steps) {
-        ringstep::chain::Graph graph;
-        std::vector<ringstep::chain::Node<ringstep::chain::Number>> nodes;
-        for (unsigned i = 0; i < steps; i++) {
-            nodes.push_back(graph.nop());
-            if (i > 0) nodes[i - 1].then(nodes[i]);
-        }
-        id_ = chains_.add(graph);
+        id_ = chains_.add(nops_compiled(steps).graph);
     }
-    std::string name() const override { return "ringstep"; }
-    std::string title() const override { return "ringstep, loop chain"; }
+    std::string name() const override { return compiled ? "compiled" : "ringstep"; }
+    std::string title() const override { return compiled ? "ringstep, compiled graph" : "ringstep, loop chain"; }
     void run(std::uint64_t total, std::uint64_t depth) override {
         chains_.set_depth(static_cast<std::uint32_t>(depth));
         std::uint64_t failed = 0;
@@ -78,13 +78,15 @@ public:
         }
         expect(failed == 0, "chains came back wrong");
     }
-    std::string program() const override { return "chain_loop_step"; }
+    std::string program() const override { return compiled ? "nops_compiled_loop_step" : "chain_loop_step"; }
 
 private:
     ringstep::Ring ring_{{.sq_entries = nop_sq_entries, .cq_entries = nop_cq_entries}};
-    ringstep::chain::Chains chains_;
+    Chains chains_;
     ringstep::chain::GraphId id_;
     unsigned steps_;
 };
+using ChainWay = ChainWayOf<ringstep::chain::Chains>;
+using CompiledChainWay = ChainWayOf<ringstep::chain::CompiledChains<ringstep::loops::nops_compiled>>;
 
 }  // namespace bench

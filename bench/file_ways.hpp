@@ -15,6 +15,7 @@
 #include <optional>
 #include <ringstep/chain/chains.hpp>
 #include <ringstep/format.hpp>
+#include <ringstep/graphs/file_compiled.hpp>
 #include <ringstep/ringstep.hpp>
 #include <span>
 #include <stdexcept>
@@ -26,6 +27,7 @@
 #include "../examples/read-files/plan.hpp"
 #include "common/folders.hpp"
 #include "common/plain_ring.hpp"
+#include "graphs/file_compiled.hpp"
 
 namespace bench {
 
@@ -231,7 +233,8 @@ private:
 };
 
 /// Chains of one of this program's graphs, or of the one of the example read-files.
-class ChainFileWay : public FileWay {
+template <class Chains>
+class ChainFileWayOf : public FileWay {
 public:
     std::string name() const override { return engine_name() + "-" + short_name_; }
     std::string title() const override { return "chain, " + engine_name() + " engine: " + title_; }
@@ -252,11 +255,11 @@ public:
     }
 
 protected:
-    ChainFileWay(ringstep::Engine engine, std::string short_name, std::string title)
+    ChainFileWayOf(ringstep::Engine engine, std::string short_name, std::string title)
         : chains_(ring_, {.engine = engine}), short_name_(std::move(short_name)), title_(std::move(title)) {}
 
     ringstep::Ring ring_{{.sq_entries = 64, .cq_entries = 256}};
-    ringstep::chain::Chains chains_;
+    Chains chains_;
 
 private:
     /// Starts the chain of a file. Returns false if there is no room for one more.
@@ -266,6 +269,27 @@ private:
     std::string engine_name() const { return chains_.engine() == ringstep::Engine::kernel ? "kernel" : "user"; }
     std::string short_name_;
     std::string title_;
+};
+
+using ChainFileWay = ChainFileWayOf<ringstep::chain::Chains>;
+
+/// Chains with the same requests as HandFileWay, with a descriptor, of a graph that was compiled.
+class CompiledFileWay final : public ChainFileWayOf<ringstep::chain::CompiledChains<ringstep::loops::file_compiled>> {
+public:
+    explicit CompiledFileWay(ringstep::Engine engine) : ChainFileWayOf(engine, "compiled", "open, read, close, a compiled graph") {
+        id_ = chains_.add(plan_.graph);
+    }
+
+private:
+    bool start(Job& job, std::uint64_t number) override {
+        return chains_.try_start(id_, {plan_.path(job.files.name(number))}, {.user_data = number}).has_value();
+    }
+    void take(Job& job, const ringstep::chain::ChainResult& result) override {
+        job.take(result.user_data(), result.address(plan_.memory), result.result(plan_.read));
+    }
+
+    file_compiled plan_;
+    ringstep::chain::GraphId id_;
 };
 
 /// Chains with the same requests as HandFileWay: in a slot if the steps say so, otherwise with a descriptor.

@@ -71,8 +71,10 @@ std::vector<std::unique_ptr<bench::FileWay>> make_ways(const Options& options) {
         for (const ringstep::Engine engine : {ringstep::Engine::kernel, ringstep::Engine::user})
             add(std::make_unique<bench::StepsWay>(engine, steps));
     }
-    for (const ringstep::Engine engine : {ringstep::Engine::kernel, ringstep::Engine::user})
+    for (const ringstep::Engine engine : {ringstep::Engine::kernel, ringstep::Engine::user}) {
+        add(std::make_unique<bench::CompiledFileWay>(engine));
         add(std::make_unique<bench::ExampleWay>(engine));
+    }
     return ways;
 }
 

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <ringstep/format.hpp>
+#include <ringstep/graphs/file_compiled.hpp>
 #include <ringstep/loops/enter.hpp>
 #include <ringstep/loops/stages.hpp>
 #include <ringstep/ringstep.hpp>
@@ -35,6 +36,7 @@
 #include "drain_ways.hpp"
 #include "file_ways.hpp"
 #include "gate_ways.hpp"
+#include "graphs/file_compiled.hpp"
 #include "link_ways.hpp"
 #include "nop_ways.hpp"
 #include "pace_way.hpp"
@@ -185,6 +187,42 @@ Way files(std::uint64_t depth, Arguments&&... arguments) {
             .unit = FilePlace::count};
 }
 
+/// Chains that open /dev/zero, allocate memory, read some of it, and close it. Each request completes at once.
+template <class Chains>
+class OpenWay {
+public:
+    explicit OpenWay(Engine engine) : chains_(ring_, {.engine = engine}), id_(chains_.add(plan_.graph)) {}
+    void run(std::uint64_t operations, std::uint64_t depth) {
+        chains_.set_depth(static_cast<std::uint32_t>(depth));
+        chains_.set_arena(memory_);
+        std::uint64_t taken = 0;
+        for (std::uint64_t started = 0; taken < operations;) {
+            while (started < operations && chains_.try_start(id_, {plan_.path("/dev/zero")})) started++;
+            const ringstep::LoopExit exit = chains_.run();
+            if (!exit.ok()) throw std::runtime_error(fmt::format("chains: the loop {}", exit));
+            for (const ringstep::chain::ChainResult& result : chains_.results()) {
+                if (!result.ok() || result.result(plan_.read) != file_compiled::room)
+                    throw std::runtime_error("a file came back wrong");
+                taken++;
+            }
+            chains_.set_arena(memory_);
+        }
+    }
+
+private:
+    ringstep::Ring ring_{{.sq_entries = 64, .cq_entries = 256}};
+    Chains chains_;
+    file_compiled plan_;
+    ringstep::chain::GraphId id_;
+    std::vector<std::byte> memory_ = std::vector<std::byte>(512 * (file_compiled::room + 64));
+};
+
+template <class Chains>
+Way open_file(std::uint64_t depth, Engine engine) {
+    auto way = std::make_shared<OpenWay<Chains>>(engine);
+    return {.run = [way, depth](std::uint64_t operations) { way->run(operations, depth); }, .unit = depth};
+}
+
 std::vector<Recipe> recipes() {
     using namespace bench;
     std::vector<Recipe> all;
@@ -219,6 +257,14 @@ std::vector<Recipe> recipes() {
                    [](auto n) { return ::files<HandFileWay>(n, with_read_only); }});
     add("files", "whole small files by chain, so many at a time", 1, 64, 512,
         [](auto n, Engine e) { return ::files<StepsWay>(n, e, with_read_only); });
+    add("compiled-files", "the same, by a compiled graph", 1, 64, 512, [](auto n, Engine e) { return ::files<CompiledFileWay>(n, e); });
+    add("compiled-chain", "the same, by a compiled graph", 1, 64, 3840,
+        [](auto n, Engine e) { return nops<CompiledChainWay>(n, chain_steps, chain_steps, e); });
+    // Files.
+    add("chain-file", "chains that open, allocate, read and close, so many at a time", 1, 64, 1024,
+        [](auto n, Engine e) { return open_file<ringstep::chain::Chains>(n, e); });
+    add("compiled-file", "the same, by a compiled graph", 1, 64, 1024,
+        [](auto n, Engine e) { return open_file<ringstep::chain::CompiledChains<ringstep::loops::file_compiled>>(n, e); });
     // Order.
     all.push_back({"liburing-drain", "nops with IOSQE_IO_DRAIN, a barrier every so many", 8, 64, 4096,
                    [](auto n) { return order<drain::KernelDrain>(n); }});

@@ -14,6 +14,19 @@ ringstep_add_loop(full_chain SOURCE loops/full_chain.bpf.c STATE "${PROJECT_SOUR
 ringstep_add_test(loops/chain_full HOST LOOPS full_chain chain)
 target_include_directories(test-loops-chain_files PRIVATE "${PROJECT_SOURCE_DIR}/bench")
 
+# Graphs that are compiled, and the same graphs read from tables.
+set(ringstep_test_graphs compiled_file compiled_relay compiled_meeting compiled_sequence_1 compiled_sequence_2 compiled_sequence_3
+                         compiled_sequence_4 compiled_model_1 compiled_model_2 compiled_nops compiled_hostile)
+foreach(graph IN LISTS ringstep_test_graphs)
+  ringstep_add_graph(${graph} SOURCE loops/graphs/compiled.hpp INCLUDE_DIRECTORIES "${CMAKE_CURRENT_SOURCE_DIR}")
+endforeach()
+# Graphs that no loop can be made of: the build says why.
+add_executable(graph-refusals loops/graphs/refusals.cpp)
+target_link_libraries(graph-refusals PRIVATE ringstep::ringstep ringstep_development)
+add_test(NAME host/graph_refusals COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/loops/graphs/refusals.sh" "$<TARGET_FILE:graph-refusals>")
+set_tests_properties(host/graph_refusals PROPERTIES LABELS host TIMEOUT 60)
+ringstep_add_test(loops/chain_compiled USER KERNELS MAIN LOOPS chain ${ringstep_test_graphs} TIMEOUT 500 VM_OPTIONS --cpus 1)
+
 ringstep_add_example(relay relay VM_OPTIONS --cpus 1
                      EXPECT "8 connections, 2400000 bytes relayed, 2400000 of them arrived in order. The loop stopped with code 0")
 ringstep_add_example(write_ahead_log write-ahead-log VM_OPTIONS --cpus 1

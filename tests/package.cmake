@@ -27,6 +27,7 @@ endfunction()
 ringstep_add_package_test(prebuilt g++)
 ringstep_add_package_test(without-fmt clang++-19)
 ringstep_add_package_test(own-loop clang++-19)
+ringstep_add_package_test(own-graph g++)
 ringstep_add_package_test(add-subdirectory g++)
 ringstep_add_package_test(fetch-content clang++-19)
 ringstep_add_package_test(deb g++)
@@ -38,7 +39,7 @@ ringstep_add_package_test(versions)
 
 # What they have built runs by both engines.
 list(GET RINGSTEP_TEST_KERNELS -1 newest)
-set(run "${CMAKE_CURRENT_SOURCE_DIR}/package/run.sh" "${package_dir}" prebuilt without-fmt own-loop add-subdirectory fetch-content deb pkg-config
+set(run "${CMAKE_CURRENT_SOURCE_DIR}/package/run.sh" "${package_dir}" prebuilt without-fmt own-loop own-graph add-subdirectory fetch-content deb pkg-config
         pkg-config-gcc-12 pkg-config-clang-17)
 add_test(NAME user/package/run COMMAND ${run})
 set_tests_properties(user/package/run PROPERTIES FIXTURES_REQUIRED package_programs LABELS "host;user" TIMEOUT 60

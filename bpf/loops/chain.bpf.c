@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Runs graphs of requests, for hundreds of chains. The step is in chain_step.bpf.h.
+ * Runs graphs of requests, for hundreds of chains. The step is in ringstep/chain/step.bpf.h.
  *
- * The longest step: the comment at the top of chain_step.bpf.h says what adds up to it. That makes 86,080 iterations, with 2,080 submits at most.
+ * The longest step: the comment at the top of ringstep/chain/step.bpf.h says what adds up to it. That makes 86,080 iterations, with 2,112 submits at most.
  */
 #define CHAIN ringstep_chain
-#include "chain_step.bpf.h"
+#include <ringstep/chain/step.bpf.h>
 
 RINGSTEP_LOOP(chain, struct ringstep_chain)
 {

@@ -30,6 +30,7 @@ static __always_inline __u32 ringstep_cqe_size(struct ringstep_turn *turn)
 struct ringstep__walk {
 	__u32 at; /* the head */
 	__u32 end; /* the head at which to stop. The verifier would know a count of completions left, and follow each value of it */
+	__u32 last; /* the head at which a walk that submits has to stop */
 	struct {
 		__u64 user_data;
 		__u32 res;
@@ -85,7 +86,15 @@ static __always_inline struct ringstep__walk ringstep__walk_begin(struct ringste
 	return walk;
 }
 
-static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, struct ringstep__walk *walk)
+/* Counts a completion that does not end its request. Ring::in_flight() needs to know. */
+static __always_inline void ringstep__walk_count(struct ringstep_turn *turn, const struct io_uring_cqe *cqe)
+{
+	if (cqe->flags & IORING_CQE_F_MORE)
+		turn->control->unfinished++;
+}
+
+/* Takes the next completion, without counting it. */
+static __always_inline void ringstep__walk_take(struct ringstep_turn *turn, struct ringstep__walk *walk)
 {
 	const __u8 *cqe = ringstep__cqe_at(turn, walk);
 
@@ -98,9 +107,12 @@ static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, stru
 	}
 	++walk->at;
 	ringstep__ring_store(turn->head, walk->at);
-	/* Ring::in_flight() needs to know that this request has not ended. */
-	if (walk->cqe.flags & IORING_CQE_F_MORE)
-		turn->control->unfinished++;
+}
+
+static __always_inline void ringstep__walk_next(struct ringstep_turn *turn, struct ringstep__walk *walk)
+{
+	ringstep__walk_take(turn, walk);
+	ringstep__walk_count(turn, (const struct io_uring_cqe *)&walk->cqe);
 }
 
 /*

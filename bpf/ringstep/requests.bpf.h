@@ -334,8 +334,8 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 
 /*
  * Ends a step like ringstep_requests_end(). With `leaving`, the step has not received all messages, because the requests that they are about
- * must wait for requests in flight, and it does not follow at once for those. It does so for attempts to cancel requests
- * (ringstep_requests_has_cancel()).
+ * must wait for requests in flight, and it does not follow at once for those. The step must have made sure that no attempt to cancel a request is
+ * among them (ringstep_requests_has_cancel()), and that a request is in flight.
  */
 #define ringstep_requests_end_leaving(turn, state, count, again, leaving)                                                      \
 	ringstep__requests_end(turn, state, again, leaving, ringstep_submit_and_wait(turn, count))
@@ -373,12 +373,24 @@ static __always_inline void ringstep__request_cancel(struct ringstep_turn *turn,
 		ringstep__end;                                                                                                 \
 	})
 
-/* Marks the loop as asleep, like ringstep_mailbox_sleep(). Returns true if it may wait. */
+/*
+ * Marks the loop as asleep, like ringstep_mailbox_sleep(). Returns true if it may wait. A loop that leaves messages is not marked: nobody needs to
+ * wake it for one more of them. From the first time on, whoever cancels a request wakes the loop in any case.
+ */
 #define ringstep__requests_sleep(state, leaving)                                                                               \
 	({                                                                                                                     \
-		const bool ringstep__empty = ringstep_mailbox_sleep(&(state)->mailbox, (state)->inbox);                        \
+		bool ringstep__may_wait;                                                                                       \
                                                                                                                                \
-		ringstep__empty || ((leaving) && !ringstep_requests_has_cancel(state));                                        \
+		if (!(leaving)) {                                                                                              \
+			ringstep__may_wait = ringstep_mailbox_sleep(&(state)->mailbox, (state)->inbox);                        \
+		} else {                                                                                                       \
+			ringstep__may_wait = true;                                                                             \
+			if (unlikely(!(state)->requests.leaves)) {                                                             \
+				ringstep__store_fully(&(state)->requests.leaves, 1);                                           \
+				ringstep__may_wait = !ringstep_requests_has_cancel(state);                                     \
+			}                                                                                                      \
+		}                                                                                                              \
+		ringstep__may_wait;                                                                                            \
 	})
 
 #endif /* RINGSTEP_REQUESTS_BPF_H */

@@ -236,6 +236,18 @@ static __always_inline void ringstep_claim_sqe(struct ringstep_turn *turn)
 }
 
 /*
+ * Returns true if an SQE is free. If the SQ is full, submits the claimed SQEs first. A step that can also leave a request for the next turn asks
+ * this, and then fills in ringstep_next_sqe() and calls ringstep_claim_sqe().
+ */
+static __always_inline bool ringstep_sq_has_room(struct ringstep_turn *turn)
+{
+	if (likely(!ringstep__sq_is_full(turn)))
+		return true;
+	ringstep__make_room(turn);
+	return ringstep_sq_space_left(turn);
+}
+
+/*
  * Claims the next SQE and returns it; it never returns NULL. Fill the SQE in with a ringstep_prep_ helper, which sets every field. If the
  * SQ is full, its SQEs are submitted first. If the kernel then takes none, the returned SQE is a dummy, and the loop ends after this turn
  * with RINGSTEP_FAULT_SQ_FULL. No claimed SQE is lost.
@@ -246,5 +258,68 @@ static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_tur
 		return ringstep__sq_fault(turn);
 	return ringstep__claim(turn);
 }
+
+static __always_inline struct ringstep__walk ringstep__walk_begin_submitting(struct ringstep_turn *turn)
+{
+	struct ringstep__walk walk = ringstep__walk_begin(turn);
+
+	/* Otherwise the verifier would know how far it is to the end of the walk. */
+	walk.last = walk.at + (RINGSTEP_CQE_BATCH + (__u32)ringstep__unknown_zero());
+	return walk;
+}
+
+/*
+ * Returns true if there is another completion. If there is none, submits the claimed SQEs, and looks again for those that have completed at
+ * once.
+ */
+static __always_inline bool ringstep__walk_submits(struct ringstep_turn *turn, struct ringstep__walk *walk)
+{
+	__u32 ready, most;
+
+	if (ringstep__walk_more(turn, walk))
+		return true;
+	most = walk->last - walk->at;
+	if (!RINGSTEP__WALKS_MAY_SUBMIT || !most || !ringstep__sq_distance(turn))
+		return false;
+	ringstep_submit(turn);
+	if (ringstep__sq_distance(turn))
+		return false; /* the kernel has not taken all of them */
+	/* Otherwise the verifier would know how many are claimed, and would follow each number through the walk. */
+	turn->sq_at += (__u32)ringstep__unknown_zero();
+	if (!turn->rewinds)
+		turn->sq_end += (__u32)ringstep__unknown_zero();
+	walk->at += (__u32)ringstep__unknown_zero();
+	ready = ringstep__ring_load(turn->tail) - walk->at;
+	if (ready > most) {
+		turn->cut = ringstep__cq_holds(turn, ready);
+		ready = turn->cut ? most : 0;
+	}
+	walk->end = walk->at + ready;
+	barrier_var(walk->end);
+	return ready;
+}
+
+/*
+ * Walks over completions like ringstep_for_each_cqe(), for a body that claims SQEs as an answer to the completion at hand. In the kernel, the
+ * walk goes on with the requests that complete at once: when no completion is left, it submits the claimed SQEs, and walks over what has
+ * come since. In all, it takes RINGSTEP_CQE_BATCH completions. That costs less than a turn for each of those requests. The user engine submits
+ * at the end of the turn, together with the wait.
+ *
+ * Example:
+ *	ringstep_for_each_cqe_submitting(turn, cqe) {
+ *		state->done++;
+ *		if (state->left) {
+ *			ringstep_prep_nop(ringstep_get_sqe(turn));
+ *			state->left--;
+ *		}
+ *	}
+ */
+#define ringstep_for_each_cqe_submitting(turn, cqe_var)                                                                        \
+	ringstep__for_each_cqe_submitting(turn, cqe_var) if (ringstep__walk_count(turn, cqe_var), true)
+#define ringstep__for_each_cqe_submitting(turn, cqe_var)                                                                       \
+	for (struct ringstep__walk ringstep__walk = ringstep__walk_begin_submitting(turn);                                     \
+	     ringstep__walk_submits(turn, &ringstep__walk) && ringstep__may_loop &&                                            \
+	     (ringstep__walk_take(turn, &ringstep__walk), cqe_var = (struct io_uring_cqe *)&ringstep__walk.cqe, (void)cqe_var, \
+							  true);)
 
 #endif /* RINGSTEP_SQE_BPF_H */

@@ -13,16 +13,20 @@ document = repository / "docs/security.md"
 HEAD = "| loop | iterations | submits |\n|---|---|---|\n"
 
 
-def row_of(path):
+COMPILED = "bpf/ringstep/chain/compiled.bpf.h"  # of the loops that ringstep_add_graph() makes
+
+
+def row_of(path, name=None):
     text = re.sub(r"\n \*/?", "", path.read_text(encoding="utf-8"))
     found = re.search(r"The longest step: .*?([\d,]+)\s+iterations?(?:, with ([\d,]+)\s+submits? at most)?\.", text)
-    name = path.name.removesuffix(".bpf.c")
+    name = name or path.name.removesuffix(".bpf.c")
     if not found:
         sys.exit(f"{path} does not state its longest step: \"The longest step: … That makes 100 iterations, with 10 submits at most.\"")
-    return f"| [{name}](../bpf/loops/{path.name}) | {found[1]} | {found[2] or found[1]} |\n"
+    return f"| [{name}](../{path.relative_to(repository)}) | {found[1]} | {found[2] or found[1]} |\n"
 
 
 table = HEAD + "".join(row_of(path) for path in sorted(repository.glob("bpf/loops/*.bpf.c")))
+table += row_of(repository / COMPILED, "compiled graphs")
 text = document.read_text(encoding="utf-8")
 if "--write" in sys.argv:
     text = re.sub(re.escape(HEAD) + r"(\|.*\n)*|^STEPS\n", table, text, count=1, flags=re.MULTILINE)

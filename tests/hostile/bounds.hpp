@@ -19,7 +19,9 @@ struct StatedBound {
 
 /// Reads "The longest step: … That makes 65,568 iterations, with 10 submits at most." in the source of this loop.
 inline StatedBound stated_bound(const std::string& loop) {
-    std::ifstream stream(RINGSTEP_SOURCE_DIR "/bpf/loops/" + loop + ".bpf.c");
+    const bool compiled = loop.starts_with("compiled_");  // made of a graph
+    std::ifstream stream(std::string(RINGSTEP_SOURCE_DIR "/bpf/") +
+                         (compiled ? "ringstep/chain/compiled.bpf.h" : "loops/" + loop + ".bpf.c"));
     std::string source{std::istreambuf_iterator<char>(stream), {}};
     // Lines of a comment begin with an asterisk.
     for (std::size_t at = 0; (at = source.find("\n *", at)) != std::string::npos;) source.erase(at, 3);

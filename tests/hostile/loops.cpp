@@ -8,6 +8,7 @@
 // Where the loops are compiled with tests/hostile/count.h, the iterations of each step are counted, and compared with the bound
 // that the comment at the top of the loop states. So is the number of requests of each submit.
 #include <ringstep/chain/chains.hpp>
+#include <ringstep/graphs/compiled_hostile.hpp>
 #include <ringstep/loops/copy.hpp>
 #include <ringstep/loops/drain.hpp>
 #include <ringstep/loops/enter.hpp>
@@ -55,6 +56,7 @@
 
 #include "ensure.hpp"
 #include "hostile/bounds.hpp"
+#include "loops/graphs/compiled.hpp"
 #include "thorough.hpp"
 
 using namespace std::chrono_literals;
@@ -270,6 +272,22 @@ private:
     ringstep::chain::Graph graph_;
 };
 
+/// A loop that was compiled from a graph.
+class CompiledGraph : public OfProgram<ringstep::LoopProgram<ringstep::loops::compiled_hostile>> {
+public:
+    explicit CompiledGraph(Ring& ring) : chains_(ring) {
+        const auto graph = chains_.add(plan_.graph);
+        for (int i = 0; i < 40; i++) chains_.start(graph);
+        chains_.set_stay(true);
+    }
+    void run() override { note(chains_.run()); }
+
+private:
+    ringstep::LoopProgram<ringstep::loops::compiled_hostile>& program() noexcept override { return chains_.program(); }
+    ringstep::chain::CompiledChains<ringstep::loops::compiled_hostile> chains_;
+    compiled_hostile plan_;
+};
+
 /// A loop that works like io_uring_enter(2).
 template <class Face, class Loop>
 class Entering : public OfProgram<ringstep::LoopProgram<Loop>> {
@@ -371,6 +389,7 @@ constexpr Kind kinds[] = {
              });
      }},
     {"chain", [](Ring& ring) -> std::unique_ptr<AnyLoop> { return std::make_unique<Chain>(ring); }},
+    {"compiled_hostile", [](Ring& ring) -> std::unique_ptr<AnyLoop> { return std::make_unique<CompiledGraph>(ring); }},
     {"stages",
      [](Ring& ring) -> std::unique_ptr<AnyLoop> {
          return std::make_unique<Entering<ringstep::Stages, ringstep::loops::stages>>(
@@ -690,6 +709,9 @@ TEST_CASE("A pace on garbled memory stops, and its steps stay within their bound
 TEST_CASE("A drain on garbled memory stops, and its steps stay within their bound", "[main]") { garble(kind_of("drain")); }
 TEST_CASE("A link on garbled memory stops, and its steps stay within their bound") { garble(kind_of("link")); }
 TEST_CASE("A chain on garbled memory stops, and its steps stay within their bound", "[main]") { garble(kind_of("chain")); }
+TEST_CASE("A compiled graph on garbled memory stops, and its steps stay within their bound", "[main]") {
+    garble(kind_of("compiled_hostile"));
+}
 TEST_CASE("A loop of stages on garbled memory stops, and its steps stay within their bound") { garble(kind_of("stages")); }
 TEST_CASE("An enter on garbled memory stops, and its steps stay within their bound") { garble(kind_of("enter")); }
 TEST_CASE("A copy on garbled memory stops, and its steps stay within their bound") { garble(kind_of("copy")); }

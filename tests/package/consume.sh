@@ -62,6 +62,9 @@ own-loop)
 	cp -r "$repo/examples/hello" "$build/example"
 	by_cmake own_loop "Unix Makefiles" -DCMAKE_PREFIX_PATH="$work/installed" -DEXAMPLE="$build/example"
 	;;
+own-graph)
+	by_cmake own_graph Ninja -DCMAKE_PREFIX_PATH="$work/installed"
+	;;
 add-subdirectory)
 	by_cmake add_subdirectory "Unix Makefiles" -DRINGSTEP_SOURCE="$repo"
 	;;

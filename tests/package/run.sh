@@ -10,6 +10,8 @@ for way in "$@"; do
 	said=$("$work/$way/program" 2>&1) || status=$?
 	case $way in
 	own-loop) expected='1000 requests completed. The loop stopped with code 0' ;;
+	own-graph) expected='8 bytes: program
+1000 chains' ;;
 	without-fmt) expected='nop_chain: 1000 requests' ;;
 	*) expected='nop_chain: 1000 requests
 copy: 100000 bytes' ;;

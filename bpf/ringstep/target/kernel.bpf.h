@@ -151,6 +151,7 @@ static __always_inline bool ringstep__kernel_owes_work(const struct ringstep__en
 }
 
 #define RINGSTEP__IS_VERIFIED true
+#define RINGSTEP__WALKS_MAY_SUBMIT true
 #define RINGSTEP__WAKES_IN_CQ false
 /* Returns false, because loops in the kernel are woken up without a completion. */
 static __always_inline bool ringstep__swallow_wake(const struct ringstep__engine *engine, const __u8 *cqe)

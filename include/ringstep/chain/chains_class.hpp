@@ -6,6 +6,7 @@
 #include <ringstep/blocks/slots.hpp>
 #include <ringstep/blocks/taken.hpp>
 #include <ringstep/duration.hpp>
+#include <ringstep/detail/graph_fingerprint.hpp>
 #include <ringstep/detail/sqe_words.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/exit.hpp>
@@ -22,6 +23,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <iterator>
 #include <memory>
@@ -68,6 +70,34 @@ struct ChainOptions {
     std::optional<Duration> timeout{};
 };
 
+/// What is known of the graph that a loop was compiled from. ringstep_add_graph() generates a specialization for its loop, in
+/// ringstep/graphs/NAME.hpp. Other loops run any graph.
+template <class Loop>
+struct CompiledGraph {};
+
+namespace detail {
+
+template <class Loop>
+concept RunsCompiledGraph = requires { CompiledGraph<Loop>::nodes.size(); };
+
+// Throws unless the graph is the one that the loop was compiled from.
+template <RunsCompiledGraph Loop>
+void check_compiled(const GraphDraft& draft, const ringstep_chain_graph& graph) {
+    using Compiled = CompiledGraph<Loop>;
+    const auto differs = [](const std::string& what) {
+        ringstep::detail::raise(EINVAL, "adding a graph to the chains of the compiled graph " + std::string(Loop::name),
+                                what + " is not as it was when the loop was compiled. All but addresses, names and times must be the same "
+                                       "then and now. Give what differs as a parameter, or use Chains, which run any graph.");
+    };
+    if (graph.node_count != Compiled::nodes.size() || graph.roots != Compiled::roots)
+        differs("The number of its nodes, or where it begins,");
+    for (std::uint32_t i = 0; i < graph.node_count; i++) {
+        if (fingerprint_of(graph.nodes[i], addresses_of(draft, graph, i)) != Compiled::nodes.at(i)) differs("Its " + draft.describe(i));
+    }
+}
+
+}  // namespace detail
+
 /// The result of a chain, read in place. Its destructor frees the chain's slot, so it must not outlive its `Chains`.
 class ChainResult {
 public:
@@ -108,7 +138,11 @@ public:
     /// Returns whether a node has a result, that is, has ended at least once.
     [[nodiscard]] bool ran(const AnyNode& node) const noexcept { return (chain_->ended >> node.number() & 1) != 0; }
     /// Returns how often a node has started.
-    [[nodiscard]] unsigned runs(const AnyNode& node) const noexcept { return chain_->nodes[node.number()].runs; }
+    [[nodiscard]] unsigned runs(const AnyNode& node) const noexcept {
+        // A compiled graph does not count the runs of a node that runs once at most.
+        const unsigned counted = chain_->nodes[node.number()].runs;
+        return counted == 0 && ran(node) ? 1 : counted;
+    }
     /// Returns a node's last result, as in a completion. For continued transfers it is the sum, for allocate() the address.
     /// Returns 0 if the node never ran.
     [[nodiscard]] std::int64_t result(const AnyNode& node) const noexcept {
@@ -210,6 +244,7 @@ public:
     /// (Graph::compile()), ENOSPC if there are graphs already.
     GraphId add(const Graph& graph) {
         const ringstep_chain_graph compiled = graph.compile();
+        if constexpr (detail::RunsCompiledGraph<Loop>) detail::check_compiled<Loop>(detail::GraphAccess::draft(graph), compiled);
         for (std::uint32_t slot = 0; slot < graphs; slot++) {
             GraphEntry& entry = graphs_.at(slot);
             if (entry.draft != nullptr) continue;
@@ -361,34 +396,42 @@ private:
 
     static void check(const GraphEntry& entry, std::span<const Argument> arguments) {
         std::uint32_t given = 0;
+        bool foreign = false;
         for (const Argument& argument : arguments) {
-            const std::uint32_t bit = 1U << (argument.index - RINGSTEP_CHAIN_VALUE_PARAMETER);
-            if (argument.graph != entry.draft) [[unlikely]]
+            given |= 1U << (argument.index & (RINGSTEP_CHAIN_PARAMETERS - 1));
+            foreign = foreign || argument.graph != entry.draft;
+        }
+        // None is given twice, if there are as many as parameters and all are given.
+        if (foreign || arguments.size() != entry.parameters || given != (1U << entry.parameters) - 1) [[unlikely]]
+            refuse(entry, arguments);
+    }
+    [[noreturn]] static void refuse(const GraphEntry& entry, std::span<const Argument> arguments) {
+        std::uint32_t given = 0;
+        for (const Argument& argument : arguments) {
+            const std::uint32_t bit = 1U << (argument.index & (RINGSTEP_CHAIN_PARAMETERS - 1));
+            if (argument.graph != entry.draft)
                 ringstep::detail::raise(EINVAL, "start of a chain", "An argument is for a parameter of another graph.");
-            if ((given & bit) != 0) [[unlikely]]
-                ringstep::detail::raise(EINVAL, "start of a chain", "A parameter is given twice.");
+            if ((given & bit) != 0) ringstep::detail::raise(EINVAL, "start of a chain", "A parameter is given twice.");
             given |= bit;
         }
-        if (given != (1U << entry.parameters) - 1) [[unlikely]]
-            ringstep::detail::raise(EINVAL, "start of a chain",
-                                    "The graph has " + std::to_string(entry.parameters) + " parameters, and " +
-                                        std::to_string(arguments.size()) + " are given.");
+        ringstep::detail::raise(EINVAL, "start of a chain",
+                                "The graph has " + std::to_string(entry.parameters) + " parameters, and " +
+                                    std::to_string(arguments.size()) + " are given.");
     }
 
     static void reset(ringstep_chain_instance& chain, const GraphEntry& entry) noexcept {
-        chain.phase = RINGSTEP_CHAIN_OUTSIDE;
-        chain.ready = chain.running = chain.continuing = chain.cleanup = 0;
-        chain.cancel = chain.arm = chain.armed = chain.disarm = chain.taken_back = chain.late = chain.listed = 0;
-        chain.unguarded = 0;
-        chain.guard_error = 0;
-        chain.reason = RINGSTEP_CHAIN_COMPLETED;
-        chain.node = 0;
-        chain.error = 0;
-        chain.ended = 0;
-        chain.code = 0;
-        for (std::uint32_t i = 0; i < entry.nodes; i++) {
-            chain.values[RINGSTEP_CHAIN_VALUE_RESULT + i] = 0;
-            chain.nodes[i] = {};
+        constexpr std::size_t first = offsetof(ringstep_chain_instance, phase);
+        static_assert(RINGSTEP_CHAIN_OUTSIDE == 0 && RINGSTEP_CHAIN_COMPLETED == 0 && RINGSTEP_CHAIN_UNLISTED == 0);
+        std::memset(static_cast<void*>(&chain.phase), 0, offsetof(ringstep_chain_instance, values) - first);
+        if constexpr (detail::RunsCompiledGraph<Loop>) {
+            constexpr std::size_t nodes = CompiledGraph<Loop>::nodes.size();
+            std::memset(static_cast<void*>(&chain.values[RINGSTEP_CHAIN_VALUE_RESULT]), 0, nodes * sizeof chain.values[0]);
+            std::memset(static_cast<void*>(chain.nodes), 0, nodes * sizeof chain.nodes[0]);
+        } else {
+            for (std::uint32_t i = 0; i < entry.nodes; i++) {
+                chain.values[RINGSTEP_CHAIN_VALUE_RESULT + i] = 0;
+                chain.nodes[i] = {};
+            }
         }
         for (std::uint32_t i = 0; i < entry.variables; i++) chain.values[RINGSTEP_CHAIN_VALUE_REGISTER + i] = 0;
         chain.values[RINGSTEP_CHAIN_VALUE_ZERO] = 0;

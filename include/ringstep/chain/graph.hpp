@@ -196,6 +196,8 @@ public:
         const std::uint8_t number = request("request", prepared.opcode);
         std::memcpy(static_cast<void*>(node(number).sqe), &prepared, sizeof node(number).sqe);
         set(number, &io_uring_sqe::user_data, 0);
+        for (const unsigned word : {1U, 2U, 6U, 7U})  // these may be addresses, and which are, the opcode decides
+            if (node(number).sqe[word] != 0) draft_->addresses.at(number).words |= static_cast<std::uint8_t>(1U << word);
         return detail::GraphAccess::make<RawNode>(draft_.get(), number);
     }
 
@@ -277,7 +279,7 @@ private:
         ringstep_chain_op op = detail::GraphAccess::op(expression);
         op.target = RINGSTEP_CHAIN_TO_VALUE;
         op.to = to;
-        draft_->operate(number, op, detail::GraphAccess::graph(expression));
+        draft_->operate(number, op, expression);
     }
 
     void set_file(std::uint8_t number, const File& file) {

@@ -42,9 +42,16 @@ template <ChainType T>
            op.x >= RINGSTEP_CHAIN_VALUE_PARAMETER && op.x < RINGSTEP_CHAIN_VALUE_PARAMETER + RINGSTEP_CHAIN_PARAMETERS;
 }
 
+// Which words of a node's SQE, and which of its operations' constants, are addresses of the process.
+struct DraftAddresses {
+    std::uint8_t words = 0;
+    std::uint8_t operations = 0;
+};
+
 // A graph under construction: the part for the loop, and data needed only until then.
 struct GraphDraft {
     ringstep_chain_graph graph{};
+    std::array<DraftAddresses, RINGSTEP_CHAIN_NODES> addresses{};
     std::array<std::string, RINGSTEP_CHAIN_NODES + 1> names;
     std::array<std::uint64_t, RINGSTEP_CHAIN_NODES> uses{};  // values that a node's operations read
     std::uint32_t count = 0;
@@ -71,8 +78,18 @@ struct GraphDraft {
         graph.nodes[count].join = 1;
         graph.nodes[count].limit = 0;
         uses.at(count) = 0;
+        addresses.at(count) = {};
         names.at(count) = std::move(name);
         return static_cast<std::uint8_t>(count++);
+    }
+
+    template <ChainType T>
+    void operate(std::uint8_t number, const ringstep_chain_op& op, const Expression<T>& expression) {
+        // A sum's constant is a distance.
+        const bool compared = op.constant_y != 0 && (op.operation == RINGSTEP_CHAIN_MIN || op.operation == RINGSTEP_CHAIN_MAX);
+        operate(number, op, GraphAccess::graph(expression));
+        if (std::same_as<T, Address> && (expression.constant() || compared))
+            addresses.at(number).operations |= static_cast<std::uint8_t>(1U << (graph.nodes[number].op_count - 1U));
     }
 
     void operate(std::uint8_t number, ringstep_chain_op op, const GraphDraft* from) {
@@ -101,12 +118,13 @@ struct GraphDraft {
                 operate(number, op, nullptr);
             } else {
                 std::memcpy(bytes + offset, &op.constant, size);
+                if (std::same_as<T, Address>) addresses.at(number).words |= static_cast<std::uint8_t>(1U << offset / 8);
             }
             return;
         }
         op.target = static_cast<std::uint8_t>(target);
         op.to = static_cast<std::uint8_t>(offset);
-        operate(number, op, GraphAccess::graph(expression));
+        operate(number, op, expression);
     }
 
     // Checks constants now, so that the loop need not find the errors.

@@ -201,9 +201,10 @@ struct ringstep_chain_instance {
 
 	/* loop; nodes as bits. Zeroes at start() but for data, phase and ready */
 	__u64 data;	  /* user_data of its requests, without kind and part, which is the node; 0 when it is outside */
-	__u32 phase;	  /* enum ringstep_chain_phase */
-	__u32 ready;	  /* to be begun */
+	__u16 phase;	  /* enum ringstep_chain_phase. The loop looks at these three at once */
+	__u16 listed;	  /* enum ringstep_chain_list */
 	__u32 running;	  /* in flight */
+	__u32 ready;	  /* to be begun */
 	__u32 continuing; /* of those ready: begun before, and to be submitted again */
 	__u32 __reserved_loop;
 	__u32 cleanup;	  /* to be run at the end */
@@ -213,7 +214,6 @@ struct ringstep_chain_instance {
 	__u32 disarm;	  /* to be taken back */
 	__u32 taken_back; /* of those being taken back: nodes whose timeout has not completed yet. Another one waits for that */
 	__u32 late;	  /* nodes whose timeout has expired */
-	__u32 listed;	  /* enum ringstep_chain_list */
 	__u32 next;	  /* of a ringstep_list */
 	__u32 previous;	  /* of a ringstep_list */
 	__u32 unguarded;  /* of those late: nodes whose timeout could not be set */
@@ -265,6 +265,16 @@ struct ringstep_chain {
 /* State of the loop chain_large, which is the same for more chains. ringstep::chain::LargeChains (chains_large.hpp) is its C++ class. */
 struct ringstep_chain_large {
 	RINGSTEP_CHAIN(RINGSTEP_CHAIN_LARGE_INSTANCES, RINGSTEP_CHAIN_LARGE_GRAPHS); /* all of it */
+};
+
+/* State of a loop that runs one graph, which was compiled: ringstep_add_graph(). ringstep::chain::CompiledChains is its C++ class. */
+struct ringstep_chain_compiled {
+	RINGSTEP_CHAIN(RINGSTEP_CHAIN_INSTANCES, 1); /* all of it */
+};
+
+/* The same for more chains: ringstep_add_graph(… LARGE) */
+struct ringstep_chain_compiled_large {
+	RINGSTEP_CHAIN(RINGSTEP_CHAIN_LARGE_INSTANCES, 1); /* all of it */
 };
 
 #endif /* RINGSTEP_LOOPS_CHAIN_H */

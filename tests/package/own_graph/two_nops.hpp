@@ -1,0 +1,5 @@
+#pragma once
+
+#include <ringstep/chain/graph.hpp>
+
+ringstep::chain::Graph two_nops();

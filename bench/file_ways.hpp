@@ -276,7 +276,8 @@ using ChainFileWay = ChainFileWayOf<ringstep::chain::Chains>;
 /// Chains with the same requests as HandFileWay, with a descriptor, of a graph that was compiled.
 class CompiledFileWay final : public ChainFileWayOf<ringstep::chain::CompiledChains<ringstep::loops::file_compiled>> {
 public:
-    explicit CompiledFileWay(ringstep::Engine engine) : ChainFileWayOf(engine, "compiled", "open, read, close, a compiled graph") {
+    explicit CompiledFileWay(ringstep::Engine engine)
+        : ChainFileWayOf(engine, "compiled", "open, read, close, a compiled graph") {
         id_ = chains_.add(plan_.graph);
     }
 

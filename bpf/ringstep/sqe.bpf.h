@@ -279,7 +279,7 @@ static __always_inline bool ringstep__walk_submits(struct ringstep_turn *turn, s
 	if (ringstep__walk_more(turn, walk))
 		return true;
 	most = walk->last - walk->at;
-	if (!RINGSTEP__WALKS_MAY_SUBMIT || !most || !ringstep__sq_distance(turn))
+	if (!RINGSTEP__WALK_MAY_SUBMIT(turn) || !most || !ringstep__sq_distance(turn))
 		return false;
 	ringstep_submit(turn);
 	if (ringstep__sq_distance(turn))

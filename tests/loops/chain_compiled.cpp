@@ -135,8 +135,7 @@ std::vector<Became> outcomes(const std::vector<Numbers>& all, int file, std::uin
     while (ended < all.size()) {
         while (started < all.size()) {
             std::vector<ringstep::chain::Argument> arguments{plan.file(file), plan.buffer(buffer.data())};
-            for (std::size_t i = 0; i < plan.parameters.size(); i++)
-                arguments.push_back(plan.parameters[i](all[started][i]));
+            for (std::size_t i = 0; i < plan.parameters.size(); i++) arguments.push_back(plan.parameters[i](all[started][i]));
             if (!chains.try_start(id, arguments, {.user_data = started})) break;
             started++;
         }
@@ -470,13 +469,12 @@ TEST_CASE("Chains beyond the depth wait, and those among them that are cancelled
 TEST_CASE("Chains of a compiled graph refuse any other graph", "[main]") {
     Ring ring;
     CompiledChains<loops::compiled_relay> chains(ring);
-    const auto refusal = [&](const ringstep::chain::Graph& graph) {
-        return error_of([&] { (void)chains.add(graph); });
-    };
+    const auto refusal = [&](const ringstep::chain::Graph& graph) { return error_of([&] { (void)chains.add(graph); }); };
     const ringstep::Error limit = refusal(compiled_relay(99).graph);
     CHECK(limit.code().value() == EINVAL);
-    CHECK_THAT(limit.what(), Catch::Matchers::ContainsSubstring("compiled graph compiled_relay") &&
-                                 Catch::Matchers::ContainsSubstring("node 0 (recv) is not as it was when the loop was compiled"));
+    CHECK_THAT(limit.what(),
+               Catch::Matchers::ContainsSubstring("compiled graph compiled_relay") &&
+                   Catch::Matchers::ContainsSubstring("node 0 (recv) is not as it was when the loop was compiled"));
     CHECK_THAT(refusal(compiled_file().graph).what(), Catch::Matchers::ContainsSubstring("The number of its nodes"));
     const compiled_relay plan;
     (void)chains.add(plan.graph);

@@ -19,11 +19,11 @@
 #include <ringstep/chain/work.bpf.h>
 
 /* chain_fact.flags */
-#define CHAIN_ALONE (1U << 0)	    /* of the graph: a chain never has two nodes at once that are ready or in flight */
-#define CHAIN_ONCE (1U << 1)	    /* the node has not begun before */
-#define CHAIN_ENDED_KNOWN (1U << 2) /* chain_fact.ended is right */
-#define CHAIN_ONLY_RUNS (1U << 3)   /* it is no clean-up node, and does not follow one */
-#define CHAIN_ONLY_CLEANS (1U << 4) /* it is a clean-up node, or follows only those */
+#define CHAIN_ALONE (1U << 0)	       /* of the graph: a chain never has two nodes at once that are ready or in flight */
+#define CHAIN_ONCE (1U << 1)	       /* the node has not begun before */
+#define CHAIN_ENDED_KNOWN (1U << 2)    /* chain_fact.ended is right */
+#define CHAIN_ONLY_RUNS (1U << 3)      /* it is no clean-up node, and does not follow one */
+#define CHAIN_ONLY_CLEANS (1U << 4)    /* it is a clean-up node, or follows only those */
 #define CHAIN_COMPLETES_ONCE (1U << 5) /* its request has one completion */
 
 /* What is known of a node before the loop runs, beside what the table says. */
@@ -36,8 +36,7 @@ struct chain_fact {
 
 /* A node, for the functions below. */
 #define CHAIN_NODE_OF(number) number, &chain_graph.nodes[number], &chain_facts[number]
-#define CHAIN_NODE_ARGUMENT                                                                                                    \
-	const __u32 node, const struct ringstep_chain_node *const of, const struct chain_fact *const fact
+#define CHAIN_NODE_ARGUMENT const __u32 node, const struct ringstep_chain_node *const of, const struct chain_fact *const fact
 
 /* The phase of a chain that is in no list, the list, and its requests in flight, as one word */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -52,7 +51,8 @@ struct chain_fact {
 
 static __always_inline __u64 *chain_where(struct ringstep_chain_instance *chain)
 {
-	_Static_assert(offsetof(struct ringstep_chain_instance, listed) == offsetof(struct ringstep_chain_instance, phase) + 2 &&
+	_Static_assert(offsetof(struct ringstep_chain_instance, listed) ==
+				       offsetof(struct ringstep_chain_instance, phase) + 2 &&
 			       offsetof(struct ringstep_chain_instance, running) ==
 				       offsetof(struct ringstep_chain_instance, phase) + 4 &&
 			       !(offsetof(struct ringstep_chain_instance, phase) & 7),
@@ -93,10 +93,10 @@ struct chain_at {
 
 /* What chain_rest() has to do */
 enum chain_rest {
-	CHAIN_REST_ENDS,   /* the node has ended, with one of the first values of enum ringstep_chain_outcome */
-	CHAIN_REST_BEGINS = 4, /* the node has to begin */
+	CHAIN_REST_ENDS,	 /* the node has ended, with one of the first values of enum ringstep_chain_outcome */
+	CHAIN_REST_BEGINS = 4,	 /* the node has to begin */
 	CHAIN_REST_LACKS_MEMORY, /* the node has ended, because the arena is full */
-	CHAIN_REST_OVER, /* nothing follows */
+	CHAIN_REST_OVER,	 /* nothing follows */
 };
 
 /* Leaves the straight way. Puts the chain into a list. The completed request does not count as in flight any more. */
@@ -217,9 +217,9 @@ static __always_inline __u32 chain_completes(const struct chain_at *at, const st
 	if ((of->timeout.seconds | of->timeout.nanoseconds) && (chain->armed & bit))
 		return CHAIN_TAKES_MORE;
 	if (of->flags & RINGSTEP_CHAIN_TRANSFER) {
-		const __u64 wanted = of->flags & RINGSTEP_CHAIN_FED_LENGTH || !(of->flags & RINGSTEP_CHAIN_READY_MADE) ?
-					     chain->nodes[node].wanted :
-					     chain_length(of);
+		const __u64 wanted = of->flags & RINGSTEP_CHAIN_FED_LENGTH || !(of->flags & RINGSTEP_CHAIN_READY_MADE)
+					     ? chain->nodes[node].wanted
+					     : chain_length(of);
 
 		if (of->flags & RINGSTEP_CHAIN_CONTINUE)
 			moved += chain->values[node];
@@ -436,7 +436,8 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 	ringstep_requests_begin(state);
 	at.crowded = state->work[RINGSTEP_CHAIN_UNDER_WAY].count ||
 		     ringstep_requests_in_flight(state->requests.counts) > ringstep_load(&state->depth);
-	ringstep__for_each_cqe_submitting(turn, cqe) {
+	ringstep__for_each_cqe_submitting(turn, cqe)
+	{
 		enum chain_straight way = CHAIN_OTHERWISE;
 
 		if (chain_find(&at, cqe) && ringstep_sq_has_room(turn)) {

@@ -150,8 +150,17 @@ static __always_inline bool ringstep__kernel_owes_work(const struct ringstep__en
 	return ringstep__work_pending(engine);
 }
 
+/*
+ * True if the verifier can follow a loop around the loops of a step. A verifier that has this type knows which states belong to a loop, and soon
+ * finds that they repeat. The verifier of Linux 6.12 does not have it, and reaches its limit with such a loop around gate's step, so each call
+ * makes one turn there. The value is a constant when the program is loaded.
+ */
+struct bpf_scc_info___ringstep {};
+#define RINGSTEP__VERIFIER_NESTS_LOOPS bpf_core_type_exists(struct bpf_scc_info___ringstep)
+
 #define RINGSTEP__IS_VERIFIED true
-#define RINGSTEP__WALKS_MAY_SUBMIT true
+/* True if a walk over completions may submit. The verifier of Linux 6.12 reaches its limit with that in large loops on unusual rings. */
+#define RINGSTEP__WALK_MAY_SUBMIT(turn) ((turn)->usual || RINGSTEP__VERIFIER_NESTS_LOOPS)
 #define RINGSTEP__WAKES_IN_CQ false
 /* Returns false, because loops in the kernel are woken up without a completion. */
 static __always_inline bool ringstep__swallow_wake(const struct ringstep__engine *engine, const __u8 *cqe)

@@ -26,14 +26,6 @@
 #endif
 #define RINGSTEP__CALL_TURNS (RINGSTEP_CALL_TURNS != 1 && RINGSTEP__VERIFIER_NESTS_LOOPS ? RINGSTEP_CALL_TURNS : 1)
 
-/*
- * True if the verifier can follow a loop around the loops of a step. A verifier that has this type knows which states belong to a loop, and soon
- * finds that they repeat. The verifier of Linux 6.12 does not have it, and reaches its limit with such a loop around gate's step, so each call
- * makes one turn there. The value is a constant when the program is loaded.
- */
-struct bpf_scc_info___ringstep {};
-#define RINGSTEP__VERIFIER_NESTS_LOOPS bpf_core_type_exists(struct bpf_scc_info___ringstep)
-
 /* Returns something else than 0 if there is a stop request, or a value of .fault. */
 static __always_inline __u64 ringstep__ends(const struct ringstep_control *control)
 {

@@ -273,7 +273,7 @@ static __always_inline void ringstep__set_wait(struct ringstep__engine *engine, 
 }
 
 #define RINGSTEP__IS_VERIFIED false
-#define RINGSTEP__WALKS_MAY_SUBMIT false
+#define RINGSTEP__WALK_MAY_SUBMIT(turn) false /* the engine submits at the end of the turn */
 #define RINGSTEP__WAKES_IN_CQ true
 /* Returns true if the current completion is a wake-up. Then counts it as seen, and the caller must drop it. */
 static __always_inline bool ringstep__swallow_wake(struct ringstep__engine *engine, const __u8 *cqe)

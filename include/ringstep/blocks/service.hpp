@@ -175,8 +175,8 @@ private:
         state_type& shared = *state();
         detail::mailbox_put(shared.mailbox, shared.inbox, inbox_mask,
                             RINGSTEP_REQUEST_CANCEL | generation << RINGSTEP_REQUEST_GENERATION_SHIFT | ticket.slot);
-        // A loop that leaves messages about new requests for later learns by this number that one to cancel has arrived. It does not
-        // say that it sleeps: either it sees the number, or this thread sees that it may sleep.
+        // A loop that leaves messages about new requests for later learns by this number that one to cancel has arrived. It
+        // does not say that it sleeps: either it sees the number, or this thread sees that it may sleep.
         std::atomic_ref(shared.requests.attempts).fetch_add(1);
         if (detail::mailbox_sleeps(shared.mailbox) || std::atomic_ref(shared.requests.leaves).load() != 0) wake();
     }

@@ -85,14 +85,17 @@ template <RunsCompiledGraph Loop>
 void check_compiled(const GraphDraft& draft, const ringstep_chain_graph& graph) {
     using Compiled = CompiledGraph<Loop>;
     const auto differs = [](const std::string& what) {
-        ringstep::detail::raise(EINVAL, "adding a graph to the chains of the compiled graph " + std::string(Loop::name),
-                                what + " is not as it was when the loop was compiled. All but addresses, names and times must be the same "
-                                       "then and now. Give what differs as a parameter, or use Chains, which run any graph.");
+        ringstep::detail::raise(
+            EINVAL, "adding a graph to the chains of the compiled graph " + std::string(Loop::name),
+            what +
+                " is not as it was when the loop was compiled. All but addresses, names and times must be the same "
+                "then and now. Give what differs as a parameter, or use Chains, which run any graph.");
     };
     if (graph.node_count != Compiled::nodes.size() || graph.roots != Compiled::roots)
         differs("The number of its nodes, or where it begins,");
     for (std::uint32_t i = 0; i < graph.node_count; i++) {
-        if (fingerprint_of(graph.nodes[i], addresses_of(draft, graph, i)) != Compiled::nodes.at(i)) differs("Its " + draft.describe(i));
+        if (fingerprint_of(graph.nodes[i], addresses_of(draft, graph, i)) != Compiled::nodes.at(i))
+            differs("Its " + draft.describe(i));
     }
 }
 
@@ -244,7 +247,8 @@ public:
     /// (Graph::compile()), ENOSPC if there are graphs already.
     GraphId add(const Graph& graph) {
         const ringstep_chain_graph compiled = graph.compile();
-        if constexpr (detail::RunsCompiledGraph<Loop>) detail::check_compiled<Loop>(detail::GraphAccess::draft(graph), compiled);
+        if constexpr (detail::RunsCompiledGraph<Loop>)
+            detail::check_compiled<Loop>(detail::GraphAccess::draft(graph), compiled);
         for (std::uint32_t slot = 0; slot < graphs; slot++) {
             GraphEntry& entry = graphs_.at(slot);
             if (entry.draft != nullptr) continue;

@@ -7,8 +7,8 @@
 namespace ringstep::inline v0::chain {
 
 /**
- * Runs one graph, which ringstep_add_graph() has compiled: each node is a few instructions of the loop, and nothing is read from tables. For
- * the rest, it is like Chains. add() takes the graph that was compiled, and no other.
+ * Runs one graph, which ringstep_add_graph() has compiled: each node is a few instructions of the loop, and nothing is read
+ * from tables. For the rest, it is like Chains. add() takes the graph that was compiled, and no other.
  *
  * **Example**:
  *

@@ -12,8 +12,8 @@
 
 namespace ringstep::inline v0::chain::detail {
 
-// Where addresses of the process are in a node: words of its SQE, and constants of its operations. They are others in each process, so the
-// loop takes them from the table of graphs.
+// Where addresses of the process are in a node: words of its SQE, and constants of its operations. They are others in each
+// process, so the loop takes them from the table of graphs.
 struct NodeAddresses {
     std::uint32_t words = 0;
     std::uint32_t operations = 0;
@@ -64,8 +64,9 @@ private:
     print.add(std::uint64_t{addresses.words} | std::uint64_t{addresses.operations} << 32);
     for (unsigned i = 0; i < node.op_count; i++) {
         const ringstep_chain_op& op = node.ops[i];
-        print.add(std::uint64_t{op.operation} | std::uint64_t{op.target} << 8 | std::uint64_t{op.to} << 16 | std::uint64_t{op.x} << 24 |
-                  std::uint64_t{op.y} << 32 | std::uint64_t{op.constant_y} << 40 | std::uint64_t{op.bytes} << 48);
+        print.add(std::uint64_t{op.operation} | std::uint64_t{op.target} << 8 | std::uint64_t{op.to} << 16 |
+                  std::uint64_t{op.x} << 24 | std::uint64_t{op.y} << 32 | std::uint64_t{op.constant_y} << 40 |
+                  std::uint64_t{op.bytes} << 48);
         print.add((addresses.operations >> i & 1) != 0 ? 0 : op.constant);
     }
     return print.value();

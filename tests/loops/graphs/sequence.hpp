@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Random graphs in which one node follows another: every outcome of a node leads to one node at most. So what comes of a chain follows from its
-// arguments alone, whichever loop runs it.
+// Random graphs in which one node follows another: every outcome of a node leads to one node at most. So what comes of a chain
+// follows from its arguments alone, whichever loop runs it.
 #pragma once
 
 #include <ringstep/chain/graph.hpp>
@@ -45,7 +45,13 @@ public:
     std::vector<bool> allocates;  // its result is an address
 
 private:
-    enum Outcome { success, failure, is_short, end, outcomes };
+    enum Outcome {
+        success,
+        failure,
+        is_short,
+        end,
+        outcomes
+    };
 
     std::size_t below(std::size_t bound) { return random_() % bound; }
 
@@ -127,8 +133,8 @@ private:
                 break;
             }
             case 7: {
-                const auto node = graph.branch(below(2) == 0 ? parameters[below(numbers)] < 1000
-                                                             : variables[0] < parameters[below(numbers)]);
+                const auto node =
+                    graph.branch(below(2) == 0 ? parameters[below(numbers)] < 1000 : variables[0] < parameters[below(numbers)]);
                 if (cycles) node.repeat(1 + below(4));
                 keep(node, {success, failure});
                 break;

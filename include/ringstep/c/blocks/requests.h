@@ -66,7 +66,7 @@ struct ringstep_requests {
 	__u32 refused;	 /* of those received: never submitted, because they were cancelled before */
 	__u32 cancels;	 /* requests of kinds TIMEOUT and HELPER that have not completed */
 	__u32 attempted; /* messages to cancel a request that were received */
-	__u32 leaves;	 /* not zero: the loop may leave messages and sleep; whoever sends an attempt to cancel has to wake it up */
+	__u32 leaves; /* not zero: the loop may leave messages and sleep; whoever sends an attempt to cancel has to wake it up */
 	__u32 __reserved_loop[9];
 };
 

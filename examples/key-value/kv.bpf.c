@@ -8,20 +8,22 @@
 #include <ringstep/net/server.bpf.h>
 
 /* Returns the number of the entry with this key, or of a free entry for it, or KV_ENTRIES if there is neither. */
-static __noinline __u32 find(struct kv *state, struct kv_server *server, __u32 place, __u32 at, __u32 end)
+ringstep_apart int find(struct kv_server *server ringstep_arg_nonnull, __u32 place, __u32 at, __u32 end)
 {
+	struct kv *state = &server->own;
 	const __u8(*bytes)[2048] = &server->buffers.bytes[place & ringstep_mask(server->buffers.bytes)];
 	const __u64 hash = ringstep_bytes_hash(*bytes, at, end, state->seed);
-	__u32 i, free = KV_ENTRIES;
+	__u32 i;
+	int free = KV_ENTRIES;
 
 	bpf_for(i, 0, KV_PROBES) {
 		const __u32 number = (__u32)(hash + i) & (KV_ENTRIES - 1);
 		struct kv_entry *entry = &state->entries[number];
 
 		if (!entry->key_length)
-			free = number;
+			free = (int)number;
 		else if (entry->key_length == end - at && !ringstep_bytes_compare(entry->key, 0, entry->key_length, *bytes, at, end))
-			return number;
+			return (int)number;
 	}
 	return free;
 }
@@ -51,7 +53,7 @@ RINGSTEP_SERVER(kv, .frames = RINGSTEP_LINES(512), .reply = 512, .tells = 1)
 		ringstep_reply(conn, "-ERR what?\r\n");
 		return RINGSTEP_KEEP;
 	}
-	number = find(state, server, frame.place, key, key_end);
+	number = (__u32)find(server, frame.place, key, key_end);
 	entry = &state->entries[number & (KV_ENTRIES - 1)];
 	if (ringstep_bytes_are(*frame.bytes, frame.at, command, "GET")) {
 		if (number == KV_ENTRIES || !entry->key_length) {

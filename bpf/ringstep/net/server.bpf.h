@@ -200,13 +200,20 @@ static __always_inline void ringstep__replied(struct ringstep_connection *link, 
 
 #include <ringstep/net/server_step.bpf.h>
 
-/* Defines the server `name`. The body of its function follows. See the top of this file. */
+/*
+ * Defines the server `name`. The body of its function follows. See the top of this file. The verifier follows the function once, apart from
+ * the rest of the loop.
+ */
 #define RINGSTEP_SERVER(name, ...)                                                                                             \
 	static const struct ringstep_server_options ringstep__server_options = {__VA_ARGS__};                                  \
-	static __always_inline int name##_frame(struct ringstep_turn *turn, ringstep_server_state *server,                     \
-						__typeof__(&RINGSTEP__SERVER->own) state, ringstep_server_connection *conn,    \
-						struct ringstep_frame frame);                                                  \
-	RINGSTEP_LOOP(name, ringstep_server_state)                                                                             \
+	static __always_inline int name##_on_frame(RINGSTEP_SERVER_TYPE *server, __typeof__(&RINGSTEP__SERVER->own) state,     \
+						   ringstep_server_connection *conn, struct ringstep_frame frame);             \
+	ringstep_apart int name##_frame(RINGSTEP_SERVER_TYPE *server ringstep_arg_nonnull, __u32 slot, __u32 too_long)         \
+	{                                                                                                                      \
+		return name##_on_frame(server, &server->own, &server->connections[slot & RINGSTEP__SERVER_MASK],               \
+				       ringstep__server_frame(server, slot, too_long));                                        \
+	}                                                                                                                      \
+	RINGSTEP_LOOP(name, RINGSTEP_SERVER_TYPE)                                                                              \
 	{                                                                                                                      \
 		__s64 limit = ringstep_limit(RINGSTEP_SERVER_FRAMES);                                                          \
                                                                                                                                \
@@ -214,22 +221,20 @@ static __always_inline void ringstep__replied(struct ringstep_connection *link, 
 		ringstep_while_at_most (limit, state->server.ready.count) {                                                    \
 			const __u32 slot = ringstep_list_first(&state->server.ready, state->connections);                      \
 			const int next = ringstep__server_next(state, slot);                                                   \
-			int verdict = RINGSTEP_CLOSE;                                                                          \
                                                                                                                                \
-			if (next == RINGSTEP__NEXT_FRAME || (next == RINGSTEP__NEXT_TOO_LONG && ringstep__server_options.tells)) \
-				verdict = name##_frame(turn, state, &state->own, &state->connections[slot],                    \
-						       ringstep__server_frame(state, slot, next));                             \
-			if (next == RINGSTEP__NEXT_FRAME)                                                                      \
-				ringstep__server_handled(state, slot, verdict);                                                \
-			else                                                                                                   \
-				ringstep__server_rest(turn, state, slot, next);                                                \
+			if (next == RINGSTEP__NEXT_FRAME) {                                                                    \
+				ringstep__server_handled(state, slot, name##_frame(state, slot, 0));                           \
+				continue;                                                                                      \
+			}                                                                                                      \
+			if (next == RINGSTEP__NEXT_TOO_LONG && ringstep__server_options.tells)                                 \
+				name##_frame(state, slot, 1);                                                                  \
+			ringstep__server_rest(turn, state, slot, next);                                                        \
 		}                                                                                                              \
 		return ringstep__server_end(turn, state, ringstep_limit_reached(limit) && state->server.ready.count);          \
 	}                                                                                                                      \
-	static __always_inline int name##_frame(struct ringstep_turn *turn __attribute__((unused)),                            \
-						ringstep_server_state *server __attribute__((unused)),                         \
-						__typeof__(&RINGSTEP__SERVER->own) state __attribute__((unused)),              \
-						ringstep_server_connection *conn __attribute__((unused)),                      \
-						struct ringstep_frame frame __attribute__((unused)))
+	static __always_inline int name##_on_frame(                                                                            \
+		RINGSTEP_SERVER_TYPE *server __attribute__((unused)),                                                          \
+		__typeof__(&RINGSTEP__SERVER->own) state __attribute__((unused)),                                              \
+		ringstep_server_connection *conn __attribute__((unused)), struct ringstep_frame frame __attribute__((unused)))
 
 #endif /* RINGSTEP_NET_SERVER_BPF_H */

@@ -248,18 +248,16 @@ ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_a
 }
 
 /* Returns what the author's function gets. */
-static __always_inline struct ringstep_frame ringstep__server_frame(ringstep_server_state *state, __u32 slot, int next)
+static __always_inline struct ringstep_frame ringstep__server_frame(ringstep_server_state *state, __u32 slot, __u32 too_long)
 {
 	struct ringstep_frame frame;
 
 	frame.bytes = &state->buffers.bytes[state->server.frame_place & RINGSTEP__CHUNK_MASK];
 	frame.place = state->server.frame_place;
 	frame.at = state->server.frame_at;
-	frame.end = state->server.frame_end;
-	frame.too_long = next != RINGSTEP__NEXT_FRAME;
-	if (frame.too_long)
-		frame.end = frame.at;
+	frame.end = too_long ? frame.at : state->server.frame_end;
 	frame.length = frame.end - frame.at;
+	frame.too_long = too_long;
 	frame.slot = slot;
 	return frame;
 }
@@ -274,7 +272,7 @@ static __always_inline void ringstep__server_tell(ringstep_server_state *state, 
 }
 
 /* Goes on after the author's function has returned. */
-static __always_inline void ringstep__server_handled(ringstep_server_state *state, __u32 slot, int verdict)
+ringstep_apart int ringstep__server_handled(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, int verdict)
 {
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
 	const __u32 give = state->server.frame_give;
@@ -290,18 +288,19 @@ static __always_inline void ringstep__server_handled(ringstep_server_state *stat
 		frame->at = state->server.frame_at;
 		frame->end = state->server.frame_end;
 		ringstep__server_tell(state, slot, link->generation, RINGSTEP_SERVER_FRAME);
-		return;
+		return 0;
 	}
 	if (give)
 		ringstep__server_give_back(state, give - 1);
 	if (likely(verdict == RINGSTEP_KEEP))
-		return;
+		return 0;
 	if (verdict == RINGSTEP_CLOSE)
 		link->flags |= RINGSTEP_CONNECTION_CLOSING;
 	else if (verdict == RINGSTEP_FINISH)
 		link->flags |= RINGSTEP_CONNECTION_FINISHING;
 	else
 		ringstep__server_fail(link, -RINGSTEP__ECANCELED);
+	return 0;
 }
 
 /* --- What a connection needs ----------------------------------------------------------------------------------------------- */
@@ -392,7 +391,7 @@ ringstep_apart int ringstep__server_decide(ringstep_server_state *state ringstep
 		if (!(link->in_flight & RINGSTEP__PART_BIT(RECEIVE)) && !RINGSTEP__IS(link, STARVED))
 			todo |= RINGSTEP__DO_RECEIVE;
 	} else if (link->in_flight & RINGSTEP__PART_BIT(RECEIVE) && !(link->in_flight & RINGSTEP__PART_BIT(CANCEL)) &&
-		   !RINGSTEP__IS(link, CANCELLED)) {
+		   !RINGSTEP__IS(link, CANCELLED) && !(todo & RINGSTEP__DO_SHUTDOWN)) {
 		todo |= RINGSTEP__DO_STOP_RECEIVING;
 	}
 	return todo;
@@ -435,35 +434,35 @@ static __always_inline void ringstep__server_send(struct ringstep_turn *turn, ri
 	ringstep__server_name(sqe, &conn->link, RINGSTEP_CONNECTION_SEND);
 }
 
-/* Makes the requests that are rare. */
+/* Makes a request that is rare: one of `todo`. */
 static __noinline int ringstep__server_do(struct ringstep_turn *turn, ringstep_server_state *state, __u32 slot, int todo)
 {
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
 	const __s32 file = (__s32)(state->server.first_slot + (slot & RINGSTEP__SERVER_MASK));
-	struct io_uring_sqe *sqe;
+	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
+	__u32 part = RINGSTEP_CONNECTION_CANCEL, kind = RINGSTEP_IDENTITY_HELPER;
 
 	if (todo & RINGSTEP__DO_SHUTDOWN) {
-		sqe = ringstep__server_claim(turn, state, link, SHUTDOWN);
 		ringstep_prep_shutdown(sqe, file, RINGSTEP__SHUT_WR);
-		ringstep__server_name(sqe, link, RINGSTEP_CONNECTION_SHUTDOWN);
-	}
-	if (todo & RINGSTEP__DO_CLOSE) {
-		sqe = ringstep__server_claim(turn, state, link, CLOSE);
+		sqe->flags = IOSQE_FIXED_FILE;
+		part = RINGSTEP_CONNECTION_SHUTDOWN;
+	} else if (todo & RINGSTEP__DO_CLOSE) {
 		ringstep_prep_close_direct(sqe, (__u32)file);
-		sqe->user_data = ringstep__part_data(link, RINGSTEP_IDENTITY_REQUEST, RINGSTEP_CONNECTION_CLOSE);
+		part = RINGSTEP_CONNECTION_CLOSE;
+	} else if (todo & RINGSTEP__DO_CANCEL) {
+		ringstep_prep_cancel_fd(sqe, file, IORING_ASYNC_CANCEL_FD_FIXED | IORING_ASYNC_CANCEL_ALL);
+	} else {
+		ringstep_prep_cancel64(sqe, ringstep__part_data(link, RINGSTEP_IDENTITY_REQUEST, RINGSTEP_CONNECTION_RECEIVE), 0);
 	}
-	if (todo & (RINGSTEP__DO_CANCEL | RINGSTEP__DO_STOP_RECEIVING)) {
-		sqe = ringstep_get_sqe(turn);
-		if (todo & RINGSTEP__DO_CANCEL)
-			ringstep_prep_cancel_fd(sqe, file, IORING_ASYNC_CANCEL_FD_FIXED | IORING_ASYNC_CANCEL_ALL);
-		else
-			ringstep_prep_cancel64(
-				sqe, ringstep__part_data(link, RINGSTEP_IDENTITY_REQUEST, RINGSTEP_CONNECTION_RECEIVE), 0);
-		sqe->user_data = ringstep__part_data(link, RINGSTEP_IDENTITY_HELPER, RINGSTEP_CONNECTION_CANCEL);
-		link->in_flight |= RINGSTEP__PART_BIT(CANCEL);
+	if (part != RINGSTEP_CONNECTION_CANCEL) {
+		kind = RINGSTEP_IDENTITY_REQUEST;
+		state->server.counts += RINGSTEP__IN_FLIGHT;
+	} else {
 		link->flags |= RINGSTEP_CONNECTION_CANCELLED;
 		state->server.cancels++;
 	}
+	sqe->user_data = ringstep__part_data(link, kind, part);
+	link->in_flight |= 1U << part;
 	return 0;
 }
 
@@ -617,16 +616,17 @@ ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_ar
 }
 
 /* Handles a receive that has ended without bytes. */
-static __noinline int ringstep__server_received_none(ringstep_server_state *state, struct ringstep_connection *link, __s32 result)
+ringstep_apart int ringstep__server_received_none(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __s32 result)
 {
+	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
+
 	if (result == 0) {
 		link->flags |= RINGSTEP_CONNECTION_EOF;
 	} else if (result == -RINGSTEP__ENOBUFS) {
 		state->server.counters.starved++;
 		if (!RINGSTEP__IS(link, STARVED)) {
 			link->flags |= RINGSTEP_CONNECTION_STARVED;
-			ringstep_list_push_back_by(&state->server.starved, state->connections,
-						   (__u32)link->identity & RINGSTEP__SERVER_MASK, link.starved);
+			ringstep_list_push_back_by(&state->server.starved, state->connections, slot, link.starved);
 		}
 	} else if (result != -RINGSTEP__ECANCELED && !RINGSTEP__IS(link, FAILED)) {
 		state->server.counters.failed++;
@@ -669,7 +669,7 @@ static __always_inline void ringstep__server_received(ringstep_server_state *sta
 		link->received += (__u32)result;
 		state->server.counters.received += (__u32)result;
 	} else {
-		ringstep__server_received_none(state, link, result);
+		ringstep__server_received_none(state, (__u32)link->identity, result);
 	}
 }
 
@@ -695,23 +695,24 @@ static __always_inline void ringstep__server_sent(ringstep_server_state *state, 
 	}
 }
 
-static __always_inline void ringstep__server_completed(ringstep_server_state *state, const struct io_uring_cqe *cqe)
+ringstep_apart int ringstep__server_completed(ringstep_server_state *state ringstep_arg_nonnull, __u64 user_data, __s32 result,
+					      __u32 flags)
 {
-	const __u32 slot = (__u32)cqe->user_data & RINGSTEP__SERVER_MASK;
+	const __u32 slot = (__u32)user_data & RINGSTEP__SERVER_MASK;
 	struct ringstep_connection *link = &state->connections[slot].link;
-	const __u64 part = cqe->user_data ^ link->identity;
+	const __u64 part = user_data ^ link->identity;
 
 	if (part == (__u64)RINGSTEP_CONNECTION_RECEIVE << RINGSTEP_IDENTITY_PART_SHIFT &&
 	    link->in_flight & RINGSTEP__PART_BIT(RECEIVE)) {
-		ringstep__server_received(state, link, cqe->res, cqe->flags);
+		ringstep__server_received(state, link, result, flags);
 	} else if (part == (__u64)RINGSTEP_CONNECTION_SEND << RINGSTEP_IDENTITY_PART_SHIFT &&
 		   link->in_flight & RINGSTEP__PART_BIT(SEND)) {
-		ringstep__server_sent(state, link, cqe->res);
+		ringstep__server_sent(state, link, result);
 	} else {
-		ringstep__server_odd(state, cqe->user_data, cqe->res, cqe->flags);
-		return;
+		return ringstep__server_odd(state, user_data, result, flags);
 	}
 	ringstep__server_ready(state, slot);
+	return 0;
 }
 
 /* --- Times ----------------------------------------------------------------------------------------------------------------- */
@@ -750,6 +751,23 @@ ringstep_apart int ringstep__server_timer(ringstep_server_state *state ringstep_
 	ringstep__server_fail(link, -RINGSTEP__ETIMEDOUT);
 	ringstep__server_ready(state, slot);
 	return 0;
+}
+
+/* Looks at the timers that have expired. */
+ringstep_apart int ringstep__server_timers(ringstep_server_state *state ringstep_arg_nonnull)
+{
+	__s64 limit = ringstep_limit(RINGSTEP_SERVER_BATCH);
+	__u32 number;
+
+	ringstep_while (ringstep_wheel_expired(&state->wheel, state->timers, state->server.now, &number, limit))
+		ringstep__server_timer(state, number);
+	return 0;
+}
+
+/* Returns the time until which the loop may wait for the first timer. */
+ringstep_apart __u64 ringstep__server_deadline(ringstep_server_state *state ringstep_arg_nonnull)
+{
+	return ringstep_wheel_deadline(&state->wheel);
 }
 
 /* Looks at some of the connections because of a drain. Returns 1 if there are more of them. */
@@ -830,26 +848,23 @@ static __always_inline void ringstep__server_begin(struct ringstep_turn *turn, r
 {
 	struct ringstep_server *server = &state->server;
 	const struct ringstep_server_limits *limits = &server->limits;
-	__s64 timers = ringstep_limit(RINGSTEP_SERVER_BATCH);
 	struct io_uring_cqe *cqe;
-	__u32 number;
 
 	server->now = 0;
 	if (limits->idle | limits->read | limits->write | limits->linger)
 		server->now = bpf_ktime_get_ns();
 	ringstep_for_each_cqe(turn, cqe)
-		ringstep__server_completed(state, cqe);
+		ringstep__server_completed(state, cqe->user_data, cqe->res, cqe->flags);
 	if (ringstep__server_options.later) {
 		__s64 messages = ringstep_limit(RINGSTEP_SERVER_BATCH);
+		__u32 number;
 
 		ringstep_mailbox_wake(&state->mailbox);
 		ringstep_while_at_most (messages, ringstep_mailbox_receive(&state->mailbox, state->inbox, &number))
 			ringstep__server_message(state, number);
 	}
-	if (server->now) {
-		ringstep_while (ringstep_wheel_expired(&state->wheel, state->timers, server->now, &number, timers))
-			ringstep__server_timer(state, number);
-	}
+	if (server->now)
+		ringstep__server_timers(state);
 }
 
 /* Lets receives begin again that have found no buffer, as many as there are buffers now. */
@@ -942,7 +957,7 @@ static __always_inline int ringstep__server_end(struct ringstep_turn *turn, ring
 			deadline = server->accept_again;
 	}
 	if (server->now) {
-		const __u64 next = ringstep_wheel_deadline(&state->wheel);
+		const __u64 next = ringstep__server_deadline(state);
 
 		if (next < deadline)
 			deadline = next;

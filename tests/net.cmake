@@ -1,0 +1,2 @@
+# Servers, and the blocks that they are made of.
+ringstep_add_test(net/key_value USER KERNELS MAIN LOOPS kv TIMEOUT 600)

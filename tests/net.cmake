@@ -1,2 +1,3 @@
 # Servers, and the blocks that they are made of.
 ringstep_add_test(net/key_value USER KERNELS MAIN LOOPS kv TIMEOUT 600)
+ringstep_add_test(net/frames USER KERNELS MAIN LOOPS frames TIMEOUT 400)

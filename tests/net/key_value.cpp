@@ -5,6 +5,9 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstddef>
@@ -205,6 +208,11 @@ TEST_CASE("Thousands of connections leave nothing behind", "[main]") {
 }
 
 TEST_CASE("Beyond its limit, a server closes a connection at once and lets others wait") {
+    rlimit files{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+    const rlimit before = files;
+    if (files.rlim_cur < 2048) files.rlim_cur = std::min<rlim_t>(2048, files.rlim_max);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
     Server server;
     std::vector<Client> clients;
     for (unsigned i = 0; i < Server::Server::capacity; i++) {
@@ -222,7 +230,9 @@ TEST_CASE("Beyond its limit, a server closes a connection at once and lets other
     CHECK(::recv(waiting.fd(), &byte, 1, MSG_DONTWAIT) == -1);
     clients.pop_back();
     CHECK(waiting.receive(7) == "+PONG\r\n");
+    clients.clear();
     CHECK(server.stop().ok());
+    CHECK(::setrlimit(RLIMIT_NOFILE, &before) == 0);
 }
 
 TEST_CASE("Limits of time end connections") {

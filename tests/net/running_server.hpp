@@ -9,6 +9,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <future>
 #include <stop_token>

@@ -78,22 +78,6 @@ enum ringstep_verdict {
 	RINGSTEP_LATER = 4,
 };
 
-enum ringstep_framing_kind {
-	RINGSTEP_FRAMING_LINES = 0,
-	RINGSTEP_FRAMING_PREFIX = 1,
-	RINGSTEP_FRAMING_FIXED = 2,
-};
-
-/* How a stream is cut into frames. */
-struct ringstep_framing {
-	__u32 kind;   /* enum ringstep_framing_kind */
-	__u32 most;   /* bytes of the longest frame. It must fit into a chunk, with the end of its line */
-	__u32 offset; /* with a prefix: where the length is */
-	__u32 width;  /* with a prefix: bytes of the length, 1 to 8 */
-	__u32 big;    /* with a prefix: the length has its highest byte first */
-	__u32 added;  /* with a prefix: what the length does not count */
-};
-
 /* Lines of up to `most` bytes that end with LF, or with CR LF. The frame has neither. */
 #define RINGSTEP_LINES(longest)                                                                                                \
 	{                                                                                                                      \
@@ -112,6 +96,12 @@ struct ringstep_framing {
 #define RINGSTEP_FIXED(size)                                                                                                   \
 	{                                                                                                                      \
 		.kind = RINGSTEP_FRAMING_FIXED, .most = (size)                                                                 \
+	}
+
+/* As the application says before the loop runs: ringstep_server.framing. */
+#define RINGSTEP_FRAMES_OF_STATE                                                                                               \
+	{                                                                                                                      \
+		.kind = RINGSTEP_FRAMING_STATE                                                                                 \
 	}
 
 /* The options of RINGSTEP_SERVER(). */
@@ -150,9 +140,20 @@ static const struct ringstep_server_options ringstep__server_options;
 
 #define RINGSTEP__SERVER_REPLY                                                                                                 \
 	(ringstep__server_options.reply ? ringstep__server_options.reply : RINGSTEP__OUTPUT_SIZE / 2)
-#define RINGSTEP__FRAME_MOST                                                                                                   \
-	(ringstep__server_options.frames.most < RINGSTEP__CHUNK_SIZE ? ringstep__server_options.frames.most                    \
-								     : RINGSTEP__CHUNK_SIZE)
+
+/* Returns how the stream is cut into frames. To the compiler, that is a constant, unless the state says it. */
+static __always_inline const struct ringstep_framing *ringstep__framing(const ringstep_server_state *state)
+{
+	return ringstep__server_options.frames.kind == RINGSTEP_FRAMING_STATE ? &state->server.framing
+									      : &ringstep__server_options.frames;
+}
+
+static __always_inline __u32 ringstep__frame_most(const ringstep_server_state *state)
+{
+	const __u32 most = ringstep__framing(state)->most;
+
+	return most < RINGSTEP__CHUNK_SIZE ? most : RINGSTEP__CHUNK_SIZE;
+}
 
 /* Notes where the output ends now. Something that did not fit was not written: the connection fails. */
 static __always_inline void ringstep__replied(struct ringstep_connection *link, __u64 before, __u64 end, bool any)

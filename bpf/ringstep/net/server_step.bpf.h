@@ -25,6 +25,7 @@
 #define RINGSTEP__MSG_NOSIGNAL 0x4000
 #define RINGSTEP__SHUT_WR 1
 
+#define RINGSTEP__NEXT_BUFFERS 2		/* the most buffers that are looked at for one frame, before others have their turn */
 #define RINGSTEP__IN_FLIGHT (1ULL << 32)	/* as RINGSTEP_REQUESTS_IN_FLIGHT */
 #define RINGSTEP__ACCEPT_PAUSE 100000000ULL	/* after an error that may pass */
 
@@ -87,19 +88,23 @@ static __always_inline __u32 ringstep__server_unhold(ringstep_server_state *stat
 	return id;
 }
 
-/* Gives back all buffers that are held for a connection, and forgets a frame that is not complete. */
+/*
+ * Gives back the buffers that are held for a connection, and forgets a frame that is not complete. Returns 1 if there are so many buffers that
+ * the connection has to be looked at again.
+ */
 ringstep_apart int ringstep__server_drop(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
 {
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
-	__s64 limit = ringstep_limit(RINGSTEP__CHUNK_MASK + 1);
+	__s64 limit = ringstep_limit(RINGSTEP_SERVER_BATCH);
 
+	link->partial = 0;
 	ringstep_while_at_most (limit, link->held_first)
 		ringstep__server_give_back(state, ringstep__server_unhold(state, link));
-	link->held_first = 0;
-	link->held_last = 0;
-	link->held = 0;
-	link->partial = 0;
-	return 0;
+	if (!link->held_first)
+		link->held = 0;
+	else
+		ringstep__server_ready(state, slot);
+	return link->held_first != 0;
 }
 
 /* Lets the timer of a connection expire at this time, or earlier. */
@@ -127,17 +132,17 @@ static __always_inline void ringstep__server_fail(struct ringstep_connection *li
 /* Returns how long the frame at `at` is, of which `have` bytes are there. Returns 0 if that is not known yet. */
 static __always_inline __u64 ringstep__frame_total(ringstep_server_state *state, __u32 place, __u64 at, __u64 have)
 {
-	const struct ringstep_framing *frames = &ringstep__server_options.frames;
+	const struct ringstep_framing *frames = ringstep__framing(state);
 	const __u32 width = frames->width & 15;
 	__u64 length;
 
 	if (frames->kind == RINGSTEP_FRAMING_FIXED)
-		return frames->most;
+		return frames->most ? frames->most : ~0U;
 	if (have < (__u64)frames->offset + width)
 		return 0;
 	length = ringstep__bytes_at(state->buffers.bytes[place & RINGSTEP__CHUNK_MASK], RINGSTEP__CHUNK_SIZE, at + frames->offset);
 	if (frames->big)
-		length = __builtin_bswap64(length) >> (64 - 8 * width);
+		length = __builtin_bswap64(length) >> ((64 - 8 * width) & 63);
 	else if (width < 8)
 		length &= (1ULL << 8 * width) - 1;
 	length = length > ~0U ? ~0U : length + frames->added;
@@ -150,7 +155,7 @@ static __always_inline bool ringstep__frame_is(ringstep_server_state *state, __u
 	state->server.frame_place = place;
 	state->server.frame_at = at;
 	state->server.frame_end = end;
-	return end - at <= RINGSTEP__FRAME_MOST;
+	return end - at <= ringstep__frame_most(state);
 }
 
 /* Sets aside the end of a line, CR LF or LF, which lies in front of `end`. */
@@ -159,7 +164,7 @@ static __always_inline __u32 ringstep__line_end(ringstep_server_state *state, __
 	const __u8(*bytes)[RINGSTEP__CHUNK_SIZE] = &state->buffers.bytes[place & RINGSTEP__CHUNK_MASK];
 	__u32 before = end - 2;
 
-	if (ringstep__server_options.frames.kind != RINGSTEP_FRAMING_LINES)
+	if (ringstep__framing(state)->kind != RINGSTEP_FRAMING_LINES)
 		return end;
 	barrier_var(before);
 	return end - at > 1 && (*bytes)[before & (RINGSTEP__CHUNK_SIZE - 1)] == '\r' ? end - 2 : end - 1;
@@ -169,9 +174,10 @@ static __always_inline __u32 ringstep__line_end(ringstep_server_state *state, __
 ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
 {
 	const __u32 own = (RINGSTEP__CHUNK_MASK + 1 - RINGSTEP__SERVER_MOST + (slot & RINGSTEP__SERVER_MASK)) & RINGSTEP__CHUNK_MASK;
-	const bool lines = ringstep__server_options.frames.kind == RINGSTEP_FRAMING_LINES;
+	const bool lines = ringstep__framing(state)->kind == RINGSTEP_FRAMING_LINES;
+	const __u32 most = ringstep__frame_most(state);
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
-	__s64 limit = ringstep_limit(RINGSTEP_SERVER_FRAMES);
+	__s64 limit = ringstep_limit(RINGSTEP__NEXT_BUFFERS);
 
 	if (link->flags & (RINGSTEP_CONNECTION_LATER | RINGSTEP_CONNECTION_PAUSED | RINGSTEP_CONNECTION_FAILED |
 			   RINGSTEP_CONNECTION_CLOSING) ||
@@ -205,10 +211,9 @@ ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_a
 		} else {
 			total = partial ? ringstep__frame_total(state, own, 0, partial)
 					: ringstep__frame_total(state, id, at, end - at);
-			if (total > RINGSTEP__FRAME_MOST)
+			if (total > most)
 				return RINGSTEP__NEXT_TOO_LONG;
-			take = total ? total
-				     : (__u64)ringstep__server_options.frames.offset + ringstep__server_options.frames.width;
+			take = total ? total : (__u64)ringstep__framing(state)->offset + ringstep__framing(state)->width;
 			take = take > partial ? take - partial : 0;
 			whole = total && take <= end - at;
 			if (take > end - at)
@@ -224,8 +229,7 @@ ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_a
 				       : RINGSTEP__NEXT_TOO_LONG;
 		}
 		/* The end of a line needs up to two bytes more than the line. */
-		if (partial + take > (lines ? RINGSTEP__FRAME_MOST + 2 : RINGSTEP__FRAME_MOST) ||
-		    partial + take > RINGSTEP__CHUNK_SIZE)
+		if (partial + take > (lines ? most + 2 : most) || partial + take > RINGSTEP__CHUNK_SIZE)
 			return RINGSTEP__NEXT_TOO_LONG;
 		ringstep_bytes_copy(state->buffers.bytes[own], partial, state->buffers.bytes[id], at, at + take);
 		if (!partial)
@@ -233,8 +237,12 @@ ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_a
 		link->partial = partial + (__u32)take;
 		if (held->at >= end)
 			ringstep__server_give_back(state, ringstep__server_unhold(state, link));
-		if (!lines && !whole)
-			whole = ringstep__frame_total(state, own, 0, link->partial) == link->partial;
+		if (!lines && !whole) {
+			total = ringstep__frame_total(state, own, 0, link->partial);
+			if (total > most)
+				return RINGSTEP__NEXT_TOO_LONG;
+			whole = total == link->partial;
+		}
 		if (whole) {
 			const __u32 length = link->partial;
 
@@ -331,7 +339,8 @@ static __always_inline int ringstep__server_decide_end(ringstep_server_state *st
 	if (link->held || link->partial) {
 		if (link->partial && RINGSTEP__IS(link, EOF) && !RINGSTEP__IS(link, CLOSING))
 			state->server.counters.cut++;
-		ringstep__server_drop(state, slot);
+		if (ringstep__server_drop(state, slot))
+			return 0;
 	}
 	if (!now) {
 		link->flags |= RINGSTEP_CONNECTION_DISCARDING;
@@ -961,6 +970,14 @@ static __always_inline int ringstep__server_end(struct ringstep_turn *turn, ring
 
 		if (next < deadline)
 			deadline = next;
+	}
+	if (ringstep__server_options.later) {
+		const __u32 batch = ringstep_load(&server->batch);
+
+		if (batch && ringstep_mailbox_uncollected(&state->mailbox) >= batch) {
+			ringstep_submit(turn);
+			return ringstep_stop(turn, RINGSTEP_SERVER_BATCH_READY);
+		}
 	}
 	if (again) {
 		/* Others have their turn, too. */

@@ -216,6 +216,13 @@ public:
         return true;
     }
 
+    /// Makes run() return with RINGSTEP_SERVER_BATCH_READY when `count` events can be taken. With 0, the default, it does not
+    /// return for events. May be called from any thread.
+    void set_batch(std::uint32_t count) noexcept {
+        std::atomic_ref(state()->server.batch).store(count, std::memory_order_release);
+        wake();
+    }
+
     /// Returns how many events can be taken. May be called from any thread.
     [[nodiscard]] std::uint32_t ready() const noexcept { return detail::mailbox_delivered(state()->mailbox); }
 
@@ -345,6 +352,10 @@ private:
     bool owns_table_ = false;
 };
 
+/// What serve() calls for each event of a server.
+template <class Handler>
+concept HandlesEvents = std::invocable<Handler&, const ServerEvent&>;
+
 /// A server, for serve().
 template <class Server>
 concept Servable = requires(Server& server, std::stop_token token, Duration limit) {
@@ -377,6 +388,34 @@ LoopExit serve(Server& server, const std::stop_token& token = {}, Duration drain
     do exit = server.run();
     while (exit.reason == ExitReason::interrupted);
     return exit;
+}
+
+/**
+ * Runs a server like the other serve(), and calls `handle(event)` for each of its events, between two runs. The function may
+ * answer frames itself, or let other threads do that.
+ *
+ * **Example**:
+ *
+ *     ringstep::serve(server, [&](const ringstep::ServerEvent& event) {
+ *         if (event.kind != ringstep::ServerEvent::Kind::frame) return;
+ *         server.reply(event.connection, event.text());
+ *         server.answer(event.connection);
+ *     });
+ */
+template <Servable Server, HandlesEvents Handler>
+LoopExit serve(Server& server, Handler&& handle, const std::stop_token& token = {},
+               Duration drain_limit = std::chrono::seconds(10)) {
+    server.set_batch(1);
+    ServerEvent event;
+    for (bool draining = false;;) {
+        const LoopExit exit = draining ? server.run() : server.run(token);
+        while (server.take(event)) handle(event);
+        if (exit.reason == ExitReason::interrupted) continue;
+        if (exit.reason == ExitReason::stopped && exit.code == RINGSTEP_SERVER_BATCH_READY) continue;
+        if (exit.reason != ExitReason::stop_requested || draining) return exit;
+        server.drain(drain_limit);
+        draining = true;
+    }
 }
 
 }  // namespace ringstep::inline v0

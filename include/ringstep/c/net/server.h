@@ -105,7 +105,26 @@ struct ringstep_server_frame {
 
 /* Why a server ended: LoopExit::code */
 enum ringstep_server_code {
-	RINGSTEP_SERVER_DRAINED = 0, /* all connections are closed after a drain; if the listening socket has failed, the code is its -errno */
+	/* all connections are closed after a drain; if the listening socket has failed, the code is its -errno instead */
+	RINGSTEP_SERVER_DRAINED = 0,
+	RINGSTEP_SERVER_BATCH_READY = 1, /* as many events are there to be taken as were asked for */
+};
+
+enum ringstep_framing_kind {
+	RINGSTEP_FRAMING_LINES = 0,
+	RINGSTEP_FRAMING_PREFIX = 1,
+	RINGSTEP_FRAMING_FIXED = 2,
+	RINGSTEP_FRAMING_STATE = 3, /* as ringstep_server.framing says */
+};
+
+/* How a stream is cut into frames. */
+struct ringstep_framing {
+	__u32 kind;   /* enum ringstep_framing_kind */
+	__u32 most;   /* bytes of the longest frame. It must fit into a chunk, with the end of its line */
+	__u32 offset; /* with a prefix: where the length is */
+	__u32 width;  /* with a prefix: bytes of the length, 1 to 8 */
+	__u32 big;    /* with a prefix: the length has its highest byte first */
+	__u32 added;  /* with a prefix: what the length does not count */
 };
 
 /* Limits that the application sets before the loop runs. Times are in nanoseconds, and 0 is none. */
@@ -143,9 +162,11 @@ struct ringstep_server {
 	__s32 listener;	  /* the descriptor of the listening socket; negative: none */
 	__u32 first_slot; /* of the registered files: that of connection 0 */
 	struct ringstep_server_limits limits;
+	struct ringstep_framing framing; /* for servers that let the application say it */
 	__u64 drain_limit; /* how long a drain may take, in nanoseconds; 0: no limit */
 	__u32 drain;	   /* not 0: accept no more, and close each connection when all of its frames have been answered */
-	__u32 __reserved_application[3];
+	__u32 batch;	   /* end when so many events are there to be taken; 0: do not */
+	__u32 __reserved_application[2];
 
 	/* loop -> application */
 	__u64 counts;  /* requests in flight, as ringstep_requests.counts has them */

@@ -71,6 +71,8 @@ public:
         const std::uint32_t used = options.buffers == 0 ? count : options.buffers;
         if (used > count)
             detail::raise(EINVAL, what(used), "The state has " + std::to_string(count) + " of them.");
+        if (!core_ || !core_->open()) detail::raise(EBADF, what(used), "The ring is closed.");
+        if (!core_->owned_by_this_thread()) detail::raise(EEXIST, what(used), "Only the ring's owning thread may do this.");
         const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
         const auto begin = reinterpret_cast<std::uintptr_t>(&buffers.entries[0]);
         const std::uintptr_t aligned = (begin + page - 1) / page * page;
@@ -104,7 +106,7 @@ public:
     BufferRing& operator=(const BufferRing&) = delete;
     /// Unregisters the ring of buffers. On another thread than the owning one, that is left to the closing of the ring.
     ~BufferRing() {
-        if (core_ && core_->open()) (void)io_uring_unregister_buf_ring(&core_->native(), group_);
+        if (core_ && core_->open() && core_->owned_by_this_thread()) (void)io_uring_unregister_buf_ring(&core_->native(), group_);
     }
 
     /// Returns the number by which requests name the ring of buffers.

@@ -130,7 +130,7 @@ static __always_inline void ringstep__server_fail(struct ringstep_connection *li
 /* --- Frames ---------------------------------------------------------------------------------------------------------------- */
 
 /* Returns how long the frame at `at` is, of which `have` bytes are there. Returns 0 if that is not known yet. */
-static __always_inline __u64 ringstep__frame_total(ringstep_server_state *state, __u32 place, __u64 at, __u64 have)
+ringstep_apart __u64 ringstep__frame_total(ringstep_server_state *state ringstep_arg_nonnull, __u32 place, __u64 at, __u64 have)
 {
 	const struct ringstep_framing *frames = ringstep__framing(state);
 	const __u32 width = frames->width & 15;
@@ -170,6 +170,21 @@ static __always_inline __u32 ringstep__line_end(ringstep_server_state *state, __
 	return end - at > 1 && (*bytes)[before & (RINGSTEP__CHUNK_SIZE - 1)] == '\r' ? end - 2 : end - 1;
 }
 
+/* Returns the position of the first end of a line in a range of a chunk, or the end of the range if there is none. */
+ringstep_apart __u64 ringstep__frame_stop(ringstep_server_state *state ringstep_arg_nonnull, __u32 place, __u64 at, __u64 end)
+{
+	return ringstep_bytes_find(state->buffers.bytes[place & RINGSTEP__CHUNK_MASK], at, end, '\n');
+}
+
+/* Copies a range of a chunk to another chunk. */
+ringstep_apart int ringstep__frame_copy(ringstep_server_state *state ringstep_arg_nonnull, __u64 to_place_and_at, __u32 place,
+					__u64 at, __u64 end)
+{
+	ringstep_bytes_copy(state->buffers.bytes[to_place_and_at >> 32 & RINGSTEP__CHUNK_MASK], (__u32)to_place_and_at,
+			    state->buffers.bytes[place & RINGSTEP__CHUNK_MASK], at, end);
+	return 0;
+}
+
 /* Finds the next frame of a connection. Its bytes are in the buffer that they came in, or are put together in the connection's own chunk. */
 ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
 {
@@ -204,7 +219,7 @@ ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_a
 			continue;
 		}
 		if (lines) {
-			const __u64 stop = ringstep_bytes_find(state->buffers.bytes[id], at, end, '\n');
+			const __u64 stop = ringstep__frame_stop(state, id, at, end);
 
 			whole = stop < end;
 			take = whole ? stop + 1 - at : end - at;
@@ -231,7 +246,7 @@ ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_a
 		/* The end of a line needs up to two bytes more than the line. */
 		if (partial + take > (lines ? most + 2 : most) || partial + take > RINGSTEP__CHUNK_SIZE)
 			return RINGSTEP__NEXT_TOO_LONG;
-		ringstep_bytes_copy(state->buffers.bytes[own], partial, state->buffers.bytes[id], at, at + take);
+		ringstep__frame_copy(state, (__u64)own << 32 | partial, id, at, at + take);
 		if (!partial)
 			link->partial_since = state->server.now;
 		link->partial = partial + (__u32)take;

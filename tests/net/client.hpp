@@ -47,6 +47,8 @@ public:
     ~Client() { close(); }
 
     [[nodiscard]] bool connected() const { return connected_; }
+    /// After rest(): returns true if the peer has closed, false after a reset or a time limit.
+    [[nodiscard]] bool ended() const { return ended_; }
     [[nodiscard]] int fd() const { return fd_; }
 
     /// Sends all of it. Returns false if the peer does not take it.
@@ -79,13 +81,14 @@ public:
     [[nodiscard]] std::string ask(std::string_view question, std::size_t answer) const {
         return send(question) ? receive(answer) : std::string("(not sent)");
     }
-    /// Receives until the peer closes, and returns what came. Sets errno to 0 if that was a proper end.
-    [[nodiscard]] std::string rest() const {
+    /// Receives until the peer closes, and returns what came. ended() then says whether that was a proper end.
+    [[nodiscard]] std::string rest() {
         std::string all;
         std::array<char, 65536> buffer{};
         for (;;) {
-            errno = 0;
             const ssize_t got = ::recv(fd_, buffer.data(), buffer.size(), 0);
+            if (got < 0 && errno == EINTR) continue;
+            ended_ = got == 0;
             if (got <= 0) return all;
             all.append(buffer.data(), static_cast<std::size_t>(got));
         }
@@ -104,6 +107,7 @@ public:
 private:
     int fd_;
     bool connected_ = false;
+    bool ended_ = false;
 };
 
 /// Waits until `condition()` holds, for half a minute at most, and returns whether it does.

@@ -138,7 +138,7 @@ TEST_CASE("An application answers frames of each kind, however they arrive", "[m
     const Kind& kind = kinds[which];
     Served server{kind.framing, echo};
     for (const std::size_t piece : {3U, 700U, 20000U}) {
-        const Client client{server.port()};
+        Client client{server.port()};
         std::string sent;
         std::string expected;
         std::mt19937 random{static_cast<unsigned>(piece)};
@@ -155,7 +155,7 @@ TEST_CASE("An application answers frames of each kind, however they arrive", "[m
         });
         const bool right = client.rest() == expected;
         CHECK(right);
-        CHECK(errno == 0);
+        CHECK(client.ended());
         sender.join();
     }
     server.stop();
@@ -198,7 +198,7 @@ TEST_CASE("Other threads answer, in the order of each connection, and are told o
         for (int i = 0; i < 8; i++) {
             clients.emplace_back([&, i] {
                 for (int round = 0; round < 10; round++) {
-                    const Client client{server.port()};
+                    Client client{server.port()};
                     std::string all;
                     for (int line = 0; line < 50; line++) all += std::to_string(i) + "/" + std::to_string(line) + "\n";
                     all += "end\n";
@@ -230,7 +230,7 @@ TEST_CASE("An application stops reading from a connection, goes on, and closes i
                       }
                       echo(is, event);
                   }};
-    const Client client{server.port()};
+    Client client{server.port()};
     CHECK(client.ask("a\npause\nb\n", 8) == "a|pause|");
     std::this_thread::sleep_for(50ms);
     CHECK(frames == 2);
@@ -254,7 +254,7 @@ TEST_CASE("An application stops reading from a connection, goes on, and closes i
     CHECK(frames == 3 + sent / 100);
     server->close({slot, generation});
     CHECK(client.rest().empty());
-    CHECK(errno == 0);
+    CHECK(client.ended());
 }
 
 TEST_CASE("A frame that is too long, or whose length is nonsense, ends its connection") {
@@ -265,14 +265,14 @@ TEST_CASE("A frame that is too long, or whose length is nonsense, ends its conne
                                        std::string("x\0\2", 3)};
     Served server{framings[which], echo};
     const bool in_pieces = GENERATE(false, true);
-    const Client client{server.port()};
+    Client client{server.port()};
     if (in_pieces) {
         send_in_pieces(client, bad[which], 3, 2);
     } else {
         CHECK(client.send(bad[which]));
     }
     CHECK(client.rest().empty());
-    CHECK(errno == 0);
+    CHECK(client.ended());
     client.finish();
     CHECK(eventually([&] { return server->open() == 0; }));
     server.stop();

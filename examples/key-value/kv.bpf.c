@@ -22,7 +22,8 @@ ringstep_apart int find(struct kv_server *server ringstep_arg_nonnull, __u32 pla
 
 		if (!entry->key_length)
 			free = (int)number;
-		else if (entry->key_length == end - at && !ringstep_bytes_compare(entry->key, 0, entry->key_length, *bytes, at, end))
+		else if (entry->key_length == end - at &&
+			 !ringstep_bytes_compare(entry->key, 0, entry->key_length, *bytes, at, end))
 			return (int)number;
 	}
 	return free;

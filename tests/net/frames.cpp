@@ -114,18 +114,17 @@ TEST_CASE("An application answers frames of each kind, however they arrive", "[m
     };
     const auto bytes_of = [](std::size_t number, unsigned width, bool network) {
         std::string bytes;
-        for (unsigned i = 0; i < width; i++)
-            bytes += static_cast<char>(number >> 8 * (network ? width - 1 - i : i) & 0xff);
+        for (unsigned i = 0; i < width; i++) bytes += static_cast<char>(number >> 8 * (network ? width - 1 - i : i) & 0xff);
         return bytes;
     };
     const std::vector<Kind> kinds{
         {Framing::lines(4094), [](std::string text) { return std::move(text) + "\r\n"; }, false},
-        {Framing::length_prefix(4096, 0, 4, true, 4), [&](const std::string& text) { return bytes_of(text.size(), 4, true) + text; },
-         true},
+        {Framing::length_prefix(4096, 0, 4, true, 4),
+         [&](const std::string& text) { return bytes_of(text.size(), 4, true) + text; }, true},
         {Framing::length_prefix(4096, 1, 2, false, 0),
          [&](const std::string& text) { return "x" + bytes_of(text.size() + 3, 2, false) + text; }, true},
-        {Framing::length_prefix(4096, 3, 8, true, 11), [&](const std::string& text) { return "abc" + bytes_of(text.size(), 8, true) + text; },
-         true},
+        {Framing::length_prefix(4096, 3, 8, true, 11),
+         [&](const std::string& text) { return "abc" + bytes_of(text.size(), 8, true) + text; }, true},
         {Framing::length_prefix(200, 0, 1, false, 1),
          [&](std::string text) {
              text.resize(std::min<std::size_t>(text.size(), 199));
@@ -308,9 +307,9 @@ TEST_CASE("A frame whose connection is gone can still be answered") {
 
 TEST_CASE("Framings that cannot be are refused") {
     ringstep::Ring ring;
-    for (const Framing& framing : {Framing::lines(0), Framing::lines(4095), Framing::fixed(4097), Framing::length_prefix(10, 0, 9, true, 0),
-                                   Framing::length_prefix(10, 0, 0, true, 0), Framing::length_prefix(10, 8, 4, true, 0),
-                                   Framing::length_prefix(10, ~0U, 4, true, 0)})
+    for (const Framing& framing : {Framing::lines(0), Framing::lines(4095), Framing::fixed(4097),
+                                   Framing::length_prefix(10, 0, 9, true, 0), Framing::length_prefix(10, 0, 0, true, 0),
+                                   Framing::length_prefix(10, 8, 4, true, 0), Framing::length_prefix(10, ~0U, 4, true, 0)})
         CHECK(error_of([&] { ringstep::Server server{ring, framing}; }).code().value() == EINVAL);
     CHECK_NOTHROW(ringstep::Server{ring, Framing::lines(4094)});
 }

@@ -47,20 +47,21 @@ RINGSTEP_LOOP(slices, struct slices)
 			continue;
 		state->of_one = 0;
 		do {
-			socket->length = (__u32)ringstep_bytes_copy(socket->bytes, socket->length,
-								    ringstep_slice_bytes(&state->buffers, &slice), slice.at,
-								    slice.end);
+			socket->length =
+				(__u32)ringstep_bytes_copy(socket->bytes, socket->length,
+							   ringstep_slice_bytes(&state->buffers, &slice), slice.at, slice.end);
 			state->shared += slice.at != 0;
 			state->of_one++;
 			state->kept[state->kept_end & (SLICES_KEPT - 1)].id = slice.id;
 			state->kept_end++;
-		} ringstep_again_while (ringstep_buffer_ring_next(&state->buffers, &slice));
+		}
+		ringstep_again_while(ringstep_buffer_ring_next(&state->buffers, &slice));
 		if (state->of_one > state->most_slices)
 			state->most_slices = state->of_one;
 	}
 	/* All but some, and all where somebody starves. */
-	ringstep_while (state->kept_end != state->kept_first &&
-			(state->kept_end - state->kept_first > state->hold || !ringstep_buffer_ring_available(&state->buffers))) {
+	ringstep_while (state->kept_end != state->kept_first && (state->kept_end - state->kept_first > state->hold ||
+								 !ringstep_buffer_ring_available(&state->buffers))) {
 		slice.id = state->kept[state->kept_first & (SLICES_KEPT - 1)].id;
 		ringstep_buffer_ring_give_back(&state->buffers, &slice);
 		state->kept_first++;

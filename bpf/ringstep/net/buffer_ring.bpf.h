@@ -36,9 +36,9 @@
 
 /* Bytes of one buffer that a completion has brought. */
 struct ringstep_slice {
-	__u32 id;   /* the number of the buffer */
-	__u32 at;   /* the position of the first byte in the buffer */
-	__u32 end;  /* the position behind the last byte */
+	__u32 id;  /* the number of the buffer */
+	__u32 at;  /* the position of the first byte in the buffer */
+	__u32 end; /* the position behind the last byte */
 	/* for ringstep_buffer_ring_next() */
 	__u32 left;  /* bytes that the completion has brought in further buffers */
 	__u32 place; /* of the buffer in the ring */
@@ -137,14 +137,13 @@ static __always_inline bool ringstep__buffer_take(struct ringstep_buffer_ring *r
 		bool ringstep__taken = false;                                                                                  \
                                                                                                                                \
 		if ((slice)->left) {                                                                                           \
-			const __u32 ringstep__id =                                                                             \
-				ringstep__buffer_entry(&(buffers)->ring, (buffers)->entries, (slice)->place + 1,               \
-						       ringstep_mask((buffers)->bytes))                                        \
-					->id &                                                                                 \
-				ringstep_mask((buffers)->bytes);                                                               \
-			ringstep__taken = ringstep__buffer_take(&(buffers)->ring, &(buffers)->uses[ringstep__id],              \
-								ringstep__id, sizeof((buffers)->bytes[0]), (slice)->left,      \
-								(slice)->more, slice);                                         \
+			const __u32 ringstep__id = ringstep__buffer_entry(&(buffers)->ring, (buffers)->entries,                \
+									  (slice)->place + 1, ringstep_mask((buffers)->bytes)) \
+							   ->id &                                                              \
+						   ringstep_mask((buffers)->bytes);                                            \
+			ringstep__taken =                                                                                      \
+				ringstep__buffer_take(&(buffers)->ring, &(buffers)->uses[ringstep__id], ringstep__id,          \
+						      sizeof((buffers)->bytes[0]), (slice)->left, (slice)->more, slice);       \
 		}                                                                                                              \
 		ringstep__taken;                                                                                               \
 	})

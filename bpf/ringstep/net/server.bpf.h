@@ -79,30 +79,23 @@ enum ringstep_verdict {
 };
 
 /* Lines of up to `most` bytes that end with LF, or with CR LF. The frame has neither. */
-#define RINGSTEP_LINES(longest)                                                                                                \
-	{                                                                                                                      \
-		.kind = RINGSTEP_FRAMING_LINES, .most = (longest)                                                              \
-	}
+#define RINGSTEP_LINES(longest) {.kind = RINGSTEP_FRAMING_LINES, .most = (longest)}
 /*
  * Frames with a length in front, which is `bytes` wide (1 to 8), begins at `place` of the frame, and has its highest byte first if `network` is 1.
  * A frame has `more` bytes more than its length says. The frame is all of that, the length included.
  */
 #define RINGSTEP_PREFIXED(longest, place, bytes, network, more)                                                                \
-	{                                                                                                                      \
-		.kind = RINGSTEP_FRAMING_PREFIX, .most = (longest), .offset = (place), .width = (bytes), .big = (network),     \
-		.added = (more)                                                                                                \
-	}
+	{.kind = RINGSTEP_FRAMING_PREFIX,                                                                                      \
+	 .most = (longest),                                                                                                    \
+	 .offset = (place),                                                                                                    \
+	 .width = (bytes),                                                                                                     \
+	 .big = (network),                                                                                                     \
+	 .added = (more)}
 /* Frames of always the same size. */
-#define RINGSTEP_FIXED(size)                                                                                                   \
-	{                                                                                                                      \
-		.kind = RINGSTEP_FRAMING_FIXED, .most = (size)                                                                 \
-	}
+#define RINGSTEP_FIXED(size) {.kind = RINGSTEP_FRAMING_FIXED, .most = (size)}
 
 /* As the application says before the loop runs: ringstep_server.framing. */
-#define RINGSTEP_FRAMES_OF_STATE                                                                                               \
-	{                                                                                                                      \
-		.kind = RINGSTEP_FRAMING_STATE                                                                                 \
-	}
+#define RINGSTEP_FRAMES_OF_STATE {.kind = RINGSTEP_FRAMING_STATE}
 
 /* The options of RINGSTEP_SERVER(). */
 struct ringstep_server_options {
@@ -121,16 +114,17 @@ typedef RINGSTEP_SERVER_TYPE ringstep_server_state;
 #define RINGSTEP__CHUNK_SIZE ((__u32)sizeof(RINGSTEP__SERVER->buffers.bytes[0]))
 #define RINGSTEP__OUTPUT_SIZE ((__u32)sizeof(RINGSTEP__SERVER->connections[0].output))
 _Static_assert(RINGSTEP__SERVER_MOST <= RINGSTEP_SERVER_MOST, "a server has 16384 connections at most");
-_Static_assert(RINGSTEP__CHUNK_MASK > RINGSTEP__SERVER_MASK, "a server needs more chunks than connections: each has one of its own");
+_Static_assert(RINGSTEP__CHUNK_MASK > RINGSTEP__SERVER_MASK,
+	       "a server needs more chunks than connections: each has one of its own");
 
 typedef __typeof__(RINGSTEP__SERVER->connections[0]) ringstep_server_connection;
 
 /* What the author's function gets. */
 struct ringstep_frame {
 	__typeof__(&RINGSTEP__SERVER->buffers.bytes[0]) bytes; /* the array that the frame lies in */
-	__u32 at;	/* the position of its first byte */
-	__u32 end;	/* the position behind its last byte */
-	__u32 length;	/* end - at */
+	__u32 at;					       /* the position of its first byte */
+	__u32 end;					       /* the position behind its last byte */
+	__u32 length;					       /* end - at */
 	__u32 too_long; /* it was too long, and there are no bytes. Only with `.tells = 1` */
 	__u32 place;	/* the number of the chunk that they are in */
 	__u32 slot;	/* the number of the connection */
@@ -138,8 +132,7 @@ struct ringstep_frame {
 
 static const struct ringstep_server_options ringstep__server_options;
 
-#define RINGSTEP__SERVER_REPLY                                                                                                 \
-	(ringstep__server_options.reply ? ringstep__server_options.reply : RINGSTEP__OUTPUT_SIZE / 2)
+#define RINGSTEP__SERVER_REPLY (ringstep__server_options.reply ? ringstep__server_options.reply : RINGSTEP__OUTPUT_SIZE / 2)
 
 /* Returns how the stream is cut into frames. To the compiler, that is a constant, unless the state says it. */
 static __always_inline const struct ringstep_framing *ringstep__framing(const ringstep_server_state *state)
@@ -183,10 +176,10 @@ static __always_inline void ringstep__replied(struct ringstep_connection *link, 
 		const __u64 ringstep__before = ringstep__conn->link.out_end;                                                   \
 		const __u64 ringstep__from = (at), ringstep__to = (end);                                                       \
                                                                                                                                \
-		ringstep__replied(&ringstep__conn->link, ringstep__before,                                                     \
-				  ringstep_bytes_copy(ringstep__conn->output, ringstep__before, array, ringstep__from,         \
-						      ringstep__to),                                                           \
-				  ringstep__from < ringstep__to && ringstep__from < sizeof(array));                            \
+		ringstep__replied(                                                                                             \
+			&ringstep__conn->link, ringstep__before,                                                               \
+			ringstep_bytes_copy(ringstep__conn->output, ringstep__before, array, ringstep__from, ringstep__to),    \
+			ringstep__from < ringstep__to && ringstep__from < sizeof(array));                                      \
 	})
 
 /* Replies with a number as an unsigned decimal. */
@@ -233,9 +226,9 @@ static __always_inline void ringstep__replied(struct ringstep_connection *link, 
 		}                                                                                                              \
 		return ringstep__server_end(turn, state, ringstep_limit_reached(limit) && state->server.ready.count);          \
 	}                                                                                                                      \
-	static __always_inline int name##_on_frame(                                                                            \
-		RINGSTEP_SERVER_TYPE *server __attribute__((unused)),                                                          \
-		__typeof__(&RINGSTEP__SERVER->own) state __attribute__((unused)),                                              \
-		ringstep_server_connection *conn __attribute__((unused)), struct ringstep_frame frame __attribute__((unused)))
+	static __always_inline int name##_on_frame(RINGSTEP_SERVER_TYPE *server __attribute__((unused)),                       \
+						   __typeof__(&RINGSTEP__SERVER->own) state __attribute__((unused)),           \
+						   ringstep_server_connection *conn __attribute__((unused)),                   \
+						   struct ringstep_frame frame __attribute__((unused)))
 
 #endif /* RINGSTEP_NET_SERVER_BPF_H */

@@ -25,9 +25,9 @@
 #define RINGSTEP__MSG_NOSIGNAL 0x4000
 #define RINGSTEP__SHUT_WR 1
 
-#define RINGSTEP__NEXT_BUFFERS 2		/* the most buffers that are looked at for one frame, before others have their turn */
-#define RINGSTEP__IN_FLIGHT (1ULL << 32)	/* as RINGSTEP_REQUESTS_IN_FLIGHT */
-#define RINGSTEP__ACCEPT_PAUSE 100000000ULL	/* after an error that may pass */
+#define RINGSTEP__NEXT_BUFFERS 2	 /* the most buffers that are looked at for one frame, before others have their turn */
+#define RINGSTEP__IN_FLIGHT (1ULL << 32) /* as RINGSTEP_REQUESTS_IN_FLIGHT */
+#define RINGSTEP__ACCEPT_PAUSE 100000000ULL /* after an error that may pass */
 
 /* The bits of user_data that tell the requests of a connection from each other. */
 #define RINGSTEP__SERVER_PARTS                                                                                                 \
@@ -108,7 +108,8 @@ ringstep_apart int ringstep__server_drop(ringstep_server_state *state ringstep_a
 }
 
 /* Lets the timer of a connection expire at this time, or earlier. */
-ringstep_apart int ringstep__server_expect(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u64 since, __u64 limit)
+ringstep_apart int ringstep__server_expect(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u64 since,
+					   __u64 limit)
 {
 	const __u64 deadline = ringstep_later(since, limit);
 	const struct ringstep_wheel_timer *timer = &state->timers[slot & RINGSTEP__SERVER_MASK];
@@ -140,7 +141,8 @@ ringstep_apart __u64 ringstep__frame_total(ringstep_server_state *state ringstep
 		return frames->most ? frames->most : ~0U;
 	if (have < (__u64)frames->offset + width)
 		return 0;
-	length = ringstep__bytes_at(state->buffers.bytes[place & RINGSTEP__CHUNK_MASK], RINGSTEP__CHUNK_SIZE, at + frames->offset);
+	length = ringstep__bytes_at(state->buffers.bytes[place & RINGSTEP__CHUNK_MASK], RINGSTEP__CHUNK_SIZE,
+				    at + frames->offset);
 	if (frames->big)
 		length = __builtin_bswap64(length) >> ((64 - 8 * width) & 63);
 	else if (width < 8)
@@ -188,7 +190,8 @@ ringstep_apart int ringstep__frame_copy(ringstep_server_state *state ringstep_ar
 /* Finds the next frame of a connection. Its bytes are in the buffer that they came in, or are put together in the connection's own chunk. */
 ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
 {
-	const __u32 own = (RINGSTEP__CHUNK_MASK + 1 - RINGSTEP__SERVER_MOST + (slot & RINGSTEP__SERVER_MASK)) & RINGSTEP__CHUNK_MASK;
+	const __u32 own =
+		(RINGSTEP__CHUNK_MASK + 1 - RINGSTEP__SERVER_MOST + (slot & RINGSTEP__SERVER_MASK)) & RINGSTEP__CHUNK_MASK;
 	const bool lines = ringstep__framing(state)->kind == RINGSTEP_FRAMING_LINES;
 	const __u32 most = ringstep__frame_most(state);
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
@@ -238,8 +241,7 @@ ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_a
 		if (!partial && whole) {
 			if (held->at >= end)
 				state->server.frame_give = ringstep__server_unhold(state, link) + 1;
-			return ringstep__frame_is(state, id, at,
-						  ringstep__line_end(state, id, at, at + (__u32)take))
+			return ringstep__frame_is(state, id, at, ringstep__line_end(state, id, at, at + (__u32)take))
 				       ? RINGSTEP__NEXT_FRAME
 				       : RINGSTEP__NEXT_TOO_LONG;
 		}
@@ -346,9 +348,11 @@ static __always_inline void ringstep__server_note_waiting(ringstep_server_state 
 }
 
 /* Ends a connection whose output has been sent, or that has failed. Returns the requests that this needs. */
-static __always_inline int ringstep__server_decide_end(ringstep_server_state *state, struct ringstep_connection *link, __u32 slot)
+static __always_inline int ringstep__server_decide_end(ringstep_server_state *state, struct ringstep_connection *link,
+						       __u32 slot)
 {
-	const __u32 open = link->in_flight & (RINGSTEP__PART_BIT(RECEIVE) | RINGSTEP__PART_BIT(SEND) | RINGSTEP__PART_BIT(SHUTDOWN));
+	const __u32 open =
+		link->in_flight & (RINGSTEP__PART_BIT(RECEIVE) | RINGSTEP__PART_BIT(SEND) | RINGSTEP__PART_BIT(SHUTDOWN));
 	bool now = RINGSTEP__IS(link, FAILED) || RINGSTEP__IS(link, EOF) || !state->server.limits.linger;
 
 	if (link->held || link->partial) {
@@ -398,14 +402,13 @@ ringstep_apart int ringstep__server_decide(ringstep_server_state *state ringstep
 			ringstep__server_expect(state, slot, link->partial_since, limits->read);
 	}
 	ringstep__server_note_waiting(state, link, slot);
-	if (RINGSTEP__IS(link, FAILED) ||
-	    (!pending && !sending && !RINGSTEP__IS(link, LATER) &&
-	     (RINGSTEP__IS(link, CLOSING) || (RINGSTEP__IS(link, EOF) && !link->held)))) {
+	if (RINGSTEP__IS(link, FAILED) || (!pending && !sending && !RINGSTEP__IS(link, LATER) &&
+					   (RINGSTEP__IS(link, CLOSING) || (RINGSTEP__IS(link, EOF) && !link->held)))) {
 		todo = ringstep__server_decide_end(state, link, slot);
 		if (!RINGSTEP__IS(link, DISCARDING) || RINGSTEP__IS(link, FAILED) || RINGSTEP__IS(link, EOF))
 			return todo;
-	} else if (RINGSTEP__IS(link, FINISHING) && !RINGSTEP__IS(link, EOF) && !pending && !sending && !RINGSTEP__IS(link, SHUT) &&
-		   !RINGSTEP__IS(link, LATER)) {
+	} else if (RINGSTEP__IS(link, FINISHING) && !RINGSTEP__IS(link, EOF) && !pending && !sending &&
+		   !RINGSTEP__IS(link, SHUT) && !RINGSTEP__IS(link, LATER)) {
 		link->flags |= RINGSTEP_CONNECTION_SHUT;
 		todo |= RINGSTEP__DO_SHUTDOWN;
 	}
@@ -476,7 +479,8 @@ static __noinline int ringstep__server_do(struct ringstep_turn *turn, ringstep_s
 	} else if (todo & RINGSTEP__DO_CANCEL) {
 		ringstep_prep_cancel_fd(sqe, file, IORING_ASYNC_CANCEL_FD_FIXED | IORING_ASYNC_CANCEL_ALL);
 	} else {
-		ringstep_prep_cancel64(sqe, ringstep__part_data(link, RINGSTEP_IDENTITY_REQUEST, RINGSTEP_CONNECTION_RECEIVE), 0);
+		ringstep_prep_cancel64(sqe, ringstep__part_data(link, RINGSTEP_IDENTITY_REQUEST, RINGSTEP_CONNECTION_RECEIVE),
+				       0);
 	}
 	if (part != RINGSTEP_CONNECTION_CANCEL) {
 		kind = RINGSTEP_IDENTITY_REQUEST;
@@ -491,7 +495,8 @@ static __noinline int ringstep__server_do(struct ringstep_turn *turn, ringstep_s
 }
 
 /* Looks after a connection that has no frame to handle now. */
-static __always_inline void ringstep__server_rest(struct ringstep_turn *turn, ringstep_server_state *state, __u32 slot, int next)
+static __always_inline void ringstep__server_rest(struct ringstep_turn *turn, ringstep_server_state *state, __u32 slot,
+						  int next)
 {
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
 	int todo;
@@ -542,8 +547,7 @@ ringstep_apart int ringstep__server_open(ringstep_server_state *state ringstep_a
 	}
 	conn->link.generation = generation;
 	conn->link.active = state->server.now;
-	conn->link.identity =
-		state->server.identity | ringstep_identity_of_slot(slot & RINGSTEP__SERVER_MASK, generation);
+	conn->link.identity = state->server.identity | ringstep_identity_of_slot(slot & RINGSTEP__SERVER_MASK, generation);
 	state->server.counters.accepted++;
 	ringstep_store(&state->server.open, state->server.open + 1);
 	if (ringstep__server_options.later)
@@ -600,17 +604,20 @@ ringstep_apart int ringstep__server_accepted(ringstep_server_state *state ringst
 }
 
 /* Handles a completion that is neither that of a receive nor that of a send. */
-ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_arg_nonnull, __u64 user_data, __s32 result, __u32 flags)
+ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_arg_nonnull, __u64 user_data, __s32 result,
+					__u32 flags)
 {
 	const __u32 slot = (__u32)user_data & RINGSTEP__SERVER_MASK;
 	struct ringstep_connection *link = &state->connections[slot].link;
 	const __u32 part = (__u32)(user_data >> RINGSTEP_IDENTITY_PART_SHIFT) & RINGSTEP_IDENTITY_PART;
 	const __u32 kind = ringstep_identity_kind_of(user_data);
 
-	if (user_data == (state->server.identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_SERVER_ACCEPT)) &&
+	if (user_data ==
+		    (state->server.identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_SERVER_ACCEPT)) &&
 	    state->server.accepting)
 		return ringstep__server_accepted(state, result, flags);
-	if (kind == RINGSTEP_IDENTITY_HELPER && ringstep_identity_is_of(user_data, state->server.identity) && state->server.cancels) {
+	if (kind == RINGSTEP_IDENTITY_HELPER && ringstep_identity_is_of(user_data, state->server.identity) &&
+	    state->server.cancels) {
 		state->server.cancels--;
 		if (part != RINGSTEP_CONNECTION_CANCEL || (user_data ^ link->identity) & ~RINGSTEP__SERVER_PARTS)
 			return 0; /* of the accept */
@@ -659,8 +666,8 @@ ringstep_apart int ringstep__server_received_none(ringstep_server_state *state r
 	return 0;
 }
 
-static __always_inline void ringstep__server_received(ringstep_server_state *state, struct ringstep_connection *link, __s32 result,
-						      __u32 flags)
+static __always_inline void ringstep__server_received(ringstep_server_state *state, struct ringstep_connection *link,
+						      __s32 result, __u32 flags)
 {
 	if (unlikely(!(flags & IORING_CQE_F_MORE))) {
 		state->server.counts -= RINGSTEP__IN_FLIGHT;
@@ -904,7 +911,8 @@ static __always_inline void ringstep__server_feed(struct ringstep_turn *turn, ri
 		ringstep_list_remove_by(&state->server.starved, state->connections, slot, link.starved);
 		link->flags &= ~RINGSTEP_CONNECTION_STARVED;
 		if (!(link->in_flight & (RINGSTEP__PART_BIT(RECEIVE) | RINGSTEP__PART_BIT(CLOSE))) && link->identity &&
-		    !(link->flags & (RINGSTEP_CONNECTION_EOF | RINGSTEP_CONNECTION_FAILED)) && link->held < RINGSTEP_SERVER_HOLDS)
+		    !(link->flags & (RINGSTEP_CONNECTION_EOF | RINGSTEP_CONNECTION_FAILED)) &&
+		    link->held < RINGSTEP_SERVER_HOLDS)
 			ringstep__server_receive(turn, state, slot);
 	}
 }
@@ -932,7 +940,8 @@ ringstep_apart __u64 ringstep__server_evict(ringstep_server_state *state ringste
 /* Begins to accept, or stops accepting. */
 static __noinline int ringstep__server_accept(struct ringstep_turn *turn, ringstep_server_state *state, bool wanted)
 {
-	const __u64 name = state->server.identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_SERVER_ACCEPT);
+	const __u64 name =
+		state->server.identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_SERVER_ACCEPT);
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
 	if (wanted) {
@@ -974,7 +983,8 @@ static __always_inline int ringstep__server_end(struct ringstep_turn *turn, ring
 		if (server->draining == 1 && server->drain_deadline < deadline)
 			deadline = server->drain_deadline;
 	} else if (!server->accepting && server->listener >= 0 && server->open < RINGSTEP__SERVER_MOST &&
-		   (!ringstep__server_options.later || ringstep_mailbox_uncollected(&state->mailbox) < 2 * RINGSTEP__SERVER_MOST)) {
+		   (!ringstep__server_options.later ||
+		    ringstep_mailbox_uncollected(&state->mailbox) < 2 * RINGSTEP__SERVER_MOST)) {
 		if (!server->accept_again || ringstep_expired(server->accept_again))
 			ringstep__server_accept(turn, state, true);
 		else if (server->accept_again < deadline)

@@ -65,12 +65,11 @@ public:
         constexpr std::uint32_t count = sizeof(Buffers::bytes) / sizeof(Buffers::bytes[0]);
         constexpr std::uint32_t size = sizeof(Buffers::bytes[0]);
         static_assert(std::has_single_bit(count) && count <= RINGSTEP_BUFFER_RING_MOST, "a power of two, 32768 at most");
-        static_assert(sizeof(Buffers::entries) ==
-                          (std::size_t{count} + RINGSTEP_BUFFER_RING_SPARE) * sizeof(ringstep_buffer_entry),
-                      "declare the members with RINGSTEP_BUFFER_RING()");
+        static_assert(
+            sizeof(Buffers::entries) == (std::size_t{count} + RINGSTEP_BUFFER_RING_SPARE) * sizeof(ringstep_buffer_entry),
+            "declare the members with RINGSTEP_BUFFER_RING()");
         const std::uint32_t used = options.buffers == 0 ? count : options.buffers;
-        if (used > count)
-            detail::raise(EINVAL, what(used), "The state has " + std::to_string(count) + " of them.");
+        if (used > count) detail::raise(EINVAL, what(used), "The state has " + std::to_string(count) + " of them.");
         if (!core_ || !core_->open()) detail::raise(EBADF, what(used), "The ring is closed.");
         if (!core_->owned_by_this_thread()) detail::raise(EEXIST, what(used), "Only the ring's owning thread may do this.");
         const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
@@ -100,13 +99,17 @@ public:
     }
 
     BufferRing(BufferRing&& other) noexcept
-        : core_(std::move(other.core_)), memory_(std::move(other.memory_)), group_(other.group_), incremental_(other.incremental_) {}
+        : core_(std::move(other.core_)),
+          memory_(std::move(other.memory_)),
+          group_(other.group_),
+          incremental_(other.incremental_) {}
     BufferRing& operator=(BufferRing&&) = delete;
     BufferRing(const BufferRing&) = delete;
     BufferRing& operator=(const BufferRing&) = delete;
     /// Unregisters the ring of buffers. On another thread than the owning one, that is left to the closing of the ring.
     ~BufferRing() {
-        if (core_ && core_->open() && core_->owned_by_this_thread()) (void)io_uring_unregister_buf_ring(&core_->native(), group_);
+        if (core_ && core_->open() && core_->owned_by_this_thread())
+            (void)io_uring_unregister_buf_ring(&core_->native(), group_);
     }
 
     /// Returns the number by which requests name the ring of buffers.

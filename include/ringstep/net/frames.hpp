@@ -79,7 +79,8 @@ public:
         if (is.most == 0 || is.most > most)
             detail::raise(EINVAL, "setting up a server for frames of " + std::to_string(is.most) + " bytes",
                           "They have to have 1 to " + std::to_string(most) + ".");
-        if (is.kind == RINGSTEP_FRAMING_PREFIX && (is.width == 0 || is.width > 8 || is.offset > is.most - 1 || is.width > is.most - is.offset))
+        if (is.kind == RINGSTEP_FRAMING_PREFIX &&
+            (is.width == 0 || is.width > 8 || is.offset > is.most - 1 || is.width > is.most - is.offset))
             detail::raise(EINVAL,
                           "setting up a server for frames with a length of " + std::to_string(is.width) + " bytes at offset " +
                               std::to_string(is.offset),

@@ -65,7 +65,8 @@ public:
         socklen_t length = sizeof name;
         if (::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&name), &length) != 0) return 0;
         in_port_t port = 0;
-        const std::size_t offset = name.ss_family == AF_INET ? offsetof(sockaddr_in, sin_port) : offsetof(sockaddr_in6, sin6_port);
+        const std::size_t offset =
+            name.ss_family == AF_INET ? offsetof(sockaddr_in, sin_port) : offsetof(sockaddr_in6, sin6_port);
         std::memcpy(&port, reinterpret_cast<const char*>(&name) + offset, sizeof port);
         return ntohs(port);
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Servers whose loop is one function (ringstep/net/server.bpf.h): their connections, and the frames that the application answers.
+// Servers whose loop is one function (ringstep/net/server.bpf.h): their connections, and the frames that the application
+// answers.
 #pragma once
 
 #include <ringstep/blocks/mailbox.hpp>
@@ -46,12 +47,12 @@ concept HasServer = requires(State& state) {
 
 /// Limits of a server. `for_ever` means no limit.
 struct ServerOptions {
-    Duration idle = for_ever;                    ///< a connection is closed after so long without a byte
-    Duration read = for_ever;                    ///< a frame must be complete so long after its first byte
-    Duration write = std::chrono::seconds(60);   ///< output must move within this time
-    Duration linger = std::chrono::seconds(2);   ///< how long a closed connection waits for its peer to close; zero: not at all
-    Duration starve = std::chrono::seconds(1);   ///< how long a peer that does not read may keep buffers that others need
-    unsigned first_slot = 0;                     ///< the first of the registered file slots that the connections take
+    Duration idle = for_ever;                   ///< a connection is closed after so long without a byte
+    Duration read = for_ever;                   ///< a frame must be complete so long after its first byte
+    Duration write = std::chrono::seconds(60);  ///< output must move within this time
+    Duration linger = std::chrono::seconds(2);  ///< how long a closed connection waits for its peer to close; zero: not at all
+    Duration starve = std::chrono::seconds(1);  ///< how long a peer that does not read may keep buffers that others need
+    unsigned first_slot = 0;                    ///< the first of the registered file slots that the connections take
 };
 
 /// A connection of a server: one use of a slot. A handle of a connection that is gone has no effect.
@@ -76,9 +77,7 @@ struct ServerEvent {
     std::span<const std::byte> bytes{};  ///< the bytes of a frame. They are valid until it is answered
 
     /// Returns the bytes of a frame as text.
-    [[nodiscard]] std::string_view text() const noexcept {
-        return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-    }
+    [[nodiscard]] std::string_view text() const noexcept { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 };
 
 /**
@@ -114,7 +113,8 @@ public:
     /// The largest number of connections.
     static constexpr std::uint32_t capacity = sizeof(state_type::connections) / sizeof(state_type::connections[0]);
     /// The number of buffers that bytes are received in.
-    static constexpr std::uint32_t buffers = sizeof(state_type::buffers.bytes) / sizeof(state_type::buffers.bytes[0]) - capacity;
+    static constexpr std::uint32_t buffers =
+        sizeof(state_type::buffers.bytes) / sizeof(state_type::buffers.bytes[0]) - capacity;
 
     /// Attaches the loop to a ring, registers its buffers and file slots. Throws Error.
     explicit ServerLoop(Ring& ring, const ServerOptions& options = {}, const LoopOptions& loop = {})
@@ -177,8 +177,8 @@ public:
         return std::atomic_ref(state()->server.open).load(std::memory_order_acquire);
     }
 
-    /// Returns what the server has counted. The numbers may be read while the loop runs; each is right for itself. May be called
-    /// from any thread.
+    /// Returns what the server has counted. The numbers may be read while the loop runs; each is right for itself. May be
+    /// called from any thread.
     [[nodiscard]] ringstep_server_counters counters() const noexcept {
         ringstep_server_counters result{};
         constexpr std::size_t count = sizeof result / sizeof(__u64);
@@ -245,19 +245,20 @@ public:
         return reply(connection, std::as_bytes(std::span(text)));
     }
 
-    /// Ends the answer of a frame: it is sent, and the connection's next frame is handed out. The bytes of the frame are not valid
-    /// any more. With `close`, the connection is closed when the answer was sent. Each frame that was taken must be answered,
-    /// also if its connection has failed meanwhile. May be called from any thread.
+    /// Ends the answer of a frame: it is sent, and the connection's next frame is handed out. The bytes of the frame are not
+    /// valid any more. With `close`, the connection is closed when the answer was sent. Each frame that was taken must be
+    /// answered, also if its connection has failed meanwhile. May be called from any thread.
     void answer(const ServerConnection& connection, bool close = false) noexcept {
         send(close ? RINGSTEP_SERVER_ANSWERED_CLOSE : RINGSTEP_SERVER_ANSWERED, connection);
     }
 
-    /// Closes a connection when its output was sent. Frames that were not handed out are dropped. May be called from any thread.
+    /// Closes a connection when its output was sent. Frames that were not handed out are dropped. May be called from any
+    /// thread.
     void close(const ServerConnection& connection) noexcept {
         wish(connection, &ringstep_server_wish::close, full_generation(connection) + 1);
     }
-    /// Hands out no more frames of a connection. When some buffers are held for it, the loop stops receiving, and the peer has to
-    /// wait. May be called from any thread.
+    /// Hands out no more frames of a connection. When some buffers are held for it, the loop stops receiving, and the peer has
+    /// to wait. May be called from any thread.
     void pause(const ServerConnection& connection) noexcept {
         wish(connection, &ringstep_server_wish::pause, full_generation(connection) + 1);
     }
@@ -276,7 +277,8 @@ private:
     }
 
     [[nodiscard]] std::uint32_t full_generation(const ServerConnection& connection) const noexcept {
-        return std::atomic_ref(state()->connections[connection.slot % capacity].link.generation).load(std::memory_order_relaxed);
+        return std::atomic_ref(state()->connections[connection.slot % capacity].link.generation)
+            .load(std::memory_order_relaxed);
     }
     [[nodiscard]] bool is_current(const ServerConnection& connection) const noexcept {
         return ((full_generation(connection) ^ connection.generation) & RINGSTEP_SERVER_GENERATION) == 0;
@@ -304,7 +306,8 @@ private:
 
     static void cancel_requests(detail::RingCore& ring, void* state) noexcept {
         auto& shared = *static_cast<state_type*>(state);
-        (void)ring.cancel(shared.server.identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_SERVER_ACCEPT));
+        (void)ring.cancel(shared.server.identity |
+                          ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_SERVER_ACCEPT));
         for (const auto& connection : shared.connections) {
             if (connection.link.identity == 0) continue;
             for (std::uint32_t part = RINGSTEP_CONNECTION_RECEIVE; part <= RINGSTEP_CONNECTION_SHUTDOWN; part++) {
@@ -365,12 +368,12 @@ concept Servable = requires(Server& server, std::stop_token token, Duration limi
 };
 
 /**
- * Runs a server until somebody wants it to stop: by `token`, by its request_stop(), or by a signal for which StopOnSignals calls
- * that. The server then accepts no more connections, answers what it has received, and closes its connections; after
+ * Runs a server until somebody wants it to stop: by `token`, by its request_stop(), or by a signal for which StopOnSignals
+ * calls that. The server then accepts no more connections, answers what it has received, and closes its connections; after
  * `drain_limit`, it closes those that are left. A second request to stop ends the run at once.
  *
- * Returns how the last run has ended. It continues after signals that are handled otherwise. Must be called on the ring's owning
- * thread.
+ * Returns how the last run has ended. It continues after signals that are handled otherwise. Must be called on the ring's
+ * owning thread.
  *
  * **Example**:
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Buffers that the kernel picks for receives and reads (a provided-buffer ring), in the state of a loop. The loop looks at the bytes that
- * were received, and gives each buffer back.
+ * Buffers that the kernel picks for receives and reads (a provided-buffer ring), in the state of a loop. The loop looks at the
+ *bytes that were received, and gives each buffer back.
  *
  *	struct my_state {
  *		struct {
@@ -9,8 +9,8 @@
  *		} buffers;
  *	};
  *
- * Both numbers are powers of two. There are 32,768 buffers at most. The C++ side is BufferRing (ringstep/net/buffer_ring.hpp), which registers
- * the ring and fills it. The loop's side is ringstep/net/buffer_ring.bpf.h.
+ * Both numbers are powers of two. There are 32,768 buffers at most. The C++ side is BufferRing (ringstep/net/buffer_ring.hpp),
+ *which registers the ring and fills it. The loop's side is ringstep/net/buffer_ring.bpf.h.
  */
 #ifndef RINGSTEP_NET_BUFFER_RING_H
 #define RINGSTEP_NET_BUFFER_RING_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The state of a server: its connections, the buffers that bytes come in, and what each connection has to send. The loop is one function that
- * gets a frame and a connection (ringstep/net/server.bpf.h). The C++ side is ServerLoop (ringstep/net/server.hpp).
+ * The state of a server: its connections, the buffers that bytes come in, and what each connection has to send. The loop is one
+ *function that gets a frame and a connection (ringstep/net/server.bpf.h). The C++ side is ServerLoop (ringstep/net/server.hpp).
  *
  *	struct kv { … };		// the author's own: once
  *	struct kv_connection { … };	// the author's own: for each connection
@@ -53,30 +53,30 @@ enum ringstep_connection_flag {
 
 /* What the library keeps for a connection. All of it is the loop's; the application reads it. */
 struct ringstep_connection {
-	__u64 identity;	   /* of this use of the slot; 0: it is free */
-	__u32 flags;	   /* enum ringstep_connection_flag */
-	__u32 in_flight;   /* a bit for each enum ringstep_connection_part */
-	__u32 out_begin;   /* the first byte of the output that was not sent */
-	__u32 out_end;	   /* the end of the output */
-	__u32 partial;	   /* bytes of a frame that is not complete, in the connection's own chunk */
-	__u32 held;	   /* buffers with bytes that were not looked at */
-	__u32 held_first;  /* one more than the number of the first of them; 0: none */
-	__u32 held_last;   /* likewise */
-	__u32 kept;	   /* one more than the number of the buffer with the frame that the application has; 0: none */
-	__u32 generation;  /* counts the uses of the slot */
-	__s32 error;	   /* the errno, negative, for which it has failed; 0: none */
+	__u64 identity;	  /* of this use of the slot; 0: it is free */
+	__u32 flags;	  /* enum ringstep_connection_flag */
+	__u32 in_flight;  /* a bit for each enum ringstep_connection_part */
+	__u32 out_begin;  /* the first byte of the output that was not sent */
+	__u32 out_end;	  /* the end of the output */
+	__u32 partial;	  /* bytes of a frame that is not complete, in the connection's own chunk */
+	__u32 held;	  /* buffers with bytes that were not looked at */
+	__u32 held_first; /* one more than the number of the first of them; 0: none */
+	__u32 held_last;  /* likewise */
+	__u32 kept;	  /* one more than the number of the buffer with the frame that the application has; 0: none */
+	__u32 generation; /* counts the uses of the slot */
+	__s32 error;	  /* the errno, negative, for which it has failed; 0: none */
 	__u32 __reserved;
 	struct ringstep_list_link ready;   /* of ringstep_server.ready */
 	struct ringstep_list_link starved; /* of ringstep_server.starved */
 	struct ringstep_list_link waiting; /* of ringstep_server.waiting */
-	__u64 active;	     /* when bytes last came or went; all times are of CLOCK_MONOTONIC, in nanoseconds */
-	__u64 partial_since; /* when the frame that is not complete began */
-	__u64 output_since;  /* when the output that is in flight began, or last moved */
-	__u64 shut_since;    /* when the sending side was closed */
-	__u64 waiting_since; /* when it was blocked */
-	__u64 received;	     /* bytes */
-	__u64 sent;	     /* bytes */
-	__u64 frames;	     /* frames handled */
+	__u64 active;			   /* when bytes last came or went; all times are of CLOCK_MONOTONIC, in nanoseconds */
+	__u64 partial_since;		   /* when the frame that is not complete began */
+	__u64 output_since;		   /* when the output that is in flight began, or last moved */
+	__u64 shut_since;		   /* when the sending side was closed */
+	__u64 waiting_since;		   /* when it was blocked */
+	__u64 received;			   /* bytes */
+	__u64 sent;			   /* bytes */
+	__u64 frames;			   /* frames handled */
 };
 
 /* Bytes of a chunk that a connection has received and not looked at. */
@@ -87,7 +87,8 @@ struct ringstep_server_held {
 	__u32 __reserved;
 };
 
-/* What the application wants of a connection. It sends a message only if `asked` was 0, so there is one such message at most. */
+/* What the application wants of a connection. It sends a message only if `asked` was 0, so there is one such message at most.
+ */
 struct ringstep_server_wish {
 	__u32 asked; /* a message is on its way */
 	__u32 close; /* close when the output has been sent: one more than the generation of the connection; 0: no */
@@ -163,9 +164,9 @@ struct ringstep_server {
 	__u32 first_slot; /* of the registered files: that of connection 0 */
 	struct ringstep_server_limits limits;
 	struct ringstep_framing framing; /* for servers that let the application say it */
-	__u64 drain_limit; /* how long a drain may take, in nanoseconds; 0: no limit */
-	__u32 drain;	   /* not 0: accept no more, and close each connection when all of its frames have been answered */
-	__u32 batch;	   /* end when so many events are there to be taken; 0: do not */
+	__u64 drain_limit;		 /* how long a drain may take, in nanoseconds; 0: no limit */
+	__u32 drain; /* not 0: accept no more, and close each connection when all of its frames have been answered */
+	__u32 batch; /* end when so many events are there to be taken; 0: do not */
 	__u32 __reserved_application[2];
 
 	/* loop -> application */
@@ -216,8 +217,8 @@ enum ringstep_server_event {
 #define RINGSTEP_SERVER_MOST 16384
 
 /*
- * The state of a server with these types and sizes, `struct name`. The author's own parts are `own` of the state and `own` of each connection. See the
- * top of this file.
+ * The state of a server with these types and sizes, `struct name`. The author's own parts are `own` of the state and `own` of
+ * each connection. See the top of this file.
  */
 #define RINGSTEP_SERVER_STATE(name, own_type, connection_type, most, chunks, chunk_size, output_size)                          \
 	struct name {                                                                                                          \
@@ -228,8 +229,8 @@ enum ringstep_server_event {
 		struct ringstep_wheel_timer timers[most];                                                                      \
 		__u64 inbox[4 * (most)];                                                                                       \
 		__u32 outbox[4 * (most)];                                                                                      \
-		struct ringstep_server_frame frames[most]; /* those that the application has */                                        \
-		struct ringstep_server_wish wishes[most];                                                                              \
+		struct ringstep_server_frame frames[most]; /* those that the application has */                                \
+		struct ringstep_server_wish wishes[most];                                                                      \
 		struct ringstep_server_held held[chunks];                                                                      \
 		struct {                                                                                                       \
 			RINGSTEP_BUFFER_RING(chunks, chunk_size);                                                              \

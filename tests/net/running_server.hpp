@@ -52,6 +52,19 @@ public:
     [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
     [[nodiscard]] ringstep_server_counters counters() const { return server_ != nullptr ? server_->counters() : counters_; }
 
+    /// All that it has counted, for messages of tests.
+    [[nodiscard]] std::string said() const {
+        const ringstep_server_counters c = counters();
+        std::string text;
+        const std::pair<const char*, std::uint64_t> all[] = {
+            {"accepted", c.accepted}, {"closed", c.closed},         {"refused", c.refused},   {"frames", c.frames},
+            {"received", c.received}, {"sent", c.sent},             {"failed", c.failed},     {"cut", c.cut},
+            {"too_long", c.too_long}, {"overflowed", c.overflowed}, {"timed_out", c.timed_out}, {"evicted", c.evicted},
+            {"starved", c.starved},   {"blocked", c.blocked},       {"foreign", c.foreign}};
+        for (const auto& [name, count] : all) text += std::string(name) + " " + std::to_string(count) + ", ";
+        return text;
+    }
+
     /// Drains the server and destroys it. Returns how the run has ended.
     ringstep::LoopExit stop() {
         if (server_ != nullptr) {

@@ -655,7 +655,8 @@ ringstep_apart int ringstep__server_received_none(ringstep_server_state *state r
 		link->flags |= RINGSTEP_CONNECTION_EOF;
 	} else if (result == -RINGSTEP__ENOBUFS) {
 		state->server.counters.starved++;
-		if (!RINGSTEP__IS(link, STARVED)) {
+		/* One that has taken the last buffers itself begins again when it has looked at them. */
+		if (!RINGSTEP__IS(link, STARVED) && link->held < RINGSTEP_SERVER_HOLDS) {
 			link->flags |= RINGSTEP_CONNECTION_STARVED;
 			ringstep_list_push_back_by(&state->server.starved, state->connections, slot, link.starved);
 		}
@@ -927,7 +928,8 @@ ringstep_apart __u64 ringstep__server_evict(ringstep_server_state *state ringste
 	struct ringstep_connection *link = &state->connections[slot].link;
 	const __u64 deadline = ringstep_later(link->waiting_since, state->server.limits.starve);
 
-	if (!state->server.limits.starve)
+	if (!state->server.limits.starve ||
+	    (state->server.starved.count == 1 && ringstep_list_first(&state->server.starved, state->connections) == slot))
 		return RINGSTEP_NO_DEADLINE;
 	if (!ringstep_expired(deadline))
 		return deadline;

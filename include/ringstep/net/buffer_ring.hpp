@@ -123,16 +123,19 @@ private:
     }
 
     void register_ring(std::uintptr_t address, std::uint32_t count, unsigned flags, std::uint32_t used) {
-        io_uring_buf_reg registration{};
-        registration.ring_addr = address;
-        registration.ring_entries = count;
+        const auto attempt = [&](int group, unsigned with) {
+            io_uring_buf_reg registration{};
+            registration.ring_addr = address;
+            registration.ring_entries = count;
+            registration.bgid = static_cast<__u16>(group);
+            return io_uring_register_buf_ring(&core_->native(), &registration, with);
+        };
         int result = -EEXIST;
         for (int group = 0; group < 65536 && result == -EEXIST; group++) {
-            registration.bgid = static_cast<__u16>(group);
-            result = io_uring_register_buf_ring(&core_->native(), &registration, flags);
+            result = attempt(group, flags);
             if (result == -EINVAL && flags != 0) {
                 flags = 0;  // the kernel does not know the flag
-                result = io_uring_register_buf_ring(&core_->native(), &registration, flags);
+                result = attempt(group, flags);
             }
             group_ = group;
         }

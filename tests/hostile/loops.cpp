@@ -17,6 +17,7 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/loops/pace.hpp>
 #include <ringstep/loops/stages.hpp>
+#include <ringstep/net/frames.hpp>
 #include <ringstep/ringstep.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -343,6 +344,33 @@ void fill_in_nops(ringstep_nop_chain& nops) {
     nops.depth = 20;
 }
 
+/// Connections that have received lines, and requests of all kinds in flight.
+void fill_in_frames(ringstep_frames& frames) {
+    constexpr std::uint32_t connections = 48;
+    frames.server.identity = ringstep_identity_of_loop(7);
+    frames.server.listener = 0;
+    frames.server.framing.most = 200;
+    frames.server.limits = {.idle = 3'000'000, .read = 1'000'000, .write = 1'000'000, .linger = 1'000'000, .starve = 1'000'000};
+    frames.buffers.ring.available = 1000;
+    frames.server.open = connections;
+    for (std::uint32_t i = 0; i < connections; i++) {
+        ringstep_connection& link = frames.connections[i].link;
+        link = {};
+        link.generation = 1;
+        link.identity = frames.server.identity | ringstep_identity_of_slot(i, 1);
+        link.flags = RINGSTEP_CONNECTION_READY;
+        link.in_flight = i % 4;
+        link.out_end = i * 300;
+        link.held = 1;
+        link.held_first = link.held_last = i + 1;
+        link.ready = {.next = i + 1 < connections ? i + 2 : 0, .previous = i};
+        frames.held[i] = {.next = i % 5 == 0 ? i + 1 : 0, .at = 0, .end = RINGSTEP_FRAMES_SIZE, .__reserved = 0};
+        std::memset(frames.buffers.bytes[i], 'a', RINGSTEP_FRAMES_SIZE);
+        for (std::uint32_t at = i; i % 3 == 0 && at < RINGSTEP_FRAMES_SIZE; at += 60) frames.buffers.bytes[i][at] = '\n';
+    }
+    frames.server.ready = {.first = 1, .last = connections, .count = connections};
+}
+
 struct Kind {
     const char* name;
     std::unique_ptr<AnyLoop> (*make)(Ring& ring);
@@ -402,6 +430,10 @@ constexpr Kind kinds[] = {
      }},
     {"copy",
      [](Ring& ring) -> std::unique_ptr<AnyLoop> { return std::make_unique<Bare<ringstep::loops::copy>>(ring, fill_in_copy); }},
+    {"frames",
+     [](Ring& ring) -> std::unique_ptr<AnyLoop> {
+         return std::make_unique<Bare<ringstep::loops::frames>>(ring, fill_in_frames);
+     }},
     {"nop_chain",
      [](Ring& ring) -> std::unique_ptr<AnyLoop> {
          return std::make_unique<Bare<ringstep::loops::nop_chain>>(ring, fill_in_nops);
@@ -714,5 +746,6 @@ TEST_CASE("A compiled graph on garbled memory stops, and its steps stay within t
 }
 TEST_CASE("A loop of stages on garbled memory stops, and its steps stay within their bound") { garble(kind_of("stages")); }
 TEST_CASE("An enter on garbled memory stops, and its steps stay within their bound") { garble(kind_of("enter")); }
+TEST_CASE("A server on garbled memory stops, and its steps stay within their bound") { garble(kind_of("frames")); }
 TEST_CASE("A copy on garbled memory stops, and its steps stay within their bound") { garble(kind_of("copy")); }
 TEST_CASE("A chain of nops on garbled memory stops, and its steps stay within their bound") { garble(kind_of("nop_chain")); }

@@ -4,7 +4,7 @@ extern int full_chain_enter(unsigned int fd, unsigned int to_submit, unsigned in
 #define RINGSTEP__ENTER full_chain_enter
 
 #define CHAIN ringstep_chain
-#include "../../bpf/loops/chain_step.bpf.h"
+#include <ringstep/chain/step.bpf.h>
 
 RINGSTEP_LOOP(full_chain, struct ringstep_chain)
 {

@@ -3,6 +3,7 @@
 #include <ringstep/chain/chains.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <fcntl.h>
 
@@ -88,6 +89,26 @@ TEST_CASE("A failure cancels what is in flight, and what was begun is cleaned up
     CHECK(result.result(close) == 0);
     CHECK_FALSE(result.ran(never));
     CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("What is to run at the end does so after the node that ends the chain, too") {
+    Ring ring;
+    Chains chains(ring);
+    Graph graph;
+    const auto first = graph.nop();
+    const auto fork = graph.nop();
+    const auto over = graph.finish(3);
+    const auto last = graph.nop();
+    const bool straight = GENERATE(true, false);  // not by way of a list
+    first.then(over);
+    if (!straight) first.then(fork);
+    over.finally(last);
+    if (straight) first.on_failure(fork);
+    chains.start(chains.add(graph));
+    const ChainResult result = chaining::result_of(chains);
+    CHECK(result.ok());
+    CHECK(result.code() == 3);
+    CHECK(result.ran(last));
 }
 
 TEST_CASE("A failure may be what was expected") {

@@ -446,6 +446,9 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 		}
 		if (way == CHAIN_SUBMITS) {
 			turn->sq_at++;
+			/* Otherwise the verifier of Linux 6.12 would follow each value of the cursor, on each of many ways. */
+			if (!turn->usual)
+				turn->sq_at += (__u32)ringstep__unknown_zero();
 		} else if (way == CHAIN_OTHERWISE) {
 			ringstep__walk_count(turn, cqe);
 			chain_completed_otherwise(state, cqe->user_data, cqe->res, cqe->flags);

@@ -81,6 +81,7 @@ ringstep_apart __u32 chain_compute_path(struct CHAIN *state ringstep_arg_nonnull
 		} else if (kind == RINGSTEP_CHAIN_FINISH) {
 			chain->values[node] = (__s64)value;
 			chain->ended |= bit;
+			chain->cleanup |= of->cleanup;
 			chain->code = (__s64)value;
 			chain_end(chain, RINGSTEP_CHAIN_COMPLETED, node, 0);
 			return RINGSTEP_CHAIN_NOTHING_NEXT;

@@ -262,6 +262,7 @@ static __always_inline void chain_compute(struct CHAIN *state, __u32 slot, __u32
 			error = ENOMEM;
 	} else if (of->kind == RINGSTEP_CHAIN_FINISH) {
 		chain->ended |= 1U << node;
+		chain->cleanup |= of->cleanup;
 		chain->code = (__s64)value;
 		chain_end(chain, RINGSTEP_CHAIN_COMPLETED, node, 0);
 		return;

@@ -6,9 +6,10 @@
 #include <ringstep/chain/nodes.hpp>
 #include <ringstep/version.hpp>
 
-#include <array>
+#include <liburing.h>
+
+#include <cstddef>
 #include <cstdint>
-#include <utility>
 
 namespace ringstep::inline v0::chain::detail {
 

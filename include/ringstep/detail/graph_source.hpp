@@ -9,10 +9,12 @@
 
 #include <array>
 #include <bit>
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -393,7 +395,10 @@ template <class Made>
     return made.graph;
 }
 
+// Leaves a file alone that says this already, so that nothing is compiled again.
 inline void write_file(const std::string& path, const std::string& text) {
+    std::ifstream before(path, std::ios::binary);
+    if (before && std::string(std::istreambuf_iterator<char>(before), {}) == text) return;
     std::ofstream stream(path, std::ios::binary);
     stream << text;
     stream.close();

@@ -2,6 +2,7 @@
 // Functions on bytes, beside plain ones that look at a byte at a time.
 #include "blocks/bytes_plain.hpp"
 
+#include <ringstep/compiled/adder.hpp>
 #include <ringstep/compiled/bytes.hpp>
 #include <ringstep/program.hpp>
 
@@ -155,4 +156,17 @@ TEST_CASE("Functions on bytes do what plain ones do, at random") {
         }
         bytes.run();
     }
+}
+
+TEST_CASE("A loop answers lines with numbers") {
+    ringstep::Ring ring;
+    ringstep::LoopProgram<ringstep::loops::adder> program{ring};
+    const std::string_view lines =
+        "ADD 12 30\r\nadd 1 18446744073709551614\r\nADD 1 x\r\nADD 1\r\nSUB 1 2\r\n\r\nADD  1 2\r\nADD 7 8\r\nADD 9";
+    std::ranges::copy(lines, program.state()->input);
+    program.state()->filled = lines.size();
+    REQUIRE(program.run().ok());
+    CHECK(program.state()->at == lines.size() - 5);
+    CHECK(std::string_view(reinterpret_cast<char*>(program.state()->output), program.state()->out) ==
+          "42\r\n18446744073709551615\r\nwhat?\r\nwhat?\r\nwhat?\r\nwhat?\r\nwhat?\r\n15\r\n");
 }

@@ -109,6 +109,8 @@ static __always_inline bool ringstep__bytes_differ(const __u8 *base, __u64 size,
 static __always_inline bool ringstep__bytes_are(const __u8 *base, __u64 size, __u64 at, __u64 end, const char *literal,
 						__u64 length, bool folds)
 {
+	at = ringstep__bytes_unknown(at);
+	end = ringstep__bytes_unknown(end);
 	if (end > size)
 		end = size;
 	if ((at < end ? end - at : 0) != length)

@@ -15,6 +15,9 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
 	__u64 length, low, high, shift, word, head, end;
 	__s64 left;
 
+	to_at = ringstep__bytes_unknown(to_at);
+	from_at = ringstep__bytes_unknown(from_at);
+	from_end = ringstep__bytes_unknown(from_end);
 	if (from_end > from_size)
 		from_end = from_size;
 	if (from_at >= from_end)
@@ -47,13 +50,20 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
 	from_at = ringstep__bytes_unknown(from_at + head);
 	shift = ringstep__bytes_shift(from_at);
 	low = ringstep__bytes_load(from, from_size, from_at);
+	/* Positions are raised in place: the verifier of Linux 6.12 would remember by how much a copy of one is higher. */
 	while (left >= 16 && ringstep__may_loop) {
-		high = ringstep__bytes_load(from, from_size, from_at + 8);
+		from_at += 8;
+		barrier_var(from_at);
+		high = ringstep__bytes_load(from, from_size, from_at);
 		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(low, high, shift));
-		from_at += 16;
+		from_at += 8;
+		barrier_var(from_at);
 		low = ringstep__bytes_load(from, from_size, from_at);
-		ringstep__bytes_store(to, to_size, to_at + 8, ringstep__bytes_joined(high, low, shift));
-		to_at += 16;
+		to_at += 8;
+		barrier_var(to_at);
+		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(high, low, shift));
+		to_at += 8;
+		barrier_var(to_at);
 		left -= 16;
 	}
 	if (left & 8) {
@@ -65,16 +75,21 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
 	}
 	if (left & 7) {
 		word = ringstep__bytes_joined(low, ringstep__bytes_load(from, from_size, from_at + 8), shift);
+		/* No position depends on `left`, or the verifier would have to know it. */
 		if (left & 4) {
 			ringstep__bytes_store32(to, to_size, to_at, word);
 			word >>= 32;
+			to_at += 4;
+			barrier_var(to_at);
 		}
 		if (left & 2) {
-			ringstep__bytes_store16(to, to_size, to_at + (__u64)(left & 4), word);
+			ringstep__bytes_store16(to, to_size, to_at, word);
 			word >>= 16;
+			to_at += 2;
+			barrier_var(to_at);
 		}
 		if (left & 1)
-			ringstep__bytes_store8(to, to_size, to_at + (__u64)(left & 6), word);
+			ringstep__bytes_store8(to, to_size, to_at, word);
 	}
 	return end;
 }
@@ -87,8 +102,8 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
  * Example: conn->out = ringstep_bytes_copy(conn->output, conn->out, entry->value, 0, entry->length);
  */
 #define ringstep_bytes_copy(to, to_at, from, from_at, from_end)                                                                \
-	ringstep__bytes_copy((__u8 *)(to), ringstep__bytes_size(to), to_at, (const __u8 *)(from), ringstep__bytes_size(from),  \
-			     from_at, from_end)
+	ringstep__bytes_unknown(ringstep__bytes_copy((__u8 *)(to), ringstep__bytes_size(to), to_at, (const __u8 *)(from),      \
+						     ringstep__bytes_size(from), from_at, from_end))
 
 /* Writes a word of a literal. */
 static __always_inline void ringstep__bytes_write_word(__u8 *to, __u64 size, __u64 at, const char *literal, __u64 length,
@@ -100,6 +115,7 @@ static __always_inline void ringstep__bytes_write_word(__u8 *to, __u64 size, __u
 
 static __always_inline __u64 ringstep__bytes_write(__u8 *to, __u64 size, __u64 at, const char *literal, __u64 length)
 {
+	at = ringstep__bytes_unknown(at);
 	if (at > size || length > size - at)
 		return at;
 	barrier_var(at);
@@ -121,6 +137,7 @@ static __always_inline __u64 ringstep__bytes_write(__u8 *to, __u64 size, __u64 a
  * Example: conn->out = ringstep_bytes_write(conn->output, conn->out, "+OK\r\n");
  */
 #define ringstep_bytes_write(array, at, literal)                                                                               \
-	ringstep__bytes_write((__u8 *)(array), ringstep__bytes_size(array), at, literal, ringstep__literal_length(literal))
+	ringstep__bytes_unknown(ringstep__bytes_write((__u8 *)(array), ringstep__bytes_size(array), at, literal,               \
+						      ringstep__literal_length(literal)))
 
 #endif /* RINGSTEP_BYTES_COPY_BPF_H */

@@ -15,12 +15,14 @@ static __always_inline __u64 ringstep__bytes_find(const __u8 *base, __u64 size, 
 	const __u8 *block;
 	__u64 place, x, y;
 
+	at = ringstep__bytes_unknown(at);
+	end = ringstep__bytes_unknown(end);
 	if (end > size)
 		end = size;
 	if (at >= end)
 		return end;
 	barrier_var(at);
-	barrier_var(end);
+	end = ringstep__bytes_unknown(end);
 	place = ringstep__bytes_unknown(at & ~15ULL);
 	block = ringstep__bytes_block(base, size, place);
 	x = ringstep__bytes_of_block(block, 0) ^ pattern;
@@ -54,7 +56,7 @@ static __always_inline __u64 ringstep__bytes_find(const __u8 *base, __u64 size, 
  * Example: space = ringstep_bytes_find(conn->input, at, line, ' ');
  */
 #define ringstep_bytes_find(array, at, end, byte)                                                                              \
-	ringstep__bytes_find((const __u8 *)(array), ringstep__bytes_size(array), at, end, byte)
+	ringstep__bytes_unknown(ringstep__bytes_find((const __u8 *)(array), ringstep__bytes_size(array), at, end, byte))
 
 /* Returns a word of which a byte is zero where there is a CR with an LF behind it. `next` is the word behind it. */
 static __always_inline __u64 ringstep__bytes_crlf(__u64 word, __u64 next)
@@ -67,12 +69,14 @@ static __always_inline __u64 ringstep__bytes_find_crlf(const __u8 *base, __u64 s
 	const __u8 *block;
 	__u64 place, word, middle, next, before, more_before, x, y;
 
+	at = ringstep__bytes_unknown(at);
+	end = ringstep__bytes_unknown(end);
 	if (end > size)
 		end = size;
 	if (at >= end)
 		return end;
 	barrier_var(at);
-	barrier_var(end);
+	end = ringstep__bytes_unknown(end);
 	place = ringstep__bytes_unknown(at & ~15ULL);
 	block = ringstep__bytes_block(base, size, place);
 	before = ringstep__bytes_first(at);
@@ -107,6 +111,6 @@ static __always_inline __u64 ringstep__bytes_find_crlf(const __u8 *base, __u64 s
  * Example: line = ringstep_bytes_find_crlf(conn->input, at, filled);
  */
 #define ringstep_bytes_find_crlf(array, at, end)                                                                               \
-	ringstep__bytes_find_crlf((const __u8 *)(array), ringstep__bytes_size(array), at, end)
+	ringstep__bytes_unknown(ringstep__bytes_find_crlf((const __u8 *)(array), ringstep__bytes_size(array), at, end))
 
 #endif /* RINGSTEP_BYTES_FIND_BPF_H */

@@ -15,6 +15,8 @@ static __always_inline __u64 ringstep__bytes_hash(const __u8 *base, __u64 size, 
 	__u64 hash, low, high, shift;
 	__s64 left;
 
+	at = ringstep__bytes_unknown(at);
+	end = ringstep__bytes_unknown(end);
 	if (end > size)
 		end = size;
 	if (at > end)

@@ -47,11 +47,14 @@ static __always_inline __u64 ringstep__bytes_parse(const __u8 *base, __u64 size,
 	const __u64 begin = at;
 	__u64 place, value;
 
+	at = ringstep__bytes_unknown(at);
+	end = ringstep__bytes_unknown(end);
 	if (end > size)
 		end = size;
 	if (at >= end)
 		return begin;
 	place = ringstep__bytes_unknown(at);
+	end = ringstep__bytes_unknown(end);
 	value = ringstep__bytes_unknown(0);
 	do {
 		__u64 digits = ringstep__bytes_at(base, size, place) ^ ringstep__bytes_all('0');
@@ -62,6 +65,7 @@ static __always_inline __u64 ringstep__bytes_parse(const __u8 *base, __u64 size,
 			count = end - place;
 		if (!count)
 			break;
+		count = ringstep__bytes_unknown(count);
 		/* Zeroes in front of fewer than eight digits. */
 		digits = ringstep__bytes_number(digits << (8 - count) * 8);
 		if (value) {
@@ -90,7 +94,7 @@ static __always_inline __u64 ringstep__bytes_parse(const __u8 *base, __u64 size,
  * Example: if (ringstep_bytes_parse(conn->input, at, line, &length) != line) return malformed(turn, state, conn);
  */
 #define ringstep_bytes_parse(array, at, end, number)                                                                           \
-	ringstep__bytes_parse((const __u8 *)(array), ringstep__bytes_size(array), at, end, number)
+	ringstep__bytes_unknown(ringstep__bytes_parse((const __u8 *)(array), ringstep__bytes_size(array), at, end, number))
 
 /* Returns the eight digits of a number below 100,000,000, each a byte from 0 to 9, the first one lowest. */
 static __always_inline __u64 ringstep__bytes_digits(__u64 number)
@@ -106,9 +110,11 @@ static __always_inline __u64 ringstep__bytes_digits(__u64 number)
 static __always_inline __u64 ringstep__bytes_print(__u8 *base, __u64 size, __u64 at, __u64 number)
 {
 	const __u64 zeroes = ringstep__bytes_all('0');
-	const __u64 upper = number / 100000000;
-	__u64 highest, digits, count = 0, skipped = 7, length;
+	__u64 upper, highest, digits, count = 0, skipped = 7, length;
 
+	at = ringstep__bytes_unknown(at);
+	number = ringstep__bytes_unknown(number);
+	upper = number / 100000000;
 	highest = upper ? (number < 10000000000000000ULL ? upper : number / 10000000000000000ULL) : number;
 	digits = ringstep__bytes_digits(highest);
 	if (digits)
@@ -119,7 +125,7 @@ static __always_inline __u64 ringstep__bytes_print(__u8 *base, __u64 size, __u64
 		return at;
 	barrier_var(at);
 	ringstep__bytes_put(base, size, at, (digits | zeroes) >> skipped * 8, count);
-	at += count;
+	at = ringstep__bytes_unknown(at + count);
 	if (number >= 10000000000000000ULL) {
 		ringstep__bytes_put(base, size, at, ringstep__bytes_digits(upper % 100000000) | zeroes, 8);
 		at += 8;
@@ -137,6 +143,7 @@ static __always_inline __u64 ringstep__bytes_print(__u8 *base, __u64 size, __u64
  *
  * Example: conn->out = ringstep_bytes_print(conn->output, conn->out, entry->length);
  */
-#define ringstep_bytes_print(array, at, number) ringstep__bytes_print((__u8 *)(array), ringstep__bytes_size(array), at, number)
+#define ringstep_bytes_print(array, at, number)                                                                                \
+	ringstep__bytes_unknown(ringstep__bytes_print((__u8 *)(array), ringstep__bytes_size(array), at, number))
 
 #endif /* RINGSTEP_BYTES_NUMBERS_BPF_H */

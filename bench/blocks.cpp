@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Measures what the kit's functions on bytes cost: clock units for each call, which are instructions in `./dev vm --icount`.
+// Measures what the kit's functions on bytes and of the timer wheel cost: clock units for each call, which are instructions in
+// `./dev vm --icount`.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <ringstep/compiled/bytes_work.hpp>
+#include <ringstep/compiled/wheel_work.hpp>
 #include <ringstep/program.hpp>
 #include <string>
 #include <string_view>
@@ -45,7 +47,7 @@ double measure(Program& program, bytes_work_kind kind) {
     return least;
 }
 
-int run_all() {
+void measure_bytes() {
     const std::vector<Kind> kinds{
         {"find a byte", BYTES_WORK_FIND, {8, 32, 64, 512, 2048}},
         {"find a byte, byte by byte", BYTES_WORK_FIND_BY_BYTE, {8, 32, 64, 512, 2048}},
@@ -87,11 +89,71 @@ int run_all() {
         table.print();
         fmt::print("\n");
     }
+}
+
+/// Timers with limits of time of up to a minute, and what becomes of them.
+void measure_wheel() {
+    constexpr std::uint64_t second = 1'000'000'000;
+    constexpr std::uint64_t start = 100'000 * second;
+    for (const ringstep::Engine engine : {ringstep::Engine::kernel, ringstep::Engine::user}) {
+        ringstep::Ring ring;
+        ringstep::LoopProgram<ringstep::loops::wheel_work> program(ring, {.engine = engine});
+        wheel_work& state = *program.state();
+        const auto run = [&](wheel_work_kind kind, std::uint32_t times) {
+            state.kind = kind;
+            state.times = times;
+            const std::uint64_t begin = bench::now();
+            const bool ok = program.run().ok();
+            const auto took = static_cast<double>(bench::now() - begin) / times;
+            if (!ok) throw std::runtime_error("the loop failed");
+            return took;
+        };
+        const auto fill = [&](std::uint64_t base, std::uint64_t spread) {
+            std::uint64_t random = 1;
+            for (__u64& deadline : state.deadlines) {
+                random = random * 6364136223846793005 + 1442695040888963407;
+                deadline = base + (random >> 33) % spread;
+            }
+        };
+        bench::settle();
+        run(WHEEL_WORK_NOTHING, 1000);
+        const double nothing = run(WHEEL_WORK_NOTHING, WHEEL_WORK_TIMERS);
+        bench::Table table({fmt::format("{} engine, {}", ringstep::to_string(engine), bench::clock_unit()), "a call"});
+        const auto add = [&](std::string_view what, double cost) {
+            table.add({std::string(what), fmt::format("{:.0f}", cost - nothing)});
+        };
+        state.now = start;
+        run(WHEEL_WORK_EXPIRE, 1);
+        fill(start, 60 * second);
+        add("set a timer", run(WHEEL_WORK_SET, WHEEL_WORK_TIMERS));
+        fill(start + 60 * second, 60 * second);
+        add("move it to a later time", run(WHEEL_WORK_SET, WHEEL_WORK_TIMERS));
+        fill(start, second);
+        add("move it to an earlier time", run(WHEEL_WORK_SET, WHEEL_WORK_TIMERS));
+        add("cancel it", run(WHEEL_WORK_CANCEL, WHEEL_WORK_TIMERS));
+        fill(start, 60 * second);
+        run(WHEEL_WORK_SET, WHEEL_WORK_TIMERS);
+        add("the deadline of the wait", run(WHEEL_WORK_DEADLINE, WHEEL_WORK_TIMERS));
+        state.now = start + 61 * second;
+        state.sum = 0;
+        const double expire = run(WHEEL_WORK_EXPIRE, WHEEL_WORK_TIMERS);
+        if (state.sum != WHEEL_WORK_TIMERS) throw std::runtime_error("timers are missing");
+        add("let a timer expire", expire);
+        run(WHEEL_WORK_EXPIRE, 1);
+        add("look for expired ones, with none", run(WHEEL_WORK_EXPIRE, WHEEL_WORK_TIMERS));
+        table.print();
+        fmt::print("\n");
+    }
+}
+
+int run_all() {
+    measure_bytes();
+    measure_wheel();
     return 0;
 }
 
 }  // namespace
 
 int main() {
-    return program::run("bench-bytes", [] { return run_all(); });
+    return program::run("bench-blocks", [] { return run_all(); });
 }

@@ -55,6 +55,7 @@ public:
     bool send(std::string_view bytes) const {
         while (!bytes.empty()) {
             const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            if (sent < 0 && errno == EINTR) continue;  // a wake-up of a loop may do that to a call with a time limit
             if (sent <= 0) return false;
             bytes.remove_prefix(static_cast<std::size_t>(sent));
         }
@@ -71,6 +72,7 @@ public:
         std::size_t have = 0;
         while (have < size) {
             const ssize_t got = ::recv(fd_, bytes.data() + have, size - have, 0);
+            if (got < 0 && errno == EINTR) continue;
             if (got <= 0) break;
             have += static_cast<std::size_t>(got);
         }

@@ -56,11 +56,14 @@ public:
     [[nodiscard]] std::string said() const {
         const ringstep_server_counters c = counters();
         std::string text;
-        const std::pair<const char*, std::uint64_t> all[] = {
-            {"accepted", c.accepted}, {"closed", c.closed},         {"refused", c.refused},   {"frames", c.frames},
-            {"received", c.received}, {"sent", c.sent},             {"failed", c.failed},     {"cut", c.cut},
-            {"too_long", c.too_long}, {"overflowed", c.overflowed}, {"timed_out", c.timed_out}, {"evicted", c.evicted},
-            {"starved", c.starved},   {"blocked", c.blocked},       {"foreign", c.foreign}};
+        const std::pair<const char*, std::uint64_t> all[] = {{"accepted", c.accepted},   {"closed", c.closed},
+                                                             {"refused", c.refused},     {"frames", c.frames},
+                                                             {"received", c.received},   {"sent", c.sent},
+                                                             {"failed", c.failed},       {"cut", c.cut},
+                                                             {"too_long", c.too_long},   {"overflowed", c.overflowed},
+                                                             {"timed_out", c.timed_out}, {"evicted", c.evicted},
+                                                             {"starved", c.starved},     {"blocked", c.blocked},
+                                                             {"foreign", c.foreign}};
         for (const auto& [name, count] : all) text += std::string(name) + " " + std::to_string(count) + ", ";
         return text;
     }

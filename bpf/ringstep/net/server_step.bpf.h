@@ -52,6 +52,9 @@ enum {
 };
 
 #define RINGSTEP__PART_BIT(part) (1U << RINGSTEP_CONNECTION_##part)
+/* The application may read a counter at any time. */
+#define ringstep__server_count(state, counter, number)                                                                         \
+	ringstep_store(&(state)->server.counters.counter, (state)->server.counters.counter + (number))
 #define RINGSTEP__IS(link, flag) ((link)->flags & RINGSTEP_CONNECTION_##flag)
 
 static __always_inline __u64 ringstep__part_data(const struct ringstep_connection *link, __u32 kind, __u32 part)
@@ -203,7 +206,7 @@ ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_a
 		return RINGSTEP__NEXT_NONE;
 	if (link->out_end > RINGSTEP__OUTPUT_SIZE - RINGSTEP__SERVER_REPLY) {
 		if (!RINGSTEP__IS(link, BLOCKED))
-			state->server.counters.blocked++;
+			ringstep__server_count(state, blocked, 1);
 		link->flags |= RINGSTEP_CONNECTION_BLOCKED;
 		return RINGSTEP__NEXT_NONE;
 	}
@@ -302,7 +305,7 @@ ringstep_apart int ringstep__server_handled(ringstep_server_state *state ringste
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
 	const __u32 give = state->server.frame_give;
 
-	state->server.counters.frames++;
+	ringstep__server_count(state, frames, 1);
 	link->frames++;
 	if (verdict == RINGSTEP_LATER && ringstep__server_options.later) {
 		struct ringstep_server_frame *frame = &state->frames[slot & RINGSTEP__SERVER_MASK];
@@ -312,6 +315,7 @@ ringstep_apart int ringstep__server_handled(ringstep_server_state *state ringste
 		frame->place = state->server.frame_place;
 		frame->at = state->server.frame_at;
 		frame->end = state->server.frame_end;
+		ringstep_store(&frame->handed, (link->generation & RINGSTEP_SERVER_GENERATION) + 1);
 		ringstep__server_tell(state, slot, link->generation, RINGSTEP_SERVER_FRAME);
 		return 0;
 	}
@@ -357,7 +361,7 @@ static __always_inline int ringstep__server_decide_end(ringstep_server_state *st
 
 	if (link->held || link->partial) {
 		if (link->partial && RINGSTEP__IS(link, EOF) && !RINGSTEP__IS(link, CLOSING))
-			state->server.counters.cut++;
+			ringstep__server_count(state, cut, 1);
 		if (ringstep__server_drop(state, slot))
 			return 0;
 	}
@@ -510,7 +514,7 @@ static __always_inline void ringstep__server_rest(struct ringstep_turn *turn, ri
 	if (next == RINGSTEP__NEXT_TOO_LONG) {
 		if (state->server.frame_give)
 			ringstep__server_give_back(state, state->server.frame_give - 1);
-		state->server.counters.too_long++;
+		ringstep__server_count(state, too_long, 1);
 		link->flags |= RINGSTEP_CONNECTION_CLOSING;
 	}
 	todo = ringstep__server_decide(state, slot);
@@ -548,7 +552,7 @@ ringstep_apart int ringstep__server_open(ringstep_server_state *state ringstep_a
 	conn->link.generation = generation;
 	conn->link.active = state->server.now;
 	conn->link.identity = state->server.identity | ringstep_identity_of_slot(slot & RINGSTEP__SERVER_MASK, generation);
-	state->server.counters.accepted++;
+	ringstep__server_count(state, accepted, 1);
 	ringstep_store(&state->server.open, state->server.open + 1);
 	if (ringstep__server_options.later)
 		ringstep__server_tell(state, slot, generation, RINGSTEP_SERVER_OPENED);
@@ -574,7 +578,7 @@ ringstep_apart int ringstep__server_closed(ringstep_server_state *state ringstep
 		ringstep_list_remove_by(&state->server.waiting, state->connections, slot, link.waiting);
 	link->flags = 0;
 	link->identity = 0;
-	state->server.counters.closed++;
+	ringstep__server_count(state, closed, 1);
 	ringstep_store(&state->server.open, state->server.open - 1);
 	if (ringstep__server_options.later)
 		ringstep__server_tell(state, slot, link->generation, RINGSTEP_SERVER_CLOSED);
@@ -593,7 +597,7 @@ ringstep_apart int ringstep__server_accepted(ringstep_server_state *state ringst
 	if (result >= 0) {
 		ringstep__server_open(state, (__u32)result - server->first_slot);
 	} else if (result == -RINGSTEP__ENFILE && server->open >= RINGSTEP__SERVER_MOST) {
-		server->counters.refused++;
+		ringstep__server_count(state, refused, 1);
 	} else if (result == -RINGSTEP__EBADF || result == -RINGSTEP__EINVAL || result == -RINGSTEP__ENOTSOCK ||
 		   result == -RINGSTEP__EOPNOTSUPP_SOCKET) {
 		server->listen_error = result;
@@ -630,7 +634,7 @@ ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_ar
 	}
 	if ((user_data ^ link->identity) & ~RINGSTEP__SERVER_PARTS || kind != RINGSTEP_IDENTITY_REQUEST ||
 	    part > RINGSTEP_CONNECTION_CLOSE || !(link->in_flight & 1U << (part & 31))) {
-		state->server.counters.foreign++;
+		ringstep__server_count(state, foreign, 1);
 		return 0;
 	}
 	state->server.counts -= RINGSTEP__IN_FLIGHT;
@@ -639,7 +643,7 @@ ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_ar
 	if (part == RINGSTEP_CONNECTION_CLOSE)
 		return ringstep__server_closed(state, slot);
 	if (part == RINGSTEP_CONNECTION_SHUTDOWN && result < 0) {
-		state->server.counters.failed++;
+		ringstep__server_count(state, failed, 1);
 		ringstep__server_fail(link, result);
 	}
 	ringstep__server_ready(state, slot);
@@ -654,14 +658,14 @@ ringstep_apart int ringstep__server_received_none(ringstep_server_state *state r
 	if (result == 0) {
 		link->flags |= RINGSTEP_CONNECTION_EOF;
 	} else if (result == -RINGSTEP__ENOBUFS) {
-		state->server.counters.starved++;
+		ringstep__server_count(state, starved, 1);
 		/* One that has taken the last buffers itself begins again when it has looked at them. */
 		if (!RINGSTEP__IS(link, STARVED) && link->held < RINGSTEP_SERVER_HOLDS) {
 			link->flags |= RINGSTEP_CONNECTION_STARVED;
 			ringstep_list_push_back_by(&state->server.starved, state->connections, slot, link.starved);
 		}
 	} else if (result != -RINGSTEP__ECANCELED && !RINGSTEP__IS(link, FAILED)) {
-		state->server.counters.failed++;
+		ringstep__server_count(state, failed, 1);
 		ringstep__server_fail(link, result);
 	}
 	return 0;
@@ -699,7 +703,7 @@ static __always_inline void ringstep__server_received(ringstep_server_state *sta
 	if (likely(result > 0)) {
 		link->active = state->server.now;
 		link->received += (__u32)result;
-		state->server.counters.received += (__u32)result;
+		ringstep__server_count(state, received, (__u32)result);
 	} else {
 		ringstep__server_received_none(state, (__u32)link->identity, result);
 	}
@@ -714,15 +718,15 @@ static __always_inline void ringstep__server_sent(ringstep_server_state *state, 
 		link->out_begin += (__u32)result;
 		link->active = state->server.now;
 		link->sent += (__u32)result;
-		state->server.counters.sent += (__u32)result;
+		ringstep__server_count(state, sent, (__u32)result);
 		/* While the application answers a frame, it appends to the output. */
-		if (link->out_begin == link->out_end && !RINGSTEP__IS(link, LATER)) {
+		if (!RINGSTEP__IS(link, LATER) && link->out_begin == link->out_end) {
 			link->out_begin = 0;
 			link->out_end = 0;
 			link->flags &= ~RINGSTEP_CONNECTION_BLOCKED;
 		}
 	} else if (!RINGSTEP__IS(link, FAILED)) {
-		state->server.counters.failed++;
+		ringstep__server_count(state, failed, 1);
 		ringstep__server_fail(link, result ? result : -RINGSTEP__ECANCELED);
 	}
 }
@@ -779,7 +783,7 @@ ringstep_apart int ringstep__server_timer(ringstep_server_state *state ringstep_
 		return 0;
 	}
 	if (!RINGSTEP__IS(link, DISCARDING))
-		state->server.counters.timed_out++;
+		ringstep__server_count(state, timed_out, 1);
 	ringstep__server_fail(link, -RINGSTEP__ETIMEDOUT);
 	ringstep__server_ready(state, slot);
 	return 0;
@@ -843,10 +847,12 @@ ringstep_apart int ringstep__server_message(ringstep_server_state *state ringste
 	struct ringstep_server_wish *wish = &state->wishes[slot];
 
 	if (kind == RINGSTEP_SERVER_WISH) {
+		const __u32 wishes = (link->generation & RINGSTEP_SERVER_GENERATION) + 1;
+
 		ringstep__store_fully(&wish->asked, 0);
-		if (ringstep_load(&wish->close) == link->generation + 1)
+		if (ringstep_load(&wish->close) == wishes)
 			link->flags |= RINGSTEP_CONNECTION_CLOSING;
-		if (ringstep_load(&wish->pause) == link->generation + 1)
+		if (ringstep_load(&wish->pause) == wishes)
 			link->flags |= RINGSTEP_CONNECTION_PAUSED;
 		else
 			link->flags &= ~RINGSTEP_CONNECTION_PAUSED;
@@ -933,7 +939,7 @@ ringstep_apart __u64 ringstep__server_evict(ringstep_server_state *state ringste
 		return RINGSTEP_NO_DEADLINE;
 	if (!ringstep_expired(deadline))
 		return deadline;
-	state->server.counters.evicted++;
+	ringstep__server_count(state, evicted, 1);
 	ringstep__server_fail(link, -RINGSTEP__ENOBUFS);
 	ringstep__server_ready(state, slot);
 	return 0;

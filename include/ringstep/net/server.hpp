@@ -201,7 +201,7 @@ public:
         event.bytes = {};
         switch (message >> RINGSTEP_SERVER_KIND_SHIFT) {
             case RINGSTEP_SERVER_FRAME: {
-                const ringstep_server_frame frame = shared.frames[slot];
+                const ringstep_server_frame& frame = shared.frames[slot];
                 const std::uint32_t end = std::min(frame.end, chunk_size);
                 event.kind = ServerEvent::Kind::frame;
                 if (frame.at < end) {
@@ -232,7 +232,8 @@ public:
     /// one at a time for each connection.
     bool reply(const ServerConnection& connection, std::span<const std::byte> bytes) noexcept {
         auto& conn = state()->connections[connection.slot % capacity];
-        if (!waits(connection)) return false;
+        const std::atomic_ref handed(state()->frames[connection.slot % capacity].handed);
+        if (handed.load(std::memory_order_relaxed) != name_of(connection)) return false;
         const std::atomic_ref end(conn.link.out_end);
         const std::uint32_t at = end.load(std::memory_order_relaxed);
         if (at > sizeof conn.output || bytes.size() > sizeof conn.output - at) return false;
@@ -249,18 +250,21 @@ public:
     /// valid any more. With `close`, the connection is closed when the answer was sent. Each frame that was taken must be
     /// answered, also if its connection has failed meanwhile. May be called from any thread.
     void answer(const ServerConnection& connection, bool close = false) noexcept {
+        std::uint32_t handed = name_of(connection);
+        const std::atomic_ref word(state()->frames[connection.slot % capacity].handed);
+        if (!word.compare_exchange_strong(handed, 0)) return;  // it is answered already
         send(close ? RINGSTEP_SERVER_ANSWERED_CLOSE : RINGSTEP_SERVER_ANSWERED, connection);
     }
 
     /// Closes a connection when its output was sent. Frames that were not handed out are dropped. May be called from any
     /// thread.
     void close(const ServerConnection& connection) noexcept {
-        wish(connection, &ringstep_server_wish::close, full_generation(connection) + 1);
+        wish(connection, &ringstep_server_wish::close, name_of(connection));
     }
     /// Hands out no more frames of a connection. When some buffers are held for it, the loop stops receiving, and the peer has
     /// to wait. May be called from any thread.
     void pause(const ServerConnection& connection) noexcept {
-        wish(connection, &ringstep_server_wish::pause, full_generation(connection) + 1);
+        wish(connection, &ringstep_server_wish::pause, name_of(connection));
     }
     /// Hands out the frames of a connection again, after pause(). May be called from any thread.
     void go_on(const ServerConnection& connection) noexcept { wish(connection, &ringstep_server_wish::pause, 0); }
@@ -276,17 +280,9 @@ private:
         return time.over() ? 1 : static_cast<std::uint64_t>(time.count());
     }
 
-    [[nodiscard]] std::uint32_t full_generation(const ServerConnection& connection) const noexcept {
-        return std::atomic_ref(state()->connections[connection.slot % capacity].link.generation)
-            .load(std::memory_order_relaxed);
-    }
-    [[nodiscard]] bool is_current(const ServerConnection& connection) const noexcept {
-        return ((full_generation(connection) ^ connection.generation) & RINGSTEP_SERVER_GENERATION) == 0;
-    }
-    [[nodiscard]] bool waits(const ServerConnection& connection) const noexcept {
-        ringstep_connection& link = state()->connections[connection.slot % capacity].link;
-        return is_current(connection) &&
-               (std::atomic_ref(link.flags).load(std::memory_order_relaxed) & RINGSTEP_CONNECTION_LATER) != 0;
+    // How the state names a connection; 0 names none.
+    [[nodiscard]] static std::uint32_t name_of(const ServerConnection& connection) noexcept {
+        return (connection.generation & RINGSTEP_SERVER_GENERATION) + 1;
     }
 
     void send(std::uint32_t kind, const ServerConnection& connection) noexcept {
@@ -298,7 +294,6 @@ private:
         if (detail::mailbox_sleeps(shared.mailbox)) wake();
     }
     void wish(const ServerConnection& connection, __u32 ringstep_server_wish::* what, std::uint32_t value) noexcept {
-        if (!is_current(connection)) return;
         ringstep_server_wish& wish = state()->wishes[connection.slot % capacity];
         std::atomic_ref(wish.*what).store(value, std::memory_order_relaxed);
         if (std::atomic_ref(wish.asked).exchange(1) == 0) send(RINGSTEP_SERVER_WISH, connection);

@@ -91,8 +91,8 @@ struct ringstep_server_held {
  */
 struct ringstep_server_wish {
 	__u32 asked; /* a message is on its way */
-	__u32 close; /* close when the output has been sent: one more than the generation of the connection; 0: no */
-	__u32 pause; /* hand out no more frames: one more than the generation of the connection; 0: do */
+	__u32 close; /* close when the output has been sent: as ringstep_server_frame.handed; 0: no */
+	__u32 pause; /* hand out no more frames: as ringstep_server_frame.handed; 0: do */
 	__u32 __reserved;
 };
 
@@ -101,7 +101,7 @@ struct ringstep_server_frame {
 	__u32 place; /* its chunk */
 	__u32 at;
 	__u32 end;
-	__u32 __reserved;
+	__u32 handed; /* one more than the generation of its connection (RINGSTEP_SERVER_GENERATION); 0: it is answered */
 };
 
 /* Why a server ended: LoopExit::code */

@@ -24,7 +24,6 @@ CASES = [
     "chain:32",
     "compiled-chain:1",
     "compiled-chain:32",
-    "compiled-file:32",
     "drain:8",
     "link:8",
     "gate:8",

@@ -19,6 +19,7 @@ struct kv_entry {
 struct kv {
 	__u64 seed; /* of the hash; set by the application */
 	__u64 keys;
+	__u64 hash; /* of the key that is looked for */
 	struct kv_entry entries[KV_ENTRIES];
 };
 

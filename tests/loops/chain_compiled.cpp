@@ -21,14 +21,16 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -286,7 +288,8 @@ TEMPLATE_TEST_CASE("Files are read to their ends, into memory of the arena", "[m
             CHECK(result.ran(plan.close));
             CHECK(result.runs(plan.read) == 1);
             REQUIRE(result.result(plan.read) == static_cast<std::int64_t>(content.size()));
-            CHECK(std::memcmp(result.address(plan.memory), content.data(), content.size()) == 0);
+            CHECK(std::equal(content.begin(), content.end(),
+                             reinterpret_cast<const unsigned char*>(result.address(plan.memory))));
             whole++;
         }
     }

@@ -116,8 +116,10 @@ private:
             }
             case 4:
             case 5: {
-                const ringstep::chain::TransferNode node =
-                    graph.read(file, buffer, any_length(before), parameters[below(numbers)].as<Offset>());
+                // One after the other: compilers differ in the order of arguments.
+                const auto length = any_length(before);
+                const auto& offset = parameters[below(numbers)];
+                const ringstep::chain::TransferNode node = graph.read(file, buffer, length, offset.as<Offset>());
                 if (below(3) == 0)
                     (void)node.all();
                 else if (below(2) == 0)
@@ -127,7 +129,8 @@ private:
                 break;
             }
             case 6: {
-                const auto node = graph.set(variables[below(variables.size())], any_length(before));
+                const auto& variable = variables[below(variables.size())];
+                const auto node = graph.set(variable, any_length(before));
                 if (cycles) node.repeat(1 + below(4));
                 keep(node, {success});
                 break;

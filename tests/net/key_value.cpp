@@ -161,6 +161,23 @@ TEST_CASE("A peer that has closed its sending side gets all answers, and then th
     CHECK(server.counters().failed == 0);
 }
 
+TEST_CASE("What a peer sends after the end of a connection does not become a reset that destroys the last answer") {
+    Server server;
+    Client client{server.port()};
+    REQUIRE(client.send("QUIT\r\n"));
+    REQUIRE(eventually([&] { return server.counters().sent == 6; }));
+    for (int i = 0; i < 3; i++) {
+        std::this_thread::sleep_for(20ms);
+        CHECK(client.send(many("PING\r\n", 10000)));  // fails after a reset
+    }
+    CHECK(client.rest() == "+BYE\r\n");
+    CHECK(client.ended());
+    client.close();
+    CHECK(eventually([&] { return server->open() == 0; }));
+    CHECK(server.counters().failed == 0);
+    CHECK(server.counters().frames == 1);
+}
+
 TEST_CASE("A reset at any moment ends only its own connection") {
     Server server;
     Client other{server.port()};

@@ -257,7 +257,8 @@ std::vector<Recipe> recipes() {
                    [](auto n) { return ::files<HandFileWay>(n, with_read_only); }});
     add("files", "whole small files by chain, so many at a time", 1, 64, 512,
         [](auto n, Engine e) { return ::files<StepsWay>(n, e, with_read_only); });
-    add("compiled-files", "the same, by a compiled graph", 1, 64, 512, [](auto n, Engine e) { return ::files<CompiledFileWay>(n, e); });
+    add("compiled-files", "the same, by a compiled graph", 1, 64, 512,
+        [](auto n, Engine e) { return ::files<CompiledFileWay>(n, e); });
     add("compiled-chain", "the same, by a compiled graph", 1, 64, 3840,
         [](auto n, Engine e) { return nops<CompiledChainWay>(n, chain_steps, chain_steps, e); });
     // Files.

@@ -137,7 +137,8 @@ TEST_CASE("Functions on bytes do what plain ones do, at random") {
     for (int round = 0; round < 200; round++) {
         const bool digits = round % 4 == 3;
         for (std::uint8_t& byte : bytes.state().a)
-            byte = digits ? static_cast<std::uint8_t>(0x30 + random() % 10) : static_cast<std::uint8_t>(alphabet[random() % (sizeof alphabet - 1)]);
+            byte = digits ? static_cast<std::uint8_t>(0x30 + random() % 10)
+                          : static_cast<std::uint8_t>(alphabet[random() % (sizeof alphabet - 1)]);
         for (std::uint8_t& byte : bytes.state().b) byte = static_cast<std::uint8_t>(alphabet[random() % (sizeof alphabet - 1)]);
         if (round % 2 == 0)
             for (std::size_t i = 0; i < BYTES_SIZE_B; i++)

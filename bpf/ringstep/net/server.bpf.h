@@ -192,7 +192,7 @@ static __always_inline void ringstep__replied(struct ringstep_connection *link, 
 				  ringstep_bytes_print(ringstep__conn->output, ringstep__before, number), true);               \
 	})
 
-#include <ringstep/net/server_step.bpf.h>
+#include <ringstep/net/server/step.bpf.h>
 
 /*
  * Defines the server `name`. The body of its function follows. See the top of this file. The verifier follows the function once, apart from

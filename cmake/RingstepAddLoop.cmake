@@ -22,6 +22,8 @@ cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH ringstep_root)
 set(RINGSTEP_KIT_DIR "${ringstep_root}/bpf" CACHE INTERNAL "Folder of ringstep/loop.bpf.h")
 set(RINGSTEP_INCLUDE_DIR "${ringstep_root}/include" CACHE INTERNAL "Folder of ringstep/ringstep.hpp")
 set(RINGSTEP_INSPECT "${CMAKE_CURRENT_LIST_DIR}/ringstep_inspect.py" CACHE INTERNAL "Inspects the instructions of loops")
+set(RINGSTEP_INSPECT_PARTS "${CMAKE_CURRENT_LIST_DIR}/ringstep_inspect_object.py" "${CMAKE_CURRENT_LIST_DIR}/ringstep_inspect_values.py"
+    CACHE INTERNAL "What it consists of besides")
 
 function(ringstep_find_bpf_tools)
   find_program(RINGSTEP_CLANG NAMES clang clang-21 clang-20 clang-19 clang-18 clang-17 clang-16 DOC "clang that targets BPF")
@@ -98,7 +100,7 @@ function(ringstep_add_loop name)
             ${folders} ${includes} -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
     COMMAND "${RINGSTEP_LLVM_STRIP}" -g "${object}" # DWARF goes, BTF stays
     ${inspection}
-    DEPENDS "${source}" "${RINGSTEP_INSPECT}"
+    DEPENDS "${source}" "${RINGSTEP_INSPECT}" ${RINGSTEP_INSPECT_PARTS}
     DEPFILE "${object}.d"
     COMMENT "Compiling loop ${name} for the kernel"
     VERBATIM)

@@ -105,6 +105,7 @@ struct ringstep_server_options {
 	__u32 tells; /* 1: the function is also called for a frame that is too long, with frame.too_long and no bytes; the connection is then closed */
 };
 
+/* The state of the server. */
 typedef RINGSTEP_SERVER_TYPE ringstep_server_state;
 
 #define RINGSTEP__SERVER ((ringstep_server_state *)0)
@@ -117,6 +118,7 @@ _Static_assert(RINGSTEP__SERVER_MOST <= RINGSTEP_SERVER_MOST, "a server has 1638
 _Static_assert(RINGSTEP__CHUNK_MASK > RINGSTEP__SERVER_MASK,
 	       "a server needs more chunks than connections: each has one of its own");
 
+/* A connection in the state of the server. */
 typedef __typeof__(RINGSTEP__SERVER->connections[0]) ringstep_server_connection;
 
 /* What the author's function gets. */

@@ -84,7 +84,7 @@ public:
         ringstep_buffer_entry* const entries = &buffers.entries[buffers.ring.first];
         std::memset(static_cast<void*>(entries), 0, count * sizeof *entries);
         register_ring(aligned, count, options.incremental ? detail::buffer_ring_incremental : 0, used);
-        buffers.ring.group = group_;
+        buffers.ring.group = static_cast<__u32>(group_);
         if (incremental_) buffers.ring.features |= RINGSTEP_BUFFER_RING_INCREMENTAL;
         if (options.bundles && (core_->native().features & detail::feature_bundles) != 0)
             buffers.ring.features |= RINGSTEP_BUFFER_RING_BUNDLES;
@@ -98,6 +98,7 @@ public:
         std::atomic_ref(entries[0].tail).store(static_cast<std::uint16_t>(used), std::memory_order_release);
     }
 
+    /// Takes over the registration. The moved-from object has none.
     BufferRing(BufferRing&& other) noexcept
         : core_(std::move(other.core_)),
           memory_(std::move(other.memory_)),

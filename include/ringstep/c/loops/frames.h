@@ -15,6 +15,7 @@ struct ringstep_frames_own {
 	__u64 __reserved;
 };
 
+/* The state of the loop. */
 RINGSTEP_SERVER_STATE(ringstep_frames, struct ringstep_frames_own, struct ringstep_frames_own, RINGSTEP_FRAMES_CONNECTIONS,
 		      RINGSTEP_FRAMES_CHUNKS, RINGSTEP_FRAMES_SIZE, RINGSTEP_FRAMES_OUTPUT);
 

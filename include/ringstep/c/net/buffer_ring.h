@@ -52,6 +52,7 @@ struct ringstep_buffer_use {
 
 /* Entries that are only there so that the others lie on whole pages, of up to 64 KiB. */
 #define RINGSTEP_BUFFER_RING_SPARE 4096
+/* The largest number of buffers of a ring */
 #define RINGSTEP_BUFFER_RING_MOST 32768
 
 /* The members of a struct with a ring of `count` buffers of `size` bytes. */

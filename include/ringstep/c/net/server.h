@@ -111,6 +111,7 @@ enum ringstep_server_code {
 	RINGSTEP_SERVER_BATCH_READY = 1, /* as many events are there to be taken as were asked for */
 };
 
+/* The kinds of framing */
 enum ringstep_framing_kind {
 	RINGSTEP_FRAMING_LINES = 0,
 	RINGSTEP_FRAMING_PREFIX = 1,
@@ -193,11 +194,11 @@ struct ringstep_server {
 	__u32 __reserved;
 };
 
-/* Messages between a server and its application: the kind, the generation of the connection, and its slot. */
-#define RINGSTEP_SERVER_KIND_SHIFT 28U
-#define RINGSTEP_SERVER_GENERATION_SHIFT 16U
-#define RINGSTEP_SERVER_GENERATION 0xfffU
-#define RINGSTEP_SERVER_SLOT 0xffffU
+/* Messages between a server and its application have a kind, the generation of a connection, and its slot. */
+#define RINGSTEP_SERVER_KIND_SHIFT 28U	     /* where the kind begins */
+#define RINGSTEP_SERVER_GENERATION_SHIFT 16U /* where the generation begins */
+#define RINGSTEP_SERVER_GENERATION 0xfffU    /* bits of a generation */
+#define RINGSTEP_SERVER_SLOT 0xffffU	     /* bits of a slot */
 
 /* Kinds of messages to the loop */
 enum ringstep_server_message {

@@ -80,7 +80,8 @@ private:
             case 0: {
                 const auto few = static_cast<std::uint32_t>(std::min<std::uint64_t>(random_() % 8, open));
                 const std::array waits{Stage{few + 20, std::chrono::microseconds(random_() % 100)},
-                                       Stage{few + 4, std::chrono::microseconds(random_() % 100)}, Stage{few, none}};
+                                       Stage{few + 4, std::chrono::microseconds(random_() % 100)},
+                                       Stage{few, ringstep::for_ever}};
                 stages_.set(waits);
                 entered = stages_.submit_and_wait();
                 REQUIRE(entered.end == EnterEnd::complete);

@@ -214,9 +214,10 @@ static __noinline int ringstep__server_accept(struct ringstep_turn *turn, ringst
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 
 	if (wanted) {
-		ringstep_prep_multishot_accept_direct(sqe, state->server.listener, 0, 0, 0);
+		ringstep_prep_multishot_accept_direct(sqe, ringstep_load(&state->server.listener), 0, 0, 0);
 		sqe->user_data = name;
 		state->server.accepting = 1;
+		state->server.accepts_from = sqe->fd;
 		state->server.accept_again = 0;
 		state->server.counts += RINGSTEP__IN_FLIGHT;
 	} else {
@@ -251,7 +252,9 @@ static __always_inline int ringstep__server_end(struct ringstep_turn *turn, ring
 		}
 		if (server->draining == 1 && server->drain_deadline < deadline)
 			deadline = server->drain_deadline;
-	} else if (!server->accepting && server->listener >= 0 && server->open < RINGSTEP__SERVER_MOST &&
+	} else if (unlikely(server->accepting == 1 && ringstep_load(&server->listener) != server->accepts_from)) {
+		ringstep__server_accept(turn, state, false);
+	} else if (!server->accepting && ringstep_load(&server->listener) >= 0 && server->open < RINGSTEP__SERVER_MOST &&
 		   (!ringstep__server_options.later ||
 		    ringstep_mailbox_uncollected(&state->mailbox) < 2 * RINGSTEP__SERVER_MOST)) {
 		if (!server->accept_again || ringstep_expired(server->accept_again))

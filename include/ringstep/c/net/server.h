@@ -184,6 +184,7 @@ struct ringstep_server {
 	__u32 draining;	      /* 1: a drain is in progress, 2: its time is up */
 	__u32 walked;	      /* connections that the drain has looked at */
 	__s32 listen_error;   /* of the accept, negative; 0: none */
+	__s32 accepts_from;   /* the listening socket of the accept in flight */
 	struct ringstep_list ready;
 	struct ringstep_list starved;
 	struct ringstep_list waiting;
@@ -191,7 +192,6 @@ struct ringstep_server {
 	__u32 frame_at;
 	__u32 frame_end;
 	__u32 frame_give; /* one more than the number of the chunk to give back when the frame was handled; 0: none */
-	__u32 __reserved;
 };
 
 /* Messages between a server and its application have a kind, the generation of a connection, and its slot. */

@@ -11,6 +11,7 @@
 
 #include "../examples/common/program.hpp"
 #include "common/clock.hpp"
+#include "common/crossing.hpp"
 #include "common/facts.hpp"
 #include "common/files.hpp"
 #include "common/json.hpp"
@@ -26,7 +27,7 @@ struct Options {
     std::uint64_t mebibytes = 0;
     std::size_t runs = 0;
     std::vector<unsigned> depths{1, 8, 32};
-    std::vector<std::size_t> blocks{4, 64};  // KiB
+    std::vector<std::size_t> blocks{4, 16, 64, 256};  // KiB
     std::string json;
 };
 
@@ -113,32 +114,40 @@ const Case& base_of(const std::vector<Case>& cases, const Case& test) {
     throw std::logic_error("nothing to compare with");
 }
 
-void print(const std::vector<Case>& cases, const Options& options) {
-    fmt::print("Copy of {} MiB from tmpfs to tmpfs: {} for each block. {}.\n\n", options.mebibytes, bench::clock_unit(),
-               bench::origin(options.runs));
-    bench::Table table({"way", "block", "depth", bench::clock_unit(), "least", "most", "spread", "x ringstep", "system calls",
-                        "io_uring_enter"});
-    for (const Case& test : cases) {
-        const bench::Summary summary = bench::summarize(test.samples);
-        table.add({test.title, fmt::format("{} KiB", test.block >> 10), std::to_string(test.depth),
-                   fmt::format("{:.0f}", summary.median), fmt::format("{:.0f}", summary.least),
-                   fmt::format("{:.0f}", summary.most), fmt::format("{:.1f} %", 100 * summary.spread()),
-                   fmt::format("{:.3f}", bench::paired_ratio(test.samples, base_of(cases, test).samples)),
-                   bench::grouped(test.calls.all), bench::grouped(test.calls.enter)});
-    }
-    table.print();
+double calls_each(const Case& test, const Options& options) {
+    const double blocks = static_cast<double>(options.mebibytes << 20) / static_cast<double>(test.block);
+    return static_cast<double>(test.calls.all) / blocks;
 }
 
-void save(const std::vector<Case>& cases, const Options& options) {
+void print(const std::vector<Case>& cases, const Options& options, const bench::Model& model) {
+    fmt::print("Copy of {} MiB from tmpfs to tmpfs: {} for each block. {}.\n\n", options.mebibytes, bench::clock_unit(),
+               bench::origin(options.runs));
+    bench::Table table(model.head({"way", "block", "depth", bench::clock_unit(), "least", "most", "spread", "x ringstep",
+                                   "system calls", "io_uring_enter"}));
+    for (const Case& test : cases) {
+        const bench::Summary summary = bench::summarize(test.samples);
+        table.add(model.row({test.title, fmt::format("{} KiB", test.block >> 10), std::to_string(test.depth),
+                             fmt::format("{:.0f}", summary.median), fmt::format("{:.0f}", summary.least),
+                             fmt::format("{:.0f}", summary.most), fmt::format("{:.1f} %", 100 * summary.spread()),
+                             fmt::format("{:.3f}", bench::paired_ratio(test.samples, base_of(cases, test).samples)),
+                             bench::grouped(test.calls.all), bench::grouped(test.calls.enter)},
+                            summary.median, calls_each(test, options)));
+    }
+    table.print();
+    model.explain();
+}
+
+void save(const std::vector<Case>& cases, const Options& options, const bench::Model& model) {
     std::vector<std::string> records;
     for (const Case& test : cases) {
         const bench::Summary summary = bench::summarize(test.samples);
         records.push_back(fmt::format(
             R"({{"way": {}, "title": {}, "depth": {}, "block": {}, "bytes": {}, "median": {:.2f}, "least": {:.2f}, "most": {:.2f}, )"
-            R"("ratio_to_ringstep": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "samples": {}}})",
+            R"("ratio_to_ringstep": {:.4f}, "system_calls": {}, "io_uring_enter": {}, "model_ns": {}, "samples": {}}})",
             bench::json_string(test.way), bench::json_string(test.title), test.depth, test.block, options.mebibytes << 20,
             summary.median, summary.least, summary.most, bench::paired_ratio(test.samples, base_of(cases, test).samples),
-            test.calls.all, test.calls.enter, bench::json_numbers(test.samples)));
+            test.calls.all, test.calls.enter, model.json(summary.median, calls_each(test, options)),
+            bench::json_numbers(test.samples)));
     }
     bench::write_json(options.json, "copy", bench::facts_json(), records);
 }
@@ -158,8 +167,9 @@ int run_all(int argc, char** argv) {
     bench::settle();
     Comparison comparison(options);
     comparison.run();
-    print(comparison.cases(), options);
-    if (!options.json.empty()) save(comparison.cases(), options);
+    const bench::Model model = bench::model_from_environment();
+    print(comparison.cases(), options, model);
+    if (!options.json.empty()) save(comparison.cases(), options, model);
     return 0;
 }
 

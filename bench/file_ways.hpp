@@ -134,9 +134,9 @@ inline constexpr FileSteps with_slot{
 inline constexpr FileSteps with_statx{.statx = true, .direct = false, .name = "statx", .title = "open, statx, read, close"};
 
 /// A program for liburing, written for this job. One enter for the next request of each file at hand.
-class HandWay final : public FileWay {
+class HandFileWay final : public FileWay {
 public:
-    explicit HandWay(const FileSteps& steps) : steps_(steps) {
+    explicit HandFileWay(const FileSteps& steps) : steps_(steps) {
         if (steps_.direct) check(io_uring_register_files_sparse(ring_.get(), slots), "registration of files");
     }
     std::string name() const override { return std::string("hand-") + steps_.name; }
@@ -273,7 +273,7 @@ private:
 
 using ChainFileWay = ChainFileWayOf<ringstep::chain::Chains>;
 
-/// Chains with the same requests as HandWay, with a descriptor, of a graph that was compiled.
+/// Chains with the same requests as HandFileWay, with a descriptor, of a graph that was compiled.
 class CompiledFileWay final : public ChainFileWayOf<ringstep::chain::CompiledChains<ringstep::loops::file_compiled>> {
 public:
     explicit CompiledFileWay(ringstep::Engine engine)
@@ -293,7 +293,7 @@ private:
     ringstep::chain::GraphId id_;
 };
 
-/// Chains with the same requests as HandWay: in a slot if the steps say so, otherwise with a descriptor.
+/// Chains with the same requests as HandFileWay: in a slot if the steps say so, otherwise with a descriptor.
 class StepsWay final : public ChainFileWay {
 public:
     StepsWay(ringstep::Engine engine, const FileSteps& steps) : ChainFileWay(engine, steps.name, steps.title) {

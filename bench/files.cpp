@@ -67,7 +67,7 @@ std::vector<std::unique_ptr<bench::FileWay>> make_ways(const Options& options) {
     };
     add(std::make_unique<bench::PlainWay>());
     for (const bench::FileSteps& steps : {bench::with_read_only, bench::with_slot, bench::with_statx}) {
-        add(std::make_unique<bench::HandWay>(steps));
+        add(std::make_unique<bench::HandFileWay>(steps));
         for (const ringstep::Engine engine : {ringstep::Engine::kernel, ringstep::Engine::user})
             add(std::make_unique<bench::StepsWay>(engine, steps));
     }

@@ -91,8 +91,8 @@ private:
 
     BpfInterpreter interpreter(program_instructions(program_facts(program).id), call);
     std::uint32_t wait_index = 0;
-    std::uint64_t ring = 0;
-    std::uint64_t arguments[2] = {reinterpret_cast<std::uintptr_t>(&ring), reinterpret_cast<std::uintptr_t>(&wait_index)};
+    std::vector<std::uint8_t> ring(64 << 10);  // a struct io_ring_ctx, of which a program reads little
+    std::uint64_t arguments[2] = {reinterpret_cast<std::uintptr_t>(ring.data()), reinterpret_cast<std::uintptr_t>(&wait_index)};
     std::vector<double> turns;
     for (std::uint64_t before = 0; turns.size() < 1000;) {
         submits = 0;

@@ -15,7 +15,6 @@
 #include <ringstep/format.hpp>
 #include <ringstep/graphs/file_compiled.hpp>
 #include <ringstep/loops/enter.hpp>
-#include <ringstep/loops/pace.hpp>
 #include <ringstep/loops/stages.hpp>
 #include <ringstep/ringstep.hpp>
 #include <stdexcept>
@@ -35,10 +34,12 @@
 #include "common/settle.hpp"
 #include "copy_ways.hpp"
 #include "drain_ways.hpp"
+#include "file_ways.hpp"
 #include "gate_ways.hpp"
 #include "graphs/file_compiled.hpp"
 #include "link_ways.hpp"
 #include "nop_ways.hpp"
+#include "pace_way.hpp"
 #include "wait_ways.hpp"
 
 namespace {
@@ -103,33 +104,8 @@ Way gate(std::uint64_t depth, Arguments&&... arguments) {
     }};
 }
 
-/// The loop pace, with rates so high that no request waits.
-class PaceWay {
-public:
-    explicit PaceWay(Engine engine) : pace_(ring_, {.engine = engine}) {
-        pace_.set_rate(0, {.operations = 1'000'000'000'000, .operations_burst = 1ULL << 32});
-    }
-    void run(std::uint64_t operations) {
-        const io_uring_sqe request = nop(0);
-        std::uint64_t taken = 0;
-        for (std::uint64_t pushed = 0; taken < operations;) {
-            while (pushed < operations && pace_.try_push(request)) pushed++;
-            const ringstep::LoopExit exit = pace_.run();
-            if (!exit.ok()) throw std::runtime_error(fmt::format("pace {}", exit));
-            for (const auto& completion : pace_.completions()) {
-                if (completion.result != 0) throw std::runtime_error("nops came back wrong");
-                taken++;
-            }
-        }
-    }
-
-private:
-    ringstep::Ring ring_;
-    ringstep::Pace pace_;
-};
-
 Way pace(Engine engine) {
-    auto way = std::make_shared<PaceWay>(engine);
+    auto way = std::make_shared<bench::PaceWay>(engine);
     return {.run = [way](std::uint64_t operations) { way->run(operations); }};
 }
 
@@ -182,6 +158,33 @@ Way copy(std::uint64_t depth, Arguments&&... arguments) {
     auto ends = std::make_shared<Ends>();
     auto way = std::make_shared<CopyWay>(static_cast<unsigned>(depth), block, std::forward<Arguments>(arguments)...);
     return {.run = [ends, way](std::uint64_t operations) { way->run(ends->from.fd(), ends->to.fd(), operations * block); }};
+}
+
+/// Small files on an ext4 of the machine's empty disk, which all ways share.
+struct FilePlace {
+    static constexpr std::uint64_t count = 512;
+    bench::Folder folder{"/dev/shm", "/dev/nvme0n1"};
+    bench::Job job{folder.path(), count};
+};
+
+FilePlace& file_place() {
+    static FilePlace place;
+    return place;
+}
+
+/// Whole small files, so many at a time.
+template <class FileWay, class... Arguments>
+Way files(std::uint64_t depth, Arguments&&... arguments) {
+    auto way = std::make_shared<FileWay>(std::forward<Arguments>(arguments)...);
+    return {.run =
+                [way, depth, &job = file_place().job](std::uint64_t operations) {
+                    for (std::uint64_t read = 0; read < operations; read += FilePlace::count) {
+                        job.begin();
+                        way->run(job, depth);
+                        job.end();
+                    }
+                },
+            .unit = FilePlace::count};
 }
 
 /// Chains that open /dev/zero, allocate memory, read some of it, and close it. Each request completes at once.
@@ -249,6 +252,13 @@ std::vector<Recipe> recipes() {
                    [](auto n) { return nops<LinkedWay>(n, chain_steps, chain_steps); }});
     add("chain", "steps of sequences of 30 nops, so many sequences at a time", 1, 64, 3840,
         [](auto n, Engine e) { return nops<ChainWay>(n, chain_steps, chain_steps, e); });
+    // Whole small files.
+    all.push_back({"liburing-files", "whole small files, so many at a time", 1, 64, 512,
+                   [](auto n) { return ::files<HandFileWay>(n, with_read_only); }});
+    add("files", "whole small files by chain, so many at a time", 1, 64, 512,
+        [](auto n, Engine e) { return ::files<StepsWay>(n, e, with_read_only); });
+    add("compiled-files", "the same, by a compiled graph", 1, 64, 512,
+        [](auto n, Engine e) { return ::files<CompiledFileWay>(n, e); });
     add("compiled-chain", "the same, by a compiled graph", 1, 64, 3840,
         [](auto n, Engine e) { return nops<CompiledChainWay>(n, chain_steps, chain_steps, e); });
     // Files.

@@ -22,6 +22,8 @@ cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH ringstep_root)
 set(RINGSTEP_KIT_DIR "${ringstep_root}/bpf" CACHE INTERNAL "Folder of ringstep/loop.bpf.h")
 set(RINGSTEP_INCLUDE_DIR "${ringstep_root}/include" CACHE INTERNAL "Folder of ringstep/ringstep.hpp")
 set(RINGSTEP_INSPECT "${CMAKE_CURRENT_LIST_DIR}/ringstep_inspect.py" CACHE INTERNAL "Inspects the instructions of loops")
+set(RINGSTEP_INSPECT_PARTS "${CMAKE_CURRENT_LIST_DIR}/ringstep_inspect_object.py" "${CMAKE_CURRENT_LIST_DIR}/ringstep_inspect_values.py"
+    CACHE INTERNAL "What it consists of besides")
 
 function(ringstep_find_bpf_tools)
   find_program(RINGSTEP_CLANG NAMES clang clang-21 clang-20 clang-19 clang-18 clang-17 clang-16 DOC "clang that targets BPF")
@@ -88,14 +90,17 @@ function(ringstep_add_loop name)
     list(APPEND inspection_options NOT_INSPECTED)
   endif()
   ringstep_inspection(inspection ${name} "${object}" ${inspection_options})
+  # The program names its source files. Without the folders of the machine that built it, it is the same wherever it is built.
+  cmake_path(GET CMAKE_CURRENT_FUNCTION_LIST_DIR PARENT_PATH ringstep_dir)
+  set(folders "-fdebug-compilation-dir=." "-fdebug-prefix-map=${CMAKE_SOURCE_DIR}/=" "-fdebug-prefix-map=${ringstep_dir}/=")
   # A privileged program may read stack memory that it has not written, which is the kernel's. So all variables begin as zero.
   add_custom_command(
     OUTPUT "${object}"
-    COMMAND "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra
-            ${includes} -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
+    COMMAND ${CMAKE_C_COMPILER_LAUNCHER} "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra
+            ${folders} ${includes} -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
     COMMAND "${RINGSTEP_LLVM_STRIP}" -g "${object}" # DWARF goes, BTF stays
     ${inspection}
-    DEPENDS "${source}" "${RINGSTEP_INSPECT}"
+    DEPENDS "${source}" "${RINGSTEP_INSPECT}" ${RINGSTEP_INSPECT_PARTS}
     DEPFILE "${object}.d"
     COMMENT "Compiling loop ${name} for the kernel"
     VERBATIM)

@@ -10,6 +10,8 @@ ringstep_add_test(loops/chain_refusals USER KERNELS LOOPS chain TIMEOUT 500 VM_O
 ringstep_add_test(loops/chain_model USER KERNELS LOOPS chain chain_large TIMEOUT 500)
 ringstep_add_test(loops/chain_files USER KERNELS LOOPS chain chain_large TIMEOUT 500 VM_OPTIONS --cpus 1)
 ringstep_add_test(loops/chain_numbers USER KERNELS LOOPS chain TIMEOUT 500 VM_OPTIONS --cpus 1 --disk 512)
+ringstep_add_loop(full_chain SOURCE loops/full_chain.bpf.c STATE "${PROJECT_SOURCE_DIR}/include/ringstep/c/loops/chain.h")
+ringstep_add_test(loops/chain_full HOST LOOPS full_chain chain)
 target_include_directories(test-loops-chain_files PRIVATE "${PROJECT_SOURCE_DIR}/bench")
 
 # Graphs that are compiled, and the same graphs read from tables.

@@ -25,7 +25,7 @@ ringstep_add_document(first-loop first-loop/work --link "ringstep=${PROJECT_SOUR
 ringstep_add_document(debugging debugging/tar_walk --files-of "${PROJECT_SOURCE_DIR}/docs/first-loop.md"
                       --link "../installed=${docs_dir}/first-loop/work/installed")
 set_tests_properties(docs/debugging PROPERTIES FIXTURES_REQUIRED docs_first-loop)
-foreach(name IN ITEMS chain order blocks gate pace stages signals)
+foreach(name IN ITEMS chain order blocks gate pace stages signals network)
   ringstep_add_document(${name} ${name}/work --link "installed=${docs_dir}/first-loop/work/installed")
   set_tests_properties(docs/${name} PROPERTIES FIXTURES_REQUIRED docs_first-loop)
 endforeach()

@@ -3,7 +3,9 @@ ringstep_add_loop(timed SOURCE loops/timed.bpf.c STATE loops/timed.h)
 ringstep_add_test(kit/timer USER KERNELS MAIN LOOPS timed nop_chain)
 ringstep_add_loop(hooked SOURCE loops/hooked.bpf.c STATE loops/hooked.h)
 ringstep_add_test(loops/enter USER KERNELS MAIN LOOPS enter hooked nop_chain)
+ringstep_add_test(loops/enter_model USER KERNELS LOOPS enter hooked)
 ringstep_add_test(loops/stages USER KERNELS MAIN LOOPS stages)
+ringstep_add_test(loops/stages_model USER KERNELS LOOPS stages)
 # All classes of loops, side by side.
 ringstep_add_test(loops/faces USER KERNELS LOOPS gate pace drain link chain enter stages copy hooked)
 

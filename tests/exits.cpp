@@ -512,6 +512,28 @@ TEST_CASE("Running on another thread is refused", "[main]") {
     CHECK(program.run().ok());
 }
 
+TEST_CASE("Runs on the wrong thread do not touch the run that goes on, nor the stop that was asked of it") {
+    Ring ring;
+    Scripted program(ring);
+    program.state()->spin = 1;
+    for (std::uint64_t i = 0; i < rounds(100, 3000); i++) {
+        program.state()->turns = 0;
+        std::atomic<bool> over{false};
+        std::thread other([&] {
+            while (!over) ensure(program.run().reason == ExitReason::wrong_thread);
+        });
+        std::thread stopper([&] {
+            wait_until_waiting(program.state());
+            program.request_stop();
+        });
+        const LoopExit exit = program.run();
+        over = true;
+        other.join();
+        stopper.join();
+        REQUIRE(exit.reason == ExitReason::stop_requested);
+    }
+}
+
 TEST_CASE("A ring that is not enabled yet runs nothing; the thread that enables it may run it") {
     Ring ring{{.start_disabled = true}};
     Nops program(ring);

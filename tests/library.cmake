@@ -6,6 +6,7 @@ foreach(loop IN ITEMS scripted together wide)
 endforeach()
 ringstep_add_loop(rejected SOURCE loops/rejected.bpf.c STATE loops/rejected.h NOT_INSPECTED) # the verifier is to refuse it
 
+ringstep_add_test(compact HOST)
 ringstep_add_test(error HOST)
 ringstep_add_test(format HOST)
 ringstep_add_test(trace HOST)
@@ -51,6 +52,10 @@ ringstep_add_test(threads USER KERNELS LOOPS scripted nop_chain)
 ringstep_add_test(kit/prep HOST)
 target_sources(test-kit-prep PRIVATE kit/prep_kit.c)
 target_include_directories(test-kit-prep PRIVATE "${PROJECT_SOURCE_DIR}/bpf")
+# What states have of sockets, and a loop that uses it.
+ringstep_add_test(kit/sockets HOST)
+ringstep_add_loop(datagrams SOURCE kit/datagrams.bpf.c STATE kit/datagrams.h)
+ringstep_add_test(kit/datagrams USER KERNELS LOOPS datagrams)
 
 # What a loop may use in both worlds, and what in the kernel only.
 ringstep_add_loop(both_worlds SOURCE kit/both_worlds.bpf.c STATE kit/both_worlds.h CALLS bpf_trace_printk)

@@ -8,11 +8,12 @@ if(NOT RINGSTEP_CLANGXX)
 endif()
 
 # ringstep_add_sanitized_program(<name> FLAGS <flag>… SOURCES <source>… LOOPS <loop>… [DEFINITIONS <flag>…]
-#                                [LIBRARIES <target>…] [OPTIMIZE -O0])
+#                                [KIT_SOURCES <source>…] [LIBRARIES <target>…] [OPTIMIZE -O0])
 #
-# Builds a program from C++ sources and loops, everything with the same FLAGS; DEFINITIONS are further ones for the loops.
+# Builds a program from C++ sources and loops, everything with the same FLAGS; DEFINITIONS are further ones for the loops. KIT_SOURCES are
+# files of C that are no loops and include the kit.
 function(ringstep_add_sanitized_program name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "OPTIMIZE" "FLAGS;SOURCES;LOOPS;DEFINITIONS;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "OPTIMIZE" "FLAGS;SOURCES;KIT_SOURCES;LOOPS;DEFINITIONS;LIBRARIES")
   set(dir "${CMAKE_CURRENT_BINARY_DIR}/sanitized/${name}.objects")
   set(program "${CMAKE_CURRENT_BINARY_DIR}/sanitized/${name}")
   set(common -g1 -fno-omit-frame-pointer ${arg_FLAGS})
@@ -60,6 +61,22 @@ function(ringstep_add_sanitized_program name)
     list(APPEND objects "${object}")
   endforeach()
 
+  foreach(source IN LISTS arg_KIT_SOURCES)
+    cmake_path(ABSOLUTE_PATH source OUTPUT_VARIABLE file)
+    string(MAKE_C_IDENTIFIER "${source}" object)
+    set(object "${dir}/${object}.o")
+    add_custom_command(
+      OUTPUT "${object}"
+      COMMAND ${CMAKE_C_COMPILER_LAUNCHER} "${RINGSTEP_CLANG}" -std=gnu11 -fno-strict-aliasing -O1 ${common} -Wall -Wextra
+              "-I${RINGSTEP_KIT_DIR}/ringstep/user" "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}" "-I${PROJECT_SOURCE_DIR}/tests"
+              -MD -MF "${object}.d" -MT "${object}" -c "${file}" -o "${object}"
+      DEPENDS "${file}"
+      DEPFILE "${object}.d"
+      COMMENT "Compiling ${source} for ${name}"
+      COMMAND_EXPAND_LISTS VERBATIM)
+    list(APPEND objects "${object}")
+  endforeach()
+
   add_custom_command(
     OUTPUT "${program}"
     COMMAND "${RINGSTEP_CLANGXX}" ${arg_FLAGS} ${objects} ${arg_LIBRARIES} -o "${program}"
@@ -97,10 +114,11 @@ endfunction()
 ringstep_add_sanitized_tests(
   asan
   OPTIMIZE -O0
-  TESTS program exits detaching signals closing threads waker blocks/requests blocks/lists blocks/entries blocks/mailbox loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/copy_kinds loops/chain_results loops/chain_retries loops/chain_branches loops/chain_ends loops/chain_many loops/chain_refusals loops/chain_model loops/chain_compiled loops/chain_numbers loops/chains_end loops/pairs
+  TESTS program exits detaching signals closing threads waker blocks/requests blocks/lists blocks/behind blocks/bytes blocks/alarms blocks/entries blocks/mailbox loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/copy_kinds loops/chain_results loops/chain_retries loops/chain_branches loops/chain_ends loops/chain_many loops/chain_refusals loops/chain_model loops/chain_compiled loops/chain_numbers loops/chains_end loops/pairs
         loops/drain loops/circles
-        loops/link_results loops/link_order loops/link_cancel loops/link_open loops/link_refusals loops/link_model loops/gate loops/pace loops/enter loops/stages kit/turns kit/memory kit/timer kit/buffers
-  LOOPS nop_chain copy chain chain_large ${ringstep_test_graphs} drain link gate gate_large pace enter stages scripted together timed hooked relay sorter lists entries letters
+        loops/link_results loops/link_order loops/link_cancel loops/link_open loops/link_refusals loops/link_model loops/gate loops/pace loops/enter loops/enter_model loops/stages loops/stages_model kit/turns kit/memory kit/timer kit/buffers kit/datagrams
+        net/frames net/key_value net/slices
+  LOOPS nop_chain copy chain chain_large ${ringstep_test_graphs} drain link gate gate_large pace enter stages frames kv slices scripted together timed hooked relay sorter lists behind bytes adder alarms datagrams entries letters
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
   ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
               "UBSAN_OPTIONS=print_stacktrace=1")
@@ -109,11 +127,26 @@ ringstep_add_sanitized_tests(
   tsan
   OPTIMIZE -O0
   TESTS program exits detaching signals threads waker blocks/requests blocks/mailbox loops/copy_changes loops/chain_results loops/chain_retries loops/chain_branches loops/chain_ends loops/chain_many loops/chain_refusals loops/drain
-        loops/link_results loops/link_order loops/link_cancel loops/link_open loops/link_refusals loops/link_model loops/gate loops/pace loops/enter loops/stages
-        kit/turns kit/timer
-  LOOPS nop_chain copy chain chain_large drain link gate gate_large pace enter stages scripted together timed hooked relay letters
+        loops/link_results loops/link_order loops/link_cancel loops/link_open loops/link_refusals loops/link_model loops/gate loops/pace loops/enter loops/enter_model loops/stages loops/stages_model
+        kit/turns kit/timer net/frames
+  LOOPS nop_chain copy chain chain_large drain link gate gate_large pace enter stages frames scripted together timed hooked relay letters
   FLAGS -fsanitize=thread
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1")
+
+# The kit's functions on bytes, beside plain ones: an entry for each function.
+ringstep_add_sanitized_program(
+  fuzz-bytes
+  SOURCES fuzz/bytes.cpp
+  KIT_SOURCES fuzz/bytes_kit.c
+  FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all)
+set(operation 0)
+foreach(name IN ITEMS find find_crlf compare compare_nocase copy hash parse print are are_nocase write)
+  add_test(NAME host/fuzz/bytes_${name}
+           COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-bytes" -seed=1 -runs=30000 -max_len=400 -timeout=60 -verbosity=0)
+  set_tests_properties(host/fuzz/bytes_${name} PROPERTIES LABELS host TIMEOUT 100 ENVIRONMENT
+                                                         "UBSAN_OPTIONS=print_stacktrace=1;FUZZ_BYTES=${operation}")
+  math(EXPR operation "${operation} + 1")
+endforeach()
 
 # The fuzzer: an entry for each loop, with inputs that are kept in fuzz/corpus. So many runs here, which take some 2 seconds each;
 # `./dev fuzz` is for longer.

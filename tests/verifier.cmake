@@ -1,6 +1,6 @@
 # What the verifier says of loops: what it spends on ours, and what it refuses of others.
 
-# Every loop in bpf/loops/ and examples/: a new one without a budget fails.
+# Every loop in bpf/loops/ and examples/, and blocks of the kit: a new one without a budget fails.
 file(GLOB loops CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bpf/loops/*.bpf.c" "${PROJECT_SOURCE_DIR}/examples/*/*.bpf.c")
 set(loop_list "${CMAKE_CURRENT_BINARY_DIR}/verifier/loops")
 set(loop_lines)
@@ -17,6 +17,35 @@ foreach(name IN LISTS loops ITEMS compiled_file compiled_relay compiled_meeting 
   string(APPEND loop_lines "${name}=${dir}/loops/${name}/${name}.bpf.o\n")
   add_dependencies(verifier-budgets ringstep_${name}_generated)
 endforeach()
+# One call of each block of the kit whose cost docs/bytes.md and docs/timer-wheel.md state.
+ringstep_find_bpf_tools()
+set(source "${CMAKE_CURRENT_SOURCE_DIR}/verifier/blocks/block.bpf.c")
+set(dir "${CMAKE_CURRENT_BINARY_DIR}/verifier/blocks")
+file(MAKE_DIRECTORY "${dir}")
+file(STRINGS "${source}" lines REGEX "//! [0-9]+: ")
+set(objects)
+foreach(line IN LISTS lines)
+  string(REGEX REPLACE ".*//! ([0-9]+): ([a-z_]+).*" "\\1;\\2" case "${line}")
+  list(GET case 1 name)
+  list(GET case 0 case)
+  set(object "${dir}/${name}.bpf.o")
+  add_custom_command(
+    OUTPUT "${object}"
+    COMMAND "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra -Werror
+            "-DCASE=${case}" "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}" -idirafter
+            "/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}" -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
+    DEPENDS "${source}"
+    DEPFILE "${object}.d"
+    COMMENT "Compiling a loop of ${name} alone"
+    VERBATIM)
+  list(APPEND objects "${object}")
+  string(APPEND loop_lines "${name}=${object}\n")
+endforeach()
+# The example of docs/bytes.md.
+string(APPEND loop_lines "adder=${CMAKE_CURRENT_BINARY_DIR}/loops/adder/adder.bpf.o\n")
+add_dependencies(verifier-budgets ringstep_adder_generated)
+add_custom_target(verifier-blocks DEPENDS ${objects})
+add_dependencies(verifier-budgets verifier-blocks)
 file(CONFIGURE OUTPUT "${loop_list}" CONTENT "${loop_lines}" @ONLY)
 
 # What the verifier says and spends differs between the oldest kernel and the newest, if at all.
@@ -45,7 +74,7 @@ foreach(source IN LISTS loops)
     endif()
     add_custom_command(
       OUTPUT "${object}"
-      COMMAND "${compile}" "${object}" "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra ${define}
+      COMMAND "${compile}" "${object}" ${CMAKE_C_COMPILER_LAUNCHER} "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra ${define}
               "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}" -idirafter "/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}"
               -c "${source}"
       DEPENDS "${source}" "${compile}"
@@ -76,7 +105,7 @@ foreach(line IN LISTS lines)
   set(object "${dir}/case-${case}.bpf.o")
   add_custom_command(
     OUTPUT "${object}"
-    COMMAND "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra
+    COMMAND ${CMAKE_C_COMPILER_LAUNCHER} "${RINGSTEP_CLANG}" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -ftrivial-auto-var-init=zero -Wall -Wextra
             "-DCASE=${case}" "-I${RINGSTEP_KIT_DIR}" "-I${RINGSTEP_INCLUDE_DIR}" -idirafter
             "/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}" -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
     DEPENDS "${source}"

@@ -17,6 +17,9 @@
 
 #include <linux/errno.h>
 
+#define READ_PART ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_READ_PART)
+#define WRITE_PART ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART)
+
 /* The next action of a slot */
 enum copy_next {
 	COPY_NEXT_NOTHING,
@@ -89,14 +92,16 @@ static __always_inline enum copy_next copy_after_read(struct ringstep_copy *stat
 	__u64 position;
 
 	if (result > 0) {
-		slot->filled += (__u32)result;
+		const __u32 filled = slot->filled + (__u32)result;
+
+		slot->filled = filled;
 		ringstep_store(&state->bytes_read, state->bytes_read + (__u32)result);
-		position = slot->offset + slot->filled;
+		position = slot->offset + filled;
 		if (position > state->size_hint)
 			state->size_hint = RINGSTEP_COPY_ENDLESS;
-		if (slot->filled < slot->size) {
+		if (filled < slot->size) {
 			/* With O_DIRECT, a read cannot continue inside a sector. But only the end of the source stops a read there. */
-			if (slot->filled & state->read_align_mask)
+			if (filled & state->read_align_mask)
 				copy_ended(state, position);
 			else if (!(state->over & RINGSTEP_COPY_ERRORED) &&
 				 !((state->flags & RINGSTEP_COPY_AT_ONCE) && copy_give_back(state, slot)))
@@ -133,14 +138,16 @@ static __always_inline enum copy_next copy_after_write(struct ringstep_copy *sta
 	__u32 written;
 
 	if (result >= 0) {
+		const __u32 filled = slot->filled;
+
 		written = before + (__u32)result;
-		if (written >= slot->filled)
-			written = slot->filled;
+		if (written >= filled)
+			written = filled;
 		else
 			written &= ~state->write_align_mask;
 		ringstep_store(&state->bytes_written, state->bytes_written + (written - before));
 		slot->written = written;
-		if (written == slot->filled)
+		if (written == filled)
 			return COPY_NEXT_NOTHING;
 		if (written == before)
 			result = -EIO; /* there is no progress and no error, so trying again might never end */
@@ -163,25 +170,24 @@ static __always_inline void copy_set_fixed(const struct ringstep_copy *state, st
 }
 
 static __always_inline void copy_prep_read(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot,
-					   __u32 index, struct io_uring_sqe *sqe)
+					   __u32 index, __u64 identity, struct io_uring_sqe *sqe)
 {
 	const __u64 offset = state->flags & RINGSTEP_COPY_READ_NEXT ? ~0ULL : slot->offset + slot->filled;
 
 	ringstep_prep_read(sqe, state->input_fd, copy_buffer(state, index) + slot->filled, slot->size - slot->filled, offset);
 	copy_set_fixed(state, sqe, IORING_OP_READ_FIXED);
-	ringstep_sqe_set_data64(sqe, state->identity | index);
+	ringstep_sqe_set_data64(sqe, identity);
 }
 
 static __always_inline void copy_prep_write(const struct ringstep_copy *state, const struct ringstep_copy_slot *slot,
-					    __u32 index, struct io_uring_sqe *sqe)
+					    __u32 index, __u64 identity, struct io_uring_sqe *sqe)
 {
 	const __u64 offset = state->flags & RINGSTEP_COPY_WRITE_NEXT ? ~0ULL : slot->offset + slot->written;
 
 	ringstep_prep_write(sqe, state->output_fd, copy_buffer(state, index) + slot->written, slot->filled - slot->written,
 			    offset);
 	copy_set_fixed(state, sqe, IORING_OP_WRITE_FIXED);
-	ringstep_sqe_set_data64(
-		sqe, state->identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART) | index);
+	ringstep_sqe_set_data64(sqe, identity);
 }
 
 /* Returns true if there is a block to begin and a slot for it. */
@@ -204,8 +210,9 @@ static __always_inline __u32 copy_take_slot(struct ringstep_copy *state)
 	return state->idle_slots[--state->idle & (RINGSTEP_COPY_SLOTS - 1)];
 }
 
-static __always_inline void copy_free_slot(struct ringstep_copy *state, __u32 index)
+static __always_inline void copy_free_slot(struct ringstep_copy *state, struct ringstep_copy_slot *slot, __u32 index)
 {
+	slot->identity = 0;
 	state->idle_slots[state->idle++ & (RINGSTEP_COPY_SLOTS - 1)] = (__u16)index;
 }
 
@@ -214,7 +221,9 @@ static __always_inline void copy_begin(struct ringstep_turn *turn, struct ringst
 	struct ringstep_copy_extent *extent = &state->extents[state->extent_head & (RINGSTEP_COPY_EXTENTS - 1)];
 	const __u32 index = copy_take_slot(state) & (RINGSTEP_COPY_SLOTS - 1);
 	struct ringstep_copy_slot *slot = &state->slots[index];
+	const __u64 identity = state->identity | READ_PART | ringstep_identity_of_slot(index, ++slot->uses);
 
+	slot->identity = identity;
 	slot->offset = extent->offset;
 	slot->size = extent->length < state->block_size ? (__u32)extent->length : state->block_size;
 	slot->filled = 0;
@@ -224,7 +233,7 @@ static __always_inline void copy_begin(struct ringstep_turn *turn, struct ringst
 	if (!extent->length)
 		state->extent_head++;
 	state->reading++;
-	copy_prep_read(state, slot, index, ringstep_get_sqe(turn));
+	copy_prep_read(state, slot, index, identity, ringstep_get_sqe(turn));
 }
 
 static __always_inline enum ringstep_copy_code copy_code(const struct ringstep_copy *state)
@@ -247,25 +256,34 @@ RINGSTEP_LOOP(copy, struct ringstep_copy)
 		enum copy_next next;
 		struct io_uring_sqe *sqe;
 
-		if (unlikely(!ringstep_identity_is_of(cqe->user_data, state->identity)))
-			continue; /* the request was left in flight by another loop */
-		if (cqe->user_data & ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART))
+		if (unlikely(cqe->user_data != slot->identity)) {
+			state->foreign++;
+			continue;
+		}
+		if (cqe->user_data & WRITE_PART)
 			next = copy_after_write(state, slot, cqe->res);
 		else
 			next = copy_after_read(state, slot, index, cqe->res);
 		if (next == COPY_NEXT_NOTHING) {
-			copy_free_slot(state, index);
+			copy_free_slot(state, slot, index);
 			continue;
 		}
 		sqe = ringstep_get_sqe(turn);
-		if (next == COPY_NEXT_WRITE)
-			copy_prep_write(state, slot, index, sqe);
-		else
-			copy_prep_read(state, slot, index, sqe);
+		if (next == COPY_NEXT_WRITE) {
+			const __u64 identity = (cqe->user_data & ~READ_PART) | WRITE_PART;
+
+			slot->identity = identity;
+			copy_prep_write(state, slot, index, identity, sqe);
+		} else {
+			copy_prep_read(state, slot, index, cqe->user_data, sqe);
+		}
 	}
 
-	ringstep_while_at_most (limit, copy_may_begin(state))
+	ringstep_while_at_most (limit, true) {
+		if (!copy_may_begin(state)) /* in here, the compiler does not load again what it has looked at */
+			break;
 		copy_begin(turn, state);
+	}
 
 	if (state->opened == state->idle)
 		return ringstep_stop(turn, copy_code(state));

@@ -12,66 +12,62 @@
 #include <ringstep/cqe.bpf.h>
 #include <ringstep/turn.bpf.h>
 
+/* In a process, the CQ's size bounds the loop. It is no part of a step, where tests count it. */
+#define RINGSTEP_COMPACT_MAY_LOOP (!RINGSTEP__IS_VERIFIED || ringstep__may_loop)
+#include <ringstep/c/compact.h>
+
 /* Returns the user_data that stands for a field of the timer. */
 #define ringstep__hidden_tag(control, field) ((control)->address + offsetof(struct ringstep_control, timer.field))
 
 static __always_inline bool ringstep__is_hidden(const struct ringstep_control *control, __u64 user_data)
 {
-	return user_data - (control->address + offsetof(struct ringstep_control, timer)) < sizeof(struct ringstep_timer);
+	return ringstep_timer_has(control->address + offsetof(struct ringstep_control, timer), user_data);
 }
 
 /* Updates the timer after the kit's own completion with this user_data has left the CQ. */
 static __always_inline void ringstep__hidden_gone(struct ringstep_control *control, __u64 user_data)
 {
-	if (user_data == ringstep__hidden_tag(control, armed))
-		control->timer.armed = 0;
-	else if (user_data == ringstep__hidden_tag(control, updates) && control->timer.updates)
-		control->timer.updates--;
+	ringstep_timer_completed(&control->timer, control->address + offsetof(struct ringstep_control, timer), user_data);
+}
+
+/* What ringstep__drop_from_cq() has to know of a completion */
+struct ringstep__dropping {
+	struct ringstep__engine engine;
+	struct ringstep_control *control;
+	bool hidden;
+};
+
+static __always_inline int ringstep__drops(void *context, const ringstep_cqe_word *cqe)
+{
+	struct ringstep__dropping *dropping = (struct ringstep__dropping *)context;
+
+	if (ringstep__swallow_wake(&dropping->engine, (const __u8 *)cqe))
+		return 1;
+	if (!dropping->hidden || !ringstep__is_hidden(dropping->control, cqe[0]))
+		return 0;
+	ringstep__hidden_gone(dropping->control, cqe[0]);
+	return 1;
 }
 
 /*
  * Removes the user engine's wake-ups from the CQ, up to the index `end`, and with `hidden` also the kit's own completions. Returns the number
- * that it removed. The other completions move together towards `end`. That is safe, because the kernel does not write there before the head
- * has passed. It looks at each of the completions once, and there are at most as many as the CQ has entries.
+ * that it removed. It looks at each of the completions once, and there are at most as many as the CQ has entries.
  */
 static __noinline __attribute__((unused)) int ringstep__drop_from_cq(ringstep__ring *ring, struct ringstep_control *control,
 								     __u8 *cq, __u32 end, bool hidden)
 {
-	const __u32 mask = ringstep__geometry_of(ring).cq_mask;
-	const __u32 shift = ringstep__geometry_of(ring).cqe_shift;
-	__u8 *const cqes = cq + ringstep__geometry_of(ring).cqes;
 	__u32 *const head_word = (__u32 *)(cq + ringstep__geometry_of(ring).cq_head);
 	const __u32 head = ringstep__read_once(head_word);
-	struct ringstep__engine engine;
-	__u32 from = end, to = end;
+	ringstep_cqe_word *const cqes = (ringstep_cqe_word *)(cq + ringstep__geometry_of(ring).cqes);
+	struct ringstep__dropping dropping;
+	__u32 to;
 
 	(void)ring;
-	if (end - head > mask + 1)
-		return 0; /* no kernel leaves the CQ in this state */
-	ringstep__engine_of(&engine, ring);
-	while (from != head && ringstep__may_loop) {
-		const __u64 *cqe;
-		__u64 *place;
-
-		from--;
-		cqe = (const __u64 *)(cqes + ((__u64)(from & mask) << shift));
-		if (ringstep__swallow_wake(&engine, (const __u8 *)cqe))
-			continue;
-		if (hidden && ringstep__is_hidden(control, cqe[0])) {
-			ringstep__hidden_gone(control, cqe[0]);
-			continue;
-		}
-		to--;
-		if (to == from)
-			continue;
-		place = (__u64 *)(cqes + ((__u64)(to & mask) << shift));
-		place[0] = cqe[0];
-		place[1] = cqe[1];
-		if (shift == 5) {
-			place[2] = cqe[2];
-			place[3] = cqe[3];
-		}
-	}
+	dropping.control = control;
+	dropping.hidden = hidden;
+	ringstep__engine_of(&dropping.engine, ring);
+	to = ringstep_cq_compact(cqes, ringstep__geometry_of(ring).cq_mask, ringstep__geometry_of(ring).cqe_shift - 3, head,
+				 end, ringstep__drops, &dropping);
 	ringstep__ring_store(head_word, to);
 	return (int)(to - head);
 }

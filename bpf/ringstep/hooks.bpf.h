@@ -226,17 +226,20 @@ static __always_inline int ringstep__enter_stop(struct ringstep_turn *turn, stru
 }
 
 /*
- * Ends a step: submits the application's SQEs and waits for as many completions as the application asked for.
+ * Ends a step like ringstep_enter(), but lets the next turn begin when `early` completions are in the CQ. The step may then wait on, or ask for
+ * fewer.
  *
- * Example: return ringstep_enter(turn, &state->enter);
+ * Example: return ringstep_enter_early(turn, &state->enter, 1);
  */
-static __always_inline int ringstep_enter(struct ringstep_turn *turn, struct ringstep_enter *enter)
+static __always_inline int ringstep_enter_early(struct ringstep_turn *turn, struct ringstep_enter *enter, __u32 early)
 {
 	const __u64 wake_at = enter->wake_at < enter->deadline ? enter->wake_at : enter->deadline;
 	__u32 wanted = enter->min_complete, ready;
 
 	if (wanted > ringstep__geometry(turn).cq_mask + 1)
 		wanted = ringstep__geometry(turn).cq_mask + 1;
+	if (early > wanted)
+		early = wanted;
 	if (enter->phase == RINGSTEP_ENTER_BEGIN) {
 		const __u32 claimed = ringstep_sq_claimed(turn);
 
@@ -244,7 +247,7 @@ static __always_inline int ringstep_enter(struct ringstep_turn *turn, struct rin
 		enter->begun = claimed - enter->added;
 		enter->hooked = claimed;
 		if (ringstep__submits_at_end(&turn->engine) || enter->walks)
-			return ringstep_submit_and_wait_until(turn, wanted, wake_at);
+			return ringstep_submit_and_wait_until(turn, early, wake_at);
 		ringstep_submit(turn);
 		if (ringstep__sq_distance(turn))
 			return ringstep_wait(turn, 0);
@@ -253,7 +256,7 @@ static __always_inline int ringstep_enter(struct ringstep_turn *turn, struct rin
 			enter->phase = RINGSTEP_ENTER_WAITING;
 			return ringstep_stop(turn, RINGSTEP_ENTER_COMPLETE);
 		}
-		return ringstep_submit_and_wait_until(turn, wanted, wake_at);
+		return ringstep_submit_and_wait_until(turn, early, wake_at);
 	}
 	ringstep__enter_look(turn, enter);
 	ready = ringstep_enter_ready(turn, enter);
@@ -270,7 +273,17 @@ static __always_inline int ringstep_enter(struct ringstep_turn *turn, struct rin
 		return ringstep__enter_stop(turn, enter, RINGSTEP_ENTER_COMPLETE);
 	if (ringstep_expired(enter->deadline))
 		return ringstep__enter_stop(turn, enter, RINGSTEP_ENTER_TIMED_OUT);
-	return ringstep_submit_and_wait_until(turn, wanted, wake_at);
+	return ringstep_submit_and_wait_until(turn, early, wake_at);
+}
+
+/*
+ * Ends a step: submits the application's SQEs and waits for as many completions as the application asked for.
+ *
+ * Example: return ringstep_enter(turn, &state->enter);
+ */
+static __always_inline int ringstep_enter(struct ringstep_turn *turn, struct ringstep_enter *enter)
+{
+	return ringstep_enter_early(turn, enter, ~0U);
 }
 
 #endif /* RINGSTEP_HOOKS_BPF_H */

@@ -170,6 +170,15 @@ static __always_inline bool ringstep__sq_is_full(const struct ringstep_turn *tur
 	return turn->rewinds ? turn->sq_at > ringstep__geometry(turn).sq_mask : turn->sq_at == turn->sq_end;
 }
 
+/* Returns true if an SQE can be claimed. If the SQ is full, submits its SQEs first. */
+static __always_inline bool ringstep__has_room(struct ringstep_turn *turn)
+{
+	if (!ringstep__sq_is_full(turn))
+		return true;
+	ringstep__make_room(turn);
+	return ringstep_sq_space_left(turn);
+}
+
 /* Returns the SQE that the next claim gets, for which there must be room. */
 static __always_inline struct io_uring_sqe *ringstep__sqe_at_cursor(struct ringstep_turn *turn)
 {
@@ -183,8 +192,8 @@ static __always_inline struct io_uring_sqe *ringstep__sqe_at_cursor(struct rings
 	return (struct io_uring_sqe *)sqe;
 }
 
-/* Returns the dummy that is handed out where no SQE is free. The run ends after this turn. */
-static __always_inline struct io_uring_sqe *ringstep__dummy_sqe(struct ringstep_turn *turn)
+/* Notes that the step needs an SQE, and none is free. The run ends after this turn. Returns a dummy to hand out in its place. */
+static __always_inline struct io_uring_sqe *ringstep__sq_fault(struct ringstep_turn *turn)
 {
 	struct ringstep_control *control = turn->control;
 
@@ -198,31 +207,32 @@ static __always_inline struct io_uring_sqe *ringstep__claim(struct ringstep_turn
 {
 	struct io_uring_sqe *sqe = ringstep__sqe_at_cursor(turn);
 
-	turn->sq_at++;
+	/* The verifier of Linux 6.12 would tell paths with a claim from those without, and follow each of them. */
+	turn->sq_at = ringstep__forget(turn->sq_at + 1);
 	return sqe;
 }
 
 /*
  * Returns the SQE that the next claim gets, for a step that fills it in before it knows whether it will submit anything. It then calls
- * ringstep_claim_sqe(), or leaves the SQE where it is. Otherwise like ringstep_get_sqe().
+ * ringstep_claim_sqe(), or leaves the SQE where it is. If no SQE is free, returns a dummy, like ringstep_get_sqe(). That ends the loop only if
+ * the step claims the dummy.
  *
  * Example: if (fill_in(state, ringstep_next_sqe(turn))) ringstep_claim_sqe(turn);
  */
 static __always_inline struct io_uring_sqe *ringstep_next_sqe(struct ringstep_turn *turn)
 {
-	if (ringstep__sq_is_full(turn)) {
-		ringstep__make_room(turn);
-		if (!ringstep_sq_space_left(turn))
-			return ringstep__dummy_sqe(turn);
-	}
+	if (!ringstep__has_room(turn))
+		return (struct io_uring_sqe *)turn->control->scratch_sqe;
 	return ringstep__sqe_at_cursor(turn);
 }
 
-/* Claims the SQE that ringstep_next_sqe() has returned. A dummy is not claimed. */
+/* Claims the SQE that ringstep_next_sqe() has returned. If that is a dummy, the loop ends after this turn with RINGSTEP_FAULT_SQ_FULL. */
 static __always_inline void ringstep_claim_sqe(struct ringstep_turn *turn)
 {
 	if (likely(!ringstep__sq_is_full(turn)))
-		turn->sq_at++;
+		turn->sq_at = ringstep__forget(turn->sq_at + 1);
+	else
+		ringstep__sq_fault(turn);
 }
 
 /*
@@ -244,12 +254,8 @@ static __always_inline bool ringstep_sq_has_room(struct ringstep_turn *turn)
  */
 static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_turn *turn)
 {
-	/* Written out here, too: with a function that both call, the verifier of Linux 6.12 reaches its limit in drain. */
-	if (ringstep__sq_is_full(turn)) {
-		ringstep__make_room(turn);
-		if (!ringstep_sq_space_left(turn))
-			return ringstep__dummy_sqe(turn);
-	}
+	if (!ringstep__has_room(turn))
+		return ringstep__sq_fault(turn);
 	return ringstep__claim(turn);
 }
 

@@ -54,7 +54,7 @@ static __always_inline void ringstep__sq_set(struct ringstep_turn *turn, __u32 a
 		if (at - head > mask + 1)
 			at = head +
 			     (__u32)ringstep__unknown_zero(); /* otherwise the verifier would know how far it is to the end */
-		turn->sq_at = at;
+		turn->sq_at = ringstep__forget(at);
 		turn->sq_end = head + mask + 1;
 	}
 }
@@ -67,7 +67,7 @@ static __always_inline void ringstep__sq_set(struct ringstep_turn *turn, __u32 a
 static __always_inline void ringstep__sq_load(struct ringstep_turn *turn)
 {
 	if (turn->rewinds && RINGSTEP__IS_VERIFIED) {
-		turn->sq_at = ringstep__read_once(&turn->control->claimed);
+		turn->sq_at = ringstep__forget(ringstep__read_once(&turn->control->claimed));
 		turn->sq_end = 0;
 	} else if (turn->rewinds) {
 		ringstep__sq_set(turn, ringstep__read_once(&turn->control->claimed));
@@ -92,13 +92,19 @@ static __always_inline void ringstep__sq_store(struct ringstep_turn *turn)
 		ringstep__ring_store(ringstep__cq_word(turn, ringstep__geometry(turn).sq_tail), turn->sq_at);
 }
 
-/* Begins one or several turns. The caller has set the pointers to the regions. */
-static __always_inline void ringstep__turns_start(struct ringstep_turn *turn)
+/*
+ * Sets the pointers into the regions, which the caller has set. Local variables cost less than adding up base and offset at each use.
+ */
+static __always_inline void ringstep__turns_look(struct ringstep_turn *turn)
 {
-	/* Local variables cost less than adding up base and offset at each use. */
 	turn->head = ringstep__cq_word(turn, ringstep__geometry(turn).cq_head);
 	turn->tail = ringstep__cq_word(turn, ringstep__geometry(turn).cq_tail);
 	turn->cqes = turn->cq + ringstep__geometry(turn).cqes;
+}
+
+/* Begins one or several turns, after ringstep__turns_look(). */
+static __always_inline void ringstep__turns_start(struct ringstep_turn *turn)
+{
 	turn->cq_head = ringstep__read_once(turn->head);
 }
 
@@ -127,6 +133,16 @@ static __always_inline __u64 ringstep_address(const struct ringstep_turn *turn, 
 {
 	return turn->control->address + (__u64)((const __u8 *)pointer - (const __u8 *)turn->control);
 }
+
+/*
+ * Returns how many bytes are behind the state, up to the end of the memory region: LoopOptions::extra_bytes, and what rounds the region up to
+ * whole pages. To the verifier, it is a constant. So a step that compares it with what it needs loads for every region, and accesses nothing
+ * behind one that is too small.
+ *
+ * Example: if (ringstep_extra_bytes(turn, state) < sizeof(struct my_table)) return ringstep_stop(turn, TOO_SMALL);
+ */
+#define ringstep_extra_bytes(turn, state)                                                                                      \
+	((__u64)ringstep__geometry(turn).mem_size - sizeof(struct ringstep_control) - sizeof(*(state)))
 
 /*
  * Stops the loop: run() returns, and LoopExit::code is `code`. Requests in flight stay in flight, and completions that the loop has not

@@ -41,6 +41,8 @@ def link(document, target):
     """Where a link of a document leads in the site."""
     if re.match(r"[a-z]+:", target):
         return target
+    if target.endswith(".svg"):
+        return os.path.basename(target)  # doxygen copies it (IMAGE_PATH)
     path, _, slug = target.partition("#")
     if path:
         there = os.path.normpath(os.path.join(os.path.dirname(document), path))

@@ -140,10 +140,10 @@ struct QueueMemory {
             }
             return true;
         }
-        if (user_data - reinterpret_cast<std::uintptr_t>(timer) >= sizeof *timer || timer == nullptr) [[likely]]
+        const std::uint64_t address = reinterpret_cast<std::uintptr_t>(timer);
+        if (timer == nullptr || ringstep_timer_has(address, user_data) == 0) [[likely]]
             return false;
-        if (user_data == reinterpret_cast<std::uintptr_t>(&timer->armed)) timer->armed = 0;
-        if (user_data == reinterpret_cast<std::uintptr_t>(&timer->updates) && timer->updates != 0) --timer->updates;
+        ringstep_timer_completed(timer, address, user_data);
         return true;
     }
 };

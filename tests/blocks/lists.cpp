@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Queues of slots: their order, full and empty, and numbers in them that are wrong.
+// Queues of slots: their order, full and empty, several of the same slots, and numbers in them that are wrong.
 #include <ringstep/compiled/lists.hpp>
 #include <ringstep/program.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <random>
@@ -25,7 +26,7 @@ public:
     /// Adds an operation to the script.
     void add(lists_operation operation, std::uint32_t slot = 0, std::uint32_t where = 0) {
         program_.state()->script[program_.state()->steps++] = {
-            .operation = operation, .slot = slot, .where = where, .__reserved = 0};
+            .operation = operation, .slot = slot, .where = where, .list = list};
     }
 
     /// Runs the script. Returns the slots that were popped.
@@ -48,16 +49,24 @@ public:
     /// The list, from its front. It must be the same from its back.
     Order order() {
         const lists& state = *program_.state();
+        const ringstep_list& of = state.lists[list];
+        const auto links = [&](std::uint32_t at) -> ringstep_list_link {
+            const lists_slot& slot = state.slots[at - 1];
+            if (list == 0) return {.next = slot.next, .previous = slot.previous};
+            return list == 1 ? slot.green : slot.yellow;
+        };
         Order forwards;
         Order backwards;
-        for (std::uint32_t at = state.list.first; at != 0 && forwards.size() <= LISTS_SLOTS; at = state.slots[at - 1].next)
+        for (std::uint32_t at = of.first; at != 0 && forwards.size() <= LISTS_SLOTS; at = links(at).next)
             forwards.push_back(at - 1);
-        for (std::uint32_t at = state.list.last; at != 0 && backwards.size() <= LISTS_SLOTS; at = state.slots[at - 1].previous)
+        for (std::uint32_t at = of.last; at != 0 && backwards.size() <= LISTS_SLOTS; at = links(at).previous)
             backwards.push_front(at - 1);
         CHECK(forwards == backwards);
-        CHECK(forwards.size() == state.list.count);
+        CHECK(forwards.size() == of.count);
         return forwards;
     }
+
+    std::uint32_t list = 0;  ///< which one the other functions are about
 
     lists& state() { return *program_.state(); }
 
@@ -109,8 +118,8 @@ TEST_CASE("A slot is removed from any place of a list") {
     lists.add(LISTS_REMOVE, 1);
     lists.run();
     CHECK(lists.order().empty());
-    CHECK(lists.state().list.first == 0);
-    CHECK(lists.state().list.last == 0);
+    CHECK(lists.state().lists[0].first == 0);
+    CHECK(lists.state().lists[0].last == 0);
 }
 
 TEST_CASE("A list holds every slot of its table, again and again") {
@@ -129,14 +138,16 @@ TEST_CASE("A list holds every slot of its table, again and again") {
     }
 }
 
-TEST_CASE("A list is what a model of it is, whatever is done to it") {
+TEST_CASE("Three lists of the same slots are what a model of each is, whatever is done to them") {
     Lists lists;
     std::minstd_rand random(1);
     const auto below = [&](std::size_t most) { return static_cast<std::uint32_t>(random() % most); };
-    Order model;
+    std::array<Order, 3> models;
     for (int round = 0; round < 20; round++) {
         Order popped;
         for (int i = 0; i < LISTS_STEPS; i++) {
+            lists.list = below(3);
+            Order& model = models.at(lists.list);
             Order outside;
             for (std::uint32_t slot = 0; slot < LISTS_SLOTS; slot++) {
                 if (std::ranges::find(model, slot) == model.end()) outside.push_back(slot);
@@ -169,7 +180,7 @@ TEST_CASE("A list is what a model of it is, whatever is done to it") {
             }
         }
         REQUIRE(lists.run() == popped);
-        REQUIRE(lists.order() == model);
+        for (lists.list = 0; lists.list < 3; lists.list++) REQUIRE(lists.order() == models.at(lists.list));
     }
 }
 
@@ -178,8 +189,11 @@ TEST_CASE("Wrong numbers in a list lead to no place outside of its table") {
     std::mt19937 generator(2);
     const auto random = [&] { return static_cast<std::uint32_t>(generator()); };
     for (int round = 0; round < 200; round++) {
-        lists.state().list = {.first = random(), .last = random(), .count = random()};
-        for (lists_slot& slot : lists.state().slots) slot = {.next = random(), .previous = random()};
+        for (ringstep_list& list : lists.state().lists) list = {.first = random(), .last = random(), .count = random()};
+        for (lists_slot& slot : lists.state().slots) {
+            slot = {.next = random(), .previous = random(), .green = {random(), random()}, .yellow = {random(), random()}};
+        }
+        lists.list = static_cast<std::uint32_t>(round) % 3;
         for (int i = 0; i < 50; i++) lists.add(static_cast<lists_operation>(random() % 5), random(), random());
         for (const std::uint32_t popped : lists.run()) CHECK(popped < LISTS_SLOTS);
     }

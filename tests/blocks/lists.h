@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* State of the loop "lists": a list of slots, and operations on it that the test writes down. */
+/* State of the loop "lists": three lists of the same slots, and operations on them that the test writes down. */
 #ifndef LISTS_H
 #define LISTS_H
 
@@ -21,17 +21,20 @@ struct lists_step {
 	__u32 operation;
 	__u32 slot;
 	__u32 where;
-	__u32 __reserved;
+	__u32 list; /* which: 0 to 2 */
 };
 
 struct lists_slot {
-	__u32 next, previous;
+	__u32 next, previous;		  /* of the first list */
+	struct ringstep_list_link green;  /* of the second one */
+	struct ringstep_list_link yellow; /* of the third one */
 };
 
 struct lists {
 	__u32 steps; /* so many of the script */
 	__u32 done;
-	struct ringstep_list list;
+	struct ringstep_list lists[3];
+	__u32 __reserved;
 	__u32 before[LISTS_GUARDS]; /* nothing writes here, nor to .after */
 	struct lists_slot slots[LISTS_SLOTS];
 	__u32 after[LISTS_GUARDS];

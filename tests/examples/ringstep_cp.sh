@@ -7,8 +7,8 @@ dir=$(mktemp -d /tmp/ringstep-cp.XXXXXX)
 trap 'umount -q "$dir/small" "$dir/ext4" 2>/dev/null; rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
 failures=0
-# In a virtual machine, starting a program and loading a loop take most of a second. So only one example of each kind runs there: the rest is
-# the same whatever the kernel, and runs by the user engine outside of it.
+# In a virtual machine, starting a program and loading a loop take most of a second. So only one example of each kind runs there, and nothing of what
+# the program does before and after a copy: that is the same whatever the kernel, and runs by the user engine outside of it.
 all=yes
 [ -z "${RINGSTEP_VM_KERNEL:-}" ] || [ -n "${RINGSTEP_THOROUGH:-}" ] || all=
 
@@ -114,41 +114,43 @@ if [ "$engine" = kernel ]; then
 fi
 check "no other way of copying" sh -c '! grep -qE "p?(read|write)v?(64)?\([0-9]+, .*[0-9]{4,}\) = [0-9]{5,}|copy_file_range|sendfile" trace'
 
-# Modes, owners, times, attributes.
-head -c 1000 /dev/urandom >m
-chmod 4751 m
-chown 1234:5678 m
-touch -d '2001-02-03 04:05:06.789012345' m
-python3 -c 'import os; os.setxattr("m", "user.note", b"hello")' || fail "no extended attributes here"
-(umask 027 && run 0 m m1)
-check "mode without -p" test "$(stat -c %a m1)" = 750
-check "owner without -p" test "$(stat -c %u m1)" = 0
-run 0 -p m m2
-check "mode, owner, times with -p" test "$(stat -c '%a %u %g %y' m2)" = "$(stat -c '%a %u %g %y' m)"
-check "attributes with -p" python3 -c 'import os, sys; sys.exit(os.getxattr("m2", "user.note") != b"hello")'
-check "none without" python3 -c 'import os, sys; sys.exit(os.listxattr("m1") != [])'
-run 0 -p m m1
-check "-p over an existing one" test "$(stat -c '%a %u %g %y' m1)" = "$(stat -c '%a %u %g %y' m)"
+if [ -n "$all" ]; then
+	# Modes, owners, times, attributes.
+	head -c 1000 /dev/urandom >m
+	chmod 4751 m
+	chown 1234:5678 m
+	touch -d '2001-02-03 04:05:06.789012345' m
+	python3 -c 'import os; os.setxattr("m", "user.note", b"hello")' || fail "no extended attributes here"
+	(umask 027 && run 0 m m1)
+	check "mode without -p" test "$(stat -c %a m1)" = 750
+	check "owner without -p" test "$(stat -c %u m1)" = 0
+	run 0 -p m m2
+	check "mode, owner, times with -p" test "$(stat -c '%a %u %g %y' m2)" = "$(stat -c '%a %u %g %y' m)"
+	check "attributes with -p" python3 -c 'import os, sys; sys.exit(os.getxattr("m2", "user.note") != b"hello")'
+	check "none without" python3 -c 'import os, sys; sys.exit(os.listxattr("m1") != [])'
+	run 0 -p m m1
+	check "-p over an existing one" test "$(stat -c '%a %u %g %y' m1)" = "$(stat -c '%a %u %g %y' m)"
 
-# -n and -f.
-echo mine >mine
-run 0 -n a mine
-silent
-check "-n" test "$(cat mine)" = mine
-run 0 -n -v a mine
-says out "'mine' is there already"
-run 0 -n a new
-check "-n, and nothing there" cmp a new
-/bin/cp /bin/sleep busy
-./busy 60 &
-sleeper=$!
-run 1 a busy
-says err "cannot open 'busy' for writing: Text file busy"
-check "still there" cmp busy /bin/sleep
-run 0 -f a busy
-check "-f" cmp a busy
-kill $sleeper
-wait $sleeper 2>/dev/null
+	# -n and -f.
+	echo mine >mine
+	run 0 -n a mine
+	silent
+	check "-n" test "$(cat mine)" = mine
+	run 0 -n -v a mine
+	says out "'mine' is there already"
+	run 0 -n a new
+	check "-n, and nothing there" cmp a new
+	/bin/cp /bin/sleep busy
+	./busy 60 &
+	sleeper=$!
+	run 1 a busy
+	says err "cannot open 'busy' for writing: Text file busy"
+	check "still there" cmp busy /bin/sleep
+	run 0 -f a busy
+	check "-f" cmp a busy
+	kill $sleeper
+	wait $sleeper 2>/dev/null
+fi
 
 # Refusals: nothing is created, nothing is changed.
 sum=$(md5sum a)
@@ -177,34 +179,35 @@ says err "'d/m3' is a directory"
 run 1 a nothing b d
 check "the others are copied" cmp b d/b
 
-# Two sources of one name: the first one's copy is not overwritten. One source twice is copied once.
-mkdir one two
-echo 1 >one/same
-echo 2 >two/same
-run 1 one/same two/same d
-says err "'d/same' is the copy of 'one/same', and not overwritten with 'two/same'"
-check "the first one" test "$(cat d/same)" = 1
-run 0 b b d
-run 1 b missing-folder/
-says err "'missing-folder/' is not a directory"
+if [ -n "$all" ]; then
+	# Two sources of one name: the first one's copy is not overwritten. One source twice is copied once.
+	mkdir one two
+	echo 1 >one/same
+	echo 2 >two/same
+	run 1 one/same two/same d
+	says err "'d/same' is the copy of 'one/same', and not overwritten with 'two/same'"
+	check "the first one" test "$(cat d/same)" = 1
+	run 0 b b d
+	run 1 b missing-folder/
+	says err "'missing-folder/' is not a directory"
 
-# Usage.
-run 2
-says err "ringstep-cp: SOURCE and DEST are missing"
-run 2 a
-says err "ringstep-cp: DEST is missing after 'a'"
-run 0 --block-size 4K --block-size 8K -v -v b x1
-check "an option given twice" cmp b x1
-rm x1
-for arguments in "" "a" "a b x1" "--queue-depth 0 a x1" "--queue-depth 257 a x1" "--queue-depth x a x1" "--block-size 0 a x1" "--block-size 12Q a x1" \
-	"--sparse maybe a x1" "--engine steam a x1" "-n -f a x1" "-q -v a x1" "--nonsense a x1"; do
-	[ -n "$all" ] || [ "$arguments" = "--nonsense a x1" ] || continue
-	# shellcheck disable=SC2086
-	run 2 $arguments
-	missing x1
-done
-run 0 --help
-says out "Exit status:"
+	# Usage.
+	run 2
+	says err "ringstep-cp: SOURCE and DEST are missing"
+	run 2 a
+	says err "ringstep-cp: DEST is missing after 'a'"
+	run 0 --block-size 4K --block-size 8K -v -v b x1
+	check "an option given twice" cmp b x1
+	rm x1
+	for arguments in "" "a" "a b x1" "--queue-depth 0 a x1" "--queue-depth 257 a x1" "--queue-depth x a x1" "--block-size 0 a x1" "--block-size 12Q a x1" \
+		"--sparse maybe a x1" "--engine steam a x1" "-n -f a x1" "-q -v a x1" "--nonsense a x1"; do
+		# shellcheck disable=SC2086
+		run 2 $arguments
+		missing x1
+	done
+	run 0 --help
+	says out "Exit status:"
+fi
 
 # Failures: the offset, the exit status, and what becomes of the destination.
 mkdir small

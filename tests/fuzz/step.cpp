@@ -415,7 +415,10 @@ private:
             const std::size_t at = geometry.cqes + (std::size_t{tail++ & geometry.cq_mask} << geometry.cqe_shift);
             const auto kind = input_.take<std::uint8_t>();
             std::uint64_t user_data = kind & 0x1fU;
-            if (kind >= 0x40) user_data |= ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART);
+            // Of the request that a slot of the copy has in flight. Otherwise hardly any would be one's.
+            if (user_.loop == &ringstep_user_copy)
+                user_data =
+                    static_cast<const ringstep_copy*>(static_cast<const void*>(user_.control + 1))->slots[user_data].identity;
             if (kind >= 0x60) user_data = ringstep_identity_of_loop(0) | (kind & 0x1fU);  // of a loop of requests
             if (user_.loop == &ringstep_user_chain)  // of what, of which node, of which chain
                 user_data =

@@ -45,6 +45,40 @@ int prep_by_kit(int which, struct io_uring_sqe *sqe, const struct prep_arguments
 	case 35: ringstep_prep_msg_ring(sqe, a->fd, a->length, a->address, a->flags); return 1;
 	case 36: ringstep_prep_unlinkat(sqe, a->fd, a->address, a->flags); return 1;
 	case 37: ringstep_prep_openat_direct(sqe, a->fd, a->address, a->flags, a->more, IORING_FILE_INDEX_ALLOC); return 1;
+	case 38: ringstep_prep_rw((__u8)a->small, sqe, a->fd, a->address, a->length, a->offset); return 1;
+	case 39: ringstep_prep_accept_direct(sqe, a->fd, a->address, a->address2, a->flags, a->small); return 1;
+	case 40: ringstep_prep_accept_direct(sqe, a->fd, a->address, a->address2, a->flags, IORING_FILE_INDEX_ALLOC); return 1;
+	case 41: ringstep_prep_multishot_accept_direct(sqe, a->fd, a->address, a->address2, a->flags); return 1;
+	case 42: ringstep_prep_socket(sqe, a->fd, (__s32)a->length, a->more, a->flags); return 1;
+	case 43: ringstep_prep_socket_direct(sqe, a->fd, (__s32)a->length, a->more, a->small, a->flags); return 1;
+	case 44: ringstep_prep_socket_direct(sqe, a->fd, (__s32)a->length, a->more, IORING_FILE_INDEX_ALLOC, a->flags); return 1;
+	case 45: ringstep_prep_socket_direct_alloc(sqe, a->fd, (__s32)a->length, a->more, a->flags); return 1;
+	case 46: ringstep_prep_bind(sqe, a->fd, a->address, a->length); return 1;
+	case 47: ringstep_prep_listen(sqe, a->fd, a->length); return 1;
+	case 48: ringstep_prep_cmd_sock(sqe, a->flags, a->fd, a->more, a->length, a->address, a->small); return 1;
+	case 49: ringstep_prep_recvmsg_multishot(sqe, a->fd, a->address, a->flags); return 1;
+	case 50: ringstep_prep_send_bundle(sqe, a->fd, a->length, a->flags); return 1;
+	case 51: ringstep_prep_sendmsg_zc(sqe, a->fd, a->address, a->flags); return 1;
+	case 52: ringstep_prep_send_zc_fixed(sqe, a->fd, a->address, a->length, a->flags, a->more & 0xffff, a->small); return 1;
+	case 53:
+		ringstep_prep_send(sqe, a->fd, a->address, a->length, a->flags);
+		ringstep_prep_send_set_addr(sqe, a->address2, a->small);
+		return 1;
+	case 54: ringstep_prep_msg_ring_fd(sqe, a->fd, a->fd2, a->small, a->offset, a->flags); return 1;
+	case 55: ringstep_prep_msg_ring_fd(sqe, a->fd, a->fd2, IORING_FILE_INDEX_ALLOC, a->offset, a->flags); return 1;
+	case 56: ringstep_prep_msg_ring_fd_alloc(sqe, a->fd, a->fd2, a->offset, a->flags); return 1;
+	case 57: ringstep_prep_fixed_fd_install(sqe, a->fd, a->flags); return 1;
+	case 58: ringstep_prep_files_update(sqe, a->address, a->length, a->fd2); return 1;
+	case 59: ringstep_prep_poll_remove(sqe, a->offset); return 1;
+	case 60: ringstep_prep_poll_update(sqe, a->offset, a->address, a->more, a->flags); return 1;
+	case 61: ringstep_prep_timeout_update(sqe, a->address, a->offset, a->flags); return 1;
+	case 62: ringstep_prep_provide_buffers(sqe, a->address, a->length, a->fd, a->small, (__u16)a->more); return 1;
+	case 63: ringstep_prep_remove_buffers(sqe, a->fd, a->small); return 1;
+	case 64: ringstep_prep_epoll_wait(sqe, a->fd, a->address, a->length, a->flags); return 1;
+	case 65: ringstep_prep_futex_wait(sqe, a->address, a->offset, a->address2, a->more, a->flags); return 1;
+	case 66: ringstep_prep_futex_wake(sqe, a->address, a->offset, a->address2, a->more, a->flags); return 1;
+	case 67: ringstep_prep_futex_waitv(sqe, a->address, a->length, a->flags); return 1;
+	case 68: ringstep_prep_waitid(sqe, a->length, a->fd, a->address, a->more, a->flags); return 1;
 	default: return 0;
 	}
 }

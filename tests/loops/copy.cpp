@@ -280,7 +280,7 @@ struct MadeUp : Bare {
     /// The slot with that number, its first `filled` bytes read already.
     ringstep_copy_slot& slot(unsigned index, std::uint64_t offset, std::uint32_t filled) {
         ringstep_copy_slot& slot = state().slots[index];
-        slot = {.offset = offset, .size = 4096, .filled = filled, .written = 0, .__reserved = 0};
+        slot = {.offset = offset, .identity = 0, .filled = filled, .written = 0, .size = 4096, .uses = 0};
         const Bytes bytes = input.read(offset, filled);
         if (!bytes.empty()) std::memcpy(buffers->data() + index * 4096, bytes.data(), bytes.size());
         return slot;
@@ -291,9 +291,12 @@ struct MadeUp : Bare {
         state().reading = slots;
     }
     void writing(unsigned slots) { state().opened = slots; }
-    void read_done(unsigned slot, int result) { complete(ring, slot, result); }
-    void write_done(unsigned slot, int result) {
-        complete(ring, slot | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_WRITE_PART), result);
+    void read_done(unsigned slot, int result) { done(slot, RINGSTEP_COPY_READ_PART, result); }
+    void write_done(unsigned slot, int result) { done(slot, RINGSTEP_COPY_WRITE_PART, result); }
+    void done(unsigned slot, unsigned part, int result) {
+        const std::uint64_t identity = ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, part) | slot;
+        state().slots[slot].identity = identity;
+        complete(ring, identity, result);
     }
 
     Ring& ring;
@@ -523,4 +526,110 @@ TEST_CASE("Of several ends the lowest counts, and what lies behind it is not wri
     // Slot 1 had 200 bytes, below what was the end at that time.
     CHECK(exit.submitted == 1);
     CHECK(copy.state().bytes_written == 200);
+}
+
+TEST_CASE("A completion of anything but the request that a slot has in flight does nothing") {
+    const Folder folder;
+    Ring ring;
+    MadeUp copy(ring, folder);
+    const std::uint64_t loop = ringstep_identity_of_loop(4711);
+    const auto of = [&](std::uint32_t epoch, std::uint32_t generation, unsigned kind, unsigned part, std::uint32_t slot) {
+        return ringstep_identity_of_loop(epoch) | ringstep_identity_of_part(kind, part) |
+               ringstep_identity_of_slot(slot, generation);
+    };
+    constexpr unsigned request = RINGSTEP_IDENTITY_REQUEST;
+    // In the last use that its generation can count, and in the first one after that.
+    const std::uint32_t now = GENERATE(5U, 0xffffU, 0x10000U);
+    const bool write = GENERATE(false, true);
+    CAPTURE(now, write);
+    const unsigned part = write ? RINGSTEP_COPY_WRITE_PART : RINGSTEP_COPY_READ_PART;
+    copy.state().identity = loop;
+    for (unsigned slot = 0; slot < 2; slot++) {
+        copy.slot(slot, slot * 4096, write ? 4096 : 0).uses = now;
+        copy.state().slots[slot].identity = of(4711, now, request, part, slot);
+    }
+    copy.state().opened = 2;
+    copy.state().reading = write ? 0 : 2;
+    // What was in flight before: other uses of the slot, another loop, another request of the slot.
+    complete(ring, of(4711, now - 1, request, part, 0), 1);
+    complete(ring, of(4711, now + 1, request, part, 0), 1);
+    complete(ring, of(4710, now, request, part, 0), 1);
+    complete(ring, of(4712, now, request, part, 0), 1);
+    complete(ring, of(4711, now, request, part ^ RINGSTEP_COPY_READ_PART ^ RINGSTEP_COPY_WRITE_PART, 0), 1);
+    complete(ring, of(4711, now, request, 0, 0), 1);
+    complete(ring, of(4711, now, RINGSTEP_IDENTITY_HELPER, part, 0), 1);
+    complete(ring, of(4711, now, request, part, 1 + RINGSTEP_COPY_SLOTS), 1);
+    complete(ring, of(4711, now, request, part, 7), 1);  // of a slot that is not in use
+    complete(ring, 0, 1);
+    complete(ring, 7, 1);
+    complete(ring, of(4711, now, request, part, 1), 0);  // this one is right,
+    complete(ring, of(4711, now, request, part, 1), 1);  // and not a second time
+    complete(ring, of(4711, now, request, part, 0), 0);
+    const LoopExit exit = copy.program.run();
+    CHECK(exit.reason == ExitReason::stopped);
+    CHECK(exit.submitted == 0);
+    CHECK(copy.state().foreign == 12);
+    CHECK(copy.state().opened == 2);
+    CHECK(copy.in_flight() == 0);
+    CHECK(copy.state().bytes_read == 0);
+    CHECK(copy.state().bytes_written == 0);
+    if (write) {
+        CHECK(exit.code == RINGSTEP_COPY_FAILED);  // a write that gets nowhere
+    } else {
+        CHECK(exit.code == RINGSTEP_COPY_DONE);
+        CHECK(copy.state().end == 0);
+    }
+    CHECK(copy.output.size() == 0);
+}
+
+TEST_CASE("Each use of a slot is a generation, and the last one is followed by the first", "[main]") {
+    const Folder folder;
+    const File output(folder / "out");
+    Ring ring;
+    const Pipe pipe;
+    Bare copy(ring, 1, 4096);
+    ringstep_copy& state = copy.state();
+    state.identity = ringstep_identity_of_loop(0xffff);
+    state.slots[0].uses = 0xfffffffd;
+    state.flags = RINGSTEP_COPY_AT_ONCE | RINGSTEP_COPY_READ_NEXT;
+    copy.add(0, RINGSTEP_COPY_ENDLESS);
+    state.input_fd = pipe.out();
+    state.output_fd = output.fd();
+    const auto run_until_it_waits = [&] {
+        std::thread stopper([&] {
+            while (copy.program.state().load(&ringstep_copy::bytes_written) !=
+                       copy.program.state().load(&ringstep_copy::bytes_read) ||
+                   copy.program.state().load(&ringstep_copy::reading) == 0)
+                std::this_thread::yield();
+            copy.program.request_stop();
+        });
+        const LoopExit exit = copy.program.run();
+        stopper.join();
+        REQUIRE(exit.reason == ExitReason::stop_requested);
+    };
+    std::uint64_t before = 0;
+    std::uint64_t written = 0;
+    for (const std::uint32_t generation : {0xfffeU, 0xffffU, 0U, 1U}) {
+        CAPTURE(generation);
+        if (before != 0) REQUIRE(::write(pipe.in(), "more", 4) == 4);
+        if (before != 0) written += 4;
+        while (state.bytes_written != written || state.reading == 0) run_until_it_waits();
+        const std::uint64_t identity = state.slots[0].identity;
+        CHECK(identity == (ringstep_identity_of_loop(0xffff) | ringstep_identity_of_slot(0, generation) |
+                           ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_COPY_READ_PART)));
+        if (before != 0) {
+            // A late completion of the use before: it would end a read that is in flight.
+            const std::uint32_t foreign = state.foreign;
+            complete(ring, before, 3);
+            for (int tries = 0; tries < 1000 && state.foreign == foreign; tries++) run_until_it_waits();
+            CHECK(state.foreign == foreign + 1);
+            CHECK(state.bytes_read == written);
+            CHECK(state.slots[0].identity == identity);
+        }
+        before = identity;
+    }
+    CHECK(ringstep::detail::RingAccess::core(ring)->cancel(before) == 0);
+    CHECK(copy.program.run().code == RINGSTEP_COPY_FAILED);
+    CHECK(state.error == ECANCELED);
+    CHECK(copy.in_flight() == 0);
 }

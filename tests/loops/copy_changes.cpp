@@ -2,6 +2,7 @@
 // FileCopy while something happens: stops, signals, sources that change, watchers.
 #include <ringstep/loops/copy_file.hpp>
 #include <ringstep/loops/copy_format.hpp>
+#include <ringstep/loops/gate.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -480,6 +481,106 @@ TEST_CASE("Destroyed under way: the buffers are freed when nothing can write to 
         ring.reset();
         CHECK_FALSE(mapped());
     }
+}
+
+TEST_CASE("A late completion of an earlier copy does nothing to the next one") {
+    const Folder folder;
+    const File output(folder / "out");
+    Ring ring;
+    FileCopy copy(ring, {.queue_depth = 1, .block_size = 4096});
+    std::uint64_t before = 0;
+    for (int round = 0; round < 3; round++) {
+        Pipe pipe;
+        std::jthread stopper([&] {
+            while (copy.state().load(&ringstep_copy::reading) == 0) std::this_thread::yield();
+            copy.request_stop();
+        });
+        REQUIRE(copy.run(pipe.out(), output.fd()).exit.reason == ExitReason::stop_requested);
+        stopper.join();
+        const std::uint64_t identity = copy.state()->slots[0].identity;
+        CHECK(identity != before);
+        if (before != 0) {
+            Ring sender;
+            io_uring_prep_msg_ring(sender.sq().claim(), ring.fd(), 77, before, 0);
+            REQUIRE(sender.submit().count == 1);
+        }
+        REQUIRE(::write(pipe.in(), "its own", 7) == 7);
+        pipe.close_in();
+        const CopyResult result = copy.resume();
+        CHECK(result.ok());
+        CHECK(result.size == 7);
+        CHECK(output.size() == 7);
+        CHECK(copy.state()->foreign == static_cast<std::uint32_t>(round));
+        before = identity;
+    }
+}
+
+TEST_CASE("A copy that is destroyed under way leaves completions of other requests in the CQ") {
+    const Folder folder;
+    const File output(folder / "out");
+    const Pipe pipe;
+    const Pipe other;
+    std::array<char, 4> buffer{};
+    Ring ring;
+    auto copy = std::make_optional<FileCopy>(ring, CopyOptions{.queue_depth = 4, .block_size = 4096});
+    // With the loop attached, nothing but the loop submits. What is claimed goes with the first submit of a loop.
+    io_uring_sqe* const sqe = ring.sq().claim();
+    io_uring_prep_read(sqe, other.out(), buffer.data(), buffer.size(), 0);
+    sqe->user_data = 4711;
+    std::jthread stopper([&] {
+        while (copy->state().load(&ringstep_copy::reading) == 0) std::this_thread::yield();
+        copy->request_stop();
+    });
+    REQUIRE(copy->run(pipe.out(), output.fd()).exit.reason == ExitReason::stop_requested);
+    stopper.join();
+    REQUIRE(ring.in_flight() == 2);
+    REQUIRE(::write(other.in(), "late", 4) == 4);
+    copy.reset();
+    CHECK(ring.in_flight() <= 1);
+    for (int tries = 0; tries < 5000 && ring.cq().ready() == 0; tries++) {
+        (void)ring.submit_and_wait(0);
+        std::this_thread::sleep_for(1ms);
+    }
+    ringstep::Completion completion;
+    REQUIRE(ring.cq().pop(completion));
+    CHECK(completion.user_data == 4711);
+    CHECK(completion.result == 4);
+    CHECK_FALSE(ring.cq().pop(completion));
+    CHECK(ring.in_flight() == 0);
+}
+
+TEST_CASE("A copy that is destroyed after another loop has come does not take the state of that one for its own") {
+    const Folder folder;
+    const File output(folder / "out");
+    const Pipe pipe;
+    auto ring = std::make_optional<Ring>();
+    ring->use_region(ringstep::RegionMemory::allocate(16 << 20));
+    auto copy = std::make_optional<FileCopy>(*ring, CopyOptions{.queue_depth = 4, .block_size = 4096});
+    std::jthread stopper([&] {
+        while (copy->state().load(&ringstep_copy::reading) == 0) std::this_thread::yield();
+        copy->request_stop();
+    });
+    REQUIRE(copy->run(pipe.out(), output.fd()).exit.reason == ExitReason::stop_requested);
+    stopper.join();
+    const auto mapped = [address = copy->state()->buffers] {
+        unsigned char resident = 0;
+        return ::mincore(reinterpret_cast<void*>(address), 4096, &resident) == 0;
+    };
+    copy->program().detach();
+    {
+        ringstep::Gate gate(*ring);
+        copy.reset();
+        CHECK(mapped());  // the read is still in flight, and writes there
+        io_uring_sqe sqe{};
+        io_uring_prep_nop(&sqe);
+        gate.push(sqe);
+        CHECK(gate.run().ok());
+        CHECK(gate.ready() == 1);
+    }
+    CHECK(mapped());
+    CHECK(ring->in_flight() == 1);
+    ring.reset();
+    CHECK_FALSE(mapped());
 }
 
 TEST_CASE("On another thread it does nothing, and can go on where it belongs") {

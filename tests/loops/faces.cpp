@@ -166,3 +166,12 @@ TEMPLATE_TEST_CASE("All loops are stopped, woken and asked in one way", "", ring
     CHECK(exit.reason == ringstep::ExitReason::stop_requested);
     CHECK(exit.turns >= 10);
 }
+
+TEST_CASE("The states of all usual loops together fit into the memory that may be locked by default") {
+    const std::size_t sizes[] = {sizeof(ringstep_gate),  sizeof(ringstep_pace),   sizeof(ringstep_drain), sizeof(ringstep_link),
+                                 sizeof(ringstep_chain), sizeof(ringstep_stages), sizeof(ringstep_copy)};
+    std::size_t sum = 0;
+    for (const std::size_t size : sizes) sum += size + sizeof(ringstep_control);
+    CAPTURE(sum);
+    CHECK(sum < 8 << 20);
+}

@@ -123,6 +123,123 @@ TEST_CASE("A completion that comes while the last stage waits ends it") {
     CHECK(ring.in_flight() == 0);
 }
 
+namespace {
+
+/// Submits timeouts, which complete one after the other, `apart` from each other.
+void claim_timeouts(Ring& ring, std::vector<__kernel_timespec>& times, std::chrono::nanoseconds apart) {
+    std::chrono::nanoseconds after{};
+    for (__kernel_timespec& time : times) {
+        after += apart;
+        time = {.tv_sec = 0, .tv_nsec = after.count()};
+        io_uring_sqe* sqe = claim(ring);
+        io_uring_prep_timeout(sqe, &time, 0, IORING_TIMEOUT_ETIME_SUCCESS);
+        sqe->user_data = 1;
+    }
+}
+
+/// Waits with one timeout in flight, and returns how many turns that took.
+std::uint64_t turns_for_timeout(Ring& ring, Stages& stages, std::chrono::nanoseconds after) {
+    std::vector<__kernel_timespec> times(1);
+    claim_timeouts(ring, times, after);
+    const Entered entered = stages.submit_and_wait();
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(entered.completions == 1);
+    CHECK(take(ring) == 1);
+    return entered.exit.turns;
+}
+
+/// Waits for four reads, the first of which ends earlier than the others. Returns how many turns that took.
+std::uint64_t turns_for_reads(Ring& ring, Stages& stages, std::uint64_t turns_before) {
+    std::array<TestPipe, 4> pipes;
+    std::array<char, 4> bytes{};
+    for (std::size_t i = 0; i < pipes.size(); i++) claim_read(ring, pipes.at(i), &bytes.at(i), i);
+    const auto until_turn = [&](std::uint64_t turn) {
+        const auto limit = std::chrono::steady_clock::now() + 50ms;  // the second turn may never come
+        while (std::atomic_ref(stages.state().memory()->control().turns).load() < turns_before + turn &&
+               std::chrono::steady_clock::now() < limit)
+            std::this_thread::sleep_for(1ms);
+    };
+    std::jthread feeder([&] {
+        until_turn(1);
+        pipes[0].feed();
+        until_turn(2);
+        for (std::size_t i = 1; i < pipes.size(); i++) pipes.at(i).feed();
+    });
+    const Entered entered = stages.submit_and_wait();
+    CHECK(entered.end == EnterEnd::complete);
+    CHECK(stages.stage() == 0);
+    CHECK(take(ring) == 4);
+    return entered.exit.turns;
+}
+
+}  // namespace
+
+TEST_CASE("Where completions are rare, a wait in stages sleeps once", "[main]") {
+    Ring ring{any_ring()};
+    SECTION("two stages") {
+        Stages stages{ring, {{32, 1ms}, {1}}};
+        CHECK(turns_for_timeout(ring, stages, 8ms) <= 3);  // the loop does not know yet
+        CHECK(stages.stage() == 1);
+        for (int round = 0; round < 5; round++) {
+            CHECK(turns_for_timeout(ring, stages, 8ms) == 2);
+            CHECK(stages.stage() == 1);
+        }
+    }
+    SECTION("many stages") {
+        Stages stages{ring, {{32, 1ms}, {16, 1ms}, {8, 1ms}, {4, 1ms}, {1, 1h}}};
+        CHECK(turns_for_timeout(ring, stages, 12ms) <= 6);
+        for (int round = 0; round < 5; round++) {
+            CHECK(turns_for_timeout(ring, stages, 12ms) == 2);
+            CHECK(stages.stage() == 4);
+        }
+    }
+    SECTION("until the last one is over") {
+        Stages stages{ring, {{8, 1ms}, {4, 1ms}, {2, 1ms}}};
+        const TestPipe pipe;
+        char byte = 0;
+        claim_read(ring, pipe, &byte, 1);
+        for (int round = 0; round < 5; round++) {
+            const Entered entered = stages.submit_and_wait();
+            CHECK(entered.end == EnterEnd::timed_out);
+            CHECK(stages.stage() == 2);
+            if (round != 0) CHECK(entered.exit.turns == 2);
+        }
+        pipe.feed();
+    }
+}
+
+TEST_CASE("The end of a stage that ends waits still wakes the thread up") {
+    Ring ring;
+    // Completions after 3 ms and 6 ms: too few for the first two stages, and enough for the third, which begins after 10 ms.
+    Stages stages{ring, {{8, 1ms}, {4, 9ms}, {2, 1h}, {1, none}}};
+    for (int round = 0; round < 5; round++) {
+        std::vector<__kernel_timespec> times(2);
+        claim_timeouts(ring, times, 3ms);
+        const auto begin = std::chrono::steady_clock::now();
+        CHECK(stages.submit_and_wait().end == EnterEnd::complete);
+        CHECK(std::chrono::steady_clock::now() - begin >= 10ms);  // so the end of the second stage was not missed
+        CHECK(stages.stage() == 2);
+        CHECK(take(ring) == 2);
+    }
+}
+
+TEST_CASE("When completions become frequent, the first stage ends waits again, with one sleep") {
+    Ring ring;
+    Stages stages{ring, {{32, 1ms}, {1}}};
+    for (int round = 0; round < 3; round++) (void)turns_for_timeout(ring, stages, 8ms);
+    REQUIRE(stages.state()->aim == 1);
+    stages.set({{4, 1h}, {1}});
+    std::uint64_t turns = stages.state().memory()->control().turns;
+    const std::uint64_t first = turns_for_reads(ring, stages, turns);
+    CHECK(first <= 3);
+    std::uint64_t least = first;
+    for (int round = 0; round < 3; round++) {
+        turns = stages.state().memory()->control().turns;
+        least = std::min(least, turns_for_reads(ring, stages, turns));
+    }
+    CHECK(least == 2);
+}
+
 TEST_CASE("Stages of no time are passed through, as far as they do not end the wait") {
     Ring ring;
     Stages stages{ring, {{5, 0ns}, {3, 0ns}, {2, 0ns}}};
@@ -435,144 +552,6 @@ TEST_CASE("A CQ that nobody empties ends a wait for a group") {
     } while (entered.end == EnterEnd::cq_full);
     CHECK(entered.end == EnterEnd::complete);
     CHECK(taken == 8);
-}
-
-// --- Random work, checked against a model
-// -------------------------------------------------------------------------------------------
-
-namespace {
-
-/// Nops and reads of a pipe in eight groups, waited for in stages and by groups.
-class RandomWaits {
-public:
-    RandomWaits(unsigned seed, const ringstep::RingOptions& options) : random_(seed), ring_(options), stages_(ring_) {
-        for (std::uint64_t i = 0; i < RINGSTEP_STAGES_GROUPS; i++) groups_.push_back(stages_.group(0xff00000000, i << 32));
-    }
-
-    void run(std::uint64_t requests) {
-        while (next_ < requests || reads_open_ != 0) {
-            if (next_ < requests) claim_some();
-            if (reads_open_ != 0 && (random_() % 2 == 0 || next_ >= requests)) feed();
-            wait();
-            if (random_() % 4 != 0 || ring_.cq().ready() > 20) take();
-        }
-        while (done_ != next_) {
-            REQUIRE(stages_.submit().end == EnterEnd::complete);
-            take();
-        }
-        for (std::size_t i = 0; i < groups_.size(); i++) {
-            REQUIRE(groups_[i].in_flight() == 0);
-            REQUIRE(groups_[i].completed() == in_group_[i]);
-        }
-        REQUIRE(ring_.in_flight() == 0);
-    }
-
-private:
-    void claim_some() {
-        for (auto count = random_() % 17; count > 0 && ring_.sq().space_left() > 0; count--) {
-            const std::uint64_t number = next_++;
-            const std::uint64_t group = random_() % RINGSTEP_STAGES_GROUPS;
-            in_group_[group]++;
-            if (group == 0 && reads_open_ < 16) {
-                claim_read(ring_, pipe_, &bytes_[number % bytes_.size()], number | read_bit);
-                reads_open_++;
-            } else {
-                claim_nop(ring_, number | group << 32);
-            }
-        }
-    }
-
-    void feed() {
-        if (ring_.sq().claimed() != 0) REQUIRE(stages_.submit().end != EnterEnd::failed);
-        pipe_.feed(1);
-        reads_open_--;
-    }
-
-    void wait() {
-        const std::uint64_t open = next_ - done_ - reads_open_;  // bound to come, or there
-        Entered entered;
-        switch (random_() % 4) {
-            case 0: {
-                const auto few = static_cast<std::uint32_t>(std::min<std::uint64_t>(random_() % 8, open));
-                const std::array waits{Stage{few + 20, std::chrono::microseconds(random_() % 100)},
-                                       Stage{few + 4, std::chrono::microseconds(random_() % 100)}, Stage{few, none}};
-                stages_.set(waits);
-                entered = stages_.submit_and_wait();
-                REQUIRE(entered.end == EnterEnd::complete);
-                REQUIRE(entered.completions >= waits[stages_.stage()].completions);
-                break;
-            }
-            case 1: {
-                const auto group = 1 + random_() % (RINGSTEP_STAGES_GROUPS - 1);
-                until([&] { return stages_.submit_and_wait_for_all({groups_[group].all()}); });
-                REQUIRE(groups_[group].completed() == in_group_[group]);
-                break;
-            }
-            case 2: {
-                const auto first = 1 + random_() % (RINGSTEP_STAGES_GROUPS - 1);
-                until([&] {
-                    return stages_.submit_and_wait_for_any(
-                        {groups_[first].at_least(in_group_[first]), groups_[0].at_least(in_group_[0] + 1)});
-                });
-                REQUIRE(groups_[first].completed() == in_group_[first]);
-                break;
-            }
-            default: {
-                entered = stages_.submit_and_wait_for_all({groups_[0].all()}, std::chrono::microseconds(random_() % 200));
-                if (entered.end == EnterEnd::complete) REQUIRE(groups_[0].in_flight() == 0);
-                REQUIRE(entered.end != EnterEnd::failed);
-            }
-        }
-    }
-
-    template <class Wait>
-    void until(Wait&& wait) {
-        Entered entered = wait();
-        while (entered.end == EnterEnd::cq_full) {
-            take();
-            entered = wait();
-        }
-        REQUIRE(entered.end == EnterEnd::complete);
-    }
-
-    void take() {
-        seen_.resize(next_);
-        for (const Completion& completion : ring_.cq()) {
-            const std::uint64_t number = completion.user_data & 0xffffffff;
-            const bool read = (completion.user_data & read_bit) != 0;
-            REQUIRE(number < next_);
-            REQUIRE_FALSE(seen_[number]);
-            seen_[number] = true;
-            done_++;
-            REQUIRE(completion.result == (read ? 1 : 0));
-            if (!read) {
-                REQUIRE((number > last_ || last_ == 0));
-                last_ = number;
-            }
-        }
-    }
-
-    static constexpr std::uint64_t read_bit = std::uint64_t{1} << 63;
-
-    std::mt19937 random_;
-    TestPipe pipe_;
-    std::array<char, 4096> bytes_{};
-    Ring ring_;
-    Stages stages_;
-    std::vector<RequestGroup> groups_;
-    std::array<std::uint64_t, RINGSTEP_STAGES_GROUPS> in_group_{};
-    std::vector<bool> seen_;
-    std::uint64_t next_ = 0;
-    std::uint64_t done_ = 0;
-    std::uint64_t reads_open_ = 0;
-    std::uint64_t last_ = 0;
-};
-
-}  // namespace
-
-TEST_CASE("Random requests are waited for as they should be") {
-    RandomWaits(1, {.sq_entries = 16, .cq_entries = 32}).run(rounds(10'000, 50'000));
-    RandomWaits(2, {.sq_entries = 16, .cq_entries = 64, .cqe32 = true, .sqe128 = true}).run(rounds(10'000, 50'000));
 }
 
 TEST_CASE("A wait on another thread is refused, and leaves the wait of the owning thread alone") {

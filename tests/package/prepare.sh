@@ -14,8 +14,8 @@ cmake -S "$repo" -B "$work/library" -G Ninja -DCMAKE_BUILD_TYPE=Release -DRINGST
 cmake --build "$work/library"
 cmake --install "$work/library" --prefix "$work/first"
 mv "$work/first" "$work/installed"
-# What names the folder it was built or first installed in cannot be moved, nor go to another machine.
-if grep -rlF -e "$work" -e "$repo" "$work/installed"; then
+# What names the folder it was built or first installed in cannot be moved, nor go to another machine. The programs are in the headers, as octets.
+if grep -rlF -e "$work" -e "$repo" "$work/installed" || grep -lF -e "$work" -e "$repo" "$work"/library/loops/*/*.bpf.o; then
 	echo "these files name folders of the machine that built them" >&2
 	exit 1
 fi

@@ -230,6 +230,8 @@ def run(ways, kernel, folder, seconds, operations=None, runs=None, lines=False):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     command = [str(REPO / "dev"), "vm", "--own", "--kernel", kernel, "--time", str(seconds), "--icount"]
+    if any("files" in way for way in ways):
+        command += ["--disk", "512"]
     command += ["--plugin", f"{PLUGIN},out={folder}/counts", "--", str(WAYS), "--folder", str(folder)]
     command += ["--lines"] if lines else []
     command += ["--operations", str(operations)] if operations else []

@@ -16,7 +16,8 @@
  * ends after RINGSTEP_CALL_TURNS turns, or after a turn that has brought the completions it took to that number. A long step submits as many
  * requests, so signals wait about as long as they wait for one long step. A stop request is looked at before each turn.
  *
- * The first call of a run makes one turn, so that the kernel does its deferred work in each run.
+ * In each run, the kernel gets the chance to do its deferred work. If the step stops in the run's first call, and the kernel owes such work, the
+ * run ends in a second call that makes no turn.
  *
  * To make every call of a loop one turn long, define RINGSTEP_CALL_TURNS as 1 before you include the kit.
  */
@@ -25,23 +26,29 @@
 #endif
 #define RINGSTEP__CALL_TURNS (RINGSTEP_CALL_TURNS != 1 && RINGSTEP__VERIFIER_NESTS_LOOPS ? RINGSTEP_CALL_TURNS : 1)
 
+/* Returns something else than 0 if there is a stop request, or a value of .fault. */
+static __always_inline __u64 ringstep__ends(const struct ringstep_control *control)
+{
+	_Static_assert(offsetof(struct ringstep_control, fault) == offsetof(struct ringstep_control, stop) + 4,
+		       "read as one word");
+	return *(const volatile __u64 *)&control->stop;
+}
+
 /*
  * Gets the regions. Every call must do this, because the pointers are valid for one call. Returns RINGSTEP_CONTINUE if the step may run;
  * otherwise the program must return the result.
  */
 static __always_inline int ringstep__call_begin(struct ringstep_turn *turn, const __u64 *args)
 {
-	__u32 stop;
-
 	turn->engine.ring = (ringstep__ring *)args[0];
 	turn->engine.params = (struct iou_loop_params___ringstep *)args[1];
 	turn->control = (struct ringstep_control *)bpf_io_uring_get_region___ringstep(turn->engine.ring, RINGSTEP__REGION_MEM,
 										      ringstep_geometry.mem_size);
 	if (!turn->control)
 		return RINGSTEP__NO_REGION;
-	stop = *(volatile __u32 *)&turn->control->stop;
-	if (stop) {
-		turn->control->stopped = stop;
+	if (ringstep__ends(turn->control)) {
+		if (!turn->control->fault)
+			turn->control->stopped = *(volatile __u32 *)&turn->control->stop;
 		return RINGSTEP_STOP;
 	}
 	turn->cq = bpf_io_uring_get_region___ringstep(turn->engine.ring, RINGSTEP__REGION_CQ, ringstep_geometry.cq_size);
@@ -50,29 +57,21 @@ static __always_inline int ringstep__call_begin(struct ringstep_turn *turn, cons
 		turn->control->fault = RINGSTEP_FAULT_RINGS;
 		return RINGSTEP_STOP;
 	}
+	ringstep__turns_look(turn);
 	ringstep__turns_start(turn);
 	return RINGSTEP_CONTINUE;
 }
 
-/*
- * Returns how many turns this call may make, and reads the wait index of the last call. A comparison tells the verifier something about the
- * number that was compared. If it knew more about the wait index in the first turn than in the next ones, it would follow the step once more.
- * So the index is read again after the comparison.
- */
+/* Returns how many turns this call may make, and reads the wait index of the last call. */
 static __always_inline __s64 ringstep__call_turns(struct ringstep_turn *turn)
 {
-	/* The kernel's parameters are zero when a run begins. */
-	const bool first = !ringstep__read_once(&turn->engine.params->cq_wait_idx);
-
 	turn->engine.cq_wait_idx = ringstep__read_once(&turn->engine.params->cq_wait_idx);
-	return ringstep_limit(first ? 1 : RINGSTEP__CALL_TURNS);
+	return ringstep_limit(RINGSTEP__CALL_TURNS);
 }
 
 /* Returns true if another turn follows in this call. `left`: how many more turns it may make. */
 static __always_inline bool ringstep__call_goes_on(struct ringstep_turn *turn, int result, __s64 left)
 {
-	_Static_assert(offsetof(struct ringstep_control, fault) == offsetof(struct ringstep_control, stop) + 4,
-		       "read as one word");
 	const __u32 head = *turn->head;
 
 	if (RINGSTEP__CALL_TURNS == 1 || result != RINGSTEP_CONTINUE || left <= 0)
@@ -82,8 +81,7 @@ static __always_inline bool ringstep__call_goes_on(struct ringstep_turn *turn, i
 		return false;
 	if (head - turn->cq_head >= RINGSTEP_CALL_TURNS)
 		return false;
-	/* A stop request, or a fault of the kit */
-	if (*(volatile __u64 *)&turn->control->stop)
+	if (ringstep__ends(turn->control))
 		return false;
 	/* Through memory, so that the verifier knows no more of the cursor than in the first turn. */
 	ringstep__sq_store(turn);
@@ -92,12 +90,31 @@ static __always_inline bool ringstep__call_goes_on(struct ringstep_turn *turn, i
 	return true;
 }
 
+/*
+ * Ends a call after the step has stopped. If it is the first call of a run, and the kernel owes deferred work, lets the kernel do it first. Returns
+ * the program's result. Out of line, so that the verifier follows a step with less in mind.
+ */
+static __noinline int ringstep__end_run(ringstep__ring *ring, struct iou_loop_params___ringstep *params,
+					struct ringstep_control *control, __u32 head)
+{
+	const struct ringstep__engine engine = {.ring = ring};
+
+	/* The kernel's parameters are zero in the first call. */
+	if (params->cq_wait_idx || control->fault || !ringstep__kernel_owes_work(&engine))
+		return RINGSTEP_STOP;
+	control->fault = RINGSTEP_FAULT_STOPPED;
+	params->cq_wait_idx = head;
+	return RINGSTEP_CONTINUE;
+}
+
 static __always_inline int ringstep__call_end(struct ringstep_turn *turn, int result, __u64 turns)
 {
 	__u32 wait = turn->engine.cq_wait_idx;
 
 	turn->control->calls++;
 	result = ringstep__turns_end(turn, result, turns);
+	if (RINGSTEP__CALL_TURNS != 1 && result == RINGSTEP_STOP)
+		return ringstep__end_run(turn->engine.ring, turn->engine.params, turn->control, *turn->head);
 	if ((__s32)(wait - *turn->head - ringstep_cq_ready(turn)) > 0 && unlikely(ringstep__work_pending(&turn->engine)))
 		wait = *turn->head;
 	turn->engine.params->cq_wait_idx = wait;

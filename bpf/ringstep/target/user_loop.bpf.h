@@ -44,6 +44,11 @@ static __always_inline void ringstep__run_begin(struct ringstep_turn *turn, stru
 	turn->rewinds = rewinds;
 	turn->sqe_shift = sqe_shift;
 	turn->cqe_shift = cqe_shift;
+	ringstep__turns_look(turn);
+	/* Otherwise the compiler would add them up again at each use. */
+	barrier_var(turn->head);
+	barrier_var(turn->tail);
+	barrier_var(turn->cqes);
 	ringstep__sq_load(turn);
 }
 
@@ -117,16 +122,28 @@ static __always_inline int ringstep__enter_and_wait(struct ringstep_turn *turn, 
  * early. No completion at all since the tail was at `tail` does prove one, unless something else has ended the wait. A timeout may
  * even wake up before its completion is posted, so the kernel gets another chance to post it.
  */
-static __always_inline bool ringstep__cut_short(struct ringstep_turn *turn, __u32 wait, __u32 tail)
+static __attribute__((cold, noinline, unused)) bool ringstep__cut_short(struct ringstep_user *user, __u32 tail, __u32 wanted,
+									__u64 deadline)
 {
-	const struct ringstep_user *user = turn->engine.ring;
+	const __u32 *const word = (const __u32 *)(user->cq + user->geometry.cq_tail);
 
-	if (likely(ringstep_cq_ready(turn) >= wait || ringstep_cq_ready(turn) + *turn->head != tail))
-		return false;
-	return !ringstep_load(&turn->control->stop) &&
-	       (turn->engine.deadline == RINGSTEP_NO_DEADLINE || bpf_ktime_get_ns() < turn->engine.deadline) &&
-	       ringstep_load(&user->wanted) == turn->engine.wanted && ringstep_load(&user->wakes_sent) == user->wakes_seen &&
-	       ringstep__enter_and_wait(turn, 0, 0) != -EBADR && ringstep_cq_ready(turn) + *turn->head == tail;
+	return ringstep__ring_load(word) == tail && !ringstep_load(&user->control->stop) &&
+	       (deadline == RINGSTEP_NO_DEADLINE || bpf_ktime_get_ns() < deadline) && ringstep_load(&user->wanted) == wanted &&
+	       ringstep_load(&user->wakes_sent) == user->wakes_seen &&
+	       ringstep__enter(user, 0, 0, IORING_ENTER_GETEVENTS) != -EBADR && ringstep__ring_load(word) == tail;
+}
+
+/*
+ * Enters the kernel once more after an io_uring_enter() that has returned `result` and taken less than all of the `owed` SQEs. A wait for
+ * requests that are not in flight might never end, so the next turn follows at once. If the kernel had no memory for requests, those that have
+ * completed give theirs back in this call. Returns 0, or a negative errno that ends the run.
+ */
+static __attribute__((cold, noinline, unused)) int ringstep__enter_again(struct ringstep_user *user, __u32 owed, int result)
+{
+	if (owed && (result >= 0 || result == -EAGAIN || result == -EBUSY))
+		result = ringstep__enter(user, 0, 0, IORING_ENTER_GETEVENTS);
+	/* -EBADR: completions were dropped, which the CQ's overflow counter shows. -ETIME: the deadline has passed, which the step sees. */
+	return result < 0 && result != -EBADR && result != -ETIME ? result : 0;
 }
 
 /*
@@ -144,36 +161,32 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 	const __u32 owed = turn->engine.owes ? ringstep_sq_claimed(turn) : 0;
 	const __s32 ahead = (__s32)(turn->engine.cq_wait_idx - *turn->head);
 	const __u32 wait = ahead > 0 ? (__u32)ahead : 0;
-	const __u32 tail = wait ? ringstep_cq_ready(turn) + *turn->head : 0;
+	const __u32 tail = ringstep__ring_load(turn->tail);
 	int result;
 
 	if (!owed && turn->cut)
 		return 0;
 	/* Nothing is to be submitted, and what the step wants to wait for is there. A run's first pause is never spared. */
-	if (!owed && wait && turn->engine.may_spare && ringstep_cq_ready(turn) >= wait) {
+	if (!owed && wait && turn->engine.may_spare && tail - *turn->head >= wait) {
 		turn->engine.may_spare--;
 		return 0;
 	}
 	turn->engine.may_spare = RINGSTEP__SPARED_ENTERS;
 	result = ringstep__enter_and_wait(turn, owed, wait);
-	if (owed && likely(result >= 0)) {
+	if (likely(result == (int)owed)) {
+		ringstep__sq_taken(turn, owed, owed);
+		if (turn->rewinds)
+			turn->control->claimed = 0;
+		if (likely(ringstep_cq_ready(turn) >= wait))
+			return 0;
+		return ringstep__cut_short(turn->engine.ring, tail, turn->engine.wanted, turn->engine.deadline) ? -EINTR : 0;
+	}
+	if (result > 0) {
 		ringstep__sq_taken(turn, owed, (__u32)result);
 		if (turn->rewinds)
 			turn->control->claimed = turn->sq_at;
-		if (likely((__u32)result == owed))
-			return ringstep__cut_short(turn, wait, tail) ? -EINTR : 0;
-		/* Some SQEs are not in flight, so a wait for them might never end. The next turn follows at once and submits them. */
-		result = ringstep__enter_and_wait(turn, 0, 0);
-	} else if (owed && (result == -EAGAIN || result == -EBUSY)) {
-		/* The kernel has no memory for requests. Requests that have completed give theirs back in this call. */
-		result = ringstep__enter_and_wait(turn, 0, 0);
-	} else if (!owed && likely(result >= 0)) {
-		return ringstep__cut_short(turn, wait, tail) ? -EINTR : 0;
 	}
-	/* -EBADR: completions were dropped, which the CQ's overflow counter shows. -ETIME: the deadline has passed, which the step sees. */
-	if (unlikely(result < 0) && result != -EBADR && result != -ETIME)
-		return result;
-	return 0;
+	return ringstep__enter_again(turn->engine.ring, owed, result);
 }
 
 /* Ends a turn after the step has returned `result`. Returns 1 for another turn, or the result of the run: 0 or a negative errno. */

@@ -14,7 +14,7 @@
 #endif
 
 /* The version of this interface. It is raised whenever a struct below, or the meaning of a field, changes. */
-#define RINGSTEP_ABI_VERSION 5
+#define RINGSTEP_ABI_VERSION 6
 
 /* The completion limit of a turn. Further completions wait for the next turn, which follows at once. */
 #ifndef RINGSTEP_CQE_BATCH
@@ -35,11 +35,12 @@ enum ringstep_stop_kind {
 	RINGSTEP_STOP_TOKEN = 4,     /* this run must end, because of its stop token */
 };
 
-/* The values of struct ringstep_control.fault: why the kit, and not the step, ended the run. */
+/* The values of struct ringstep_control.fault: why the kit, and not the step, ended the run. The last one is no fault. */
 enum ringstep_fault {
 	RINGSTEP_FAULT_NONE = 0,
 	RINGSTEP_FAULT_RINGS = 1,   /* the SQ or CQ region is smaller than the geometry says */
 	RINGSTEP_FAULT_SQ_FULL = 2, /* no free SQE, and the kernel took none of those claimed */
+	RINGSTEP_FAULT_STOPPED = 3, /* the step has ended the run, but for the deferred work that the kernel owes */
 };
 
 /*
@@ -55,6 +56,21 @@ struct ringstep_timer {
 	__u32 dead;	   /* unused; the address of this field is the user_data of completions that a loop has swallowed */
 	__u32 __reserved[7];
 };
+
+/* Returns not 0 if a completion belongs to the kit: if its user_data is an address within the timer that lies at `address`. */
+static inline int ringstep_timer_has(__u64 address, __u64 user_data)
+{
+	return user_data - address < sizeof(struct ringstep_timer);
+}
+
+/* Updates the timer, which lies at `address`, after a completion that belongs to the kit has left the CQ. */
+static inline void ringstep_timer_completed(struct ringstep_timer *timer, __u64 address, __u64 user_data)
+{
+	if (user_data - address == __builtin_offsetof(struct ringstep_timer, armed))
+		timer->armed = 0;
+	else if (user_data - address == __builtin_offsetof(struct ringstep_timer, updates) && timer->updates)
+		timer->updates--;
+}
 
 /*
  * The head of the MEM region. While a loop runs, the application writes only the first cache line, and the loop writes only the
@@ -77,7 +93,7 @@ struct ringstep_control {
 	__u32 claimed;	  /* with RINGSTEP_SQ_REWIND: SQEs claimed and not yet submitted */
 	__u32 stopped;	  /* the value of .stop for which the loop stopped, or 0 */
 	__u32 __reserved_loop;
-	__u64 calls; /* how often the kernel has called the program; a call may make several turns */
+	__u64 calls; /* calls of the program by the kernel that made turns; each may make several */
 
 	__u64 scratch_sqe[16]; /* takes an SQE for which there was no room; never submitted */
 

@@ -115,6 +115,8 @@ public:
         // nothing else explains the missing turn.
         if (result == 0 && control.turns == turns && control.stopped == 0 && control.fault == RINGSTEP_FAULT_NONE)
             result = -EFAULT;
+        // A signal came after the step had ended the run, and before the kernel had done its deferred work.
+        if (result == -EINTR && control.fault == RINGSTEP_FAULT_STOPPED) result = 0;
         classify(exit, result, control);
         exit.turns = control.turns - turns;
         exit.calls = control.calls - calls;

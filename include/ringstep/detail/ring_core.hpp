@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ringstep/c/blocks/requests.h>
+#include <ringstep/c/compact.h>
 #include <ringstep/detail/epochs.hpp>
 #include <ringstep/detail/fork.hpp>
 #include <ringstep/detail/memlock.hpp>
@@ -24,6 +25,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -123,7 +125,12 @@ public:
     /// Returns the epochs, which tell the requests of one loop from those of others.
     [[nodiscard]] LoopEpochs& epochs() noexcept { return epochs_; }
     [[nodiscard]] Attachment* attachment() const noexcept { return attachment_.load(std::memory_order_acquire); }
-    void set_attachment(Attachment* attachment) noexcept { attachment_.store(attachment, std::memory_order_release); }
+    void set_attachment(Attachment* attachment) noexcept {
+        if (attachment != nullptr) attached_.fetch_add(1, std::memory_order_relaxed);
+        attachment_.store(attachment, std::memory_order_release);
+    }
+    /// Returns how many loops have been attached so far. Since the last one was, the region has had no other loop's state.
+    [[nodiscard]] std::uint64_t attached() const noexcept { return attached_.load(std::memory_order_relaxed); }
 
     /// Returns true if the ring is enabled. A ring that was opened disabled is not enabled yet.
     [[nodiscard]] bool enabled() const noexcept { return enabled_; }
@@ -277,6 +284,25 @@ public:
             drop_hidden();
         }
         return !under_way();
+    }
+
+    /// Takes completions out of the CQ: those for which `drops(user_data, flags)` returns true. It is called once for each
+    /// completion, the last one first. The others stay, in their order. No loop may run.
+    template <class Drops>
+    void drop_completions(Drops&& drops) noexcept {
+        if (native_.cq.ring_ptr != static_cast<void*>(queues_.rings)) return;  // the rings were resized
+        const Geometry& geometry = queues_.geometry;
+        const auto head_word = queues_.word(geometry.cq_head_offset);
+        const std::uint32_t head = head_word.load(std::memory_order_relaxed);
+        const std::uint32_t tail = queues_.word(geometry.cq_tail_offset).load(std::memory_order_acquire);
+        const auto call = [](void* context, const ringstep_cqe_word* cqe) noexcept -> int {
+            const std::uint32_t flags = reinterpret_cast<const io_uring_cqe*>(cqe)->flags;
+            return (*static_cast<std::remove_reference_t<Drops>*>(context))(cqe[0], flags) ? 1 : 0;
+        };
+        auto* const cqes = reinterpret_cast<ringstep_cqe_word*>(queues_.rings + geometry.cqes_offset);
+        const std::uint32_t shift = geometry.cqe_size == sizeof(io_uring_cqe) ? 1 : 2;
+        head_word.store(ringstep_cq_compact(cqes, geometry.cq_entries - 1, shift, head, tail, call, &drops),
+                        std::memory_order_release);
     }
 
     /// Notes that the attached loop has requests that write to its state. Must be called on the ring's owning thread.
@@ -458,25 +484,10 @@ private:
         io_uring_queue_exit(&native_);
     }
 
-    // Takes the library's own completions out of the CQ. The other completions move together towards the tail, where the kernel
-    // does not write before the head has passed.
+    // Takes the library's own completions out of the CQ.
     void drop_hidden() noexcept {
-        if (native_.cq.ring_ptr != static_cast<void*>(queues_.rings)) return;  // the rings were resized
-        const Geometry& geometry = queues_.geometry;
-        const auto head_word = queues_.word(geometry.cq_head_offset);
-        const std::uint32_t head = head_word.load(std::memory_order_relaxed);
-        const auto at = [&](std::uint32_t index) {
-            return queues_.rings + geometry.cqes_offset + std::size_t{index & (geometry.cq_entries - 1)} * geometry.cqe_size;
-        };
-        std::uint32_t to = queues_.word(geometry.cq_tail_offset).load(std::memory_order_acquire);
-        if (to - head > geometry.cq_entries) return;  // no kernel leaves the CQ in this state
-        for (std::uint32_t from = to; from != head;) {
-            --from;
-            const auto* const cqe = reinterpret_cast<const io_uring_cqe*>(at(from));
-            if (queues_.swallow_hidden(cqe->user_data, cqe->flags)) continue;
-            if (--to != from) std::memcpy(at(to), at(from), geometry.cqe_size);
-        }
-        head_word.store(to, std::memory_order_release);
+        drop_completions(
+            [this](std::uint64_t user_data, std::uint32_t flags) noexcept { return queues_.swallow_hidden(user_data, flags); });
     }
 
     void unregister_ring_fd() noexcept {
@@ -620,6 +631,7 @@ private:
     std::unique_ptr<Kept> kept_ = std::make_unique<Kept>();  // null once the ring is closed
     unsigned close_wait_ms_;
     std::atomic<Attachment*> attachment_{nullptr};
+    std::atomic<std::uint64_t> attached_{0};
     pid_t owner_;
     int registered_index_ = -1;
     bool enabled_;

@@ -90,7 +90,8 @@ public:
           options_(options),
           buffers_(RegionMemory::allocate(options.queue_depth * options.block_size, options.huge_pages)),
           kept_(std::make_shared<Kept>(buffers_)),
-          identity_(detail::RingAccess::core(ring)) {
+          identity_(detail::RingAccess::core(ring)),
+          attached_(ring_core().attached()) {
         state()->identity = identity_.value();
         ring.keep_alive(kept_);
         if (options.registered_buffers) {
@@ -103,8 +104,9 @@ public:
     FileCopy(const FileCopy&) = delete;
     FileCopy& operator=(const FileCopy&) = delete;
 
-    /// Abandons an unfinished copy: cancels its requests and waits for them. If that is impossible (wrong thread, or a request
-    /// that does not end), the ring keeps the buffers alive.
+    /// Abandons an unfinished copy: cancels its requests and waits for them. Other completions stay in the CQ. If it cannot
+    /// wait (wrong thread, a request that does not end, a CQ that is full of other completions, or another loop that was
+    /// attached after this one), the ring keeps the buffers alive.
     ~FileCopy() {
         program().detach();
         if (quiet()) {
@@ -514,19 +516,15 @@ private:
     // Cancels the requests of this copy, each by its user_data. Other requests stay in flight.
     void cancel_requests() noexcept {
         const ringstep_copy& state = *this->state();
-        std::array<bool, RINGSTEP_COPY_SLOTS> idle{};
-        for (std::uint32_t i = 0; i < std::min<std::uint32_t>(state.idle, RINGSTEP_COPY_SLOTS); i++)
-            idle[state.idle_slots[i] % RINGSTEP_COPY_SLOTS] = true;
-        for (std::uint32_t slot = 0; slot < std::min<std::uint32_t>(state.opened, RINGSTEP_COPY_SLOTS); slot++) {
-            if (idle[slot]) continue;
-            for (const std::uint32_t part : {0U, std::uint32_t{RINGSTEP_COPY_WRITE_PART}})
-                (void)ring_core().cancel(identity_.value() | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, part) | slot);
-        }
+        for (std::uint32_t slot = 0; slot < std::min<std::uint32_t>(state.opened, RINGSTEP_COPY_SLOTS); slot++)
+            if (state.slots[slot].identity != 0) (void)ring_core().cancel(state.slots[slot].identity);
     }
 
-    // Waits until no request can use the buffers any more. The loop is already detached.
+    // Waits until no request can use the buffers any more. The loop is already detached. If another loop was attached after
+    // that, the state is no longer this copy's.
     [[nodiscard]] bool quiet() noexcept {
         using clock = std::chrono::steady_clock;
+        if (ring_core().attached() != attached_) return false;
         if (in_flight() == 0) return true;
         if (!ring_core().open() || !ring_core().owned_by_this_thread()) return false;
         const auto deadline = clock::now() + std::chrono::seconds(5);
@@ -535,11 +533,15 @@ private:
         do {
             cancel_requests();
             (void)ring_core().enter(0, 0, IORING_ENTER_GETEVENTS);
-            Completion completion;
-            while (detail::QueueAccess::cq(ring_core().queues()).pop(completion)) {
-                const bool own = ringstep_identity_is_of(completion.user_data, identity_.value()) != 0;
-                if (own && !completion.more() && --left == 0) return true;
-            }
+            ring_core().drop_completions([&](std::uint64_t user_data, std::uint32_t) noexcept {
+                __u64& identity = state()->slots[user_data % RINGSTEP_COPY_SLOTS].identity;
+                if (user_data == 0 || user_data != identity) return false;
+                identity = 0;
+                left--;
+                ++ring_core().queues().finished;
+                return true;
+            });
+            if (left == 0) return true;
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         } while (clock::now() < deadline);
         return false;
@@ -553,6 +555,7 @@ private:
     std::shared_ptr<RegionMemory> buffers_;
     std::shared_ptr<Kept> kept_;
     detail::LoopIdentity identity_;
+    std::uint64_t attached_;  // RingCore::attached() while the state is this copy's
     bool registered_files_ = false;
     bool registered_buffers_ = false;
 

@@ -125,7 +125,8 @@ private:
  *
  * The loop evaluates the stages. In the kernel, the thread sleeps until a stage has the completions it waits for, and is not
  * woken for fewer. Each stage begins when the previous one is over, and completions already in the CQ may end it at once. When
- * the last stage is over, the wait ends with EnterEnd::timed_out.
+ * the last stage is over, the wait ends with EnterEnd::timed_out. The loop expects that a wait ends as the last one did, and
+ * does not wake up at ends of stages before that. A wait that ends in another way has one more sleep.
  *
  * A wait for groups ends as soon as the groups have the wanted completions, regardless of other completions. If completions
  * that nobody takes fill the CQ, the wait ends with EnterEnd::cq_full. While groups exist, the loop inspects each request and
@@ -187,6 +188,7 @@ public:
         }
         state.stage_count = static_cast<std::uint32_t>(stages.size());
         state.stage = 0;
+        state.aim = std::min(state.aim, state.stage_count - 1);
     }
     /// Sets the stages of further waits from a list.
     void set(std::initializer_list<Stage> stages) { set(std::span(stages.begin(), stages.size())); }
@@ -218,8 +220,8 @@ public:
         return run_for(kind, std::span(wanted).first(kind == RINGSTEP_STAGES_STEPS ? 0 : count), std::move(token));
     }
 
-    /// Returns the stage in which the last submit_and_wait() ended, or in which the current one is. The first stage is 0. May
-    /// be called from any thread.
+    /// Returns the stage in which the last submit_and_wait() ended. The first stage is 0. During a wait, it is the stage in
+    /// which the loop was last awake. May be called from any thread.
     [[nodiscard]] std::uint32_t stage() const noexcept { return state().load(&ringstep_stages::stage); }
 
     /// Makes a group of the requests with `(user_data & mask) == value`, which are counted from now on. A request may belong to

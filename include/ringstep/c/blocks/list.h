@@ -14,4 +14,10 @@ struct ringstep_list {
 	__u32 count; /* of the slots in it */
 };
 
+/* The links of a slot in one list, for slots that are in several lists at once. */
+struct ringstep_list_link {
+	__u32 next;	/* one more than the number of the next slot; 0: none */
+	__u32 previous; /* likewise */
+};
+
 #endif /* RINGSTEP_BLOCKS_LIST_H */

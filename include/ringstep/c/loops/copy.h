@@ -36,11 +36,10 @@ enum ringstep_copy_operation {
 #define RINGSTEP_COPY_ENDED (1U << 0)	/* a read found the end of the source: .end is good */
 #define RINGSTEP_COPY_ERRORED (1U << 1) /* a request failed: .error is good, and nothing new is begun */
 
-/*
- * The part of a write's identity (ringstep/c/identity.h); a read is part 0. The slots have no generations. Completions of other loops are none
- * of this one's, and it takes no notice of them.
+/* The parts of the identity of a slot's requests (ringstep/c/identity.h). There is no part 0, so no request has the identity 0.
  */
-#define RINGSTEP_COPY_WRITE_PART 1
+#define RINGSTEP_COPY_READ_PART 1
+#define RINGSTEP_COPY_WRITE_PART 2
 
 /* A part of the source that is to be copied. */
 struct ringstep_copy_extent {
@@ -50,16 +49,18 @@ struct ringstep_copy_extent {
 
 /* A block under way: read in full first, then written. */
 struct ringstep_copy_slot {
-	__u64 offset;  /* in both files */
-	__u32 size;    /* bytes to read, unless the source ends before */
-	__u32 filled;  /* of them, those that are in the buffer */
-	__u32 written; /* of those, the ones that are in the destination */
-	__u32 __reserved;
+	__u64 offset;	/* in both files */
+	__u64 identity; /* user_data of its request in flight, or 0 if the slot is free */
+	__u32 filled;	/* bytes that are in the buffer */
+	__u32 written;	/* of those, the ones that are in the destination */
+	__u32 size;	/* bytes to read, unless the source ends before */
+	__u32 uses;	/* how often the slot has been used: the generation of its requests */
 };
 
 /*
- * State of the loop copy. Zeroed, then filled in by the application down to the line; below it, the window of extents belongs to
- * both in turn, and the rest to the loop.
+ * State of the loop copy. Zeroed, then filled in by the application down to the line; below it, the window of extents belongs
+ * to both in turn, and the rest to the loop. For another copy, it may be zeroed again if nothing is in flight, or else get
+ * another identity.
  */
 struct ringstep_copy {
 	__s32 input_fd;		/* a descriptor, or with RINGSTEP_COPY_FIXED_FILES a slot */
@@ -70,7 +71,7 @@ struct ringstep_copy {
 	__u32 read_align_mask;	/* with O_DIRECT on the input: the alignment of offsets and lengths, minus 1; otherwise 0 */
 	__u64 buffers;		/* user address of depth * block_size bytes */
 	__u64 size_hint;	/* beyond it, the end is suspected: one read at a time, until one finds something */
-	__u64 identity;		/* ringstep_identity_of_loop(); 0 if no other loop has left requests in flight on the ring */
+	__u64 identity;		/* ringstep_identity_of_loop(); 0 if nothing but this loop has requests in flight on the ring */
 	__u32 buffer_index;	/* with RINGSTEP_COPY_FIXED_BUFFERS */
 	__u32 write_align_mask; /* with O_DIRECT on the output, like .read_align_mask. Then see .tail_size, too */
 	/* ------------------------------------------------------------------------------------------------------------ */
@@ -89,10 +90,10 @@ struct ringstep_copy {
 	__u32 error_operation; /* enum ringstep_copy_operation */
 	__u64 tail;	       /* user address of .tail_size bytes in one of the buffers, until the state is filled in anew */
 
-	__u32 opened;  /* slots ever used: 0 to opened - 1 */
+	__u32 opened;  /* slots used by this copy: 0 to opened - 1 */
 	__u32 idle;    /* of them, those that are free: the first entries of idle_slots. The others are under way */
 	__u32 reading; /* of those under way, the ones that are being read */
-	__u32 __reserved;
+	__u32 foreign; /* stale completions: see ringstep/c/identity.h */
 	__u16 idle_slots[RINGSTEP_COPY_SLOTS];			    /* numbers of slots */
 	struct ringstep_copy_slot slots[RINGSTEP_COPY_SLOTS];	    /* the blocks */
 	struct ringstep_copy_extent extents[RINGSTEP_COPY_EXTENTS]; /* the window */

@@ -34,15 +34,18 @@ struct ringstep_stages_group {
 	__u64 wanted;	 /* completions to wait for; RINGSTEP_STAGES_ALL; 0: this group is not waited for */
 };
 
-/* State of the loop stages. The application sets all but .enter, .stage, .stage_end and the groups' counts. */
+/* State of the loop stages. The application sets all but .enter, the groups' counts, and what is by the loop. */
 struct ringstep_stages {
 	struct ringstep_enter enter; /* submitting, and the wait as it is just now */
 	__u32 wait;		     /* enum ringstep_stages_wait */
 	__u32 stage_count;	     /* of .stages */
 	__u32 groups_used;	     /* a bit for each group that is in use */
 	__u32 stage;		     /* by the loop: where the wait is, or where it ended */
+	__u32 aim;		     /* by the loop: the stage whose end it sleeps until, unless enough completes earlier */
+	__u32 fewest;		     /* by the loop: completions that it sleeps for */
 	__u64 missing;		     /* by the loop: completions of groups, at least so many */
 	__u64 stage_end;	     /* by the loop: when that stage ends; CLOCK_MONOTONIC, nanoseconds */
+	__u64 aim_end;		     /* by the loop: when the stage .aim ends */
 	struct ringstep_stage stages[RINGSTEP_STAGES_STAGES];	     /* of the wait, one after the other */
 	struct ringstep_stages_group groups[RINGSTEP_STAGES_GROUPS]; /* those in use, and places for others */
 };

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Copies bytes. No byte outside of the range that is written to is touched, so the bytes beside it may belong to somebody else.
+ *
+ * Include <ringstep/bytes.bpf.h>, which includes this file.
+ */
+#ifndef RINGSTEP_BYTES_COPY_BPF_H
+#define RINGSTEP_BYTES_COPY_BPF_H
+
+#include <ringstep/bytes/words.bpf.h>
+
+static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64 to_at, const __u8 *from, __u64 from_size,
+						  __u64 from_at, __u64 from_end)
+{
+	__u64 length, low, high, shift, word, head, end;
+	__s64 left;
+
+	to_at = ringstep__bytes_unknown(to_at);
+	from_at = ringstep__bytes_unknown(from_at);
+	from_end = ringstep__bytes_unknown(from_end);
+	if (from_end > from_size)
+		from_end = from_size;
+	if (from_at >= from_end)
+		return to_at;
+	length = from_end - from_at;
+	if (to_at > to_size || length > to_size - to_at)
+		return to_at;
+	end = to_at + length;
+	barrier_var(to_at);
+	barrier_var(from_at);
+	word = ringstep__bytes_at(from, from_size, from_at);
+	if (length < 8) {
+		ringstep__bytes_put(to, to_size, to_at, word, length);
+		return end;
+	}
+	/* Up to a multiple of eight: each store begins at a multiple of its size. */
+	head = -to_at & 7;
+	if (head & 1) {
+		ringstep__bytes_store8(to, to_size, to_at, word);
+		word >>= 8;
+	}
+	if (head & 2) {
+		ringstep__bytes_store16(to, to_size, to_at + (head & 1), word);
+		word >>= 16;
+	}
+	if (head & 4)
+		ringstep__bytes_store32(to, to_size, to_at + (head & 3), word);
+	left = (__s64)ringstep__bytes_unknown(length - head);
+	to_at = ringstep__bytes_unknown(to_at + head);
+	from_at = ringstep__bytes_unknown(from_at + head);
+	shift = ringstep__bytes_shift(from_at);
+	low = ringstep__bytes_load(from, from_size, from_at);
+	/* Positions are raised in place: the verifier of Linux 6.12 would remember by how much a copy of one is higher. */
+	while (left >= 16 && ringstep__may_loop) {
+		from_at += 8;
+		barrier_var(from_at);
+		high = ringstep__bytes_load(from, from_size, from_at);
+		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(low, high, shift));
+		from_at += 8;
+		barrier_var(from_at);
+		low = ringstep__bytes_load(from, from_size, from_at);
+		to_at += 8;
+		barrier_var(to_at);
+		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(high, low, shift));
+		to_at += 8;
+		barrier_var(to_at);
+		left -= 16;
+	}
+	if (left & 8) {
+		from_at += 8;
+		high = ringstep__bytes_load(from, from_size, from_at);
+		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(low, high, shift));
+		low = high;
+		to_at += 8;
+	}
+	if (left & 7) {
+		word = ringstep__bytes_joined(low, ringstep__bytes_load(from, from_size, from_at + 8), shift);
+		/* No position depends on `left`, or the verifier would have to know it. */
+		if (left & 4) {
+			ringstep__bytes_store32(to, to_size, to_at, word);
+			word >>= 32;
+			to_at += 4;
+			barrier_var(to_at);
+		}
+		if (left & 2) {
+			ringstep__bytes_store16(to, to_size, to_at, word);
+			word >>= 16;
+			to_at += 2;
+			barrier_var(to_at);
+		}
+		if (left & 1)
+			ringstep__bytes_store8(to, to_size, to_at, word);
+	}
+	return end;
+}
+
+/*
+ * Copies the range from `from_at` to `from_end` of one array to the position `to_at` of another one. Returns the position behind the last
+ * byte that it wrote. If the bytes do not fit, it writes none and returns `to_at`. The ranges must not overlap: if they do, nothing outside
+ * of the range that is written to is touched, but what is in it is not said.
+ *
+ * Example: conn->out = ringstep_bytes_copy(conn->output, conn->out, entry->value, 0, entry->length);
+ */
+#define ringstep_bytes_copy(to, to_at, from, from_at, from_end)                                                                \
+	ringstep__bytes_unknown(ringstep__bytes_copy((__u8 *)(to), ringstep__bytes_size(to), to_at, (const __u8 *)(from),      \
+						     ringstep__bytes_size(from), from_at, from_end))
+
+/* Writes a word of a literal. */
+static __always_inline void ringstep__bytes_write_word(__u8 *to, __u64 size, __u64 at, const char *literal, __u64 length,
+						       __u64 from)
+{
+	if (from < length)
+		ringstep__bytes_put(to, size, at + from, ringstep__bytes_of_literal(literal, length, from), length - from);
+}
+
+static __always_inline __u64 ringstep__bytes_write(__u8 *to, __u64 size, __u64 at, const char *literal, __u64 length)
+{
+	at = ringstep__bytes_unknown(at);
+	if (at > size || length > size - at)
+		return at;
+	barrier_var(at);
+	ringstep__bytes_write_word(to, size, at, literal, length, 0);
+	ringstep__bytes_write_word(to, size, at, literal, length, 8);
+	ringstep__bytes_write_word(to, size, at, literal, length, 16);
+	ringstep__bytes_write_word(to, size, at, literal, length, 24);
+	ringstep__bytes_write_word(to, size, at, literal, length, 32);
+	ringstep__bytes_write_word(to, size, at, literal, length, 40);
+	ringstep__bytes_write_word(to, size, at, literal, length, 48);
+	ringstep__bytes_write_word(to, size, at, literal, length, 56);
+	return at + length;
+}
+
+/*
+ * Writes a string literal of up to 64 bytes at the position `at`, without a byte of zero behind it. Returns the position behind it. If it does
+ * not fit, writes nothing and returns `at`.
+ *
+ * Example: conn->out = ringstep_bytes_write(conn->output, conn->out, "+OK\r\n");
+ */
+#define ringstep_bytes_write(array, at, literal)                                                                               \
+	ringstep__bytes_unknown(ringstep__bytes_write((__u8 *)(array), ringstep__bytes_size(array), at, literal,               \
+						      ringstep__literal_length(literal)))
+
+#endif /* RINGSTEP_BYTES_COPY_BPF_H */

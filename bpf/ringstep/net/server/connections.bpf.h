@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The part of a server's step that all others use: the connections that it has to look at, their buffers and timers.
+ *
+ * This file is not for authors. Include <ringstep/net/server.bpf.h>, which includes this file.
+ */
+#ifndef RINGSTEP_NET_SERVER_CONNECTIONS_BPF_H
+#define RINGSTEP_NET_SERVER_CONNECTIONS_BPF_H
+
+/* The kit's own names, because <errno.h> cannot be included after a vmlinux.h. */
+#define RINGSTEP__EBADF 9
+#define RINGSTEP__EINVAL 22
+#define RINGSTEP__ENFILE 23
+#define RINGSTEP__ENOTSOCK 88
+#define RINGSTEP__EMSGSIZE 90
+#define RINGSTEP__EOPNOTSUPP_SOCKET 95
+#define RINGSTEP__ENOBUFS 105
+#define RINGSTEP__ETIMEDOUT 110
+#define RINGSTEP__EALREADY 114
+#define RINGSTEP__ECANCELED 125
+
+#define RINGSTEP__MSG_NOSIGNAL 0x4000
+#define RINGSTEP__SHUT_WR 1
+
+#define RINGSTEP__NEXT_BUFFERS 2	 /* the most buffers that are looked at for one frame, before others have their turn */
+#define RINGSTEP__IN_FLIGHT (1ULL << 32) /* as RINGSTEP_REQUESTS_IN_FLIGHT */
+#define RINGSTEP__ACCEPT_PAUSE 100000000ULL /* after an error that may pass */
+
+/* The bits of user_data that tell the requests of a connection from each other. */
+#define RINGSTEP__SERVER_PARTS                                                                                                 \
+	(3ULL << RINGSTEP_IDENTITY_KIND_SHIFT | (__u64)RINGSTEP_IDENTITY_PART << RINGSTEP_IDENTITY_PART_SHIFT)
+
+/* What ringstep__server_next() returns. */
+enum {
+	RINGSTEP__NEXT_NONE = 0,     /* no frame can be handled now */
+	RINGSTEP__NEXT_FRAME = 1,    /* server.frame_place and its neighbours say where a frame is */
+	RINGSTEP__NEXT_TOO_LONG = 2, /* a frame is too long */
+	RINGSTEP__NEXT_AGAIN = 3,    /* there is more to look at */
+};
+
+/* What ringstep__server_decide() returns: the requests that a connection needs. */
+enum {
+	RINGSTEP__DO_SEND = 1 << 0,
+	RINGSTEP__DO_RECEIVE = 1 << 1,
+	RINGSTEP__DO_SHUTDOWN = 1 << 2,
+	RINGSTEP__DO_CLOSE = 1 << 3,
+	RINGSTEP__DO_STOP_RECEIVING = 1 << 4,
+	RINGSTEP__DO_CANCEL = 1 << 5, /* all that is in flight */
+};
+
+#define RINGSTEP__PART_BIT(part) (1U << RINGSTEP_CONNECTION_##part)
+/* The application may read a counter at any time. */
+#define ringstep__server_count(state, counter, number)                                                                         \
+	ringstep_store(&(state)->server.counters.counter, (state)->server.counters.counter + (number))
+#define RINGSTEP__IS(link, flag) ((link)->flags & RINGSTEP_CONNECTION_##flag)
+
+static __always_inline __u64 ringstep__part_data(const struct ringstep_connection *link, __u32 kind, __u32 part)
+{
+	return link->identity | ringstep_identity_of_part(kind, part);
+}
+
+/* Lets the step look at a connection. */
+static __always_inline void ringstep__server_ready(ringstep_server_state *state, __u32 slot)
+{
+	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
+
+	if (RINGSTEP__IS(link, READY))
+		return;
+	link->flags |= RINGSTEP_CONNECTION_READY;
+	ringstep_list_push_back_by(&state->server.ready, state->connections, slot, link.ready);
+}
+
+static __always_inline void ringstep__server_give_back(ringstep_server_state *state, __u32 id)
+{
+	ringstep__buffer_push(&state->buffers.ring, state->buffers.entries, RINGSTEP__CHUNK_MASK, id & RINGSTEP__CHUNK_MASK,
+			      RINGSTEP__CHUNK_SIZE);
+}
+
+/* Takes the first buffer that is held for a connection out of its queue, and returns its number. There must be one. */
+static __always_inline __u32 ringstep__server_unhold(ringstep_server_state *state, struct ringstep_connection *link)
+{
+	const __u32 id = (link->held_first - 1) & RINGSTEP__CHUNK_MASK;
+
+	link->held_first = state->held[id].next;
+	if (!link->held_first)
+		link->held_last = 0;
+	link->held--;
+	return id;
+}
+
+/*
+ * Gives back the buffers that are held for a connection, and forgets a frame that is not complete. Returns 1 if there are so many buffers that
+ * the connection has to be looked at again.
+ */
+ringstep_apart int ringstep__server_drop(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
+{
+	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
+	__s64 limit = ringstep_limit(RINGSTEP_SERVER_BATCH);
+
+	link->partial = 0;
+	ringstep_while_at_most (limit, link->held_first)
+		ringstep__server_give_back(state, ringstep__server_unhold(state, link));
+	if (!link->held_first)
+		link->held = 0;
+	else
+		ringstep__server_ready(state, slot);
+	return link->held_first != 0;
+}
+
+/* Lets the timer of a connection expire at this time, or earlier. */
+ringstep_apart int ringstep__server_expect(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u64 since,
+					   __u64 limit)
+{
+	const __u64 deadline = ringstep_later(since, limit);
+	const struct ringstep_wheel_timer *timer = &state->timers[slot & RINGSTEP__SERVER_MASK];
+
+	if (deadline == RINGSTEP_NO_DEADLINE || (timer->bucket && timer->due <= deadline >> RINGSTEP_WHEEL_TICK_SHIFT))
+		return 0;
+	ringstep_wheel_set(&state->wheel, state->timers, slot, deadline);
+	return 0;
+}
+
+static __always_inline void ringstep__server_fail(struct ringstep_connection *link, __s32 error)
+{
+	if (RINGSTEP__IS(link, FAILED))
+		return;
+	link->flags |= RINGSTEP_CONNECTION_FAILED;
+	link->error = error;
+}
+
+#endif /* RINGSTEP_NET_SERVER_CONNECTIONS_BPF_H */

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: MIT
+// Servers whose loop is one function (ringstep/net/server.bpf.h): their connections, and the frames that the application
+// answers.
+#pragma once
+
+#include <ringstep/blocks/mailbox.hpp>
+#include <ringstep/c/net/server.h>
+#include <ringstep/c/blocks/requests.h>
+#include <ringstep/detail/loop_identity.hpp>
+#include <ringstep/duration.hpp>
+#include <ringstep/error.hpp>
+#include <ringstep/loops/loop_class.hpp>
+#include <ringstep/net/buffer_ring.hpp>
+#include <ringstep/options.hpp>
+#include <ringstep/ring.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace ringstep::inline v0 {
+
+/// A state of RINGSTEP_SERVER_STATE().
+template <class State>
+concept HasServer = requires(State& state) {
+    { state.server } -> std::same_as<ringstep_server&>;
+    { state.mailbox } -> std::same_as<ringstep_mailbox&>;
+    { state.connections[0].link } -> std::same_as<ringstep_connection&>;
+    state.connections[0].output[0];
+    state.buffers.bytes[0];
+    state.own;
+};
+
+/// Limits of a server. `for_ever` means no limit.
+struct ServerOptions {
+    Duration idle = for_ever;                   ///< a connection is closed after so long without a byte
+    Duration read = for_ever;                   ///< a frame must be complete so long after its first byte
+    Duration write = std::chrono::seconds(60);  ///< output must move within this time
+    Duration linger = std::chrono::seconds(2);  ///< how long a closed connection waits for its peer to close; zero: not at all
+    Duration starve = std::chrono::seconds(1);  ///< how long a peer that does not read may keep buffers that others need
+    unsigned first_slot = 0;                    ///< the first of the registered file slots that the connections take
+};
+
+/// A connection of a server: one use of a slot. A handle of a connection that is gone has no effect.
+struct ServerConnection {
+    std::uint32_t slot = 0;        ///< the number of the slot
+    std::uint32_t generation = 0;  ///< which of its uses
+
+    /// Returns true if both are the same connection.
+    friend bool operator==(const ServerConnection&, const ServerConnection&) = default;
+};
+
+/// Something that a server tells its application.
+struct ServerEvent {
+    /// What has happened.
+    enum class Kind : std::uint8_t {
+        opened,  ///< there is a new connection
+        frame,   ///< a frame has to be answered
+        closed,  ///< the connection is gone; its handle means nothing any more
+    };
+    Kind kind = Kind::opened;            ///< what has happened
+    ServerConnection connection;         ///< the connection that it has happened to
+    std::span<const std::byte> bytes{};  ///< the bytes of a frame. They are valid until it is answered
+
+    /// Returns the bytes of a frame as text.
+    [[nodiscard]] std::string_view text() const noexcept { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+};
+
+/**
+ * The C++ class of a server: a loop that was defined with RINGSTEP_SERVER(). The loop accepts connections of a listening socket
+ * into registered file slots, and answers them. See ringstep/net/server.bpf.h for what holds.
+ *
+ * If the ring has no registered files, the constructor registers a table for the connections. Otherwise they take the slots
+ * from ServerOptions::first_slot on, which must be empty, and other requests must not let the kernel choose slots.
+ *
+ * `run()` and `serve()` must be called on the ring's owning thread. When the object is destroyed, the requests of all
+ * connections are cancelled and waited for, and the connections are closed. Destroy it on the ring's owning thread.
+ *
+ * **Example**:
+ *
+ *     ringstep::Ring ring{{.sq_entries = 256}};
+ *     ringstep::ServerLoop<ringstep::loops::kv> server{ring};
+ *     ringstep::Listener listener{"127.0.0.1", 6400};
+ *     server.listen(listener.fd());
+ *     ringstep::StopOnSignals signals{server};
+ *     ringstep::LoopExit exit = ringstep::serve(server);
+ */
+template <LoopDefinition Loop>
+    requires HasServer<typename Loop::state>
+class ServerLoop : public LoopClass<Loop> {
+    using Base = LoopClass<Loop>;
+
+public:
+    using Base::program;
+    using Base::state;
+    using Base::wake;
+    using typename Base::state_type;
+
+    /// The largest number of connections.
+    static constexpr std::uint32_t capacity = sizeof(state_type::connections) / sizeof(state_type::connections[0]);
+    /// The number of buffers that bytes are received in.
+    static constexpr std::uint32_t buffers =
+        sizeof(state_type::buffers.bytes) / sizeof(state_type::buffers.bytes[0]) - capacity;
+
+    /// Attaches the loop to a ring, registers its buffers and file slots. Throws Error.
+    explicit ServerLoop(Ring& ring, const ServerOptions& options = {}, const LoopOptions& loop = {})
+        : Base(ring, loop),
+          identity_(detail::RingAccess::core(ring)),
+          buffers_(ring, state(), state()->buffers, {.buffers = buffers}),
+          first_slot_(options.first_slot) {
+        ringstep_server& server = state()->server;
+        server.identity = identity_.value();
+        server.listener = -1;
+        server.first_slot = first_slot_;
+        server.limits.idle = nanoseconds(options.idle);
+        server.limits.read = nanoseconds(options.read);
+        server.limits.write = nanoseconds(options.write);
+        server.limits.linger = options.linger.over() ? 0 : static_cast<std::uint64_t>(options.linger.count());
+        server.limits.starve = nanoseconds(options.starve);
+        take_file_slots();
+        Base::ring_core().set_state_requests({.tag = identity_.value(),
+                                              .counts = &server.counts,
+                                              .helpers = &server.cancels,
+                                              .state = state().get(),
+                                              .cancel = &cancel_requests});
+    }
+    ServerLoop(const ServerLoop&) = delete;
+    ServerLoop& operator=(const ServerLoop&) = delete;
+
+    /// Ends the requests in flight: cancels them and waits until they have ended. Then closes all connections. If that is
+    /// impossible (wrong thread, or a request that does not end), the connections stay open until the ring is closed, and the
+    /// ring refuses the next loop (EBUSY) for as long as the requests are in flight.
+    ~ServerLoop() {
+        const bool attached = program().attached();
+        program().detach();
+        detail::RingCore& ring = Base::ring_core();
+        if (!ring.settle_state_of(identity_.value(), attached ? 0 : ring.close_wait_ms())) return;
+        close_file_slots();
+        identity_.give_back();
+    }
+
+    /// Accepts connections of a listening socket from now on. The socket must stay open as long as the loop runs. -1 ends that;
+    /// connections that are open stay open. May be called from any thread.
+    void listen(int socket) noexcept {
+        std::atomic_ref(state()->server.listener).store(socket, std::memory_order_release);
+        wake();
+    }
+
+    /// Lets the run end by itself: no connection is accepted any more, and each is closed when all of its frames are answered
+    /// and the answers sent. After `limit`, those that are left are closed at once. The run then ends with
+    /// RINGSTEP_SERVER_DRAINED. May be called from any thread.
+    void drain(Duration limit = for_ever) noexcept {
+        ringstep_server& server = state()->server;
+        std::atomic_ref(server.drain_limit).store(limit.over() ? 1 : nanoseconds(limit), std::memory_order_relaxed);
+        std::atomic_ref(server.drain).store(1, std::memory_order_release);
+        wake();
+    }
+    /// Ends what drain() has begun: the next run accepts connections again. Call it only while the loop does not run.
+    void resume() noexcept { state()->server.drain = 0; }
+
+    /// Returns the number of connections. May be called from any thread.
+    [[nodiscard]] std::uint32_t open() const noexcept {
+        return std::atomic_ref(state()->server.open).load(std::memory_order_acquire);
+    }
+
+    /// Returns what the server has counted. The numbers may be read while the loop runs; each is right for itself. May be
+    /// called from any thread.
+    [[nodiscard]] ringstep_server_counters counters() const noexcept {
+        ringstep_server_counters result{};
+        constexpr std::size_t count = sizeof result / sizeof(__u64);
+        static_assert(sizeof result == count * sizeof(__u64));
+        auto* const from = reinterpret_cast<__u64*>(&state()->server.counters);
+        auto* const to = reinterpret_cast<__u64*>(&result);
+        for (std::size_t i = 0; i < count; i++) to[i] = std::atomic_ref(from[i]).load(std::memory_order_relaxed);
+        return result;
+    }
+
+    // What follows is for servers with `.later = 1`.
+
+    /// Takes the next event. Returns false if there is none. May be called by one thread at a time, also while the loop runs.
+    bool take(ServerEvent& event) noexcept {
+        state_type& shared = *state();
+        std::uint32_t message = 0;
+        if (!detail::mailbox_collect(shared.mailbox, shared.outbox, outbox_mask, message)) return false;
+        const std::uint32_t slot = message & RINGSTEP_SERVER_SLOT & (capacity - 1);
+        event.connection = {slot, message >> RINGSTEP_SERVER_GENERATION_SHIFT & RINGSTEP_SERVER_GENERATION};
+        event.bytes = {};
+        switch (message >> RINGSTEP_SERVER_KIND_SHIFT) {
+            case RINGSTEP_SERVER_FRAME: {
+                const ringstep_server_frame& frame = shared.frames[slot];
+                const std::uint32_t end = std::min(frame.end, chunk_size);
+                event.kind = ServerEvent::Kind::frame;
+                if (frame.at < end) {
+                    const auto* const bytes = &shared.buffers.bytes[frame.place % (buffers + capacity)][frame.at];
+                    event.bytes = std::as_bytes(std::span(bytes, end - frame.at));
+                }
+                break;
+            }
+            case RINGSTEP_SERVER_CLOSED: event.kind = ServerEvent::Kind::closed; break;
+            default: event.kind = ServerEvent::Kind::opened;
+        }
+        return true;
+    }
+
+    /// Makes run() return with RINGSTEP_SERVER_BATCH_READY when `count` events can be taken. With 0, the default, it does not
+    /// return for events. May be called from any thread.
+    void set_batch(std::uint32_t count) noexcept {
+        std::atomic_ref(state()->server.batch).store(count, std::memory_order_release);
+        wake();
+    }
+
+    /// Returns how many events can be taken. May be called from any thread.
+    [[nodiscard]] std::uint32_t ready() const noexcept { return detail::mailbox_delivered(state()->mailbox); }
+
+    /// Appends to the answer of the frame of a connection, whose frame was taken and is not answered. May be called several
+    /// times before answer(). Returns false, and appends nothing, if there is not enough room: a frame is handed out only when
+    /// there is room for as many bytes as the server promises (`.reply`, or half of its output). May be called from any thread,
+    /// one at a time for each connection.
+    bool reply(const ServerConnection& connection, std::span<const std::byte> bytes) noexcept {
+        auto& conn = state()->connections[connection.slot % capacity];
+        const std::atomic_ref handed(state()->frames[connection.slot % capacity].handed);
+        if (handed.load(std::memory_order_relaxed) != name_of(connection)) return false;
+        const std::atomic_ref end(conn.link.out_end);
+        const std::uint32_t at = end.load(std::memory_order_relaxed);
+        if (at > sizeof conn.output || bytes.size() > sizeof conn.output - at) return false;
+        if (!bytes.empty()) std::memcpy(&conn.output[at], bytes.data(), bytes.size());
+        end.store(at + static_cast<std::uint32_t>(bytes.size()), std::memory_order_release);
+        return true;
+    }
+    /// Appends text to an answer, like the other reply().
+    bool reply(const ServerConnection& connection, std::string_view text) noexcept {
+        return reply(connection, std::as_bytes(std::span(text)));
+    }
+
+    /// Ends the answer of a frame: it is sent, and the connection's next frame is handed out. The bytes of the frame are not
+    /// valid any more. With `close`, the connection is closed when the answer was sent. Each frame that was taken must be
+    /// answered, also if its connection has failed meanwhile. May be called from any thread.
+    void answer(const ServerConnection& connection, bool close = false) noexcept {
+        std::uint32_t handed = name_of(connection);
+        const std::atomic_ref word(state()->frames[connection.slot % capacity].handed);
+        if (!word.compare_exchange_strong(handed, 0)) return;  // it is answered already
+        send(close ? RINGSTEP_SERVER_ANSWERED_CLOSE : RINGSTEP_SERVER_ANSWERED, connection);
+    }
+
+    /// Closes a connection when its output was sent. Frames that were not handed out are dropped. May be called from any
+    /// thread.
+    void close(const ServerConnection& connection) noexcept {
+        wish(connection, &ringstep_server_wish::close, name_of(connection));
+    }
+    /// Hands out no more frames of a connection. When some buffers are held for it, the loop stops receiving, and the peer has
+    /// to wait. May be called from any thread.
+    void pause(const ServerConnection& connection) noexcept {
+        wish(connection, &ringstep_server_wish::pause, name_of(connection));
+    }
+    /// Hands out the frames of a connection again, after pause(). May be called from any thread.
+    void go_on(const ServerConnection& connection) noexcept { wish(connection, &ringstep_server_wish::pause, 0); }
+
+private:
+    static constexpr std::uint32_t outbox_mask = sizeof(state_type::outbox) / sizeof(__u32) - 1;
+    static constexpr std::uint32_t inbox_mask = sizeof(state_type::inbox) / sizeof(__u64) - 1;
+    static constexpr std::uint32_t chunk_size = sizeof(state_type::buffers.bytes[0]);
+    static_assert(std::has_single_bit(capacity) && capacity <= RINGSTEP_SERVER_MOST && std::has_single_bit(chunk_size));
+
+    static std::uint64_t nanoseconds(Duration time) noexcept {
+        if (time.unlimited()) return 0;
+        return time.over() ? 1 : static_cast<std::uint64_t>(time.count());
+    }
+
+    // How the state names a connection; 0 names none.
+    [[nodiscard]] static std::uint32_t name_of(const ServerConnection& connection) noexcept {
+        return (connection.generation & RINGSTEP_SERVER_GENERATION) + 1;
+    }
+
+    void send(std::uint32_t kind, const ServerConnection& connection) noexcept {
+        state_type& shared = *state();
+        const std::uint32_t message = kind << RINGSTEP_SERVER_KIND_SHIFT |
+                                      (connection.generation & RINGSTEP_SERVER_GENERATION) << RINGSTEP_SERVER_GENERATION_SHIFT |
+                                      connection.slot % capacity;
+        detail::mailbox_put(shared.mailbox, shared.inbox, inbox_mask, message);
+        if (detail::mailbox_sleeps(shared.mailbox)) wake();
+    }
+    void wish(const ServerConnection& connection, __u32 ringstep_server_wish::* what, std::uint32_t value) noexcept {
+        ringstep_server_wish& wish = state()->wishes[connection.slot % capacity];
+        std::atomic_ref(wish.*what).store(value, std::memory_order_relaxed);
+        if (std::atomic_ref(wish.asked).exchange(1) == 0) send(RINGSTEP_SERVER_WISH, connection);
+    }
+
+    static void cancel_requests(detail::RingCore& ring, void* state) noexcept {
+        auto& shared = *static_cast<state_type*>(state);
+        (void)ring.cancel(shared.server.identity |
+                          ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_SERVER_ACCEPT));
+        for (const auto& connection : shared.connections) {
+            if (connection.link.identity == 0) continue;
+            for (std::uint32_t part = RINGSTEP_CONNECTION_RECEIVE; part <= RINGSTEP_CONNECTION_SHUTDOWN; part++) {
+                if ((connection.link.in_flight >> part & 1) != 0)
+                    (void)ring.cancel(connection.link.identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, part));
+            }
+        }
+    }
+
+    // The kernel chooses slots for connections from these only.
+    void take_file_slots() {
+        detail::RingCore& ring = Base::ring_core();
+        const std::string what = "reservation of " + std::to_string(capacity) + " file slots for connections";
+        int result = io_uring_register_files_sparse(&ring.native(), first_slot_ + capacity);
+        owns_table_ = result == 0;
+        if (result != 0 && result != -EBUSY) {
+            detail::raise(result, what,
+                          result == -EMFILE ? "The limit on open files (RLIMIT_NOFILE, ulimit -n) is lower than that: raise it."
+                                            : "It needs Linux 6.1, and the ring's owning thread.");
+        }
+        result = io_uring_register_file_alloc_range(&ring.native(), first_slot_, capacity);
+        if (result == 0) return;
+        if (owns_table_) (void)io_uring_unregister_files(&ring.native());
+        detail::raise(result, what,
+                      "The ring has registered files: make their table large enough, and name the first free slot by "
+                      "ServerOptions::first_slot.");
+    }
+
+    void close_file_slots() noexcept {
+        detail::RingCore& ring = Base::ring_core();
+        if (owns_table_) {
+            (void)io_uring_unregister_files(&ring.native());
+            return;
+        }
+        std::array<int, 64> none;
+        none.fill(-1);
+        constexpr std::uint32_t batch = std::min<std::uint32_t>(none.size(), capacity);
+        for (std::uint32_t slot = 0; slot < capacity; slot += batch)
+            (void)io_uring_register_files_update(&ring.native(), first_slot_ + slot, none.data(), batch);
+    }
+
+    detail::LoopIdentity identity_;
+    BufferRing buffers_;
+    unsigned first_slot_;
+    bool owns_table_ = false;
+};
+
+/// What serve() calls for each event of a server.
+template <class Handler>
+concept HandlesEvents = std::invocable<Handler&, const ServerEvent&>;
+
+/// A server, for serve().
+template <class Server>
+concept Servable = requires(Server& server, std::stop_token token, Duration limit) {
+    { server.run() } -> std::same_as<LoopExit>;
+    { server.run(std::move(token)) } -> std::same_as<LoopExit>;
+    server.drain(limit);
+};
+
+/**
+ * Runs a server until somebody wants it to stop: by `token`, by its request_stop(), or by a signal for which StopOnSignals
+ * calls that. The server then accepts no more connections, answers what it has received, and closes its connections; after
+ * `drain_limit`, it closes those that are left. A second request to stop ends the run at once.
+ *
+ * Returns how the last run has ended. It continues after signals that are handled otherwise. Must be called on the ring's
+ * owning thread.
+ *
+ * **Example**:
+ *
+ *     ringstep::StopOnSignals signals{server};
+ *     ringstep::LoopExit exit = ringstep::serve(server, {}, 10s);
+ *     if (!exit.ok()) fmt::print(stderr, "{}\n", exit);
+ */
+template <Servable Server>
+LoopExit serve(Server& server, const std::stop_token& token = {}, Duration drain_limit = std::chrono::seconds(10)) noexcept {
+    LoopExit exit;
+    do exit = server.run(token);
+    while (exit.reason == ExitReason::interrupted);
+    if (exit.reason != ExitReason::stop_requested) return exit;
+    server.drain(drain_limit);
+    do exit = server.run();
+    while (exit.reason == ExitReason::interrupted);
+    return exit;
+}
+
+/**
+ * Runs a server like the other serve(), and calls `handle(event)` for each of its events, between two runs. The function may
+ * answer frames itself, or let other threads do that.
+ *
+ * **Example**:
+ *
+ *     ringstep::serve(server, [&](const ringstep::ServerEvent& event) {
+ *         if (event.kind != ringstep::ServerEvent::Kind::frame) return;
+ *         server.reply(event.connection, event.text());
+ *         server.answer(event.connection);
+ *     });
+ */
+template <Servable Server, HandlesEvents Handler>
+LoopExit serve(Server& server, Handler&& handle, const std::stop_token& token = {},
+               Duration drain_limit = std::chrono::seconds(10)) {
+    server.set_batch(1);
+    ServerEvent event;
+    for (bool draining = false;;) {
+        const LoopExit exit = draining ? server.run() : server.run(token);
+        while (server.take(event)) handle(event);
+        if (exit.reason == ExitReason::interrupted) continue;
+        if (exit.reason == ExitReason::stopped && exit.code == RINGSTEP_SERVER_BATCH_READY) continue;
+        if (exit.reason != ExitReason::stop_requested || draining) return exit;
+        server.drain(drain_limit);
+        draining = true;
+    }
+}
+
+}  // namespace ringstep::inline v0

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+// A client of servers on 127.0.0.1, for tests. Every call that waits has a time limit.
+#pragma once
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+/// A TCP connection to a port of 127.0.0.1.
+class Client {
+public:
+    explicit Client(std::uint16_t port, int receive_buffer = 0) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        if (receive_buffer != 0) ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+        const int yes = 1;
+        ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+        const timeval patience{.tv_sec = 30, .tv_usec = 0};
+        ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(port);
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        connected_ = ::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    }
+    Client(Client&& other) noexcept : fd_(std::exchange(other.fd_, -1)), connected_(other.connected_) {}
+    Client& operator=(Client&& other) noexcept {
+        std::swap(fd_, other.fd_);
+        connected_ = other.connected_;
+        return *this;
+    }
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+    ~Client() { close(); }
+
+    [[nodiscard]] bool connected() const { return connected_; }
+    /// After rest(): returns true if the peer has closed, false after a reset or a time limit.
+    [[nodiscard]] bool ended() const { return ended_; }
+    [[nodiscard]] int fd() const { return fd_; }
+
+    /// Sends all of it. Returns false if the peer does not take it.
+    bool send(std::string_view bytes) const {
+        while (!bytes.empty()) {
+            const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            if (sent < 0 && errno == EINTR) continue;  // a wake-up of a loop may do that to a call with a time limit
+            if (sent <= 0) return false;
+            bytes.remove_prefix(static_cast<std::size_t>(sent));
+        }
+        return true;
+    }
+    /// Sends what the peer takes at once, and returns how much that was.
+    [[nodiscard]] std::size_t try_send(std::string_view bytes) const {
+        const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        return sent < 0 ? 0 : static_cast<std::size_t>(sent);
+    }
+    /// Receives so many bytes, or fewer if the connection ends.
+    [[nodiscard]] std::string receive(std::size_t size) const {
+        std::string bytes(size, '\0');
+        std::size_t have = 0;
+        while (have < size) {
+            const ssize_t got = ::recv(fd_, bytes.data() + have, size - have, 0);
+            if (got < 0 && errno == EINTR) continue;
+            if (got <= 0) break;
+            have += static_cast<std::size_t>(got);
+        }
+        bytes.resize(have);
+        return bytes;
+    }
+    /// Sends something and expects an answer.
+    [[nodiscard]] std::string ask(std::string_view question, std::size_t answer) const {
+        return send(question) ? receive(answer) : std::string("(not sent)");
+    }
+    /// Receives until the peer closes, and returns what came. ended() then says whether that was a proper end.
+    [[nodiscard]] std::string rest() {
+        std::string all;
+        std::array<char, 65536> buffer{};
+        for (;;) {
+            const ssize_t got = ::recv(fd_, buffer.data(), buffer.size(), 0);
+            if (got < 0 && errno == EINTR) continue;
+            ended_ = got == 0;
+            if (got <= 0) return all;
+            all.append(buffer.data(), static_cast<std::size_t>(got));
+        }
+    }
+    void finish() const { ::shutdown(fd_, SHUT_WR); }
+    void close() {
+        if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+    }
+    /// Closes with a reset instead of an end.
+    void reset() {
+        const linger at_once{.l_onoff = 1, .l_linger = 0};
+        ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        close();
+    }
+
+private:
+    int fd_;
+    bool connected_ = false;
+    bool ended_ = false;
+};
+
+/// Waits until `condition()` holds, for half a minute at most, and returns whether it does.
+template <class Condition>
+[[nodiscard]] bool eventually(const Condition& condition) {
+    for (int i = 0; i < 30'000; i++) {
+        if (condition()) return true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return condition();
+}

@@ -170,11 +170,8 @@ static __always_inline bool ringstep__sq_is_full(const struct ringstep_turn *tur
 	return turn->rewinds ? turn->sq_at > ringstep__geometry(turn).sq_mask : turn->sq_at == turn->sq_end;
 }
 
-/*
- * Returns true if an SQE is free. If the SQ is full, submits the claimed SQEs first. A step that can also leave a request for the next turn asks
- * this, and then fills in ringstep_next_sqe() and calls ringstep_claim_sqe().
- */
-static __always_inline bool ringstep_sq_has_room(struct ringstep_turn *turn)
+/* Returns true if an SQE can be claimed. If the SQ is full, submits its SQEs first. */
+static __always_inline bool ringstep__has_room(struct ringstep_turn *turn)
 {
 	if (!ringstep__sq_is_full(turn))
 		return true;
@@ -224,7 +221,7 @@ static __always_inline struct io_uring_sqe *ringstep__claim(struct ringstep_turn
  */
 static __always_inline struct io_uring_sqe *ringstep_next_sqe(struct ringstep_turn *turn)
 {
-	if (!ringstep_sq_has_room(turn))
+	if (!ringstep__has_room(turn))
 		return (struct io_uring_sqe *)turn->control->scratch_sqe;
 	return ringstep__sqe_at_cursor(turn);
 }
@@ -239,13 +236,25 @@ static __always_inline void ringstep_claim_sqe(struct ringstep_turn *turn)
 }
 
 /*
+ * Returns true if an SQE is free. If the SQ is full, submits the claimed SQEs first. A step that can also leave a request for the next turn asks
+ * this, and then fills in ringstep_next_sqe() and calls ringstep_claim_sqe().
+ */
+static __always_inline bool ringstep_sq_has_room(struct ringstep_turn *turn)
+{
+	if (likely(!ringstep__sq_is_full(turn)))
+		return true;
+	ringstep__make_room(turn);
+	return ringstep_sq_space_left(turn);
+}
+
+/*
  * Claims the next SQE and returns it; it never returns NULL. Fill the SQE in with a ringstep_prep_ helper, which sets every field. If the
  * SQ is full, its SQEs are submitted first. If the kernel then takes none, the returned SQE is a dummy, and the loop ends after this turn
  * with RINGSTEP_FAULT_SQ_FULL. No claimed SQE is lost.
  */
 static __always_inline struct io_uring_sqe *ringstep_get_sqe(struct ringstep_turn *turn)
 {
-	if (!ringstep_sq_has_room(turn))
+	if (!ringstep__has_room(turn))
 		return ringstep__sq_fault(turn);
 	return ringstep__claim(turn);
 }

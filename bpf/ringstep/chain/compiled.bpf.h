@@ -415,7 +415,7 @@ static __always_inline bool chain_starts_from_messages(struct ringstep_turn *tur
 		at.chain->data = identity | at.chain->identity;
 		*chain_where(at.chain) = CHAIN_UNLISTED(RINGSTEP_CHAIN_RUNNING, 0);
 		at.sqe = ringstep__sqe_at_cursor(turn);
-		turn->sq_at++;
+		turn->sq_at = ringstep__forget(turn->sq_at + 1);
 		chain_starts(&at);
 	}
 	ringstep__requests_count(&state->requests, (__u64)(received - state->mailbox.received) *
@@ -441,14 +441,13 @@ static __always_inline int chain_take_turn(struct ringstep_turn *turn, struct CH
 		enum chain_straight way = CHAIN_OTHERWISE;
 
 		if (chain_find(&at, cqe) && ringstep_sq_has_room(turn)) {
+			/* Otherwise the verifier of Linux 6.12 would keep apart whether somebody has looked at the cursor. */
+			turn->sq_at = ringstep__forget(turn->sq_at);
 			at.sqe = ringstep__sqe_at_cursor(turn);
 			way = chain_straight(&at, cqe);
 		}
 		if (way == CHAIN_SUBMITS) {
-			turn->sq_at++;
-			/* Otherwise the verifier of Linux 6.12 would follow each value of the cursor, on each of many ways. */
-			if (!turn->usual)
-				turn->sq_at += (__u32)ringstep__unknown_zero();
+			turn->sq_at = ringstep__forget(turn->sq_at + 1);
 		} else if (way == CHAIN_OTHERWISE) {
 			ringstep__walk_count(turn, cqe);
 			chain_completed_otherwise(state, cqe->user_data, cqe->res, cqe->flags);

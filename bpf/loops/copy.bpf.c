@@ -117,7 +117,7 @@ static __always_inline enum copy_next copy_after_read(struct ringstep_copy *stat
 			return COPY_NEXT_READ;
 	}
 
-	state->reading--;
+	ringstep_store(&state->reading, state->reading - 1);
 	if (state->over) {
 		if (state->over & RINGSTEP_COPY_ERRORED)
 			return COPY_NEXT_NOTHING;
@@ -232,7 +232,7 @@ static __always_inline void copy_begin(struct ringstep_turn *turn, struct ringst
 	extent->length -= slot->size;
 	if (!extent->length)
 		state->extent_head++;
-	state->reading++;
+	ringstep_store(&state->reading, state->reading + 1);
 	copy_prep_read(state, slot, index, identity, ringstep_get_sqe(turn));
 }
 

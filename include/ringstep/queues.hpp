@@ -140,7 +140,7 @@ struct QueueMemory {
             }
             return true;
         }
-        const std::uint64_t address = reinterpret_cast<std::uintptr_t>(timer);
+        const auto address = reinterpret_cast<std::uintptr_t>(timer);
         if (timer == nullptr || ringstep_timer_has(address, user_data) == 0) [[likely]]
             return false;
         ringstep_timer_completed(timer, address, user_data);

@@ -255,7 +255,7 @@ TEST_CASE("Thousands of connections leave nothing behind", "[main]") {
         CHECK(server.in_flight() == 0);
         CHECK(server.counters().foreign == 0);
     }
-    CHECK(open_descriptors() == before);
+    CHECK(eventually([&] { return open_descriptors() <= before; }));
 }
 
 TEST_CASE("Beyond its limit, a server closes a connection at once and lets others wait") {

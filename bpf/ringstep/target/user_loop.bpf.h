@@ -174,9 +174,12 @@ static __always_inline int ringstep__between_turns(struct ringstep_turn *turn)
 	turn->engine.may_spare = RINGSTEP__SPARED_ENTERS;
 	result = ringstep__enter_and_wait(turn, owed, wait);
 	if (likely(result == (int)owed)) {
-		ringstep__sq_taken(turn, owed, owed);
-		if (turn->rewinds)
-			turn->control->claimed = 0;
+		/* Else SQEs may be claimed all the same: those of an earlier submit that the kernel did not take. */
+		if (owed) {
+			ringstep__sq_taken(turn, owed, owed);
+			if (turn->rewinds)
+				turn->control->claimed = 0;
+		}
 		if (likely(ringstep_cq_ready(turn) >= wait))
 			return 0;
 		return ringstep__cut_short(turn->engine.ring, tail, turn->engine.wanted, turn->engine.deadline) ? -EINTR : 0;

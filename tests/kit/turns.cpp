@@ -196,7 +196,12 @@ TEST_CASE("A signal that comes after the step has stopped does not change how th
     const char sent = 'b';
     io_uring_prep_send(&sqe, ends[1], &sent, 1, 0);
     gate.push(sqe);
-    const LoopExit exit = gate.run();
+    LoopExit exit = gate.run();
+    // Where a call makes one turn, the signal is there before the turn that stops.
+    if (gate.program().engine() == ringstep::Engine::kernel && !calls_make_several_turns()) {
+        CHECK(exit.reason == ExitReason::interrupted);
+        exit = gate.run();
+    }
     CHECK(exit.reason == ExitReason::stopped);
     CHECK(exit.code == RINGSTEP_REQUESTS_BATCH);
     CHECK(exit.error == 0);

@@ -255,7 +255,8 @@ TEST_CASE("Thousands of connections leave nothing behind", "[main]") {
         CHECK(server.in_flight() == 0);
         CHECK(server.counters().foreign == 0);
     }
-    CHECK(eventually([&] { return open_descriptors() <= before; }));
+    // One more may be that of the waker, which opens when a loop is first woken, and stays.
+    CHECK(eventually([&] { return open_descriptors() <= before + 1; }));
 }
 
 TEST_CASE("Beyond its limit, a server closes a connection at once and lets others wait") {

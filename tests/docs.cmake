@@ -3,12 +3,7 @@ set(docs_dir "${CMAKE_CURRENT_BINARY_DIR}/docs")
 set(run_document "${CMAKE_CURRENT_SOURCE_DIR}/docs/run_document.py")
 list(GET RINGSTEP_TEST_KERNELS -1 newest)
 
-set(environment RINGSTEP_ENGINE=user)
-foreach(language IN ITEMS C CXX)
-  if(CMAKE_${language}_COMPILER_LAUNCHER)
-    list(APPEND environment "CMAKE_${language}_COMPILER_LAUNCHER=${CMAKE_${language}_COMPILER_LAUNCHER}")
-  endif()
-endforeach()
+set(environment RINGSTEP_ENGINE=user ${ringstep_launchers})
 
 # The document is followed on this machine, with the user engine, and then in the newest kernel, where it asks for one.
 function(ringstep_add_document name folder)

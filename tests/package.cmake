@@ -5,22 +5,16 @@ set_tests_properties(host/minimum-compilers PROPERTIES LABELS host TIMEOUT 120)
 
 # Outside projects that use ringstep, one for each way to do so: built here, run here and in the newest kernel.
 set(package_dir "${CMAKE_CURRENT_BINARY_DIR}/package")
-set(environment)
-foreach(language IN ITEMS C CXX)
-  if(CMAKE_${language}_COMPILER_LAUNCHER)
-    list(APPEND environment "CMAKE_${language}_COMPILER_LAUNCHER=${CMAKE_${language}_COMPILER_LAUNCHER}")
-  endif()
-endforeach()
 
 add_test(NAME package/prepare COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/package/prepare.sh" "${PROJECT_SOURCE_DIR}" "${package_dir}")
 set_tests_properties(package/prepare PROPERTIES FIXTURES_SETUP package LABELS host TIMEOUT 120
-                                              ENVIRONMENT "${environment}")
+                                              ENVIRONMENT "${ringstep_launchers}")
 
 function(ringstep_add_package_test way)
   add_test(NAME "package/${way}"
            COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/package/consume.sh" "${PROJECT_SOURCE_DIR}" "${package_dir}" "${way}" ${ARGN})
   set_tests_properties("package/${way}" PROPERTIES FIXTURES_REQUIRED package FIXTURES_SETUP package_programs LABELS host TIMEOUT 120
-                       ENVIRONMENT "${environment}")
+                       ENVIRONMENT "${ringstep_launchers}")
 endfunction()
 
 # Each way with one compiler and one generator; all of them occur.

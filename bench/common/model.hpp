@@ -72,7 +72,7 @@ public:
     [[nodiscard]] std::string json(double instructions, double calls) const {
         return there_ ? fmt::format("{:.2f}", nanoseconds(instructions, calls)) : "null";
     }
-    /// Prints what the column "model, ns" means. Call this after the table.
+    /// Prints a note that explains the column "model, ns". Call this after the table.
     void explain() const {
         if (!there_) return;
         fmt::print(

@@ -24,9 +24,9 @@ struct SystemCalls {
 };
 
 /**
- * Two perf counters of this thread, both of raw_syscalls:sys_enter, one of them with a filter. That tracepoint is in every
- * kernel with tracing; one for each system call (CONFIG_FTRACE_SYSCALLS) is not. Needs root (or CAP_PERFMON) and tracefs at
- * /sys/kernel/tracing; throws where they cannot be had.
+ * Two perf counters of this thread. Both count raw_syscalls:sys_enter, and one of them has a filter for io_uring_enter(2).
+ * Every kernel with tracing has this tracepoint. The tracepoints of single system calls need CONFIG_FTRACE_SYSCALLS. The class
+ * needs root (or CAP_PERFMON) and tracefs at /sys/kernel/tracing, and throws if it cannot have them.
  *
  * The counters exist only while count() runs: as long as one is open, even if it does not count, the kernel takes a longer way
  * into each system call, which would be in all figures.

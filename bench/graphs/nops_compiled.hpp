@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A sequence of nops, as a graph that is compiled.
+// The graph of a sequence of nops. The build compiles it into a loop.
 #pragma once
 
 #include <ringstep/chain/graph.hpp>

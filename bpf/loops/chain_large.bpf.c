@@ -2,7 +2,7 @@
 /*
  * Runs graphs of requests, for thousands of chains. The step is in ringstep/chain/step.bpf.h.
  *
- * The longest step: the comment at the top of ringstep/chain/step.bpf.h says what adds up to it. That makes 86,080 iterations, with 2,112 submits at most.
+ * The longest step is described at the top of ringstep/chain/step.bpf.h. That makes 86,080 iterations, with 2,112 submits at most.
  */
 #define CHAIN ringstep_chain_large
 #include <ringstep/chain/step.bpf.h>

@@ -3,9 +3,9 @@
  * Accepts connections, cuts what they send into frames, and hands each frame to the application. The application's answer goes out when the
  * frame is answered, and then the next frame of that connection is handed out.
  *
- * The longest step: 32 completions, of which each may begin a connection and clear its 19 words. 64 messages, and 64 timers, of which each is found
- * and handled. 64 frames, for each of which two buffers of 4096 bytes are searched and copied by blocks of 16 bytes, and 64 buffers are given back.
- * 64 receives that begin again, and 64 connections that a drain looks at. That makes 70,784 iterations, with 260 submits at most.
+ * The longest step handles 32 completions, each of which may begin a connection and clear its 19 words. It handles 64 messages and 64 expired
+ * timers. It handles 64 frames: for each, it searches and copies two buffers of 4096 bytes by blocks of 16 bytes, and gives back 64 buffers. It
+ * starts 64 receives again, and a drain looks at 64 connections. That makes 70,784 iterations, with 260 submits at most.
  */
 #include <ringstep/c/loops/frames.h>
 

@@ -22,10 +22,10 @@
  *	}
  *
  * Deadlines are times of CLOCK_MONOTONIC in nanoseconds. A timer never expires before its deadline, and at most one tick (1.05 ms) after it, if
- * the loop takes a turn then. Which of several timers expires first is not said where their deadlines have passed in the same turn.
+ * the loop takes a turn then. Timers whose deadlines have passed in the same turn expire in any order.
  *
- * - Setting, moving and cancelling a timer take the same work for any number of timers. To move a set timer to a later time is only a store: it is
- *   put into its new bucket when its old one is emptied. So a limit of time may begin again with every message.
+ * - Setting, moving and cancelling a timer cost the same for any number of timers. Moving a timer to a later time only stores that time. The wheel
+ *   puts the timer into its new bucket when it empties the old one. So a loop can restart an idle timer with every message.
  * - ringstep_wheel_expired() takes one from `limit` for each timer that it hands out and for each that it puts into another bucket. A timer
  *   moves to another bucket at most seven times, and once more for each time that it was moved to a later deadline in between. When the limit is
  *   used up, ringstep_wheel_deadline() returns a time that has passed, so the next turn follows at once.
@@ -42,7 +42,7 @@
 
 #define RINGSTEP__WHEEL_BUCKETS (RINGSTEP_WHEEL_LEVELS * RINGSTEP_WHEEL_BUCKETS)
 
-/* Returns the number of the lowest bit. `bits` must not be 0. Without a branch, as the verifier would follow each result of its own. */
+/* Returns the number of the lowest bit. `bits` must not be 0. It has no branch, because the verifier would follow each of its results. */
 static __always_inline __u64 ringstep__wheel_lowest(__u64 bits)
 {
 #ifdef __bpf__

@@ -18,10 +18,10 @@ COMPILED = "bpf/ringstep/chain/compiled.bpf.h"  # of the loops that ringstep_add
 
 def row_of(path, name=None):
     text = re.sub(r"\n \*/?", "", path.read_text(encoding="utf-8"))
-    found = re.search(r"The longest step: .*?([\d,]+)\s+iterations?(?:, with ([\d,]+)\s+submits? at most)?\.", text)
+    found = re.search(r"The longest step\b.*?([\d,]+)\s+iterations?(?:, with ([\d,]+)\s+submits? at most)?\.", text)
     name = name or path.name.removesuffix(".bpf.c")
     if not found:
-        sys.exit(f"{path} does not state its longest step: \"The longest step: … That makes 100 iterations, with 10 submits at most.\"")
+        sys.exit(f"{path} does not state its longest step: \"The longest step … That makes 100 iterations, with 10 submits at most.\"")
     return f"| [{name}](../{path.relative_to(repository)}) | {found[1]} | {found[2] or found[1]} |\n"
 
 

@@ -52,7 +52,7 @@ public:
     [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
     [[nodiscard]] ringstep_server_counters counters() const { return server_ != nullptr ? server_->counters() : counters_; }
 
-    /// All that it has counted, for messages of tests.
+    /// Returns all counters of the server as text. Tests show it when they fail.
     [[nodiscard]] std::string said() const {
         const ringstep_server_counters c = counters();
         std::string text;

@@ -96,8 +96,8 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
 
 /*
  * Copies the range from `from_at` to `from_end` of one array to the position `to_at` of another one. Returns the position behind the last
- * byte that it wrote. If the bytes do not fit, it writes none and returns `to_at`. The ranges must not overlap: if they do, nothing outside
- * of the range that is written to is touched, but what is in it is not said.
+ * byte that it wrote. If the bytes do not fit, it writes none and returns `to_at`. The ranges must not overlap. If they do,
+ * the function still writes nothing outside of the target range, but the bytes in that range are undefined.
  *
  * Example: conn->out = ringstep_bytes_copy(conn->output, conn->out, entry->value, 0, entry->length);
  */

@@ -19,7 +19,7 @@
 #include <ringstep/chain/work.bpf.h>
 
 /* chain_fact.flags */
-#define CHAIN_ALONE (1U << 0)	       /* of the graph: a chain never has two nodes at once that are ready or in flight */
+#define CHAIN_ALONE (1U << 0)	       /* of the graph: at most one node of a chain is ready or in flight at any time */
 #define CHAIN_ONCE (1U << 1)	       /* the node has not begun before */
 #define CHAIN_ENDED_KNOWN (1U << 2)    /* chain_fact.ended is right */
 #define CHAIN_ONLY_RUNS (1U << 3)      /* it is no clean-up node, and does not follow one */

@@ -46,7 +46,7 @@ public:
             facts_.at(i).once = alone_ && !(facts_.at(i).runs && facts_.at(i).cleans) && (reach(graph.nodes[i]) >> i & 1) == 0;
     }
 
-    // A chain never has two nodes at once that are ready or in flight.
+    // At most one node of a chain is ready or in flight at any time.
     [[nodiscard]] bool alone() const noexcept { return alone_; }
     [[nodiscard]] const Fact& of(std::uint32_t node) const { return facts_.at(node); }
     [[nodiscard]] bool ended_known(std::uint32_t node) const {

@@ -104,9 +104,9 @@ public:
     FileCopy(const FileCopy&) = delete;
     FileCopy& operator=(const FileCopy&) = delete;
 
-    /// Abandons an unfinished copy: cancels its requests and waits for them. Other completions stay in the CQ. If it cannot
-    /// wait (wrong thread, a request that does not end, a CQ that is full of other completions, or another loop that was
-    /// attached after this one), the ring keeps the buffers alive.
+    /// Abandons an unfinished copy: cancels its requests and waits for them. Other completions stay in the CQ. The ring keeps
+    /// the buffers alive if the destructor cannot wait. That is so on another thread, after a later loop was attached, if a
+    /// request does not end, and if the CQ is full of other completions.
     ~FileCopy() {
         program().detach();
         if (quiet()) {

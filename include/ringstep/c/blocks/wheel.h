@@ -29,7 +29,7 @@
 struct ringstep_wheel_timer {
 	__u64 due;	/* the tick in which it expires, if it is set */
 	__u32 next;	/* in its bucket: one more than the timer's number; 0: none */
-	__u32 previous; /* likewise */
+	__u32 previous; /* in its bucket: one more than the number of the timer before it; 0: none */
 	__u32 bucket;	/* one more than the number of its bucket; 0: it is not set */
 	__u32 __reserved;
 };

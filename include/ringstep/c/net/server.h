@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The state of a server: its connections, the buffers that bytes come in, and what each connection has to send. The loop is one
- *function that gets a frame and a connection (ringstep/net/server.bpf.h). The C++ side is ServerLoop (ringstep/net/server.hpp).
+ * The state of a server: its connections, the buffers that bytes come in, and what each connection has to send. The loop is
+ * one function that gets a frame and a connection (ringstep/net/server.bpf.h). The C++ side is ServerLoop (ringstep/net/server.hpp).
  *
  *	struct kv { … };		// the author's own: once
  *	struct kv_connection { … };	// the author's own: for each connection
@@ -61,7 +61,7 @@ struct ringstep_connection {
 	__u32 partial;	  /* bytes of a frame that is not complete, in the connection's own chunk */
 	__u32 held;	  /* buffers with bytes that were not looked at */
 	__u32 held_first; /* one more than the number of the first of them; 0: none */
-	__u32 held_last;  /* likewise */
+	__u32 held_last;  /* one more than the number of the last of them; 0: none */
 	__u32 kept;	  /* one more than the number of the buffer with the frame that the application has; 0: none */
 	__u32 generation; /* counts the uses of the slot */
 	__s32 error;	  /* the errno, negative, for which it has failed; 0: none */

@@ -30,7 +30,7 @@ struct Kind {
     std::string_view text{};  // what is in the first array, instead of letters
 };
 
-/// Clock units for one call.
+/// The cost of one call, in clock units.
 double measure(Program& program, bytes_work_kind kind) {
     constexpr std::uint32_t times = 2000;
     double least = 0;
@@ -91,7 +91,7 @@ void measure_bytes() {
     }
 }
 
-/// Timers with limits of time of up to a minute, and what becomes of them.
+/// Sets, moves, cancels and expires timers with limits of up to a minute.
 void measure_wheel() {
     constexpr std::uint64_t second = 1'000'000'000;
     constexpr std::uint64_t start = 100'000 * second;

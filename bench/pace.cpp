@@ -161,7 +161,7 @@ void print_rates(const std::vector<Case>& cases, const Options& options, std::ve
 
 // --- What a request costs ----------------------------------------------------------------------------------------------------
 
-/// A way to run nops, of which no rate holds any back.
+/// A way to run nops that no rate holds back.
 struct CostCase {
     std::string name;
     std::string title;

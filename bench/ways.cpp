@@ -172,7 +172,7 @@ FilePlace& file_place() {
     return place;
 }
 
-/// Whole small files, so many at a time.
+/// Reads whole small files, `depth` of them at a time.
 template <class FileWay, class... Arguments>
 Way files(std::uint64_t depth, Arguments&&... arguments) {
     auto way = std::make_shared<FileWay>(std::forward<Arguments>(arguments)...);
@@ -252,7 +252,7 @@ std::vector<Recipe> recipes() {
                    [](auto n) { return nops<LinkedWay>(n, chain_steps, chain_steps); }});
     add("chain", "steps of sequences of 30 nops, so many sequences at a time", 1, 64, 3840,
         [](auto n, Engine e) { return nops<ChainWay>(n, chain_steps, chain_steps, e); });
-    // Whole small files.
+    // Ways to read whole small files from ext4.
     all.push_back({"liburing-files", "whole small files, so many at a time", 1, 64, 512,
                    [](auto n) { return ::files<HandFileWay>(n, with_read_only); }});
     add("files", "whole small files by chain, so many at a time", 1, 64, 512,

@@ -39,7 +39,7 @@ struct Cq {
     void put(std::uint32_t index, const Cqe& cqe) { std::memcpy(at(index), cqe.words, sizeof(__u64) << shift); }
 };
 
-/// Which completions to drop, and those that it was asked about.
+/// Says which completions to drop, and records which ones it was asked about.
 struct Drops {
     std::uint64_t modulus = 0;
     std::vector<std::uint64_t> asked;
@@ -61,7 +61,7 @@ TEST_CASE("What is taken out of a CQ is gone, and the rest stays in its order") 
     for (std::uint64_t i = 0; i < count; i++) {
         Cq cq(static_cast<std::uint32_t>(random() % 7), 1 + static_cast<std::uint32_t>(random() % 2));
         const std::uint32_t size = static_cast<std::uint32_t>(random() % (cq.entries + 1));
-        // Also where the indices wrap.
+        // The indices of the CQ also wrap around.
         const std::uint32_t head = static_cast<std::uint32_t>(random() % 3 == 0 ? 0 - random() % 64 : random());
         const std::uint32_t end = head + size;
         Drops drops;
@@ -80,9 +80,9 @@ TEST_CASE("What is taken out of a CQ is gone, and the rest stays in its order") 
         CAPTURE(i, cq.entries, cq.shift, head, size, drops.modulus);
         REQUIRE(end - now == kept.size());
         for (std::uint32_t at = 0; at < kept.size(); at++) REQUIRE(cq.get(now + at) == kept[at]);
-        // Nothing behind the end has changed, where the kernel writes.
+        // Entries behind the end belong to the kernel, and none of them has changed.
         for (std::uint32_t at = size; at < cq.entries; at++) REQUIRE(cq.get(head + at) == all[at]);
-        // Each was looked at once, the last one first.
+        // Each completion was looked at exactly once, from the last to the first.
         REQUIRE(drops.asked.size() == size);
         for (std::uint32_t at = 0; at < size; at++) REQUIRE(drops.asked[at] == all[size - 1 - at].words[0]);
     }

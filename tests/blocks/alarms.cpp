@@ -50,7 +50,7 @@ public:
         return run();
     }
 
-    /// Lets timers expire, with so much work at most. Returns their numbers.
+    /// Lets timers expire, within a limit of work. Returns their numbers.
     std::vector<std::uint32_t> expire(std::uint64_t time, std::uint32_t limit = 1 << 20) {
         run();
         state().expired = 0;
@@ -72,7 +72,7 @@ private:
     ringstep::LoopProgram<ringstep::loops::alarms> program_;
 };
 
-/// Which timers are set, to which deadlines.
+/// A model of the wheel: the timers that are set, and their deadlines.
 class Model {
 public:
     void set(std::uint32_t number, std::uint64_t deadline) {
@@ -87,7 +87,7 @@ public:
         order_.erase({at->second, number});
         deadlines_.erase(at);
     }
-    /// Which timers expire at that time: those whose tick has begun by then.
+    /// Returns the timers that expire at that time, which are those whose tick has begun by then.
     [[nodiscard]] std::set<std::uint32_t> due(std::uint64_t time) const {
         std::set<std::uint32_t> numbers;
         for (const auto& [deadline, number] : order_) {
@@ -158,7 +158,7 @@ TEST_CASE("A wheel is what a model of it is, whatever is done to it and however 
         Model model;
         std::memset(&alarms.state().wheel, 0, sizeof alarms.state().wheel);
         std::memset(alarms.state().timers, 0, sizeof alarms.state().timers);
-        // Begins anywhere, most often right before buckets of several levels end.
+        // The clock begins anywhere, most often right before buckets of several levels end.
         std::uint64_t now = world == 0 ? 0 : (std::uint64_t{1} << (20 + 6 * below(8))) * (1 + below(60));
         now -= std::min(now, below(200) * tick / 7);
         REQUIRE(alarms.expire(now).empty());
@@ -175,7 +175,7 @@ TEST_CASE("A wheel is what a model of it is, whatever is done to it and however 
                 if (below(50) == 0) deadline = last_deadline - below(3);
                 if (below(50) == 0) deadline = no_deadline - below(3);
                 alarms.add(ALARMS_SET, number, deadline);
-                // One that has passed is due in the current tick.
+                // A deadline that has passed is due in the current tick.
                 model.set(number, deadline < now / tick * tick ? now / tick * tick : deadline);
             }
             const std::uint64_t wanted = alarms.run(ALARMS_DEADLINE, 0);
@@ -186,7 +186,7 @@ TEST_CASE("A wheel is what a model of it is, whatever is done to it and however 
             } else {
                 REQUIRE(model.first() > last_deadline / tick * tick);
             }
-            // The clock: a bit, as far as the wheel wants to wait, to the next deadline, far ahead, or back.
+            // The clock moves by a bit, as far as the wheel wants to wait, to the next deadline, far ahead, or back.
             std::uint64_t then = now;
             switch (below(6)) {
                 case 0: then += below(3 * tick); break;
@@ -199,7 +199,7 @@ TEST_CASE("A wheel is what a model of it is, whatever is done to it and however 
             then = std::min(then, last_deadline);
             now = std::max(now, then);
             const std::set<std::uint32_t> expected = model.due(now);
-            // At once, or with little work at a time.
+            // All timers expire at once, or a few at a time.
             std::set<std::uint32_t> expired;
             const auto limit = static_cast<std::uint32_t>(below(2) == 0 ? 1 << 20 : 1 + below(40));
             for (int turns = 0; turns < 100'000; turns++) {
@@ -228,7 +228,7 @@ TEST_CASE("A timer that is moved later with every message is a store each time")
     alarms.run();
     const std::uint64_t deadline = alarms.run(ALARMS_DEADLINE, 0);
     CHECK(deadline <= 200 * tick);  // of the bucket that it was put into at first
-    // It moves once for each time that its bucket ends, and no more.
+    // The timer moves exactly once each time that its bucket is emptied.
     std::uint64_t now = deadline;
     int waits = 0;
     for (; alarms.expire(now).empty(); waits++) now = alarms.run(ALARMS_DEADLINE, 0);

@@ -9,7 +9,7 @@
 BYTES_DEFINE_LITERAL(do_call, BYTES_SIZE_A)
 BYTES_DEFINE_DO(do_call, BYTES_SIZE_A, BYTES_SIZE_B)
 
-/* Of its own, so that verifiers which do not nest loops follow it once. */
+/* A function of its own, so that verifiers that do not nest loops follow it once. */
 ringstep_apart int do_step(struct bytes *state ringstep_arg_nonnull, __u32 number)
 {
 	return do_call(&state->a, &state->b, &state->script[number & (BYTES_CALLS - 1)]);

@@ -18,7 +18,7 @@
 
 namespace {
 
-/// A call, of which only what it needs is said.
+/// Returns a call of the script. Arguments that the call does not use may be left out.
 struct Call {
     std::uint32_t operation, literal = 0;
     std::uint64_t at = 0, end = 0, other = 0, beyond = 0, number = 0;

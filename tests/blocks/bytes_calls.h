@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls of the kit's functions on bytes, as data: what a test writes down, a loop or a fuzzer does. */
+/* Calls of the kit's functions on bytes, as data. A test writes them down, and a loop or a fuzzer executes them. */
 #ifndef BYTES_CALLS_H
 #define BYTES_CALLS_H
 

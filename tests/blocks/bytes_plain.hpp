@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The kit's functions on bytes, a byte at a time: what each call of them must come to.
+// Plain versions of the kit's functions on bytes, a byte at a time. They say what each call must return.
 #pragma once
 
 #include "blocks/bytes_calls.h"

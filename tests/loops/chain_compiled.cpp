@@ -76,7 +76,7 @@ struct OfCompiled {
     using Kind = CompiledChains<Loop>;
 };
 
-/// What became of a chain, but for addresses.
+/// The result of a chain, without addresses, which differ between runs.
 struct Became {
     ChainReason reason{};
     std::uint32_t failed = 0;
@@ -101,7 +101,7 @@ Became became(const ChainResult& result, const graphs::RandomSequence& plan) {
     return all;
 }
 
-/// Memory that is not touched before it is used.
+/// Memory that the kernel provides page by page, when it is first used.
 class Memory {
 public:
     explicit Memory(std::size_t size) : size_(size) {

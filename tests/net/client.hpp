@@ -51,7 +51,7 @@ public:
     [[nodiscard]] bool ended() const { return ended_; }
     [[nodiscard]] int fd() const { return fd_; }
 
-    /// Sends all of it. Returns false if the peer does not take it.
+    /// Sends all of the text. Returns false if the peer does not take it.
     bool send(std::string_view bytes) const {
         while (!bytes.empty()) {
             const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);

@@ -79,9 +79,9 @@ public:
         }
         return exit_;
     }
-    /// After stop(): buffers that the kernel had at the end.
+    /// Returns how many buffers the kernel had at the end. Call it after stop().
     [[nodiscard]] std::uint32_t available() const { return available_; }
-    /// After stop(): requests in flight at the end.
+    /// Returns how many requests were in flight at the end. Call it after stop().
     [[nodiscard]] std::uint64_t in_flight() const { return in_flight_; }
 
     static inline std::chrono::milliseconds drain_limit{5000};

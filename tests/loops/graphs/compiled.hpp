@@ -118,7 +118,7 @@ struct compiled_hostile {
     ringstep::chain::Node<ringstep::chain::Number> over = graph.finish(1);
 };
 
-/// As many nodes as a graph may have.
+/// A graph with as many nodes as a graph may have.
 struct compiled_nops {
     compiled_nops() {
         for (unsigned i = 0; i < RINGSTEP_CHAIN_NODES; i++) {
@@ -144,7 +144,7 @@ struct compiled_sequence_4 : graphs::RandomSequence {
     compiled_sequence_4() : RandomSequence(11, 12) {}
 };
 
-/// Several nodes at once, in an order that is not known.
+/// A graph that runs several nodes at once, whose order is not known.
 template <unsigned Seed>
 struct CompiledModel {
     std::minstd_rand random{Seed};

@@ -49,7 +49,7 @@ struct ModelNode {
     bool last = false;  // a clean-up node of node 0
 };
 
-/// What becomes of a node.
+/// What the model expects of a node.
 struct Outcome {
     unsigned runs = 0;
     std::int64_t result = 0;
@@ -87,7 +87,7 @@ public:
                 }
                 to.push_back(i);
                 node.incoming++;
-                // Behind one success only: what that came to goes into this one.
+                // If exactly one success leads here, its result is fed into this node.
                 if (edges == 1 && edge == 0 && &to == &nodes_[from].success && node.kind == ModelNode::given &&
                     nodes_[from].kind != ModelNode::branch) {
                     node.kind = ModelNode::fed;
@@ -95,7 +95,7 @@ public:
                     node.plus = static_cast<std::uint32_t>(below(100));
                 }
             }
-            // More than half of them: so many cannot come twice.
+            // A join waits for more than half of its ways in, because that many cannot arrive twice.
             if (node.incoming > 1)
                 node.join = node.incoming / 2 + 1 + static_cast<unsigned>(below(node.incoming - node.incoming / 2));
         }

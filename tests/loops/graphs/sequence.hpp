@@ -74,7 +74,7 @@ private:
             case 6: return parameter - variable;
             default: break;
         }
-        // Only a request's result, which is a number.
+        // Only a request has a result that is a number.
         if (before && results_[*before]) return results_[*before]->as<Length>() + static_cast<int>(below(10));
         return Length{below(3000)};
     }
@@ -116,7 +116,7 @@ private:
             }
             case 4:
             case 5: {
-                // One after the other: compilers differ in the order of arguments.
+                // These are separate statements, because compilers evaluate arguments in different orders.
                 const auto length = any_length(before);
                 const auto& offset = parameters[below(numbers)];
                 const ringstep::chain::TransferNode node = graph.read(file, buffer, length, offset.as<Offset>());
@@ -150,7 +150,7 @@ private:
                 break;
             }
             default: {
-                if (number < 4) return add_instead(number, cycles, way);
+                if (number < 4) return add_instead(cycles, way);
                 const auto node = graph.finish(parameters[below(numbers)].as<ringstep::chain::Number>() + 1);
                 keep(node, {});
                 break;
@@ -168,9 +168,8 @@ private:
             }
         }
     }
-    // A nop, where no chain should end yet.
-    void add_instead(std::size_t number, bool cycles, const std::optional<Way>& way) {
-        (void)number;
+    // Adds a nop where the chain must not end yet.
+    void add_instead(bool cycles, const std::optional<Way>& way) {
         const ringstep::chain::RawNode node = graph.request(nop_with_result());
         node.length(parameters[below(numbers)]);
         finish_node(node, cycles);

@@ -17,7 +17,7 @@ struct StatedBound {
     std::uint64_t submits = 0;     ///< 0: none are stated
 };
 
-/// Reads "The longest step: … That makes 65,568 iterations, with 10 submits at most." in the source of this loop.
+/// Reads "The longest step … That makes 65,568 iterations, with 10 submits at most." in the source of this loop.
 inline StatedBound stated_bound(const std::string& loop) {
     const bool compiled = loop.starts_with("compiled_");  // made of a graph
     std::ifstream stream(std::string(RINGSTEP_SOURCE_DIR "/bpf/") +
@@ -25,7 +25,7 @@ inline StatedBound stated_bound(const std::string& loop) {
     std::string source{std::istreambuf_iterator<char>(stream), {}};
     // Lines of a comment begin with an asterisk.
     for (std::size_t at = 0; (at = source.find("\n *", at)) != std::string::npos;) source.erase(at, 3);
-    const std::size_t start = source.find("The longest step:");
+    const std::size_t start = source.find("The longest step");
     if (start == std::string::npos) return {};
     const std::string_view text = std::string_view(source).substr(start, source.find("*/", start) - start);
     // The number that stands before a word.

@@ -39,23 +39,33 @@ foreach(line IN LISTS lines)
     COMMENT "Compiling a loop of ${name} alone"
     VERBATIM)
   list(APPEND objects "${object}")
-  string(APPEND loop_lines "${name}=${object}\n")
+  # Blocks know nothing of the kind of the ring.
+  string(APPEND loop_lines "${name}@usual=${object}\n")
 endforeach()
 # The example of docs/bytes.md.
-string(APPEND loop_lines "adder=${CMAKE_CURRENT_BINARY_DIR}/loops/adder/adder.bpf.o\n")
+string(APPEND loop_lines "adder@usual=${CMAKE_CURRENT_BINARY_DIR}/loops/adder/adder.bpf.o\n")
 add_dependencies(verifier-budgets ringstep_adder_generated)
 add_custom_target(verifier-blocks DEPENDS ${objects})
 add_dependencies(verifier-budgets verifier-blocks)
 file(CONFIGURE OUTPUT "${loop_list}" CONTENT "${loop_lines}" @ONLY)
 
-# What the verifier says and spends differs between the oldest kernel and the newest, if at all.
+# What the verifier says and spends differs between the oldest kernel and the newest, if at all. Each load takes half a second in an emulated
+# kernel, so the oldest kernel looks at the loops on a usual ring only, and what the documents quote is compared in the newest.
 list(GET RINGSTEP_TEST_KERNELS 0 oldest)
 list(GET RINGSTEP_TEST_KERNELS -1 newest)
 set(ends ${oldest} ${newest})
 list(REMOVE_DUPLICATES ends)
+set(complete ${ends}) # the kernels that see all
+list(FILTER complete INCLUDE REGEX "-ringstep")
+list(APPEND complete ${newest})
+list(REMOVE_DUPLICATES complete)
 foreach(kernel IN LISTS ends)
+  set(ring usual)
+  if(kernel IN_LIST complete)
+    set(ring)
+  endif()
   ringstep_add_vm_test(${kernel} verifier-budgets TIMEOUT 120
-                       COMMAND "$<TARGET_FILE:verifier-budgets>" check "${loop_list}" "${PROJECT_SOURCE_DIR}/bpf/budgets.csv")
+                       COMMAND "$<TARGET_FILE:verifier-budgets>" check "${loop_list}" "${PROJECT_SOURCE_DIR}/bpf/budgets.csv" ${ring})
 endforeach()
 
 # The loops of docs/verifier.md, each as it is wrong and as it is right.
@@ -90,7 +100,7 @@ ringstep_add_test(verifier/doc)
 target_compile_definitions(test-verifier-doc PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\""
                            "RINGSTEP_VERIFIER_OBJECTS=\"${dir}\"")
 add_dependencies(test-verifier-doc verifier-loops)
-foreach(kernel IN LISTS ends)
+foreach(kernel IN LISTS complete)
   ringstep_add_vm_test(${kernel} verifier-doc TIMEOUT 300 COMMAND "$<TARGET_FILE:test-verifier-doc>")
 endforeach()
 
@@ -119,6 +129,6 @@ find_program(RINGSTEP_PYTHON NAMES python3)
 add_test(NAME host/inspect COMMAND "${RINGSTEP_PYTHON}" -B "${CMAKE_CURRENT_SOURCE_DIR}/inspect/inspect.py" "${RINGSTEP_INSPECT}" "${dir}"
                                    "${source}" "${loop_list}")
 set_tests_properties(host/inspect PROPERTIES LABELS host TIMEOUT 100)
-foreach(kernel IN LISTS ends)
+foreach(kernel IN LISTS complete)
   ringstep_add_vm_test(${kernel} verifier-accepts TIMEOUT 120 COMMAND "$<TARGET_FILE:verifier-budgets>" accept ${objects})
 endforeach()

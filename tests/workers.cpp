@@ -135,10 +135,14 @@ TEST_CASE("The kernel hands to a worker, without trying them, those requests of 
         seen.insert(sqe.opcode);
         if (!ring.knows(sqe.opcode)) continue;
         int result = 0;
-        const bool at_once = ring.ends_at_once(sqe, result);
+        // A quick worker may be done before the submit returns, and Linux 6.1 then posts the completion at once. It is not so quick each time.
+        bool at_once = true;
+        for (int tries = 0; tries < 20 && at_once; tries++) {
+            at_once = ring.ends_at_once(sqe, result);
+            if (result >= 0 && (sqe.opcode == IORING_OP_OPENAT || sqe.opcode == IORING_OP_OPENAT2)) ::close(result);
+        }
         CAPTURE(result);
         CHECK(ringstep::detail::always_on_worker(sqe) == !at_once);
-        if (result >= 0 && (sqe.opcode == IORING_OP_OPENAT || sqe.opcode == IORING_OP_OPENAT2)) ::close(result);
     }
     // None is left out of those that the table calls special.
     for (const ringstep::detail::Opcode& opcode : ringstep::detail::opcodes) {

@@ -101,7 +101,19 @@ private:
         return BPF_SRC(insn.code) == BPF_X ? registers_[insn.src_reg] : static_cast<std::uint64_t>(std::int64_t{insn.imm});
     }
 
+    // Changes the order of bytes: to little endian, which only cuts the number here, to big endian, or to the other order.
+    static std::uint64_t byte_order(const bpf_insn& insn, std::uint64_t number) {
+        const bool swaps = BPF_CLASS(insn.code) == BPF_ALU64 || BPF_SRC(insn.code) == BPF_TO_BE;
+        switch (insn.imm) {
+            case 16: return swaps ? __builtin_bswap16(static_cast<std::uint16_t>(number)) : static_cast<std::uint16_t>(number);
+            case 32: return swaps ? __builtin_bswap32(static_cast<std::uint32_t>(number)) : static_cast<std::uint32_t>(number);
+            case 64: return swaps ? __builtin_bswap64(number) : number;
+            default: unknown(insn);
+        }
+    }
+
     std::uint64_t arithmetic(const bpf_insn& insn, std::uint64_t a, std::uint64_t b) {
+        if (BPF_OP(insn.code) == BPF_END) return byte_order(insn, a);
         const bool wide = BPF_CLASS(insn.code) == BPF_ALU64;
         if (!wide) {
             a = static_cast<std::uint32_t>(a);

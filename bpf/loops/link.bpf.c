@@ -269,7 +269,7 @@ RINGSTEP_LOOP(link, struct ringstep_link)
 	__u32 room, slot;
 
 	ringstep_requests_begin(state);
-	ringstep_for_each_cqe(turn, cqe) {
+	ringstep_for_each_cqe_submitting(turn, cqe) {
 		if (ringstep_request_completed(turn, state, cqe, &slot))
 			completed(turn, state, slot, &delivered);
 	}

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <ringstep/c/identity.h>
 #include <ringstep/loops/nop_chain.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -28,8 +29,11 @@ TEST_CASE("Nops run one after the other, or several at a time") {
         CHECK(program.state()->submitted == total);
         CHECK(program.state()->completed == total);
         CHECK(program.state()->failed == 0);
-        if (depth == 1) CHECK(exit.turns == total + 1);
-        if (depth == 32) CHECK(exit.turns == (total + 31) / 32 + 1);
+        // The user engine submits at the end of a turn. In the kernel, a turn goes on with what completes at once.
+        const bool submits_in_the_turn = program.engine() == ringstep::Engine::kernel;
+        if (submits_in_the_turn) CHECK(exit.turns <= (total + 31) / 32 + 1);
+        if (!submits_in_the_turn && depth == 1) CHECK(exit.turns == total + 1);
+        if (!submits_in_the_turn && depth == 32) CHECK(exit.turns == (total + 31) / 32 + 1);
     }
 }
 
@@ -57,6 +61,22 @@ TEST_CASE("Completions that are not its own are counted as failed") {
     CHECK(program.state()->failed > 0);
 }
 
+TEST_CASE("Completions of another loop's requests are left alone") {
+    Ring ring;
+    io_uring_sqe* sqe = ring.sq().claim();
+    io_uring_prep_nop(sqe);
+    sqe->user_data = ringstep_identity_of_loop(0);
+    Nops program(ring);
+    program.state()->total = 3;
+    program.state()->depth = 1;
+    const LoopExit exit = program.run();
+    CHECK(exit.ok());
+    CHECK(exit.code == 0);
+    CHECK(exit.completions == 4);
+    CHECK(program.state()->foreign == 1);
+    CHECK(program.state()->completed == 3);
+}
+
 TEST_CASE("A million nops are one run") {
     Ring ring;
     Nops program(ring);
@@ -64,5 +84,6 @@ TEST_CASE("A million nops are one run") {
     program.state()->depth = 1;
     const LoopExit exit = program.run();
     CHECK(exit.ok());
-    CHECK(exit.turns == 1000001);
+    CHECK(exit.completions == 1000000);
+    CHECK(exit.turns <= 1000001);
 }

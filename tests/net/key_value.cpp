@@ -74,7 +74,8 @@ TEST_CASE("Frames arrive in pieces and in heaps", "[main]") {
     CHECK(client.ask("\n", 5) == "+OK\r\n");
     CHECK(client.ask("GET key\r\n", 8) == "=value\r\n");
     // A pipeline that ends in the middle of a frame, again and again.
-    const std::string commands = many("GET key\r\nPING\n", 3000);
+    const std::uint64_t pairs = rounds(1000, 20000);
+    const std::string commands = many("GET key\r\nPING\n", pairs);
     std::mt19937 random{7};
     std::thread sender([&] {
         for (std::size_t at = 0; at < commands.size();) {
@@ -83,11 +84,11 @@ TEST_CASE("Frames arrive in pieces and in heaps", "[main]") {
             at += size;
         }
     });
-    const std::string answers = many("=value\r\n+PONG\r\n", 3000);
+    const std::string answers = many("=value\r\n+PONG\r\n", pairs);
     CHECK(client.receive(answers.size()) == answers);
     sender.join();
     CHECK(server.stop().ok());
-    CHECK(server.counters().frames == 6002);
+    CHECK(server.counters().frames == 2 * pairs + 2);
 }
 
 TEST_CASE("A line that is too long is answered and ends the connection") {
@@ -133,7 +134,11 @@ TEST_CASE("A peer that does not read is not read from, and goes on when it reads
     const std::size_t cut = sent % command.size();
     bool right = true;
     std::size_t answers = 0;
-    for (; answers < whole && right; answers++) right = client.receive(answer.size()) == answer;
+    while (answers < whole && right) {
+        const std::size_t some = std::min<std::size_t>(whole - answers, 200);
+        right = client.receive(some * answer.size()) == many(answer, some);
+        if (right) answers += some;
+    }
     INFO(server.said() << answers << " of " << whole << " answers came; error of the connection "
                        << server->state()->connections[0].link.error);
     CHECK(right);
@@ -213,7 +218,7 @@ TEST_CASE("A reset at any moment ends only its own connection") {
     Server server;
     Client other{server.port()};
     std::mt19937 random{11};
-    for (int i = 0; i < 200; i++) {
+    for (std::uint64_t i = rounds(50, 1000); i > 0; i--) {
         Client client{server.port(), 4096};
         REQUIRE(client.connected());
         const std::string commands = many("SET reset " + std::string(200, 'r') + "\r\nGET reset\r\n", random() % 200);
@@ -228,8 +233,8 @@ TEST_CASE("A reset at any moment ends only its own connection") {
     CHECK(server.in_flight() == 0);
 }
 
-TEST_CASE("Thousands of connections leave nothing behind", "[main]") {
-    const std::uint64_t count = rounds(60, 2000);
+TEST_CASE("Hundreds of connections leave nothing behind", "[main]") {
+    const std::uint64_t count = rounds(10, 2000);
     const std::size_t before = open_descriptors();
     {
         Server server;
@@ -410,6 +415,7 @@ TEST_CASE("A server that is destroyed in the middle of everything closes its con
         CHECK(ring.in_flight() == 0);
         for (Client& client : clients) CHECK(client.rest().empty());
         clients.clear();
-        CHECK(open_descriptors() == before + 1);  // the listening socket
+        // The listening socket is still open. In the first round, the waker may have opened its descriptor, which stays.
+        if (round != 0) CHECK(open_descriptors() == before + 1);
     }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // What the verifier spends on each loop, in the running kernel, beside what it may spend.
 //
-// Usage: verifier-budgets measure LOOPS        writes lines for the table: what was measured, and the margin
-//        verifier-budgets check LOOPS TABLE    fails where a loop has no budget, or has outgrown it
-//        verifier-budgets accept OBJECT…       fails where the verifier refuses an object
-// LOOPS has a line NAME=OBJECT for each loop, TABLE is bpf/budgets.csv. ./dev budgets makes it anew.
+// Usage: verifier-budgets measure LOOPS                writes lines for the table: what was measured, and the margin
+//        verifier-budgets check LOOPS TABLE [RING]    fails where a loop has no budget, or has outgrown it
+//        verifier-budgets accept OBJECT…               fails where the verifier refuses an object
+// LOOPS has a line NAME=OBJECT for each loop, or NAME@RING=OBJECT for one that has a budget on this kind of ring alone. TABLE is
+// bpf/budgets.csv, which ./dev budgets makes anew. With RING, `check` looks at this kind of ring alone.
 //
 // Why not veristat: it loads an object as it is, and a loop is a program only once its geometry is filled in. With that all
 // zeroes the verifier refuses it at the first look into the state, and Debian 13's veristat, 0.4, can set no global variables.
@@ -41,6 +42,7 @@ using Series = std::pair<unsigned, unsigned>;
 
 struct Loop {
     std::string name, object;
+    std::string ring;  // empty: it has budgets on all kinds of rings
 };
 
 struct Kind {
@@ -81,7 +83,9 @@ std::vector<Loop> read_loops(const std::string& path) {
     std::ifstream stream(path);
     for (std::string line; std::getline(stream, line);) {
         const std::size_t equals = line.find('=');
-        if (equals != std::string::npos) loops.push_back({line.substr(0, equals), line.substr(equals + 1)});
+        if (equals == std::string::npos) continue;
+        const std::size_t at = std::min(line.find('@'), equals);
+        loops.push_back({line.substr(0, at), line.substr(equals + 1), at == equals ? "" : line.substr(at + 1, equals - at - 1)});
     }
     if (loops.empty()) throw std::runtime_error("no loops in " + path);
     return loops;
@@ -125,6 +129,7 @@ void print_budgets(const std::vector<Loop>& loops) {
     const Series series = running_series();
     for (const Loop& loop : loops) {
         for (const Kind& kind : kinds) {
+            if (!loop.ring.empty() && loop.ring != kind.name) continue;
             const Cost cost = measure(loop, kind);
             fmt::print("{}.{},{},{},{},{}\n", series.first, series.second, loop.name, kind.name,
                        with_margin(cost.instructions, 10), with_margin(cost.stack, 8));
@@ -142,7 +147,7 @@ Series budgeted_series(const Table& table, Series running) {
     return best;
 }
 
-bool check(const std::vector<Loop>& loops, const std::string& path) {
+bool check(const std::vector<Loop>& loops, const std::string& path, std::string_view ring) {
     const Table table = read_table(path);
     const Series running = running_series();
     const Series series = budgeted_series(table, running);
@@ -156,6 +161,7 @@ bool check(const std::vector<Loop>& loops, const std::string& path) {
     for (const Loop& loop : loops) {
         names.insert(loop.name);
         for (const Kind& kind : kinds) {
+            if ((!loop.ring.empty() && loop.ring != kind.name) || (!ring.empty() && ring != kind.name)) continue;
             const Cost cost = measure(loop, kind);
             const auto budget = table.find({series, loop.name, std::string(kind.name)});
             if (budget == table.end()) {
@@ -192,7 +198,8 @@ int main(int argc, char** argv) try {
         print_budgets(read_loops(argv[2]));
         return 0;
     }
-    if (arguments.size() == 3 && arguments[0] == "check") return check(read_loops(argv[2]), argv[3]) ? 0 : 1;
+    if ((arguments.size() == 3 || arguments.size() == 4) && arguments[0] == "check")
+        return check(read_loops(argv[2]), argv[3], arguments.size() == 4 ? arguments[3] : std::string_view{}) ? 0 : 1;
     if (arguments.size() > 1 && arguments[0] == "accept") {
         for (const std::string_view object : arguments | std::views::drop(1)) {
             const ringstep::Ring ring(kinds[0].options);
@@ -203,7 +210,7 @@ int main(int argc, char** argv) try {
         fmt::print("{} objects are accepted\n", arguments.size() - 1);
         return 0;
     }
-    fmt::print(stderr, "usage: verifier-budgets measure LOOPS | check LOOPS TABLE | accept OBJECT…\n");
+    fmt::print(stderr, "usage: verifier-budgets measure LOOPS | check LOOPS TABLE [RING] | accept OBJECT…\n");
     return 2;
 } catch (const std::exception& error) {
     fmt::print(stderr, "verifier-budgets: {}\n", error.what());

@@ -75,6 +75,12 @@ static inline __u32 ringstep_identity_kind_of(__u64 user_data)
 	return user_data >> RINGSTEP_IDENTITY_KIND_SHIFT & 3;
 }
 
+/* Returns not 0 if user_data has the mark: a loop of the library submitted the request. */
+static inline int ringstep_identity_is_marked(__u64 user_data)
+{
+	return user_data >> RINGSTEP_IDENTITY_MARK_SHIFT == RINGSTEP_IDENTITY_MARK;
+}
+
 /* Returns not 0 if user_data belongs to the loop with this identity (ringstep_identity_of_loop()). */
 static inline int ringstep_identity_is_of(__u64 user_data, __u64 identity)
 {

@@ -13,6 +13,7 @@ struct ringstep_nop_chain {
 	__u64 submitted; /* by the loop; live */
 	__u64 completed; /* by the loop; live */
 	__u64 failed;	 /* by the loop: of the completed, those that came out of order or with an error */
+	__u64 foreign;	 /* by the loop: stale completions, see ringstep/c/identity.h */
 };
 
 #endif /* RINGSTEP_LOOPS_NOP_CHAIN_H */

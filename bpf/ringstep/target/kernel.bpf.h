@@ -108,7 +108,7 @@ static __always_inline bool ringstep__work_pending(const struct ringstep__engine
 	return ((struct task_struct___ringstep *)bpf_get_current_task_btf())->task_works;
 }
 
-/* The list of deferred work in the kernel's struct io_ring_ctx. It is a queue since Linux 7.3, and was two stacks before. */
+/* The list of deferred work in the kernel's struct io_ring_ctx. It is a queue since Linux 7.3. It was two stacks before, and one in Linux 6.12. */
 struct ringstep__node {
 	void *next;
 };
@@ -122,6 +122,11 @@ struct io_ring_ctx___ringstep_stacks {
 	struct {
 		struct ringstep__node *first;
 	} work_llist, retry_llist;
+} __attribute__((preserve_access_index));
+struct io_ring_ctx___ringstep_stack {
+	struct {
+		struct ringstep__node *first;
+	} work_llist;
 } __attribute__((preserve_access_index));
 extern void *bpf_rdonly_cast(const void *pointer, __u32 type) __ksym;
 
@@ -143,6 +148,12 @@ static __always_inline bool ringstep__kernel_owes_work(const struct ringstep__en
 			bpf_rdonly_cast(engine->ring, bpf_core_type_id_kernel(struct io_ring_ctx___ringstep_stacks));
 
 		if (ring->work_llist.first || ring->retry_llist.first)
+			return true;
+	} else if (bpf_core_field_exists(struct io_ring_ctx___ringstep_stack, work_llist)) {
+		const struct io_ring_ctx___ringstep_stack *ring =
+			bpf_rdonly_cast(engine->ring, bpf_core_type_id_kernel(struct io_ring_ctx___ringstep_stack));
+
+		if (ring->work_llist.first)
 			return true;
 	} else {
 		return true;

@@ -264,8 +264,8 @@ private:
         state.error_offset = 0;
         state.opened = 0;
         state.idle = 0;
-        state.reading = 0;
-        // Other threads may read these in progress().
+        // Other threads may read these.
+        this->state().store(&ringstep_copy::reading, 0);
         this->state().store(&ringstep_copy::bytes_read, 0);
         this->state().store(&ringstep_copy::bytes_written, 0);
         size_.store(0, std::memory_order_relaxed);

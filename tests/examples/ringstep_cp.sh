@@ -53,22 +53,24 @@ head -c 70001 /dev/urandom >b
 run 0 a a1
 silent
 check "content" cmp a a1
-run 0 empty empty1
-check "empty" test -f empty1 -a ! -s empty1
 mkdir d
 run 0 a b empty d
 silent
 check "into a directory" cmp a d/a
 check "into a directory" cmp b d/b
 check "into a directory" test -e d/empty
-run 0 b d
-check "one into a directory" cmp b d/b
-run 0 a b d/
-check "directory with a slash" cmp a d/a
-echo "old content that is longer than b" >old
-cat a >>old
-run 0 b old
-check "a shorter one over a longer one" cmp b old
+if [ -n "$all" ]; then
+	run 0 empty empty1
+	check "empty" test -f empty1 -a ! -s empty1
+	run 0 b d
+	check "one into a directory" cmp b d/b
+	run 0 a b d/
+	check "directory with a slash" cmp a d/a
+	echo "old content that is longer than b" >old
+	cat a >>old
+	run 0 b old
+	check "a shorter one over a longer one" cmp b old
+fi
 
 # Options of the copy.
 for options in "--queue-depth 1 --block-size 512" "--queue-depth 256 --block-size 1M" "--block-size 4k" "--direct" "--direct --block-size 8K" \
@@ -152,34 +154,34 @@ if [ -n "$all" ]; then
 	wait $sleeper 2>/dev/null
 fi
 
-# Refusals: nothing is created, nothing is changed.
-sum=$(md5sum a)
-run 1 a a
-says err "'a' and 'a' are the same file"
-ln a hard
-ln -s a soft
-run 1 a hard
-run 1 a soft
-run 1 hard a
-check "the source is as it was" test "$sum" = "$(md5sum a)"
-run 1 d x1
-says err "'d' is a directory, and directories are not copied"
-missing x1
-run 1 nothing x1
-says err "cannot open 'nothing': No such file or directory"
-missing x1
-run 1 a nowhere/x1
-says err "cannot open 'nowhere/x1' for writing: No such file or directory"
-ln -s nowhere/x1 dangling
-run 1 a dangling
-says err "'dangling' is a symbolic link that leads nowhere"
-mkdir d/sub && mkdir sub && mkdir d/m3 && touch m3
-run 1 m3 d
-says err "'d/m3' is a directory"
-run 1 a nothing b d
-check "the others are copied" cmp b d/b
-
 if [ -n "$all" ]; then
+	# Refusals: nothing is created, nothing is changed.
+	sum=$(md5sum a)
+	run 1 a a
+	says err "'a' and 'a' are the same file"
+	ln a hard
+	ln -s a soft
+	run 1 a hard
+	run 1 a soft
+	run 1 hard a
+	check "the source is as it was" test "$sum" = "$(md5sum a)"
+	run 1 d x1
+	says err "'d' is a directory, and directories are not copied"
+	missing x1
+	run 1 nothing x1
+	says err "cannot open 'nothing': No such file or directory"
+	missing x1
+	run 1 a nowhere/x1
+	says err "cannot open 'nowhere/x1' for writing: No such file or directory"
+	ln -s nowhere/x1 dangling
+	run 1 a dangling
+	says err "'dangling' is a symbolic link that leads nowhere"
+	mkdir d/sub && mkdir sub && mkdir d/m3 && touch m3
+	run 1 m3 d
+	says err "'d/m3' is a directory"
+	run 1 a nothing b d
+	check "the others are copied" cmp b d/b
+
 	# Two sources of one name: the first one's copy is not overwritten. One source twice is copied once.
 	mkdir one two
 	echo 1 >one/same
@@ -223,9 +225,11 @@ umount small
 run 1 a /dev/full
 says err "writing at offset 0 failed: No space left on device"
 check "never removed" test -c /dev/full
-run 1 --direct --block-size 1000 a x1
-says err "no direct I/O"
-missing x1
+if [ -n "$all" ]; then
+	run 1 --direct --block-size 1000 a x1
+	says err "no direct I/O"
+	missing x1
+fi
 
 # A source that cannot be read costs an old destination nothing.
 for options in "" "--sparse always" "--direct"; do
@@ -310,6 +314,7 @@ done
 
 # Also while it waits for the other end of a FIFO to be opened.
 for arguments in "slow x1" "a slow"; do
+	[ -n "$all" ] || [ "$arguments" = "a slow" ] || continue
 	# shellcheck disable=SC2086 # two arguments
 	env --default-signal=INT "$cp" $arguments >out 2>err &
 	copier=$!
@@ -323,6 +328,7 @@ done
 
 # Signals that were ignored at the start stay ignored.
 for signal in INT TERM HUP; do
+	[ -n "$all" ] || [ $signal = TERM ] || continue
 	(echo part && sleep 1 && echo rest) >slow &
 	writer=$!
 	env --ignore-signal=$signal "$cp" slow x1 >out 2>err &
@@ -380,7 +386,9 @@ terminal() {
 	script --quiet --return --command "$1" typescript >/dev/null 2>&1 || fail "script: $1"
 	wait %% 2>/dev/null
 }
-if script --quiet --return --command true typescript >/dev/null 2>&1; then
+if [ -z "$all" ]; then
+	: # the same whatever the kernel
+elif script --quiet --return --command true typescript >/dev/null 2>&1; then
 	terminal "$cp slow x1"
 	check "a rate on a terminal" grep -qa 'slow: [0-9]* B, .*/s' typescript
 	terminal "$cp -q slow x1"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Counts the BPF instructions of one turn of a nop loop. It takes the program from the kernel, as it is after verification, and
-// runs it in this process on made-up regions. There, each nop completes when it is submitted, as in the kernel.
+// Counts the BPF instructions of a nop loop for each of its submits. It takes the program from the kernel, as it is after
+// verification, and runs it in this process on made-up regions. There, each nop completes when it is submitted, as in the
+// kernel.
 #pragma once
 
 #include <linux/io_uring.h>
@@ -55,10 +56,10 @@ private:
     std::uint64_t current_task_ = 0;
 };
 
-/// Counts the instructions of turns in the middle of a run. `memory` is the memory region as the program must find it, with a
-/// depth of `depth` nops set.
-[[nodiscard]] inline double bpf_instructions_a_turn(const std::string& program, const ringstep::Geometry& geometry,
-                                                    std::vector<std::uint8_t> memory) {
+/// Counts the instructions for each submit in the middle of a run. `memory` is the memory region as the program must find it,
+/// with a depth of `depth` nops set.
+[[nodiscard]] inline double bpf_instructions_a_submit(const std::string& program, const ringstep::Geometry& geometry,
+                                                      std::vector<std::uint8_t> memory) {
     const KernelSymbols symbols;
     std::vector<std::uint8_t> cq(geometry.cqes_offset + std::size_t{geometry.cq_entries} * geometry.cqe_size);
     std::vector<std::uint8_t> sq(std::size_t{geometry.sq_entries} * geometry.sqe_size);
@@ -97,7 +98,7 @@ private:
     for (std::uint64_t before = 0; turns.size() < 1000;) {
         submits = 0;
         const std::uint64_t result = interpreter.run(arguments);
-        // Each turn submits once, and a call may make several turns.
+        // A turn submits once or more, and a call may make several turns.
         if (submits != 0) turns.push_back(static_cast<double>(interpreter.executed() - before) / static_cast<double>(submits));
         before = interpreter.executed();
         if (static_cast<std::uint32_t>(result) != 0) break;

@@ -81,13 +81,13 @@ std::vector<std::uint8_t> fresh_memory(const std::string& program, std::uint64_t
     return memory;
 }
 
-/// Measures the cost of a turn alone: its BPF instructions, and the time around the program.
+/// Measures the cost of what leads to one submit alone: its BPF instructions, and the time around the program.
 void look_at_turns(std::vector<Case>& cases, const ringstep::Geometry& geometry, const Options& options) {
     const bench::Descriptor statistics(bpf_enable_stats(BPF_STATS_RUN_TIME), "statistics of BPF programs");
     for (Case& test : cases) {
         const std::string program = test.way->program();
         if (program.empty()) continue;
-        test.turn_instructions = bench::bpf_instructions_a_turn(program, geometry, fresh_memory(program, test.depth));
+        test.turn_instructions = bench::bpf_instructions_a_submit(program, geometry, fresh_memory(program, test.depth));
         const bench::ProgramFacts before = bench::program_facts(program);
         test.way->run(options.nops, test.depth);
         const bench::ProgramFacts after = bench::program_facts(program);
@@ -130,8 +130,8 @@ void print_ways(const std::vector<Case>& cases, const Options& options, const be
 
 void print_turns(const std::vector<Case>& cases) {
     fmt::print(
-        "One turn of each loop. BPF instructions: counted by running the verified program step by step, kfuncs left out.\n");
-    fmt::print("With kfuncs: the kernel's own statistics of the program, {} a turn.\n\n", bench::clock_unit());
+        "Each submit of a loop. BPF instructions: counted by running the verified program step by step, kfuncs left out.\n");
+    fmt::print("With kfuncs: the kernel's own statistics of the program, {} a submit.\n\n", bench::clock_unit());
     bench::Table table({"loop", "depth", "BPF instructions", "with kfuncs"});
     for (const Case& test : cases) {
         if (test.way->program().empty()) continue;

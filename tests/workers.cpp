@@ -135,7 +135,8 @@ TEST_CASE("The kernel hands to a worker, without trying them, those requests of 
         seen.insert(sqe.opcode);
         if (!ring.knows(sqe.opcode)) continue;
         int result = 0;
-        // A quick worker may be done before the submit returns, and Linux 6.1 then posts the completion at once. It is not so quick each time.
+        // A quick worker may be done before the submit returns, and Linux 6.1 then posts the completion at once. It is not so
+        // quick each time.
         bool at_once = true;
         for (int tries = 0; tries < 20 && at_once; tries++) {
             at_once = ring.ends_at_once(sqe, result);

@@ -4,8 +4,8 @@
 // Usage: verifier-budgets measure LOOPS                writes lines for the table: what was measured, and the margin
 //        verifier-budgets check LOOPS TABLE [RING]    fails where a loop has no budget, or has outgrown it
 //        verifier-budgets accept OBJECT…               fails where the verifier refuses an object
-// LOOPS has a line NAME=OBJECT for each loop, or NAME@RING=OBJECT for one that has a budget on this kind of ring alone. TABLE is
-// bpf/budgets.csv, which ./dev budgets makes anew. With RING, `check` looks at this kind of ring alone.
+// LOOPS has a line NAME=OBJECT for each loop, or NAME@RING=OBJECT for one that has a budget on this kind of ring alone. TABLE
+// is bpf/budgets.csv, which ./dev budgets makes anew. With RING, `check` looks at this kind of ring alone.
 //
 // Why not veristat: it loads an object as it is, and a loop is a program only once its geometry is filled in. With that all
 // zeroes the verifier refuses it at the first look into the state, and Debian 13's veristat, 0.4, can set no global variables.
@@ -85,7 +85,8 @@ std::vector<Loop> read_loops(const std::string& path) {
         const std::size_t equals = line.find('=');
         if (equals == std::string::npos) continue;
         const std::size_t at = std::min(line.find('@'), equals);
-        loops.push_back({line.substr(0, at), line.substr(equals + 1), at == equals ? "" : line.substr(at + 1, equals - at - 1)});
+        loops.push_back(
+            {line.substr(0, at), line.substr(equals + 1), at == equals ? "" : line.substr(at + 1, equals - at - 1)});
     }
     if (loops.empty()) throw std::runtime_error("no loops in " + path);
     return loops;

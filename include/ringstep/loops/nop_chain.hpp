@@ -7,8 +7,8 @@
 namespace ringstep::inline v0::loops {
 
 /**
- * Runs `total` nops, `depth` at a time, and checks that each completes once and in order. It measures what a request costs in a loop.
- * LoopExit::code is the number of nops that failed the check.
+ * Runs `total` nops, `depth` at a time, and checks that each completes once and in order. It measures what a request costs in a
+ * loop. LoopExit::code is the number of nops that failed the check.
  *
  * **Example**:
  *

@@ -11,6 +11,7 @@
 #include <liburing.h>
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,11 +45,30 @@ struct Pipe {
     void close_in() { ::close(std::exchange(fds[1], -1)); }
 };
 
+/// Connects two TCP sockets over 127.0.0.1. The caller closes them.
+inline std::array<int, 2> tcp_pair() {
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    REQUIRE(::bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0);
+    REQUIRE(::listen(listener, 1) == 0);
+    REQUIRE(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    const int connecting = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(::connect(connecting, reinterpret_cast<sockaddr*>(&address), size) == 0);
+    const int accepted = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    REQUIRE(accepted >= 0);
+    ::close(listener);
+    return {accepted, connecting};
+}
+
 /// Two connected sockets.
 struct Sockets {
     std::array<int, 2> ends{-1, -1};
 
     explicit Sockets(int type = SOCK_STREAM) { REQUIRE(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends.data()) == 0); }
+    explicit Sockets(std::array<int, 2> connected) : ends(connected) {}
     Sockets(const Sockets&) = delete;
     Sockets& operator=(const Sockets&) = delete;
     ~Sockets() {

@@ -3,14 +3,13 @@
 #include <ringstep/loops/gate.hpp>
 #include <ringstep/program.hpp>
 
+#include "descriptors.hpp"
 #include "ensure.hpp"
 #include "loops/scripted.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -45,21 +44,8 @@ Ends unix_pair() {
 }
 
 Ends tcp_pair() {
-    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    REQUIRE(::bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0);
-    REQUIRE(::listen(listener, 1) == 0);
-    REQUIRE(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-    Ends ends;
-    ends.other = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    REQUIRE(::connect(ends.other, reinterpret_cast<sockaddr*>(&address), size) == 0);
-    ends.ours = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    REQUIRE(ends.ours >= 0);
-    ::close(listener);
-    return ends;
+    const std::array<int, 2> fds = descriptors::tcp_pair();
+    return {fds[0], fds[1]};
 }
 
 /// The loop's end is the one that is written to.

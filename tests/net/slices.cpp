@@ -40,10 +40,12 @@ TEST_CASE("Bytes come in slices of buffers, all of them in their order, also whe
     CHECK((incremental || !buffers.incremental()));
     program.state()->hold = hold;
     program.state()->bundles = bundles ? 1 : 0;
-    std::array<descriptors::Sockets, SLICES_SOCKETS> sockets;
+    // Not AF_UNIX: Linux 7.3 may lose the end of such a stream, see docs/network.md.
+    std::array<std::optional<descriptors::Sockets>, SLICES_SOCKETS> sockets;
+    for (auto& pair : sockets) pair.emplace(descriptors::tcp_pair());
     std::array<std::string, SLICES_SOCKETS> sent;
     for (unsigned i = 0; i < SLICES_SOCKETS; i++) {
-        program.state()->sockets[i].fd = static_cast<unsigned>(sockets[i].ends[0]);
+        program.state()->sockets[i].fd = static_cast<unsigned>(sockets[i]->ends[0]);
         program.state()->sockets[i].next = i + 2 <= SLICES_SOCKETS ? i + 2 : 0;  // all of them begin as starving ones
         program.state()->sockets[i].previous = i;
     }
@@ -57,12 +59,12 @@ TEST_CASE("Bytes come in slices of buffers, all of them in their order, also whe
             if (size == 0) continue;
             std::string bytes(size, '\0');
             for (char& byte : bytes) byte = static_cast<char>(random());
-            ensure(::send(sockets[i].ends[1], bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
+            ensure(::send(sockets[i]->ends[1], bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
             sent[i] += bytes;
             left[i] -= size;
             if (random() % 64 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
-        for (const descriptors::Sockets& pair : sockets) ::shutdown(pair.ends[1], SHUT_WR);
+        for (const auto& pair : sockets) ::shutdown(pair->ends[1], SHUT_WR);
     });
     const ringstep::LoopExit exit = program.run();
     writer.join();

@@ -36,6 +36,14 @@ public:
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         connected_ = ::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
     }
+    /// Accepts a connection of a listening socket, within half a minute. Otherwise, connected() is false.
+    [[nodiscard]] static Client accepted_by(int listener) {
+        pollfd waits{.fd = listener, .events = POLLIN, .revents = 0};
+        int ready = 0;
+        do ready = ::poll(&waits, 1, 30'000);
+        while (ready < 0 && errno == EINTR);
+        return Client(ready > 0 ? ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC) : -1, AdoptsTag{});
+    }
     Client(Client&& other) noexcept : fd_(std::exchange(other.fd_, -1)), connected_(other.connected_) {}
     Client& operator=(Client&& other) noexcept {
         std::swap(fd_, other.fd_);
@@ -107,6 +115,15 @@ public:
     }
 
 private:
+    struct AdoptsTag {};
+    Client(int fd, AdoptsTag) : fd_(fd), connected_(fd >= 0) {
+        const int yes = 1;
+        ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+        const timeval patience{.tv_sec = 30, .tv_usec = 0};
+        ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    }
+
     int fd_;
     bool connected_ = false;
     bool ended_ = false;

@@ -7,8 +7,8 @@
  * read. After each completion of a pair, proxy_decide() says at one place which requests the pair needs. An end of a stream is passed on only if
  * it was one. If a stream was cut, the other side gets a reset.
  *
- * The longest step handles 32 completions, each of which may look for an upstream among 16. It handles 32 expired timers, and looks for each of them
- * in 32 places. A drain looks at 32 pairs. Each look at a pair makes 4 requests at most. That makes 1,632 iterations, with 387 submits at most.
+ * The longest step handles 32 completions, each of which may look for an upstream among 16. It looks at 64 pairs because of timers or a drain, and
+ * looks for each of them at 16 timers. A look at a pair makes 4 requests at most. That makes 1,632 iterations, with 387 submits at most.
  */
 #include <ringstep/loop.bpf.h>
 #include <ringstep/timer.bpf.h>
@@ -22,8 +22,9 @@
 #define PROXY_BUFFER_MASK ringstep_mask(PROXY->buffers)
 #define PROXY_UPSTREAM_MASK ringstep_mask(PROXY->upstreams)
 
-/* The most timers, and pairs that a drain looks at, in one turn. */
-#define PROXY_BATCH 32
+/* The most expired timers, and pairs that a drain ends, in one turn; and for each, the most timers that are put elsewhere. */
+#define PROXY_BATCH 64
+#define PROXY_MOVES 16
 /* How long a connection may not have begun to connect although its time is over, before it is looked at again. In nanoseconds. */
 #define PROXY_PATIENCE 10000000
 
@@ -515,15 +516,6 @@ ringstep_apart __u32 proxy_expired(struct ringstep_proxy *state ringstep_arg_non
 	return pair->in_flight & CANCEL(UPSTREAM) ? 0 : CANCEL(UPSTREAM);
 }
 
-/* Takes the next timer that has expired. Returns one more than its number, or 0. */
-ringstep_apart __u32 proxy_next_expired(struct ringstep_proxy *state ringstep_arg_nonnull)
-{
-	__s64 limit = ringstep_limit(PROXY_BATCH);
-	__u32 number = 0;
-
-	return ringstep_wheel_expired(&state->wheel, state->timers, state->now, &number, limit) ? number + 1 : 0;
-}
-
 /* Returns the time until which the loop may wait for the first timer. */
 ringstep_apart __u64 proxy_first_deadline(struct ringstep_proxy *state ringstep_arg_nonnull)
 {
@@ -694,8 +686,8 @@ static __noinline int proxy_accept(struct ringstep_turn *turn, struct ringstep_p
 
 /* --- The step ---------------------------------------------------------------------------------------------------------------- */
 
-/* Looks whether the drain has to end connections. Returns 1 if so. */
-ringstep_apart int proxy_drains(struct ringstep_proxy *state ringstep_arg_nonnull)
+/* Begins a drain, and notes when its time is up. */
+ringstep_apart int proxy_drain(struct ringstep_proxy *state ringstep_arg_nonnull)
 {
 	if (!state->draining) {
 		state->draining = 1;
@@ -707,27 +699,44 @@ ringstep_apart int proxy_drains(struct ringstep_proxy *state ringstep_arg_nonnul
 		state->draining = 2;
 		state->walked = 0;
 	}
-	return state->draining == 2 && state->walked < RINGSTEP_PROXY_CONNECTIONS;
+	return 0;
 }
 
 /* The time of a drain is up for a pair. Returns the requests that end it. */
 ringstep_apart __u32 proxy_drained(struct ringstep_proxy *state ringstep_arg_nonnull, __u32 slot)
 {
-	struct ringstep_proxy_pair *pair = proxy_pair(state, slot);
-
-	if (!pair->identity)
+	if (!proxy_pair(state, slot)->identity)
 		return 0;
-	proxy_fail(pair, -RINGSTEP__ETIMEDOUT);
+	proxy_fail(proxy_pair(state, slot), -RINGSTEP__ETIMEDOUT);
 	return proxy_decide(state, slot);
+}
+
+/*
+ * Looks at the next pair whose timer has expired, or that a drain has to end. Returns one more than its slot, and in the upper half the requests that
+ * it needs. Returns 0 if there is none.
+ */
+ringstep_apart __u64 proxy_due(struct ringstep_proxy *state ringstep_arg_nonnull)
+{
+	__s64 limit = ringstep_limit(PROXY_MOVES);
+	__u32 slot = 0;
+	__u64 todo = 0;
+
+	if (ringstep_wheel_expired(&state->wheel, state->timers, state->now, &slot, limit)) {
+		todo = proxy_expired(state, slot);
+	} else if (state->draining == 2 && state->walked < RINGSTEP_PROXY_CONNECTIONS) {
+		slot = state->walked++;
+		todo = proxy_drained(state, slot);
+	} else {
+		return 0;
+	}
+	return todo << 32 | (slot + 1);
 }
 
 RINGSTEP_LOOP(proxy, struct ringstep_proxy)
 {
-	__s64 timers = ringstep_limit(PROXY_BATCH), drained = ringstep_limit(PROXY_BATCH);
-	__u64 deadline = RINGSTEP_NO_DEADLINE, next;
+	__s64 limit = ringstep_limit(PROXY_BATCH);
+	__u64 deadline = RINGSTEP_NO_DEADLINE, due = 1;
 	struct io_uring_cqe *cqe;
-	bool again = false;
-	__u32 found = 1;
 
 	state->now = bpf_ktime_get_ns();
 	ringstep_for_each_cqe(turn, cqe) {
@@ -736,20 +745,13 @@ RINGSTEP_LOOP(proxy, struct ringstep_proxy)
 		if (likely(pair))
 			proxy_do(turn, state, pair - 1, proxy_decide(state, pair - 1));
 	}
-	ringstep_while_at_most (timers, found) {
-		found = proxy_next_expired(state);
-		if (found)
-			proxy_do(turn, state, found - 1, proxy_expired(state, found - 1));
+	ringstep_while_at_most (limit, due) {
+		due = proxy_due(state);
+		if (unlikely(due))
+			proxy_do(turn, state, (__u32)due - 1, (__u32)(due >> 32));
 	}
 	if (unlikely(ringstep_load(&state->drain) || state->listen_error)) {
-		if (proxy_drains(state)) {
-			ringstep_while_at_most (drained, state->walked < RINGSTEP_PROXY_CONNECTIONS) {
-				const __u32 slot = state->walked++ & PROXY_MASK;
-
-				proxy_do(turn, state, slot, proxy_drained(state, slot));
-			}
-			again = state->walked < RINGSTEP_PROXY_CONNECTIONS;
-		}
+		proxy_drain(state);
 		if (state->accepting == 1)
 			proxy_accept(turn, state, false);
 		if (!state->open && !state->counts && !state->cancels) {
@@ -767,10 +769,10 @@ RINGSTEP_LOOP(proxy, struct ringstep_proxy)
 		else
 			deadline = state->accept_again;
 	}
-	if (unlikely(again))
+	if (unlikely(state->draining == 2 && state->walked < RINGSTEP_PROXY_CONNECTIONS))
 		return ringstep_submit_and_wait(turn, 0);
-	next = proxy_first_deadline(state);
-	if (next < deadline)
-		deadline = next;
+	due = proxy_first_deadline(state);
+	if (due < deadline)
+		deadline = due;
 	return ringstep_submit_and_wait_until(turn, 1, deadline);
 }

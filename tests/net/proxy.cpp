@@ -607,7 +607,7 @@ TEST_CASE("A drain lets connections end, and cuts those that do not in time", "[
 
 TEST_CASE("A proxy that is destroyed closes its connections, and the ring can have another one", "[main]") {
     const Upstream upstream;
-    ringstep::Ring ring{{.sq_entries = 64}};
+    ringstep::Ring ring{{.sq_entries = 256}};
     std::ptrdiff_t before = 0;
     for (int i = 0; i < 2; i++) {
         if (i == 1) before = open_descriptors();  // the process keeps the program of the first one
@@ -695,7 +695,7 @@ TEST_CASE("Nothing is left of connections that end in any way at any moment", "[
 }
 
 TEST_CASE("Options and addresses that make no sense are refused") {
-    ringstep::Ring ring{{.sq_entries = 16}};
+    ringstep::Ring ring{{.sq_entries = 256}};
     for (const unsigned connections : {0U, ringstep::Proxy::capacity + 1})
         CHECK(error_of([&] { ringstep::Proxy(ring, {.connections = connections}); }).error_number() == EINVAL);
     CHECK(error_of([] { (void)SocketAddress::tcp("localhost", 80); }).error_number() == EINVAL);
@@ -707,7 +707,7 @@ TEST_CASE("Options and addresses that make no sense are refused") {
 }
 
 TEST_CASE("A listening socket that is none ends the run", "[main]") {
-    ringstep::Ring ring{{.sq_entries = 16}};
+    ringstep::Ring ring{{.sq_entries = 256}};
     ringstep::Proxy proxy{ring};
     const ringstep::detail::OwnedFd no_listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     proxy.listen(no_listener.get());

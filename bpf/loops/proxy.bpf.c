@@ -306,9 +306,13 @@ static __always_inline __u32 proxy_decide_half(struct ringstep_proxy_pair *pair,
 	return SHUTDOWN(half);
 }
 
-static __always_inline bool proxy_half_is_over(const struct ringstep_proxy_half *half)
+/* Returns true if nothing is left to do for one direction but to close both sockets, which ends the stream. */
+static __always_inline bool proxy_half_is_over(const struct ringstep_proxy *state, const struct ringstep_proxy_pair *pair,
+					       __u32 half)
 {
-	return half->eof && half->begin == half->end;
+	const struct ringstep_proxy_half *const it = &pair->halves[half];
+
+	return it->eof && it->begin == it->end && (it->shut || !state->closes_late);
 }
 
 /* Returns the requests that end a pair. */
@@ -317,7 +321,6 @@ static __always_inline __u32 proxy_decide_end(struct ringstep_proxy_pair *pair)
 	const __u32 at_client = RECEIVE(0) | SEND(1) | SHUTDOWN(1),
 		    at_upstream = RECEIVE(1) | SEND(0) | SHUTDOWN(0) | CONNECT | PROMPT;
 	const __u32 open = pair->in_flight;
-	__u32 todo = CLOSE(CLIENT);
 
 	if (open & (CANCEL(CLIENT) | CANCEL(UPSTREAM)))
 		return 0;
@@ -328,12 +331,12 @@ static __always_inline __u32 proxy_decide_end(struct ringstep_proxy_pair *pair)
 		pair->flags |= RINGSTEP_PROXY_CANCELLED;
 		return (open & at_client ? CANCEL(CLIENT) : 0) | (open & at_upstream ? CANCEL(UPSTREAM) : 0);
 	}
+	if (IS(pair, BROKEN) && !IS(pair, RESETTING)) {
+		pair->flags |= RINGSTEP_PROXY_RESETTING;
+		return RESET(CLIENT) | (IS(pair, MADE) ? RESET(UPSTREAM) : 0);
+	}
 	pair->flags |= RINGSTEP_PROXY_CLOSING;
-	if (IS(pair, BROKEN))
-		todo |= RESET(CLIENT);
-	if (IS(pair, MADE))
-		todo |= CLOSE(UPSTREAM) | (IS(pair, BROKEN) ? RESET(UPSTREAM) : 0);
-	return todo;
+	return CLOSE(CLIENT) | (IS(pair, MADE) ? CLOSE(UPSTREAM) : 0);
 }
 
 /* Decides which requests a pair needs now. Returns a bit for each. */
@@ -344,7 +347,7 @@ ringstep_apart __u32 proxy_decide(struct ringstep_proxy *state ringstep_arg_nonn
 
 	if (!pair->identity || IS(pair, CLOSING))
 		return 0;
-	if (IS(pair, FAILED) || (proxy_half_is_over(&pair->halves[0]) && proxy_half_is_over(&pair->halves[1])))
+	if (IS(pair, FAILED) || (proxy_half_is_over(state, pair, 0) && proxy_half_is_over(state, pair, 1)))
 		return proxy_decide_end(pair);
 	todo = proxy_decide_half(pair, 0) | proxy_decide_half(pair, 1);
 	if (unlikely(!IS(pair, CONNECTED) && !(pair->in_flight & (SOCKET | CONNECT | PROMPT)))) {
@@ -420,7 +423,7 @@ ringstep_apart int proxy_odd(struct ringstep_proxy *state ringstep_arg_nonnull, 
 	} else if (part >= RINGSTEP_PROXY_SHUTDOWN && part <= RINGSTEP_PROXY_SHUTDOWN + 1) {
 		if (result < 0)
 			proxy_break(state, pair, result);
-	} else if (part >= RINGSTEP_PROXY_RESET && part <= RINGSTEP_PROXY_CLOSE + UPSTREAM && !pair->in_flight) {
+	} else if (IS(pair, CLOSING) && !pair->in_flight) {
 		proxy_closed(state, pair, slot);
 	}
 	return 0;
@@ -610,8 +613,13 @@ static __noinline int proxy_do_side(struct ringstep_turn *turn, struct ringstep_
 		ringstep_prep_shutdown(sqe, proxy_file(state, slot, !(part & 1)), RINGSTEP_SHUT_WR);
 		sqe->flags = IOSQE_FIXED_FILE;
 	} else if (part < RINGSTEP_PROXY_CLOSE) {
-		/* To connect a TCP socket to no address resets the connection. Other sockets refuse it, and are closed all the same. */
-		ringstep_prep_connect(sqe, file, ringstep_address(turn, &state->nobody), sizeof(state->nobody.ipv4));
+		const __u16 family = part & 1 ? proxy_upstream(state, pair)->address.family : state->listener_address.family;
+
+		/* To connect a TCP socket to no address resets the connection. Unix sockets have no such thing. */
+		if (family == RINGSTEP_AF_UNIX)
+			ringstep_prep_shutdown(sqe, file, RINGSTEP_SHUT_RDWR);
+		else
+			ringstep_prep_connect(sqe, file, ringstep_address(turn, &state->nobody), sizeof(state->nobody.ipv4));
 		sqe->flags = IOSQE_FIXED_FILE;
 	} else if (part < RINGSTEP_PROXY_CANCEL) {
 		ringstep_prep_close_direct(sqe, (__u32)file);
@@ -635,11 +643,11 @@ static __noinline int proxy_do_rest(struct ringstep_turn *turn, struct ringstep_
 		proxy_do_side(turn, state, slot, RINGSTEP_PROXY_CANCEL + CLIENT);
 	if (todo & CANCEL(UPSTREAM))
 		proxy_do_side(turn, state, slot, RINGSTEP_PROXY_CANCEL + UPSTREAM);
-	/* In this order. All of them complete at once, and as soon as the client's slot is empty, the kernel may give it out again. */
 	if (todo & RESET(UPSTREAM))
 		proxy_do_side(turn, state, slot, RINGSTEP_PROXY_RESET + UPSTREAM);
 	if (todo & RESET(CLIENT))
 		proxy_do_side(turn, state, slot, RINGSTEP_PROXY_RESET + CLIENT);
+	/* In this order. Both complete at once, and as soon as the client's slot is empty, the kernel may give it out again. */
 	if (todo & CLOSE(UPSTREAM))
 		proxy_do_side(turn, state, slot, RINGSTEP_PROXY_CLOSE + UPSTREAM);
 	if (todo & CLOSE(CLIENT))

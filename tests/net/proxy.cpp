@@ -190,7 +190,10 @@ void exchange(Client& one, Client& other, std::size_t size, unsigned seed) {
     auto sent_there = std::async(std::launch::async, [&] { return send_and_finish(one, there, seed); });
     auto sent_back = std::async(std::launch::async, [&] { return send_and_finish(other, back, seed + 1); });
     auto arrived = std::async(std::launch::async, [&] { return other.rest() == there && other.ended(); });
-    CHECK((one.rest() == back && one.ended()));
+    const std::string came = one.rest();
+    INFO("seed " << seed << ": " << came.size() << " of " << back.size() << " bytes, errno " << one.error());
+    CHECK(came == back);
+    CHECK(one.ended());
     CHECK(arrived.get());
     CHECK(sent_there.get());
     CHECK(sent_back.get());

@@ -37,6 +37,13 @@ public:
     FileSlots(const FileSlots&) = delete;
     FileSlots& operator=(const FileSlots&) = delete;
 
+    /// Returns true if the kernel may close the file of an emptied slot late: when the requests with registered files that
+    /// began before have ended, whatever their files are. Linux 6.12 and earlier do so. The feature came with Linux 6.14.
+    [[nodiscard]] bool closes_late() const noexcept {
+        constexpr unsigned has_attributes = 1U << 16;  // IORING_FEAT_RW_ATTR
+        return (ring_->native().features & has_attributes) == 0;
+    }
+
     /// Closes all files in the slots. Must be called on the ring's owning thread.
     void close() noexcept {
         if (owns_table_) {

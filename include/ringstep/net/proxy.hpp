@@ -104,6 +104,7 @@ public:
         shared.out_time = options.leave_out.unlimited() ? ~std::uint64_t{0} : detail::limit_in_nanoseconds(options.leave_out);
         shared.prompt = may_set_options() ? 1 : 0;
         shared.one = 1;
+        shared.closes_late = slots_.closes_late() ? 1 : 0;
         ring_core().set_state_requests({.tag = identity_.value(),
                                         .counts = &shared.counts,
                                         .helpers = &shared.cancels,

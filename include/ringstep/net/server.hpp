@@ -128,6 +128,7 @@ public:
         server.identity = identity_.value();
         server.listener = -1;
         server.first_slot = options.first_slot;
+        server.closes_late = slots_.closes_late() ? 1 : 0;
         server.limits.idle = detail::limit_in_nanoseconds(options.idle);
         server.limits.read = detail::limit_in_nanoseconds(options.read);
         server.limits.write = detail::limit_in_nanoseconds(options.write);

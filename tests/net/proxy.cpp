@@ -192,7 +192,7 @@ void exchange(Client& one, Client& other, std::size_t size, unsigned seed) {
     auto arrived = std::async(std::launch::async, [&] { return other.rest() == there && other.ended(); });
     const std::string came = one.rest();
     INFO("seed " << seed << ": " << came.size() << " of " << back.size() << " bytes, errno " << one.error());
-    CHECK(came == back);
+    CHECK((came == back));
     CHECK(one.ended());
     CHECK(arrived.get());
     CHECK(sent_there.get());
@@ -308,7 +308,7 @@ TEST_CASE("A side that does not read makes the other one wait, in either directi
         // The other direction does not wait.
         CHECK(reader.send("so?"));
         CHECK(sender.receive(3) == "so?");
-        CHECK(reader.receive(all.size()) == all);
+        CHECK((reader.receive(all.size()) == all));
         CHECK(sender.send("and more"));
         CHECK(reader.receive(8) == "and more");
         client.close();

@@ -18,6 +18,7 @@
 #include <ringstep/loops/pace.hpp>
 #include <ringstep/loops/stages.hpp>
 #include <ringstep/net/frames.hpp>
+#include <ringstep/net/proxy.hpp>
 #include <ringstep/ringstep.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -372,6 +373,34 @@ void fill_in_frames(ringstep_frames& frames) {
     frames.server.ready = {.first = 1, .last = connections, .count = connections};
 }
 
+/// Clients in all phases, with requests of all kinds in flight, and upstreams of which some are left out.
+void fill_in_proxy(ringstep_proxy& proxy) {
+    constexpr std::uint32_t clients = 48;
+    proxy.identity = ringstep_identity_of_loop(7);
+    proxy.listener = 0;
+    proxy.balance = static_cast<std::uint32_t>(proxy.counters.accepted % 3);
+    proxy.attempts = 20;
+    proxy.failures = 2;
+    proxy.most = RINGSTEP_PROXY_CONNECTIONS;
+    proxy.header = 1;
+    proxy.prompt = 1;
+    proxy.connect_time = proxy.idle_time = proxy.out_time = 1'000'000;
+    proxy.upstream_count = RINGSTEP_PROXY_UPSTREAMS;
+    proxy.open = clients;
+    proxy.drain = 0;
+    for (std::uint32_t i = 0; i < clients; i++) {
+        ringstep_proxy_pair& pair = proxy.pairs[i];
+        pair = {};
+        pair.generation = 1;
+        pair.identity = proxy.identity | ringstep_identity_of_slot(i, 1);
+        pair.in_flight = 1U << i % 15;
+        pair.flags = i % 2 == 0 ? RINGSTEP_PROXY_CONNECTED | RINGSTEP_PROXY_MADE : 0;
+        pair.upstream = i % RINGSTEP_PROXY_UPSTREAMS + 1;
+        pair.halves[i % 2].end = i * 300;
+        pair.halves[0].eof = i % 3 == 0 ? 1 : 0;
+    }
+}
+
 struct Kind {
     const char* name;
     std::unique_ptr<AnyLoop> (*make)(Ring& ring);
@@ -434,6 +463,10 @@ constexpr Kind kinds[] = {
     {"frames",
      [](Ring& ring) -> std::unique_ptr<AnyLoop> {
          return std::make_unique<Bare<ringstep::loops::frames>>(ring, fill_in_frames);
+     }},
+    {"proxy",
+     [](Ring& ring) -> std::unique_ptr<AnyLoop> {
+         return std::make_unique<Bare<ringstep::loops::proxy>>(ring, fill_in_proxy);
      }},
     {"nop_chain",
      [](Ring& ring) -> std::unique_ptr<AnyLoop> {
@@ -628,5 +661,6 @@ TEST_CASE("A compiled graph on garbled memory stops, and its steps stay within t
 TEST_CASE("A loop of stages on garbled memory stops, and its steps stay within their bound") { garble(kind_of("stages")); }
 TEST_CASE("An enter on garbled memory stops, and its steps stay within their bound") { garble(kind_of("enter")); }
 TEST_CASE("A server on garbled memory stops, and its steps stay within their bound") { garble(kind_of("frames")); }
+TEST_CASE("A proxy on garbled memory stops, and its steps stay within their bound") { garble(kind_of("proxy")); }
 TEST_CASE("A copy on garbled memory stops, and its steps stay within their bound") { garble(kind_of("copy")); }
 TEST_CASE("A chain of nops on garbled memory stops, and its steps stay within their bound") { garble(kind_of("nop_chain")); }

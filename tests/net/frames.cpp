@@ -313,3 +313,28 @@ TEST_CASE("Framings that cannot be are refused") {
         CHECK(error_of([&] { ringstep::Server server{ring, framing}; }).code().value() == EINVAL);
     CHECK_NOTHROW(ringstep::Server{ring, Framing::lines(4094)});
 }
+
+TEST_CASE("A closed connection ends for its peer although requests of others have been in flight for longer", "[main]") {
+    Served server{Framing::lines(100),
+                  [](ringstep::Server& it, const ServerEvent& event) {
+                      if (event.kind == ServerEvent::Kind::frame && event.text() == "close") {
+                          it.answer(event.connection, true);
+                      } else {
+                          echo(it, event);
+                      }
+                  },
+                  {.linger = 0s}};
+    for (const bool peer_first : {true, false}) {
+        Client idle{server.port()};
+        CHECK(idle.ask("x\n", 2) == "x|");
+        Client client{server.port()};
+        if (peer_first) {
+            CHECK(client.ask("x\n", 2) == "x|");
+            client.finish();
+        } else {
+            CHECK(client.send("close\n"));
+        }
+        CHECK(client.rest().empty());
+        CHECK(client.ended());
+    }
+}

@@ -4,8 +4,8 @@
 
 #include <ringstep/detail/owned_fd.hpp>
 #include <ringstep/error.hpp>
+#include <ringstep/net/address.hpp>
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -38,22 +38,13 @@ public:
     /// the address is not numeric, EADDRINUSE if the port is taken, or the kernel's errno.
     explicit Listener(const std::string& address, std::uint16_t port, const ListenerOptions& options = {}) {
         const std::string what = "listening on " + address + ", port " + std::to_string(port);
-        sockaddr_in v4{};
-        sockaddr_in6 v6{};
-        v4.sin_family = AF_INET;
-        v4.sin_port = htons(port);
-        v6.sin6_family = AF_INET6;
-        v6.sin6_port = htons(port);
-        const bool is_v4 = ::inet_pton(AF_INET, address.c_str(), &v4.sin_addr) == 1;
-        if (!is_v4 && ::inet_pton(AF_INET6, address.c_str(), &v6.sin6_addr) != 1)
-            detail::raise(EINVAL, what, "The address has to be numeric, such as 127.0.0.1 or ::1.");
-        fd_ = detail::OwnedFd(::socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const SocketAddress name = SocketAddress::tcp(address, port);
+        fd_ = detail::OwnedFd(::socket(name.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
         if (!fd_) detail::raise(errno, what, "No socket could be made.");
         set(SOL_SOCKET, SO_REUSEADDR, true);
         set(SOL_SOCKET, SO_REUSEPORT, options.reuse_port);
         set(IPPROTO_TCP, TCP_NODELAY, options.no_delay);
-        const auto* const name = is_v4 ? reinterpret_cast<const sockaddr*>(&v4) : reinterpret_cast<const sockaddr*>(&v6);
-        if (::bind(fd_.get(), name, is_v4 ? sizeof v4 : sizeof v6) != 0 || ::listen(fd_.get(), options.backlog) != 0)
+        if (::bind(fd_.get(), name.native(), name.length()) != 0 || ::listen(fd_.get(), options.backlog) != 0)
             detail::raise(errno, what, errno == EADDRINUSE ? "Another socket has this port: choose another one." : "");
     }
 

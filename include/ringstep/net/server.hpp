@@ -6,11 +6,13 @@
 #include <ringstep/blocks/mailbox.hpp>
 #include <ringstep/c/net/server.h>
 #include <ringstep/c/blocks/requests.h>
+#include <ringstep/detail/file_slots.hpp>
 #include <ringstep/detail/loop_identity.hpp>
 #include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/loops/loop_class.hpp>
 #include <ringstep/net/buffer_ring.hpp>
+#include <ringstep/net/serve.hpp>
 #include <ringstep/options.hpp>
 #include <ringstep/ring.hpp>
 
@@ -121,17 +123,17 @@ public:
         : Base(ring, loop),
           identity_(detail::RingAccess::core(ring)),
           buffers_(ring, state(), state()->buffers, {.buffers = buffers}),
-          first_slot_(options.first_slot) {
+          slots_(Base::ring_core(), options.first_slot, capacity, capacity) {
         ringstep_server& server = state()->server;
         server.identity = identity_.value();
         server.listener = -1;
-        server.first_slot = first_slot_;
-        server.limits.idle = nanoseconds(options.idle);
-        server.limits.read = nanoseconds(options.read);
-        server.limits.write = nanoseconds(options.write);
+        server.first_slot = options.first_slot;
+        server.closes_late = slots_.closes_late() ? 1 : 0;
+        server.limits.idle = detail::limit_in_nanoseconds(options.idle);
+        server.limits.read = detail::limit_in_nanoseconds(options.read);
+        server.limits.write = detail::limit_in_nanoseconds(options.write);
         server.limits.linger = options.linger.over() ? 0 : static_cast<std::uint64_t>(options.linger.count());
-        server.limits.starve = nanoseconds(options.starve);
-        take_file_slots();
+        server.limits.starve = detail::limit_in_nanoseconds(options.starve);
         Base::ring_core().set_state_requests({.tag = identity_.value(),
                                               .counts = &server.counts,
                                               .helpers = &server.cancels,
@@ -149,7 +151,7 @@ public:
         program().detach();
         detail::RingCore& ring = Base::ring_core();
         if (!ring.settle_state_of(identity_.value(), attached ? 0 : ring.close_wait_ms())) return;
-        close_file_slots();
+        slots_.close();
         identity_.give_back();
     }
 
@@ -165,7 +167,7 @@ public:
     /// RINGSTEP_SERVER_DRAINED. May be called from any thread.
     void drain(Duration limit = for_ever) noexcept {
         ringstep_server& server = state()->server;
-        std::atomic_ref(server.drain_limit).store(limit.over() ? 1 : nanoseconds(limit), std::memory_order_relaxed);
+        std::atomic_ref(server.drain_limit).store(detail::limit_in_nanoseconds(limit), std::memory_order_relaxed);
         std::atomic_ref(server.drain).store(1, std::memory_order_release);
         wake();
     }
@@ -179,15 +181,7 @@ public:
 
     /// Returns what the server has counted. The numbers may be read while the loop runs; each is right for itself. May be
     /// called from any thread.
-    [[nodiscard]] ringstep_server_counters counters() const noexcept {
-        ringstep_server_counters result{};
-        constexpr std::size_t count = sizeof result / sizeof(__u64);
-        static_assert(sizeof result == count * sizeof(__u64));
-        auto* const from = reinterpret_cast<__u64*>(&state()->server.counters);
-        auto* const to = reinterpret_cast<__u64*>(&result);
-        for (std::size_t i = 0; i < count; i++) to[i] = std::atomic_ref(from[i]).load(std::memory_order_relaxed);
-        return result;
-    }
+    [[nodiscard]] ringstep_server_counters counters() const noexcept { return detail::read_counters(state()->server.counters); }
 
     // What follows is for servers with `.later = 1`.
 
@@ -275,11 +269,6 @@ private:
     static constexpr std::uint32_t chunk_size = sizeof(state_type::buffers.bytes[0]);
     static_assert(std::has_single_bit(capacity) && capacity <= RINGSTEP_SERVER_MOST && std::has_single_bit(chunk_size));
 
-    static std::uint64_t nanoseconds(Duration time) noexcept {
-        if (time.unlimited()) return 0;
-        return time.over() ? 1 : static_cast<std::uint64_t>(time.count());
-    }
-
     // How the state names a connection; 0 names none.
     [[nodiscard]] static std::uint32_t name_of(const ServerConnection& connection) noexcept {
         return (connection.generation & RINGSTEP_SERVER_GENERATION) + 1;
@@ -312,81 +301,14 @@ private:
         }
     }
 
-    // The kernel chooses slots for connections from these only.
-    void take_file_slots() {
-        detail::RingCore& ring = Base::ring_core();
-        const std::string what = "reservation of " + std::to_string(capacity) + " file slots for connections";
-        int result = io_uring_register_files_sparse(&ring.native(), first_slot_ + capacity);
-        owns_table_ = result == 0;
-        if (result != 0 && result != -EBUSY) {
-            detail::raise(result, what,
-                          result == -EMFILE ? "The limit on open files (RLIMIT_NOFILE, ulimit -n) is lower than that: raise it."
-                                            : "It needs Linux 6.1, and the ring's owning thread.");
-        }
-        result = io_uring_register_file_alloc_range(&ring.native(), first_slot_, capacity);
-        if (result == 0) return;
-        if (owns_table_) (void)io_uring_unregister_files(&ring.native());
-        detail::raise(result, what,
-                      "The ring has registered files: make their table large enough, and name the first free slot by "
-                      "ServerOptions::first_slot.");
-    }
-
-    void close_file_slots() noexcept {
-        detail::RingCore& ring = Base::ring_core();
-        if (owns_table_) {
-            (void)io_uring_unregister_files(&ring.native());
-            return;
-        }
-        std::array<int, 64> none;
-        none.fill(-1);
-        constexpr std::uint32_t batch = std::min<std::uint32_t>(none.size(), capacity);
-        for (std::uint32_t slot = 0; slot < capacity; slot += batch)
-            (void)io_uring_register_files_update(&ring.native(), first_slot_ + slot, none.data(), batch);
-    }
-
     detail::LoopIdentity identity_;
     BufferRing buffers_;
-    unsigned first_slot_;
-    bool owns_table_ = false;
+    detail::FileSlots slots_;
 };
 
 /// What serve() calls for each event of a server.
 template <class Handler>
 concept HandlesEvents = std::invocable<Handler&, const ServerEvent&>;
-
-/// A server, for serve().
-template <class Server>
-concept Servable = requires(Server& server, std::stop_token token, Duration limit) {
-    { server.run() } -> std::same_as<LoopExit>;
-    { server.run(std::move(token)) } -> std::same_as<LoopExit>;
-    server.drain(limit);
-};
-
-/**
- * Runs a server until somebody wants it to stop: by `token`, by its request_stop(), or by a signal for which StopOnSignals
- * calls that. The server then accepts no more connections, answers what it has received, and closes its connections; after
- * `drain_limit`, it closes those that are left. A second request to stop ends the run at once.
- *
- * Returns how the last run has ended. It continues after signals that are handled otherwise. Must be called on the ring's
- * owning thread.
- *
- * **Example**:
- *
- *     ringstep::StopOnSignals signals{server};
- *     ringstep::LoopExit exit = ringstep::serve(server, {}, 10s);
- *     if (!exit.ok()) fmt::print(stderr, "{}\n", exit);
- */
-template <Servable Server>
-LoopExit serve(Server& server, const std::stop_token& token = {}, Duration drain_limit = std::chrono::seconds(10)) noexcept {
-    LoopExit exit;
-    do exit = server.run(token);
-    while (exit.reason == ExitReason::interrupted);
-    if (exit.reason != ExitReason::stop_requested) return exit;
-    server.drain(drain_limit);
-    do exit = server.run();
-    while (exit.reason == ExitReason::interrupted);
-    return exit;
-}
 
 /**
  * Runs a server like the other serve(), and calls `handle(event)` for each of its events, between two runs. The function may

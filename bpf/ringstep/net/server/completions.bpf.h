@@ -73,8 +73,7 @@ ringstep_apart int ringstep__server_accepted(ringstep_server_state *state ringst
 		ringstep__server_open(state, (__u32)result - server->first_slot);
 	} else if (result == -RINGSTEP__ENFILE && server->open >= RINGSTEP__SERVER_MOST) {
 		ringstep__server_count(state, refused, 1);
-	} else if (result == -RINGSTEP__EBADF || result == -RINGSTEP__EINVAL || result == -RINGSTEP__ENOTSOCK ||
-		   result == -RINGSTEP__EOPNOTSUPP_SOCKET) {
+	} else if (ringstep__accept_is_over(result)) {
 		server->listen_error = result;
 	} else if (result != -RINGSTEP__ECANCELED) {
 		server->accept_again = ringstep_later(bpf_ktime_get_ns(), RINGSTEP__ACCEPT_PAUSE);
@@ -98,7 +97,7 @@ ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_ar
 	if (kind == RINGSTEP_IDENTITY_HELPER && ringstep_identity_is_of(user_data, state->server.identity) &&
 	    state->server.cancels) {
 		state->server.cancels--;
-		if (part != RINGSTEP_CONNECTION_CANCEL || (user_data ^ link->identity) & ~RINGSTEP__SERVER_PARTS)
+		if (part != RINGSTEP_CONNECTION_CANCEL || (user_data ^ link->identity) & ~RINGSTEP__ALL_PARTS)
 			return 0; /* of the accept */
 		link->in_flight &= ~RINGSTEP__PART_BIT(CANCEL);
 		/* There was nothing to cancel any more, so the connection may need another request now. */
@@ -107,7 +106,7 @@ ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_ar
 		ringstep__server_ready(state, slot);
 		return 0;
 	}
-	if ((user_data ^ link->identity) & ~RINGSTEP__SERVER_PARTS || kind != RINGSTEP_IDENTITY_REQUEST ||
+	if ((user_data ^ link->identity) & ~RINGSTEP__ALL_PARTS || kind != RINGSTEP_IDENTITY_REQUEST ||
 	    part > RINGSTEP_CONNECTION_CLOSE || !(link->in_flight & 1U << (part & 31))) {
 		ringstep__server_count(state, foreign, 1);
 		return 0;
@@ -117,7 +116,7 @@ ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_ar
 	link->flags &= ~RINGSTEP_CONNECTION_CANCELLED;
 	if (part == RINGSTEP_CONNECTION_CLOSE)
 		return ringstep__server_closed(state, slot);
-	if (part == RINGSTEP_CONNECTION_SHUTDOWN && result < 0) {
+	if (part == RINGSTEP_CONNECTION_SHUTDOWN && result < 0 && !RINGSTEP__IS(link, FAILED)) {
 		ringstep__server_count(state, failed, 1);
 		ringstep__server_fail(link, result);
 	}

@@ -7,28 +7,12 @@
 #ifndef RINGSTEP_NET_SERVER_CONNECTIONS_BPF_H
 #define RINGSTEP_NET_SERVER_CONNECTIONS_BPF_H
 
-/* The kit's own names, because <errno.h> cannot be included after a vmlinux.h. */
-#define RINGSTEP__EBADF 9
-#define RINGSTEP__EINVAL 22
-#define RINGSTEP__ENFILE 23
-#define RINGSTEP__ENOTSOCK 88
-#define RINGSTEP__EMSGSIZE 90
-#define RINGSTEP__EOPNOTSUPP_SOCKET 95
-#define RINGSTEP__ENOBUFS 105
-#define RINGSTEP__ETIMEDOUT 110
-#define RINGSTEP__EALREADY 114
-#define RINGSTEP__ECANCELED 125
+#include <ringstep/net/constants.bpf.h>
 
 #define RINGSTEP__MSG_NOSIGNAL 0x4000
 #define RINGSTEP__SHUT_WR 1
 
-#define RINGSTEP__NEXT_BUFFERS 2	 /* the most buffers that are looked at for one frame, before others have their turn */
-#define RINGSTEP__IN_FLIGHT (1ULL << 32) /* as RINGSTEP_REQUESTS_IN_FLIGHT */
-#define RINGSTEP__ACCEPT_PAUSE 100000000ULL /* after an error that may pass */
-
-/* The bits of user_data that tell the requests of a connection from each other. */
-#define RINGSTEP__SERVER_PARTS                                                                                                 \
-	(3ULL << RINGSTEP_IDENTITY_KIND_SHIFT | (__u64)RINGSTEP_IDENTITY_PART << RINGSTEP_IDENTITY_PART_SHIFT)
+#define RINGSTEP__NEXT_BUFFERS 2 /* the most buffers that are looked at for one frame, before others have their turn */
 
 /* What ringstep__server_next() returns. */
 enum {

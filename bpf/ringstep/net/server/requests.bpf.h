@@ -54,7 +54,13 @@ static __always_inline int ringstep__server_decide_end(ringstep_server_state *st
 	if (open)
 		return RINGSTEP__IS(link, CANCELLED) ? 0 : RINGSTEP__DO_CANCEL;
 	/* While the application has a frame, it may write to the output. */
-	return RINGSTEP__IS(link, LATER) ? 0 : RINGSTEP__DO_CLOSE;
+	if (RINGSTEP__IS(link, LATER))
+		return 0;
+	if (state->server.closes_late && !RINGSTEP__IS(link, SHUT)) {
+		link->flags |= RINGSTEP_CONNECTION_SHUT;
+		return RINGSTEP__DO_SHUTDOWN;
+	}
+	return RINGSTEP__DO_CLOSE;
 }
 
 /* Decides which requests a connection needs now. */

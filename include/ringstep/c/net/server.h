@@ -166,9 +166,10 @@ struct ringstep_server {
 	struct ringstep_server_limits limits;
 	struct ringstep_framing framing; /* for servers that let the application say it */
 	__u64 drain_limit;		 /* how long a drain may take, in nanoseconds; 0: no limit */
-	__u32 drain; /* not 0: accept no more, and close each connection when all of its frames have been answered */
-	__u32 batch; /* end when so many events are there to be taken; 0: do not */
-	__u32 __reserved_application[2];
+	__u32 drain;	   /* not 0: accept no more, and close each connection when all of its frames have been answered */
+	__u32 batch;	   /* end when so many events are there to be taken; 0: do not */
+	__u32 closes_late; /* not 0: the kernel may close the file of an emptied slot late, so the end of the stream is sent before */
+	__u32 __reserved_application;
 
 	/* loop -> application */
 	__u64 counts;  /* requests in flight, as ringstep_requests.counts has them */

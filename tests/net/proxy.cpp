@@ -1,0 +1,720 @@
+// SPDX-License-Identifier: MIT
+// A proxy between clients and upstreams of this process.
+#include <ringstep/net/listener.hpp>
+#include <ringstep/net/proxy.hpp>
+#include <ringstep/ringstep.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <future>
+#include <iterator>
+#include <optional>
+#include <random>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "ensure.hpp"
+#include "error_of.hpp"
+#include "net/client.hpp"
+#include "thorough.hpp"
+
+using namespace std::chrono_literals;
+using ringstep::Balance;
+using ringstep::SocketAddress;
+
+namespace {
+
+/// A proxy that runs on a thread of its own, with these upstreams.
+class RunningProxy {
+public:
+    explicit RunningProxy(const std::vector<SocketAddress>& upstreams, const ringstep::ProxyOptions& options = {},
+                          int listener = -1, unsigned sq_entries = 256, std::chrono::milliseconds drain_limit = 200ms) {
+        std::promise<ringstep::Proxy*> made;
+        auto there = made.get_future();
+        thread_ =
+            std::jthread([this, &upstreams, options, listener, sq_entries, drain_limit, &made](const std::stop_token& token) {
+                try {
+                    ringstep::Ring ring{{.sq_entries = sq_entries}};
+                    ringstep::Proxy proxy{ring, options};
+                    for (const SocketAddress& upstream : upstreams) proxy.add_upstream(upstream);
+                    proxy.listen(listener < 0 ? listener_.fd() : listener);
+                    made.set_value(&proxy);
+                    exit_ = ringstep::serve(proxy, token, drain_limit);
+                    in_flight_ = ring.in_flight();
+                    counters_ = proxy.counters();
+                    for (unsigned i = 0; i < ringstep::Proxy::most_upstreams; i++) upstreams_.push_back(proxy.upstream(i));
+                } catch (...) {
+                    made.set_exception(std::current_exception());
+                }
+            });
+        proxy_ = there.get();
+    }
+    RunningProxy(const RunningProxy&) = delete;
+    RunningProxy& operator=(const RunningProxy&) = delete;
+    ~RunningProxy() { stop(); }
+
+    ringstep::Proxy* operator->() const { return proxy_; }
+    [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
+
+    void request_stop() { thread_.request_stop(); }
+    /// Drains the proxy, destroys it, and checks that nothing is left.
+    void stop() {
+        if (!thread_.joinable()) return;
+        thread_.request_stop();
+        thread_.join();
+        CHECK(exit_.ok());
+        CHECK(in_flight_ == 0);
+        for (const ringstep_proxy_upstream_counters& upstream : upstreams_) CHECK(upstream.open == 0);
+        CHECK(counters_.accepted == counters_.closed);
+        CHECK(counters_.foreign == 0);
+    }
+    /// What was counted. Call it after stop().
+    [[nodiscard]] const ringstep_proxy_counters& counters() const { return counters_; }
+    [[nodiscard]] const ringstep_proxy_upstream_counters& upstream(unsigned number) const { return upstreams_.at(number); }
+    [[nodiscard]] std::int64_t code() const { return exit_.code; }
+
+private:
+    ringstep::Listener listener_{"127.0.0.1", 0};
+    ringstep::Proxy* proxy_ = nullptr;
+    ringstep::LoopExit exit_;
+    ringstep_proxy_counters counters_{};
+    std::uint64_t in_flight_ = 0;
+    std::vector<ringstep_proxy_upstream_counters> upstreams_;
+    std::jthread thread_;
+};
+
+/// A listening socket that accepts by hand.
+class Upstream {
+public:
+    [[nodiscard]] Client accept() const { return Client::accepted_by(listener_.fd()); }
+    [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
+    [[nodiscard]] int fd() const { return listener_.fd(); }
+    [[nodiscard]] SocketAddress address() const { return SocketAddress::tcp("127.0.0.1", port()); }
+
+private:
+    ringstep::Listener listener_{"127.0.0.1", 0};
+};
+
+/// A listening Unix socket without a file.
+class LocalUpstream {
+public:
+    explicit LocalUpstream(const std::string& name)
+        : address_(SocketAddress::local("@" + name + std::to_string(::getpid()))),
+          fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        ensure(::bind(fd_.get(), address_.native(), address_.length()) == 0);
+        ensure(::listen(fd_.get(), 100) == 0);
+    }
+    [[nodiscard]] Client accept() const { return Client::accepted_by(fd_.get()); }
+    [[nodiscard]] const SocketAddress& address() const { return address_; }
+    [[nodiscard]] int fd() const { return fd_.get(); }
+
+private:
+    SocketAddress address_;
+    ringstep::detail::OwnedFd fd_;
+};
+
+/// A TCP port of 127.0.0.1 on which nobody listens.
+SocketAddress nobody() {
+    const ringstep::Listener listener{"127.0.0.1", 0};
+    return SocketAddress::tcp("127.0.0.1", listener.port());
+}
+
+/// A listening socket whose queue is full, so that connecting to it does not end.
+class FullUpstream {
+public:
+    FullUpstream() {
+        for (int& fd : fds_) {
+            fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+            const SocketAddress to = address();
+            (void)::connect(fd, to.native(), to.length());
+        }
+    }
+    FullUpstream(const FullUpstream&) = delete;
+    FullUpstream& operator=(const FullUpstream&) = delete;
+    ~FullUpstream() {
+        for (const int fd : fds_) ::close(fd);
+    }
+    [[nodiscard]] SocketAddress address() const { return SocketAddress::tcp("127.0.0.1", listener_.port()); }
+
+private:
+    ringstep::Listener listener_{"127.0.0.1", 0, {.backlog = 0}};
+    std::array<int, 4> fds_{};
+};
+
+/// Bytes without a pattern, the same ones for each seed.
+std::string random_bytes(std::size_t size, unsigned seed) {
+    std::mt19937_64 random{seed};
+    std::string bytes(size, '\0');
+    for (std::size_t i = 0; i + 8 <= size; i += 8) {
+        const std::uint64_t word = random();
+        std::memcpy(&bytes[i], &word, 8);
+    }
+    return bytes;
+}
+
+/// Sends bytes in pieces of random sizes, then ends the stream. Returns false if the peer does not take them.
+bool send_and_finish(const Client& client, std::string_view bytes, unsigned seed) {
+    std::mt19937 random{seed};
+    while (!bytes.empty()) {
+        const std::size_t size = std::min<std::size_t>(1 + random() % 60'000, bytes.size());
+        if (!client.send(bytes.substr(0, size))) return false;
+        bytes.remove_prefix(size);
+    }
+    client.finish();
+    return true;
+}
+
+/// Lets both sides send `size` bytes at the same time, and checks what arrives.
+void exchange(Client& one, Client& other, std::size_t size, unsigned seed) {
+    const std::string there = random_bytes(size, seed);
+    const std::string back = random_bytes(size + size / 3, seed + 1);
+    auto sent_there = std::async(std::launch::async, [&] { return send_and_finish(one, there, seed); });
+    auto sent_back = std::async(std::launch::async, [&] { return send_and_finish(other, back, seed + 1); });
+    auto arrived = std::async(std::launch::async, [&] { return other.rest() == there && other.ended(); });
+    const std::string came = one.rest();
+    INFO("seed " << seed << ": " << came.size() << " of " << back.size() << " bytes, errno " << one.error());
+    CHECK((came == back));
+    CHECK(one.ended());
+    CHECK(arrived.get());
+    CHECK(sent_there.get());
+    CHECK(sent_back.get());
+}
+
+/// Returns the number of open descriptors of this process.
+std::ptrdiff_t open_descriptors() { return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}); }
+
+/// Returns true if a connection ends with a reset, after these bytes.
+bool is_reset(Client& client, std::string_view after = "") { return client.rest() == after && client.error() == ECONNRESET; }
+
+}  // namespace
+
+TEST_CASE("A proxy passes bytes on in both directions, and each end of a stream by itself", "[main]") {
+    const Upstream upstream;
+    RunningProxy proxy{{upstream.address()}};
+    for (const bool client_first : {true, false}) {
+        Client client{proxy.port()};
+        ensure(client.connected());
+        Client server = upstream.accept();
+        Client& first = client_first ? client : server;
+        Client& second = client_first ? server : client;
+        CHECK(first.send("hello"));
+        CHECK(second.receive(5) == "hello");
+        CHECK(second.send("world"));
+        CHECK(first.receive(5) == "world");
+        first.finish();
+        CHECK(second.rest().empty());
+        CHECK(second.ended());
+        CHECK(second.send("still here"));
+        CHECK(first.receive(10) == "still here");
+        CHECK(proxy->open() == 1);
+        CHECK(proxy->upstream(0).open == 1);
+        second.finish();
+        CHECK(first.rest().empty());
+        CHECK(first.ended());
+        CHECK(eventually([&] { return proxy->open() == 0; }));
+    }
+    {  // a client that ends its stream before the upstream has accepted
+        Client client{proxy.port()};
+        CHECK(client.send("early"));
+        client.finish();
+        Client server = upstream.accept();
+        CHECK(server.rest() == "early");
+        CHECK(server.ended());
+        server.close();
+        CHECK(client.rest().empty());
+        CHECK(client.ended());
+    }
+    proxy.stop();
+    CHECK(proxy.code() == RINGSTEP_PROXY_DRAINED);
+    CHECK(proxy.counters().accepted == 3);
+    CHECK(proxy.counters().failed == 0);
+    CHECK(proxy.upstream(0).connections == 3);
+    CHECK(proxy.upstream(0).sent == 25);
+    CHECK(proxy.upstream(0).received == 20);
+}
+
+TEST_CASE("A proxy passes on whatever both sides send at the same time, over TCP and Unix sockets", "[main]") {
+    const Upstream tcp;
+    const LocalUpstream local{"proxy-upstream"};
+    for (const unsigned sq_entries : {256U, 2U}) {
+        RunningProxy proxy{{tcp.address(), local.address()}, {}, -1, sq_entries};
+        Client first{proxy.port()};
+        Client first_server = tcp.accept();
+        Client second{proxy.port()};
+        Client second_server = local.accept();
+        exchange(first, first_server, 1 << 20, 1);
+        exchange(second, second_server, 1 << 20, 2);
+        first.close();
+        second.close();
+        proxy.stop();
+        CHECK(proxy.counters().failed == 0);
+        for (const unsigned upstream : {0U, 1U}) {
+            CHECK(proxy.upstream(upstream).sent == 1 << 20);
+            CHECK(proxy.upstream(upstream).received == (1 << 20) + (1 << 20) / 3);
+        }
+    }
+}
+
+TEST_CASE("A proxy of Unix sockets", "[main]") {
+    const LocalUpstream listener{"proxy-listener"};
+    const LocalUpstream upstream{"proxy-behind"};
+    RunningProxy proxy{{upstream.address()}, {.balance = Balance::client_address, .proxy_header = true}, listener.fd()};
+    Client client{listener.address().native(), listener.address().length()};
+    ensure(client.connected());
+    Client server = upstream.accept();
+    // Nothing is known of the client.
+    CHECK(server.receive(16) == std::string("\r\n\r\n\0\r\nQUIT\n\x21\0\0\0", 16));
+    exchange(client, server, 100'000, 3);
+}
+
+TEST_CASE("A side that does not read makes the other one wait, in either direction", "[main]") {
+    const Upstream upstream;
+    RunningProxy proxy{{upstream.address()}};
+    for (const bool client_sends : {true, false}) {
+        Client client{proxy.port(), 8192};
+        Client server = upstream.accept();
+        Client& sender = client_sends ? client : server;
+        Client& reader = client_sends ? server : client;
+        const std::string bytes = random_bytes(1 << 16, 4);
+        std::string all;
+        // Until nothing has been taken for 100 ms.
+        for (int idle = 0; idle < 20; idle++) {
+            while (const std::size_t sent = sender.try_send(bytes)) {
+                all.append(bytes, 0, sent);
+                idle = 0;
+                ensure(all.size() < 200 << 20);
+            }
+            std::this_thread::sleep_for(5ms);
+        }
+        // The other direction does not wait.
+        CHECK(reader.send("so?"));
+        CHECK(sender.receive(3) == "so?");
+        CHECK((reader.receive(all.size()) == all));
+        CHECK(sender.send("and more"));
+        CHECK(reader.receive(8) == "and more");
+        client.close();
+        CHECK(server.rest().empty());
+    }
+}
+
+TEST_CASE("Upstreams take turns, or the one with the fewest connections is next, or the client's address decides", "[main]") {
+    std::vector<Upstream> upstreams(3);
+    std::vector<SocketAddress> addresses;
+    for (const Upstream& upstream : upstreams) addresses.push_back(upstream.address());
+    const auto served_by = [&](RunningProxy& proxy, unsigned number) {
+        return eventually([&] { return proxy->upstream(number).connections != 0; });
+    };
+    SECTION("round robin") {
+        RunningProxy proxy{addresses};
+        std::vector<Client> clients;
+        for (int i = 0; i < 9; i++) {
+            clients.emplace_back(proxy.port());
+            clients.push_back(upstreams[static_cast<std::size_t>(i % 3)].accept());
+            ensure(clients.back().connected());
+        }
+        for (unsigned i = 0; i < 3; i++) CHECK(eventually([&] { return proxy->upstream(i).connections == 3; }));
+        // One that is taken out keeps its connections and gets no more of them.
+        proxy->enable(1, false);
+        for (int i = 0; i < 4; i++) {
+            clients.emplace_back(proxy.port());
+            clients.push_back(upstreams[i % 2 == 0 ? 0 : 2].accept());
+            ensure(clients.back().connected());
+        }
+        CHECK(proxy->upstream(1).connections == 3);
+        CHECK(proxy->upstream(1).open == 3);
+        proxy->enable(1, true);
+        clients.emplace_back(proxy.port());
+        CHECK(served_by(proxy, 1));
+    }
+    SECTION("least connections") {
+        RunningProxy proxy{addresses, {.balance = Balance::least_connections}};
+        std::vector<std::pair<Client, Client>> pairs;
+        for (std::size_t i = 0; i < 6; i++) {
+            Client client{proxy.port()};
+            pairs.emplace_back(std::move(client), upstreams[i % 3].accept());
+        }
+        for (const std::size_t gone : {1U, 4U}) {  // both of upstream 1
+            pairs[gone].first.close();
+            CHECK(pairs[gone].second.rest().empty());
+            pairs[gone].second.close();
+        }
+        CHECK(eventually([&] { return proxy->upstream(1).open == 0; }));
+        for (int i = 0; i < 2; i++) {
+            Client client{proxy.port()};
+            pairs.emplace_back(std::move(client), upstreams[1].accept());
+            CHECK(pairs.back().second.connected());
+        }
+    }
+    SECTION("the client's address") {
+        RunningProxy proxy{addresses, {.balance = Balance::client_address, .failures = 1, .leave_out = 60s}};
+        const auto ask = [&](unsigned host) {
+            const Client client{proxy.port(), 0, 0x100 + host};
+            ensure(client.connected());
+            pollfd waits[3];
+            for (std::size_t i = 0; i < 3; i++) waits[i] = {.fd = upstreams[i].fd(), .events = POLLIN, .revents = 0};
+            int ready = 0;
+            do ready = ::poll(waits, 3, 30'000);
+            while (ready < 0 && errno == EINTR);
+            for (unsigned i = 0; i < 3; i++) {
+                if (waits[i].revents == 0) continue;
+                (void)upstreams[i].accept();
+                return i;
+            }
+            return 3U;
+        };
+        std::array<unsigned, 3> shares{};
+        std::vector<unsigned> chosen;
+        for (unsigned host = 1; host <= 24; host++) {
+            chosen.push_back(ask(host));
+            ensure(chosen.back() < 3);
+            shares[chosen.back()]++;
+        }
+        for (const unsigned share : shares) CHECK(share >= 3);
+        for (unsigned host = 1; host <= 24; host++) CHECK(ask(host) == chosen[host - 1]);
+        // The clients of an upstream that is out go elsewhere, and the others stay where they are.
+        proxy->enable(2, false);
+        for (unsigned host = 1; host <= 24; host++) {
+            if (chosen[host - 1] == 2)
+                CHECK(ask(host) < 2);
+            else
+                CHECK(ask(host) == chosen[host - 1]);
+        }
+    }
+}
+
+TEST_CASE("An upstream that refuses is left out for a time after some failures, and its clients get another one", "[main]") {
+    const Upstream upstream;
+    const SocketAddress refuses = nobody();
+    RunningProxy proxy{{refuses, upstream.address()}, {.failures = 2, .leave_out = 300ms}};
+    const auto served = [&] {
+        const Client client{proxy.port()};
+        const Client server = upstream.accept();
+        return server.connected() && client.send("?") && server.receive(1) == "?";
+    };
+    for (int i = 0; i < 6; i++) CHECK(served());
+    CHECK(proxy->upstream(0).failures == 2);
+    CHECK(proxy->upstream(0).left_out == 1);
+    CHECK(proxy->counters().retried == 2);
+    std::this_thread::sleep_for(350ms);
+    for (int i = 0; i < 4; i++) CHECK(served());  // one of them tries it again, and one failure is enough then
+    CHECK(proxy->upstream(0).failures == 3);
+    CHECK(proxy->upstream(0).left_out == 2);
+    // It is there now.
+    std::this_thread::sleep_for(350ms);
+    const ringstep::Listener late{"127.0.0.1", ntohs(refuses.value().ipv4.port)};
+    std::vector<Client> clients;
+    for (int i = 0; i < 4; i++) clients.emplace_back(proxy.port());
+    CHECK(eventually([&] { return proxy->upstream(0).connections == 2; }));
+    clients.clear();
+    proxy.stop();
+    CHECK(proxy.counters().unserved == 0);
+}
+
+TEST_CASE("Connecting has a time limit, after which another upstream is tried", "[main]") {
+    const Upstream upstream;
+    const FullUpstream hangs;
+    RunningProxy proxy{{hangs.address(), upstream.address()}, {.connect = 100ms}};
+    const auto begin = std::chrono::steady_clock::now();
+    Client client{proxy.port()};
+    CHECK(client.send("patience"));
+    Client server = upstream.accept();
+    CHECK(server.receive(8) == "patience");
+    CHECK(std::chrono::steady_clock::now() - begin >= 100ms);
+    CHECK(proxy->upstream(0).timed_out == 1);
+    CHECK(proxy->upstream(0).failures == 1);
+    exchange(client, server, 50'000, 5);
+}
+
+TEST_CASE("A client for which there is no upstream is reset", "[main]") {
+    const FullUpstream hangs;
+    RunningProxy proxy{{nobody(), hangs.address(), nobody(), nobody()}, {.connect = 50ms, .attempts = 3}};
+    Client client{proxy.port()};
+    CHECK(client.send("anybody?"));
+    CHECK(is_reset(client));
+    CHECK(eventually([&] { return proxy->open() == 0; }));
+    CHECK(proxy->counters().unserved == 1);
+    CHECK(proxy->counters().retried == 2);
+    CHECK(proxy->upstream(3).failures == 0);  // as three attempts are allowed
+    for (unsigned i = 0; i < 4; i++) proxy->enable(i, false);
+    Client other{proxy.port()};
+    CHECK(is_reset(other));
+}
+
+TEST_CASE("A stream that was cut ends with a reset on the other side, and not like one that is complete", "[main]") {
+    const Upstream upstream;
+    RunningProxy proxy{{upstream.address()}};
+    SECTION("the upstream dies") {
+        Client client{proxy.port()};
+        Client server = upstream.accept();
+        CHECK(server.send("half of an ans"));
+        CHECK(client.receive(14) == "half of an ans");
+        server.reset();
+        CHECK(is_reset(client));
+    }
+    SECTION("the client dies") {
+        Client client{proxy.port()};
+        Client server = upstream.accept();
+        CHECK(client.send("half of a que"));
+        CHECK(server.receive(13) == "half of a que");
+        client.reset();
+        CHECK(is_reset(server));
+    }
+    SECTION("the upstream has answered, and reads no more") {
+        Client client{proxy.port()};
+        Client server = upstream.accept();
+        CHECK(client.send("request"));
+        CHECK(server.receive(7) == "request");
+        CHECK(server.send("no, thanks"));
+        server.close();
+        CHECK(client.receive(10) == "no, thanks");
+        while (client.send(std::string(1000, 'x'))) std::this_thread::sleep_for(1ms);
+        CHECK(proxy->counters().accepted == 1);
+    }
+    CHECK(eventually([&] { return proxy->open() == 0; }));
+    CHECK(proxy->counters().failed == 1);
+    CHECK(proxy->upstream(0).broken == 1);
+    CHECK(proxy->upstream(0).failures == 0);
+}
+
+TEST_CASE("A connection without a byte in either direction ends after a time", "[main]") {
+    const Upstream upstream;
+    RunningProxy proxy{{upstream.address()}, {.idle = 200ms}};
+    Client client{proxy.port()};
+    Client server = upstream.accept();
+    for (int i = 0; i < 8; i++) {
+        std::this_thread::sleep_for(50ms);
+        const Client& sender = i % 2 == 0 ? client : server;
+        const Client& reader = i % 2 == 0 ? server : client;
+        CHECK(sender.send("."));
+        CHECK(reader.receive(1) == ".");
+    }
+    CHECK(is_reset(client));
+    CHECK(is_reset(server));
+    CHECK(proxy->counters().timed_out == 1);
+}
+
+TEST_CASE("Clients beyond the limit wait, or are closed at once", "[main]") {
+    const Upstream upstream;
+    for (const bool refuse : {false, true}) {
+        RunningProxy proxy{{upstream.address()}, {.connections = 2, .refuse = refuse}};
+        std::vector<std::pair<Client, Client>> pairs;
+        for (int i = 0; i < 2; i++) {
+            Client client{proxy.port()};
+            pairs.emplace_back(std::move(client), upstream.accept());
+        }
+        Client third{proxy.port()};
+        if (refuse) {
+            CHECK(third.rest().empty());
+            CHECK(proxy->counters().refused == 1);
+        } else {
+            CHECK(third.send("later"));
+        }
+        pairs[0].first.close();
+        CHECK(pairs[0].second.rest().empty());
+        pairs[0].second.close();
+        CHECK(eventually([&] { return proxy->counters().closed == 1; }));
+        if (refuse) third = Client{proxy.port()};
+        CHECK((!refuse || third.send("later")));
+        Client server = upstream.accept();
+        CHECK(server.receive(5) == "later");
+    }
+}
+
+TEST_CASE("An upstream has as many connections as it may have", "[main]") {
+    const Upstream small;
+    const Upstream large;
+    RunningProxy proxy{{}};
+    CHECK(proxy->add_upstream(small.address(), 1) == 0);
+    CHECK(proxy->add_upstream(large.address()) == 1);
+    std::vector<Client> clients;
+    for (int i = 0; i < 4; i++) clients.emplace_back(proxy.port());
+    CHECK(eventually([&] { return proxy->upstream(1).connections == 3; }));
+    CHECK(eventually([&] { return proxy->upstream(0).connections == 1; }));
+    for (unsigned i = 2; i < ringstep::Proxy::most_upstreams; i++) CHECK(proxy->add_upstream(large.address()) == i);
+    CHECK(error_of([&] { proxy->add_upstream(large.address()); }).error_number() == ENOSPC);
+}
+
+TEST_CASE("Upstreams are told the client's address by the PROXY protocol", "[main]") {
+    const Upstream upstream;
+    {
+        RunningProxy proxy{{nobody(), upstream.address()}, {.proxy_header = true}};
+        const Client client{proxy.port(), 0, 0x203};
+        CHECK(client.send("GET"));
+        const Client server = upstream.accept();
+        sockaddr_in own{};
+        socklen_t length = sizeof own;
+        ensure(::getsockname(client.fd(), reinterpret_cast<sockaddr*>(&own), &length) == 0);
+        const std::string header = server.receive(28);
+        const std::uint16_t port = ntohs(own.sin_port);
+        std::string expected("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\x02\x03\x7f\0\0\x01", 24);
+        expected += static_cast<char>(port >> 8);
+        expected += static_cast<char>(port & 0xff);
+        expected += static_cast<char>(proxy.port() >> 8);
+        expected += static_cast<char>(proxy.port() & 0xff);
+        CHECK(header == expected);
+        CHECK(server.receive(3) == "GET");
+    }
+    std::optional<ringstep::Listener> listener;
+    try {
+        listener.emplace("::1", 0);
+    } catch (const ringstep::Error&) {
+        return;  // there is no IPv6 here
+    }
+    RunningProxy proxy{{upstream.address()}, {.proxy_header = true}, listener->fd()};
+    const SocketAddress to = SocketAddress::tcp("::1", listener->port());
+    const Client client{to.native(), to.length()};
+    ensure(client.connected());
+    const Client server = upstream.accept();
+    const std::string header = server.receive(52);
+    CHECK(header.substr(0, 16) == std::string("\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24", 16));
+    CHECK(header.substr(16, 16) == std::string(15, '\0') + "\1");
+    CHECK(header.substr(32, 16) == std::string(15, '\0') + "\1");
+    CHECK(static_cast<std::uint8_t>(header.at(50)) == listener->port() >> 8);
+    CHECK(static_cast<std::uint8_t>(header.at(51)) == (listener->port() & 0xff));
+}
+
+TEST_CASE("A drain lets connections end, and cuts those that do not in time", "[main]") {
+    const Upstream upstream;
+    RunningProxy proxy{{upstream.address()}, {}, -1, 256, 300ms};
+    Client client{proxy.port()};
+    Client server = upstream.accept();
+    Client lasting{proxy.port()};
+    Client lasting_server = upstream.accept();
+    proxy.request_stop();
+    std::this_thread::sleep_for(50ms);
+    CHECK(client.send("goes on"));
+    CHECK(server.receive(7) == "goes on");
+    exchange(client, server, 100'000, 6);
+    CHECK(is_reset(lasting));
+    CHECK(is_reset(lasting_server));
+}
+
+TEST_CASE("A proxy that is destroyed closes its connections, and the ring can have another one", "[main]") {
+    const Upstream upstream;
+    ringstep::Ring ring{{.sq_entries = 256}};
+    std::ptrdiff_t before = 0;
+    for (int i = 0; i < 2; i++) {
+        if (i == 1) before = open_descriptors();  // the process keeps the program of the first one
+        const ringstep::Listener listener{"127.0.0.1", 0};
+        std::optional<ringstep::Proxy> proxy;
+        proxy.emplace(ring);
+        proxy->add_upstream(upstream.address());
+        proxy->listen(listener.fd());
+        std::optional<Client> client;
+        std::optional<Client> server;
+        std::jthread other([&] {
+            client.emplace(listener.port());
+            server = upstream.accept();
+            (void)client->send("?");
+            (void)server->receive(1);
+            proxy->request_stop();
+        });
+        CHECK(proxy->run().reason == ringstep::ExitReason::stop_requested);
+        other.join();
+        CHECK(proxy->open() == 1);
+        proxy.reset();
+        CHECK(client->rest().empty());
+        CHECK(server->rest().empty());
+        CHECK(ring.in_flight() == 0);
+    }
+    CHECK(open_descriptors() == before);
+}
+
+TEST_CASE("Nothing is left of connections that end in any way at any moment", "[main]") {
+    std::vector<Upstream> upstreams(2);
+    const FullUpstream hangs;
+    RunningProxy proxy{{upstreams[0].address(), nobody(), upstreams[1].address(), hangs.address()},
+                       {.connect = 20ms, .leave_out = 50ms, .proxy_header = true}};
+    std::atomic<bool> over{false};
+    const auto act = [](Client& client, std::mt19937& random) {
+        for (int step = 0; step < 4; step++) {
+            switch (random() % 8) {
+                case 0: return client.reset();
+                case 1: return client.close();
+                case 2: client.finish(); break;
+                case 3: (void)client.try_send(std::string(200'000, 'x')); break;
+                case 4: (void)client.try_send("some"); break;
+                case 5: std::this_thread::sleep_for(std::chrono::microseconds(random() % 2000)); break;
+                default: (void)client.try_receive(100'000);
+            }
+        }
+    };
+    std::vector<std::jthread> threads;
+    for (unsigned i = 0; i < 2; i++) {
+        threads.emplace_back([&, i] {
+            std::mt19937 random{i};
+            std::vector<Client> open;
+            while (!over) {
+                pollfd waits{.fd = upstreams[i].fd(), .events = POLLIN, .revents = 0};
+                if (::poll(&waits, 1, 1) > 0) open.push_back(upstreams[i].accept());
+                if (open.empty()) continue;
+                Client& one = open[random() % open.size()];
+                act(one, random);
+                if (one.fd() < 0 || open.size() > 8) {
+                    std::swap(one, open.back());
+                    open.pop_back();
+                }
+            }
+        });
+    }
+    const std::uint64_t count = rounds(60, 3000);
+    {
+        std::vector<std::jthread> clients;
+        for (unsigned i = 0; i < 2; i++) {
+            clients.emplace_back([&, i] {
+                std::mt19937 random{100 + i};
+                for (std::uint64_t round = 0; round < count; round++) {
+                    Client client{proxy.port()};
+                    for (int k = 0; k < 3 && client.fd() >= 0; k++) act(client, random);
+                }
+            });
+        }
+    }
+    over = true;
+    threads.clear();
+    upstreams.clear();  // which ends the connections that nobody has accepted
+    CHECK(eventually([&] { return proxy->open() == 0; }));
+    proxy.stop();
+    CHECK(proxy.counters().accepted >= count);
+}
+
+TEST_CASE("Options and addresses that make no sense are refused") {
+    ringstep::Ring ring{{.sq_entries = 256}};
+    for (const unsigned connections : {0U, ringstep::Proxy::capacity + 1})
+        CHECK(error_of([&] { ringstep::Proxy(ring, {.connections = connections}); }).error_number() == EINVAL);
+    CHECK(error_of([] { (void)SocketAddress::tcp("localhost", 80); }).error_number() == EINVAL);
+    CHECK(error_of([] { (void)SocketAddress::local(""); }).error_number() == EINVAL);
+    CHECK(error_of([] { (void)SocketAddress::local(std::string(108, 'x')); }).error_number() == EINVAL);
+    CHECK(SocketAddress::local(std::string(107, 'x')).length() == 110);
+    const ringstep::Proxy proxy{ring};
+    CHECK(proxy.upstream(99).connections == 0);
+}
+
+TEST_CASE("A listening socket that is none ends the run", "[main]") {
+    ringstep::Ring ring{{.sq_entries = 256}};
+    ringstep::Proxy proxy{ring};
+    const ringstep::detail::OwnedFd no_listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    proxy.listen(no_listener.get());
+    const ringstep::LoopExit exit = ringstep::serve(proxy);
+    CHECK(exit.reason == ringstep::ExitReason::stopped);
+    CHECK(exit.code == -EINVAL);
+}

@@ -148,6 +148,17 @@ foreach(name IN ITEMS find find_crlf compare compare_nocase copy hash parse prin
   math(EXPR operation "${operation} + 1")
 endforeach()
 
+# The parser of HTTP, beside a plain one.
+ringstep_add_sanitized_program(
+  fuzz-http
+  SOURCES fuzz/http.cpp
+  KIT_SOURCES net/http_kit.c
+  FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all)
+add_test(NAME host/fuzz/http_parser
+         COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-http" -seed=1 -runs=60000 -max_len=600 -timeout=60 -verbosity=0
+                 "-dict=${CMAKE_CURRENT_SOURCE_DIR}/fuzz/http.dict")
+set_tests_properties(host/fuzz/http_parser PROPERTIES LABELS host TIMEOUT 100 ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1")
+
 # The fuzzer: an entry for each loop, with inputs that are kept in fuzz/corpus. So many runs here, which take some 2 seconds each;
 # `./dev fuzz` is for longer.
 set(fuzzed nop_chain copy chain drain link gate pace enter stages)

@@ -216,7 +216,7 @@ static __always_inline void ringstep__replied(struct ringstep_connection *link, 
 		ringstep__server_begin(turn, state);                                                                           \
 		ringstep_while_at_most (limit, state->server.ready.count) {                                                    \
 			const __u32 slot = ringstep_list_first(&state->server.ready, state->connections);                      \
-			const int next = ringstep__server_next(state, slot);                                                   \
+			const int next = RINGSTEP__SERVER_NEXT(state, slot);                                                   \
                                                                                                                                \
 			if (next == RINGSTEP__NEXT_FRAME) {                                                                    \
 				ringstep__server_handled(state, slot, name##_frame(state, slot, 0));                           \

@@ -109,6 +109,8 @@ public:
     using Base::state;
     using Base::wake;
     using typename Base::state_type;
+    /// What take() returns, and what the function gets that serve() calls.
+    using event_type = ServerEvent;
 
     /// The largest number of connections.
     static constexpr std::uint32_t capacity = sizeof(state_type::connections) / sizeof(state_type::connections[0]);
@@ -351,8 +353,8 @@ private:
 };
 
 /// What serve() calls for each event of a server.
-template <class Handler>
-concept HandlesEvents = std::invocable<Handler&, const ServerEvent&>;
+template <class Handler, class Server>
+concept HandlesEvents = std::invocable<Handler&, const typename Server::event_type&>;
 
 /// A server, for serve().
 template <class Server>
@@ -400,11 +402,11 @@ LoopExit serve(Server& server, const std::stop_token& token = {}, Duration drain
  *         server.answer(event.connection);
  *     });
  */
-template <Servable Server, HandlesEvents Handler>
+template <Servable Server, HandlesEvents<Server> Handler>
 LoopExit serve(Server& server, Handler&& handle, const std::stop_token& token = {},
                Duration drain_limit = std::chrono::seconds(10)) {
     server.set_batch(1);
-    ServerEvent event;
+    typename Server::event_type event;
     for (bool draining = false;;) {
         const LoopExit exit = draining ? server.run() : server.run(token);
         while (server.take(event)) handle(event);

@@ -265,13 +265,13 @@ ringstep_apart int ringstep__http_length(struct ringstep_http_request *request r
 	return 0;
 }
 
-/* Looks at a field that the parser knows. */
+/* Looks at the last field, which may be one that the parser knows. */
 ringstep_apart int ringstep__http_known(struct ringstep_http_request *request ringstep_arg_nonnull,
-					const struct ringstep_http_bytes *bytes ringstep_arg_nonnull, __u64 name,
-					__u64 value_and_end)
+					const struct ringstep_http_bytes *bytes ringstep_arg_nonnull, __u64 begin)
 {
-	const __u64 value = value_and_end & 0xffffffff, value_end = value_and_end >> 32;
-	const __u64 name_at = name & 0xffffffff, name_end = name >> 32;
+	const struct ringstep_http_field *field = &request->field[(request->fields - 1) & (RINGSTEP_HTTP_FIELDS - 1)];
+	const __u64 name_at = begin + field->name, name_end = begin + field->name_end;
+	const __u64 value = begin + field->value, value_end = begin + field->value_end;
 
 	if (ringstep_bytes_are_nocase(bytes->at, name_at, name_end, "Host")) {
 		if (request->flags & RINGSTEP_HTTP_HOST || !ringstep__http_is_host(bytes, value, value_end))
@@ -295,7 +295,7 @@ ringstep_apart int ringstep__http_known(struct ringstep_http_request *request ri
 	return 0;
 }
 
-/* Parses the line of a field, from `at` to `end`. */
+/* Parses the line of a field, from `at` to `end`. Returns 1 if ringstep__http_known() has to look at it. */
 ringstep_apart int ringstep__http_field_line(struct ringstep_http_request *request ringstep_arg_nonnull,
 					     const struct ringstep_http_bytes *bytes ringstep_arg_nonnull, __u64 begin,
 					     __u64 at, __u64 end)
@@ -316,9 +316,7 @@ ringstep_apart int ringstep__http_field_line(struct ringstep_http_request *reque
 	field->value_end = (__u16)((value >> 32) - begin);
 	request->fields = number + 1;
 	/* The lengths of the names that are known. */
-	if (1ULL << ((colon - at) & 63) & (1ULL << 4 | 1ULL << 6 | 1ULL << 10 | 1ULL << 14 | 1ULL << 17))
-		ringstep__http_known(request, bytes, colon << 32 | at, value);
-	return 0;
+	return (1ULL << ((colon - at) & 63) & (1ULL << 4 | 1ULL << 6 | 1ULL << 10 | 1ULL << 14 | 1ULL << 17)) != 0;
 }
 
 /* The head is complete. */
@@ -342,33 +340,36 @@ ringstep_apart int ringstep__http_head_end(struct ringstep_http_request *request
 }
 
 /* Parses one line, from `at` to `end`. Its CR and LF are behind that. */
-ringstep_apart int ringstep__http_line(struct ringstep_http_request *request ringstep_arg_nonnull,
-				       const struct ringstep_http_bytes *bytes ringstep_arg_nonnull, __u64 begin, __u64 at,
-				       __u64 end)
+static __always_inline void ringstep__http_line(struct ringstep_http_request *request, const struct ringstep_http_bytes *bytes,
+						__u64 begin, __u64 at, __u64 end)
 {
+	const __u32 flags = request->flags;
+
 	if (at < end) {
-		if (request->flags & RINGSTEP_HTTP_STARTED)
-			return ringstep__http_field_line(request, bytes, begin, at, end);
-		return ringstep__http_request_line(request, bytes, begin, at, end);
+		if (!(flags & RINGSTEP_HTTP_STARTED))
+			ringstep__http_request_line(request, bytes, begin, at, end);
+		else if (ringstep__http_field_line(request, bytes, begin, at, end))
+			ringstep__http_known(request, bytes, begin);
+	} else if (flags & RINGSTEP_HTTP_STARTED) {
+		ringstep__http_head_end(request);
+	} else if (flags & RINGSTEP_HTTP_EMPTY_LINE) {
+		ringstep__http_refuse(request, 400);
+	} else {
+		/* One empty line in front is ignored, as the standard asks for. */
+		request->flags = flags | RINGSTEP_HTTP_EMPTY_LINE;
 	}
-	if (request->flags & RINGSTEP_HTTP_STARTED)
-		return ringstep__http_head_end(request);
-	/* One empty line in front is ignored, as the standard asks for. */
-	if (request->flags & RINGSTEP_HTTP_EMPTY_LINE)
-		return ringstep__http_refuse(request, 400);
-	request->flags |= RINGSTEP_HTTP_EMPTY_LINE;
-	return 0;
 }
 
 /*
  * Parses a head that begins at `begin`, as far as its bytes are there: up to `end`. Call it again when there are more, with the same bytes in front of
  * them, at any other place. Afterwards either the head is complete (RINGSTEP_HTTP_COMPLETE), or it is refused (`status`), or more bytes are needed.
  */
-ringstep_apart int ringstep_http_head(struct ringstep_http_request *request ringstep_arg_nonnull,
-				      const struct ringstep_http_bytes *bytes ringstep_arg_nonnull, __u64 begin, __u64 end)
+static __always_inline void ringstep_http_head(struct ringstep_http_request *request, const struct ringstep_http_bytes *bytes,
+					       __u64 begin, __u64 end)
 {
 	/* Each line has a field, but for the first, the last, and an empty one. */
 	__s64 limit = ringstep_limit(RINGSTEP_HTTP_FIELDS + 4);
+	__u64 line, looked;
 
 	begin = ringstep__bytes_unknown(begin);
 	end = ringstep__bytes_unknown(end);
@@ -376,27 +377,32 @@ ringstep_apart int ringstep_http_head(struct ringstep_http_request *request ring
 		begin = RINGSTEP_HTTP_SIZE;
 	if (end > RINGSTEP_HTTP_SIZE)
 		end = RINGSTEP_HTTP_SIZE;
+	/* Positions in local variables only rise, so that no byte is looked at twice, whoever else writes to the state. */
+	line = ringstep__bytes_unknown(begin + request->line);
+	looked = ringstep__bytes_unknown(begin + request->looked);
 	ringstep_while_at_most (limit, !request->status && !(request->flags & RINGSTEP_HTTP_COMPLETE)) {
-		const __u64 line = begin + request->line;
-		const __u64 stop = ringstep_bytes_find(bytes->at, begin + request->looked, end, '\n');
+		const __u64 stop = ringstep_bytes_find(bytes->at, looked, end, '\n');
 		const __u64 before = stop - 1;
 
 		if (stop >= end) {
 			request->looked = end > begin ? (__u32)(end - begin) : 0;
-			break;
+			return;
 		}
-		request->looked = (__u32)(stop + 1 - begin);
-		request->line = (__u32)(stop + 1 - begin);
+		looked = stop + 1;
+		request->looked = (__u32)(looked - begin);
+		request->line = (__u32)(looked - begin);
 		if (stop <= line || bytes->at[before & (RINGSTEP_HTTP_SIZE - 1)] != '\r') {
 			ringstep__http_refuse(request, 400);
-			break;
+			return;
 		}
 		ringstep__http_line(request, bytes, begin, line, before);
+		line = looked;
+		barrier_var(looked);
+		barrier_var(line);
 	}
 	/* Only memory that somebody else writes to can have that many lines. */
 	if (ringstep_limit_reached(limit) && !(request->flags & RINGSTEP_HTTP_COMPLETE))
 		ringstep__http_refuse(request, 431);
-	return 0;
 }
 
 /* --- Bodies in chunks -------------------------------------------------------------------------------------------------------- */

@@ -84,4 +84,10 @@ struct ringstep_http_request {
     struct ringstep_http_field field[RINGSTEP_HTTP_FIELDS];
 };
 
+/* Returns 1 if the connection stays open after this request, as far as the client has a say in it. */
+static inline int ringstep_http_keeps(__u32 flags) {
+    if (flags & RINGSTEP_HTTP_CLOSE) return 0;
+    return !(flags & RINGSTEP_HTTP_1_0) || flags & RINGSTEP_HTTP_KEEP_ALIVE ? 1 : 0;
+}
+
 #endif /* RINGSTEP_NET_HTTP_H */

@@ -74,6 +74,31 @@ ringstep_apart __u32 find_answer(ringstep_server_state *state ringstep_arg_nonnu
 	return 0;
 }
 
+/* Replies with a part of an answer: of its bytes with a version. */
+ringstep_apart int reply_part(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u64 number_and_version, __u64 at,
+			      __u64 end)
+{
+	ringstep_server_connection *conn = &state->connections[slot & RINGSTEP__SERVER_MASK];
+	const struct ringstep_http_answer *answer = &state->own.answers[number_and_version >> 1 & (RINGSTEP_HTTP_ANSWERS - 1)];
+
+	ringstep_reply_bytes(conn, answer->bytes[number_and_version & 1], at, end);
+	return 0;
+}
+
+/* Replies with the end of a head. */
+ringstep_apart int reply_end(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u32 keeps)
+{
+	ringstep_server_connection *conn = &state->connections[slot & RINGSTEP__SERVER_MASK];
+
+	if (!keeps)
+		ringstep_reply(conn, "Connection: close\r\n\r\n");
+	else if (conn->own.request.flags & RINGSTEP_HTTP_1_0)
+		ringstep_reply(conn, "Connection: keep-alive\r\n\r\n");
+	else
+		ringstep_reply(conn, "\r\n");
+	return 0;
+}
+
 /* Copies an answer to the output. Returns a verdict, or -1 if the application changes the answer too often meanwhile. */
 ringstep_apart int copy_answer(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u32 number)
 {
@@ -90,15 +115,10 @@ ringstep_apart int copy_answer(ringstep_server_state *state ringstep_arg_nonnull
 		if (!head)
 			return RINGSTEP_LATER;
 		conn->link.out_end = before;
-		ringstep_reply_bytes(conn, answer->bytes[version & 1], 0, head);
-		if (!keeps)
-			ringstep_reply(conn, "Connection: close\r\n\r\n");
-		else if (flags & RINGSTEP_HTTP_1_0)
-			ringstep_reply(conn, "Connection: keep-alive\r\n\r\n");
-		else
-			ringstep_reply(conn, "\r\n");
+		reply_part(state, slot, (__u64)number << 1 | (version & 1), 0, head);
+		reply_end(state, slot, keeps);
 		if (!(flags & RINGSTEP_HTTP_HEAD_METHOD) && head < length)
-			ringstep_reply_bytes(conn, answer->bytes[version & 1], head, length);
+			reply_part(state, slot, (__u64)number << 1 | (version & 1), head, length);
 		ringstep__store_fully(&state->own.fence, 0);
 		if (ringstep_load(&answer->version) == version) {
 			ringstep_store(&state->own.answered, state->own.answered + 1);

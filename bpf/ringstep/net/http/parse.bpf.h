@@ -81,6 +81,7 @@ static __always_inline bool ringstep__http_all(const struct ringstep_http_bytes 
 		at += 8;
 		barrier_var(at);
 		left -= 8;
+		barrier_var(left);
 	}
 	return true;
 }

@@ -2,6 +2,11 @@
 /*
  * A server of HTTP/1.1. It answers requests for some paths by itself, with what the application has set for them, refuses malformed ones, and hands all
  * others to the application.
+ *
+ * The longest step handles 32 completions, each of which may begin a connection and clear its 90 words. It handles 64 messages and 64 expired timers.
+ * It handles 16 frames: for each, it parses a head of 8192 bytes, which takes 30,752 iterations by words and by bytes, copies it, looks at 16
+ * pieces of 512 iterations, compares 256 paths, copies an answer four times, and gives back 64 buffers. It starts 64 receives again, and a drain looks
+ * at 64 connections. That makes 771,248 iterations, with 116 submits at most.
  */
 #include <ringstep/c/loops/http.h>
 
@@ -56,11 +61,14 @@ ringstep_apart int refuse(ringstep_server_state *state ringstep_arg_nonnull, __u
 ringstep_apart __u32 find_answer(ringstep_server_state *state ringstep_arg_nonnull, __u32 place, __u64 at, __u64 end)
 {
 	const struct ringstep_http_bytes *bytes = ringstep__http_chunk(state, place);
-	const __u64 hash = ringstep_bytes_hash(bytes->at, at, end, 0);
 	const __u32 reach = ringstep_load(&state->own.reach);
 	__s64 limit = ringstep_limit(reach < RINGSTEP_HTTP_ANSWERS ? reach : RINGSTEP_HTTP_ANSWERS);
-	__u64 number = ringstep__bytes_unknown(hash);
+	__u64 hash, number;
 
+	if (end - at > RINGSTEP_HTTP_PATH)
+		return 0;
+	hash = ringstep_bytes_hash(bytes->at, at, end, 0);
+	number = ringstep__bytes_unknown(hash);
 	ringstep_while_at_most (limit, true) {
 		const struct ringstep_http_answer *answer = &state->own.answers[number & (RINGSTEP_HTTP_ANSWERS - 1)];
 

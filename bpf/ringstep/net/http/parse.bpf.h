@@ -266,29 +266,27 @@ ringstep_apart int ringstep__http_length(struct ringstep_http_request *request r
 	return 0;
 }
 
-/* Looks at the last field, which may be one that the parser knows. */
+/* Looks at a field that may be one that the parser knows. Its name begins at `name`; `is` is what ringstep__http_field_line() has returned. */
 ringstep_apart int ringstep__http_known(struct ringstep_http_request *request ringstep_arg_nonnull,
-					const struct ringstep_http_bytes *bytes ringstep_arg_nonnull, __u64 begin)
+					const struct ringstep_http_bytes *bytes ringstep_arg_nonnull, __u64 name, __u64 is)
 {
-	const struct ringstep_http_field *field = &request->field[(request->fields - 1) & (RINGSTEP_HTTP_FIELDS - 1)];
-	const __u64 name_at = begin + field->name, name_end = begin + field->name_end;
-	const __u64 value = begin + field->value, value_end = begin + field->value_end;
+	const __u64 name_end = is & 0xffff, value = is >> 16 & 0xffff, value_end = is >> 32;
 
-	if (ringstep_bytes_are_nocase(bytes->at, name_at, name_end, "Host")) {
+	if (ringstep_bytes_are_nocase(bytes->at, name, name_end, "Host")) {
 		if (request->flags & RINGSTEP_HTTP_HOST || !ringstep__http_is_host(bytes, value, value_end))
 			return ringstep__http_refuse(request, 400);
 		request->flags |= RINGSTEP_HTTP_HOST;
-	} else if (ringstep_bytes_are_nocase(bytes->at, name_at, name_end, "Content-Length")) {
+	} else if (ringstep_bytes_are_nocase(bytes->at, name, name_end, "Content-Length")) {
 		ringstep__http_length(request, bytes, value, value_end);
-	} else if (ringstep_bytes_are_nocase(bytes->at, name_at, name_end, "Transfer-Encoding")) {
+	} else if (ringstep_bytes_are_nocase(bytes->at, name, name_end, "Transfer-Encoding")) {
 		if (request->flags & RINGSTEP_HTTP_CHUNKED)
 			return ringstep__http_refuse(request, 400);
 		if (!ringstep_bytes_are_nocase(bytes->at, value, value_end, "chunked"))
 			return ringstep__http_refuse(request, 501);
 		request->flags |= RINGSTEP_HTTP_CHUNKED;
-	} else if (ringstep_bytes_are_nocase(bytes->at, name_at, name_end, "Connection")) {
+	} else if (ringstep_bytes_are_nocase(bytes->at, name, name_end, "Connection")) {
 		ringstep__http_connection(request, bytes, value, value_end);
-	} else if (ringstep_bytes_are_nocase(bytes->at, name_at, name_end, "Expect")) {
+	} else if (ringstep_bytes_are_nocase(bytes->at, name, name_end, "Expect")) {
 		if (!ringstep_bytes_are_nocase(bytes->at, value, value_end, "100-continue"))
 			return ringstep__http_refuse(request, 417);
 		request->flags |= RINGSTEP_HTTP_CONTINUE;
@@ -296,10 +294,13 @@ ringstep_apart int ringstep__http_known(struct ringstep_http_request *request ri
 	return 0;
 }
 
-/* Parses the line of a field, from `at` to `end`. Returns 1 if ringstep__http_known() has to look at it. */
-ringstep_apart int ringstep__http_field_line(struct ringstep_http_request *request ringstep_arg_nonnull,
-					     const struct ringstep_http_bytes *bytes ringstep_arg_nonnull, __u64 begin,
-					     __u64 at, __u64 end)
+/*
+ * Parses the line of a field, from `at` to `end`. If ringstep__http_known() has to look at it, returns where its name ends, above bit 16 where its value
+ * begins, and above bit 32 where that ends. Otherwise returns 0.
+ */
+ringstep_apart __u64 ringstep__http_field_line(struct ringstep_http_request *request ringstep_arg_nonnull,
+					       const struct ringstep_http_bytes *bytes ringstep_arg_nonnull, __u64 begin,
+					       __u64 at, __u64 end)
 {
 	const __u64 colon = ringstep_bytes_find(bytes->at, at, end, ':');
 	const __u32 number = request->fields;
@@ -317,7 +318,9 @@ ringstep_apart int ringstep__http_field_line(struct ringstep_http_request *reque
 	field->value_end = (__u16)((value >> 32) - begin);
 	request->fields = number + 1;
 	/* The lengths of the names that are known. */
-	return (1ULL << ((colon - at) & 63) & (1ULL << 4 | 1ULL << 6 | 1ULL << 10 | 1ULL << 14 | 1ULL << 17)) != 0;
+	if (!(1ULL << ((colon - at) & 63) & (1ULL << 4 | 1ULL << 6 | 1ULL << 10 | 1ULL << 14 | 1ULL << 17)))
+		return 0;
+	return colon | (value & 0xffff) << 16 | value >> 32 << 32;
 }
 
 /* The head is complete. */
@@ -346,11 +349,13 @@ static __always_inline void ringstep__http_line(struct ringstep_http_request *re
 {
 	const __u32 flags = request->flags;
 
-	if (at < end) {
-		if (!(flags & RINGSTEP_HTTP_STARTED))
-			ringstep__http_request_line(request, bytes, begin, at, end);
-		else if (ringstep__http_field_line(request, bytes, begin, at, end))
-			ringstep__http_known(request, bytes, begin);
+	if (at < end && !(flags & RINGSTEP_HTTP_STARTED)) {
+		ringstep__http_request_line(request, bytes, begin, at, end);
+	} else if (at < end) {
+		const __u64 is = ringstep__http_field_line(request, bytes, begin, at, end);
+
+		if (is)
+			ringstep__http_known(request, bytes, at, is);
 	} else if (flags & RINGSTEP_HTTP_STARTED) {
 		ringstep__http_head_end(request);
 	} else if (flags & RINGSTEP_HTTP_EMPTY_LINE) {

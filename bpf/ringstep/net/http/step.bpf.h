@@ -12,7 +12,8 @@
 
 #include <ringstep/net/http/parse.bpf.h>
 
-#define RINGSTEP__HTTP_PIECES 16 /* the most pieces of a body that are looked at before others have their turn */
+#define RINGSTEP__HTTP_PIECES 16   /* the most pieces of a body that are looked at before others have their turn */
+#define RINGSTEP__HTTP_BETWEEN 512 /* the most bytes between chunks of one piece */
 
 /* Returns the array that a chunk is. */
 static __always_inline struct ringstep_http_bytes *ringstep__http_chunk(ringstep_server_state *state, __u32 place)
@@ -158,7 +159,8 @@ ringstep_apart int ringstep__http_body(ringstep_server_state *state ringstep_arg
 			request->phase = phase == RINGSTEP_HTTP_IN_LENGTH ? RINGSTEP_HTTP_IN_END : RINGSTEP_HTTP_IN_CHUNK_CR;
 		ringstep__http_take(state, link, at + take, false);
 	} else {
-		const __u32 next = (__u32)ringstep_http_between_chunks(request, ringstep__http_chunk(state, id), at, end);
+		const __u32 stop = end > at + RINGSTEP__HTTP_BETWEEN ? at + RINGSTEP__HTTP_BETWEEN : end;
+		const __u32 next = (__u32)ringstep_http_between_chunks(request, ringstep__http_chunk(state, id), at, stop);
 
 		if (request->phase == RINGSTEP_HTTP_IN_CHUNK && request->body > state->own.longest_body && !request->status)
 			request->status = 413;

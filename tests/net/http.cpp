@@ -274,6 +274,23 @@ TEST_CASE("Connections stay open as the client and the application want it", "[m
     CHECK(client.rest().empty());
 }
 
+TEST_CASE("The end of a connection does not wait for others", "[main]") {
+    Served server{echo};
+    server->set_answer("/fixed", {.body = "f"});
+    const Client other{server.port()};
+    for (int i = 0; i < 3; i++) {
+        Client client{server.port()};
+        CHECK(ask(other, get("/fixed")).body == "f");
+        CHECK(ask(client, get("/fixed")).body == "f");
+        client.finish();
+        const auto begin = std::chrono::steady_clock::now();
+        CHECK(client.rest().empty());
+        CHECK(client.ended());
+        CHECK(std::chrono::steady_clock::now() - begin < 5s);
+    }
+    CHECK(ask(other, get("/fixed")).body == "f");
+}
+
 TEST_CASE("Responses that cannot be sent are not sent", "[main]") {
     const std::string longest(61'000, 'x');
     Served server{[&](HttpServer& self, const HttpRequest& request) {

@@ -6,6 +6,7 @@
 #include <ringstep/blocks/mailbox.hpp>
 #include <ringstep/c/net/server.h>
 #include <ringstep/c/blocks/requests.h>
+#include <ringstep/detail/file_slots.hpp>
 #include <ringstep/detail/loop_identity.hpp>
 #include <ringstep/duration.hpp>
 #include <ringstep/error.hpp>
@@ -128,6 +129,7 @@ public:
         server.identity = identity_.value();
         server.listener = -1;
         server.first_slot = first_slot_;
+        server.shuts = detail::slots_close_at_once() ? 0 : 1;
         server.limits.idle = nanoseconds(options.idle);
         server.limits.read = nanoseconds(options.read);
         server.limits.write = nanoseconds(options.write);

@@ -117,7 +117,7 @@ ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_ar
 	link->flags &= ~RINGSTEP_CONNECTION_CANCELLED;
 	if (part == RINGSTEP_CONNECTION_CLOSE)
 		return ringstep__server_closed(state, slot);
-	if (part == RINGSTEP_CONNECTION_SHUTDOWN && result < 0) {
+	if (part == RINGSTEP_CONNECTION_SHUTDOWN && result < 0 && !RINGSTEP__IS(link, FAILED)) {
 		ringstep__server_count(state, failed, 1);
 		ringstep__server_fail(link, result);
 	}

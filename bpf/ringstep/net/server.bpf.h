@@ -206,7 +206,10 @@ static __always_inline void ringstep__replied(struct ringstep_connection *link, 
 						   ringstep_server_connection *conn, struct ringstep_frame frame);             \
 	ringstep_apart int name##_frame(RINGSTEP_SERVER_TYPE *server ringstep_arg_nonnull, __u32 slot, __u32 too_long)         \
 	{                                                                                                                      \
-		barrier_var(too_long); /* the verifier wants all arguments, also those that the author does not look at */     \
+		/* The verifier wants all arguments, also those that the author's function does not look at. */                \
+		barrier_var(server);                                                                                           \
+		barrier_var(slot);                                                                                             \
+		barrier_var(too_long);                                                                                         \
 		return name##_on_frame(server, &server->own, &server->connections[slot & RINGSTEP__SERVER_MASK],               \
 				       ringstep__server_frame(server, slot, too_long));                                        \
 	}                                                                                                                      \

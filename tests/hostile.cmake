@@ -1,5 +1,5 @@
 # Loops on memory that another thread garbles: docs/security.md.
-set(loops nop_chain copy chain compiled_hostile drain link gate pace enter stages frames proxy)
+set(loops nop_chain copy chain compiled_hostile drain link gate pace enter stages frames proxy http)
 ringstep_add_test(hostile/loops USER KERNELS MAIN LOOPS ${loops})
 target_compile_definitions(test-hostile-loops PRIVATE "RINGSTEP_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
 

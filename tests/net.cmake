@@ -5,3 +5,12 @@ ringstep_add_test(net/proxy USER KERNELS MAIN LOOPS proxy TIMEOUT 400)
 ringstep_add_loop(slices SOURCE net/slices.bpf.c STATE net/slices.h)
 ringstep_add_test(net/slices USER KERNELS MAIN LOOPS slices)
 ringstep_add_example(key_value key-value SCRIPT key_value.sh)
+
+# The parser of HTTP, as the kit's code compiled for the host.
+ringstep_add_test(net/http_parser HOST)
+target_sources(test-net-http_parser PRIVATE net/http_kit.c)
+set_source_files_properties(
+  net/http_kit.c PROPERTIES COMPILE_OPTIONS "-std=gnu11;-fno-strict-aliasing;-isystem${RINGSTEP_KIT_DIR}/ringstep/user;-isystem${RINGSTEP_KIT_DIR}")
+ringstep_add_test(net/http USER KERNELS MAIN LOOPS http TIMEOUT 400)
+ringstep_add_test(net/http_changes USER KERNELS LOOPS http)
+ringstep_add_example(http_server http-server SCRIPT http_server.sh)

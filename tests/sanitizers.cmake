@@ -117,8 +117,8 @@ ringstep_add_sanitized_tests(
   TESTS program exits detaching signals closing threads waker blocks/requests blocks/lists blocks/behind blocks/bytes blocks/alarms blocks/entries blocks/mailbox loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/copy_kinds loops/chain_results loops/chain_retries loops/chain_branches loops/chain_ends loops/chain_many loops/chain_refusals loops/chain_model loops/chain_compiled loops/chain_numbers loops/chains_end loops/pairs
         loops/drain loops/circles
         loops/link_results loops/link_order loops/link_cancel loops/link_open loops/link_refusals loops/link_model loops/gate loops/pace loops/enter loops/enter_model loops/stages loops/stages_model kit/turns kit/memory kit/timer kit/buffers kit/datagrams
-        net/frames net/key_value net/proxy net/slices
-  LOOPS nop_chain copy chain chain_large ${ringstep_test_graphs} drain link gate gate_large pace enter stages frames proxy kv slices scripted together timed hooked relay sorter lists behind bytes adder alarms datagrams entries letters
+        net/frames net/http net/key_value net/proxy net/slices
+  LOOPS nop_chain copy chain chain_large ${ringstep_test_graphs} drain link gate gate_large pace enter stages frames http proxy kv slices scripted together timed hooked relay sorter lists behind bytes adder alarms datagrams entries letters
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
   ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
               "UBSAN_OPTIONS=print_stacktrace=1")
@@ -128,8 +128,8 @@ ringstep_add_sanitized_tests(
   OPTIMIZE -O0
   TESTS program exits detaching signals threads waker blocks/requests blocks/mailbox loops/copy_changes loops/chain_results loops/chain_retries loops/chain_branches loops/chain_ends loops/chain_many loops/chain_refusals loops/drain
         loops/link_results loops/link_order loops/link_cancel loops/link_open loops/link_refusals loops/link_model loops/gate loops/pace loops/enter loops/enter_model loops/stages loops/stages_model
-        kit/turns kit/timer net/frames net/proxy
-  LOOPS nop_chain copy chain chain_large drain link gate gate_large pace enter stages frames proxy scripted together timed hooked relay letters
+        kit/turns kit/timer net/frames net/http net/proxy
+  LOOPS nop_chain copy chain chain_large drain link gate gate_large pace enter stages frames http proxy scripted together timed hooked relay letters
   FLAGS -fsanitize=thread
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1")
 
@@ -147,6 +147,17 @@ foreach(name IN ITEMS find find_crlf compare compare_nocase copy hash parse prin
                                                          "UBSAN_OPTIONS=print_stacktrace=1;FUZZ_BYTES=${operation}")
   math(EXPR operation "${operation} + 1")
 endforeach()
+
+# The parser of HTTP, beside a plain one.
+ringstep_add_sanitized_program(
+  fuzz-http
+  SOURCES fuzz/http.cpp
+  KIT_SOURCES net/http_kit.c
+  FLAGS -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all)
+add_test(NAME host/fuzz/http_parser
+         COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-http" -seed=1 -runs=60000 -max_len=600 -timeout=60 -verbosity=0
+                 "-dict=${CMAKE_CURRENT_SOURCE_DIR}/fuzz/http.dict")
+set_tests_properties(host/fuzz/http_parser PROPERTIES LABELS host TIMEOUT 100 ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1")
 
 # The fuzzer: an entry for each loop, with inputs that are kept in fuzz/corpus. So many runs here, which take some 2 seconds each;
 # `./dev fuzz` is for longer.

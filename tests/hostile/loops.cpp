@@ -19,6 +19,7 @@
 #include <ringstep/loops/stages.hpp>
 #include <ringstep/net/frames.hpp>
 #include <ringstep/net/proxy.hpp>
+#include <ringstep/net/http.hpp>
 #include <ringstep/ringstep.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -346,31 +347,70 @@ void fill_in_nops(ringstep_nop_chain& nops) {
     nops.depth = 20;
 }
 
-/// Connections that have received lines, and requests of all kinds in flight.
-void fill_in_frames(ringstep_frames& frames) {
-    constexpr std::uint32_t connections = 48;
-    frames.server.identity = ringstep_identity_of_loop(7);
-    frames.server.listener = 0;
-    frames.server.framing.most = 200;
-    frames.server.limits = {.idle = 3'000'000, .read = 1'000'000, .write = 1'000'000, .linger = 1'000'000, .starve = 1'000'000};
-    frames.buffers.ring.available = 1000;
-    frames.server.open = connections;
-    for (std::uint32_t i = 0; i < connections; i++) {
-        ringstep_connection& link = frames.connections[i].link;
+constexpr std::uint32_t server_connections = 48;
+
+/// Connections that have received something, and requests of all kinds in flight.
+template <class Server>
+void fill_in_server(Server& state) {
+    state.server.identity = ringstep_identity_of_loop(7);
+    state.server.listener = 0;
+    state.server.limits = {.idle = 3'000'000, .read = 1'000'000, .write = 1'000'000, .linger = 1'000'000, .starve = 1'000'000};
+    state.buffers.ring.available = 500;
+    state.server.open = server_connections;
+    for (std::uint32_t i = 0; i < server_connections; i++) {
+        ringstep_connection& link = state.connections[i].link;
         link = {};
         link.generation = 1;
-        link.identity = frames.server.identity | ringstep_identity_of_slot(i, 1);
+        link.identity = state.server.identity | ringstep_identity_of_slot(i, 1);
         link.flags = RINGSTEP_CONNECTION_READY;
         link.in_flight = i % 4;
         link.out_end = i * 300;
         link.held = 1;
         link.held_first = link.held_last = i + 1;
-        link.ready = {.next = i + 1 < connections ? i + 2 : 0, .previous = i};
-        frames.held[i] = {.next = i % 5 == 0 ? i + 1 : 0, .at = 0, .end = RINGSTEP_FRAMES_SIZE, .__reserved = 0};
+        link.ready = {.next = i + 1 < server_connections ? i + 2 : 0, .previous = i};
+        state.held[i] = {.next = i % 5 == 0 ? i + 1 : 0, .at = 0, .end = sizeof state.buffers.bytes[i], .__reserved = 0};
+    }
+    state.server.ready = {.first = 1, .last = server_connections, .count = server_connections};
+}
+
+/// Lines.
+void fill_in_frames(ringstep_frames& frames) {
+    fill_in_server(frames);
+    frames.server.framing.most = 200;
+    for (std::uint32_t i = 0; i < server_connections; i++) {
         std::memset(frames.buffers.bytes[i], 'a', RINGSTEP_FRAMES_SIZE);
         for (std::uint32_t at = i; i % 3 == 0 && at < RINGSTEP_FRAMES_SIZE; at += 60) frames.buffers.bytes[i][at] = '\n';
     }
-    frames.server.ready = {.first = 1, .last = connections, .count = connections};
+}
+
+/// Requests of several kinds, and answers for their paths.
+void fill_in_http(ringstep_http& http) {
+    fill_in_server(http);
+    http.own.longest_body = ~std::uint64_t{0};
+    http.own.reach = RINGSTEP_HTTP_ANSWERS;
+    for (ringstep_http_answer& answer : http.own.answers) {
+        answer.version = 1;
+        answer.hash = ringstep_hash("/a", 2, 0);
+        answer.path_length = 2;
+        answer.path[0] = '/';
+        answer.path[1] = 'b';
+        answer.size[0] = answer.size[1] = {.head = 40, .length = RINGSTEP_HTTP_ANSWER};
+    }
+    std::memcpy(http.own.answers[RINGSTEP_HTTP_ANSWERS - 1].path, "/a", 2);
+    for (std::uint32_t i = 0; i < server_connections; i++) {
+        std::string text;
+        const std::string spaces(i % 3 == 0 ? 110 : 1, ' ');
+        const std::string request =
+            i % 4 == 0 ? "GET /a HTTP/1.1\r\nHost: a\r\n" : "POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n";
+        while (text.size() < RINGSTEP_HTTP_SIZE) {
+            text += request;
+            for (std::uint32_t field = 0; field < i; field++) text += "Connection:" + spaces + "a_b,c" + spaces + "\r\n";
+            text += "\r\n";
+            for (int chunk = 0; i % 4 != 0 && chunk < 400; chunk++) text += "1\r\na\r\n";
+            if (i % 4 != 0) text += "0\r\n\r\n";
+        }
+        std::memcpy(http.buffers.bytes[i], text.data(), RINGSTEP_HTTP_SIZE);
+    }
 }
 
 /// Clients in all phases, with requests of all kinds in flight, and upstreams of which some are left out.
@@ -468,6 +508,8 @@ constexpr Kind kinds[] = {
      [](Ring& ring) -> std::unique_ptr<AnyLoop> {
          return std::make_unique<Bare<ringstep::loops::proxy>>(ring, fill_in_proxy);
      }},
+    {"http",
+     [](Ring& ring) -> std::unique_ptr<AnyLoop> { return std::make_unique<Bare<ringstep::loops::http>>(ring, fill_in_http); }},
     {"nop_chain",
      [](Ring& ring) -> std::unique_ptr<AnyLoop> {
          return std::make_unique<Bare<ringstep::loops::nop_chain>>(ring, fill_in_nops);
@@ -662,5 +704,6 @@ TEST_CASE("A loop of stages on garbled memory stops, and its steps stay within t
 TEST_CASE("An enter on garbled memory stops, and its steps stay within their bound") { garble(kind_of("enter")); }
 TEST_CASE("A server on garbled memory stops, and its steps stay within their bound") { garble(kind_of("frames")); }
 TEST_CASE("A proxy on garbled memory stops, and its steps stay within their bound") { garble(kind_of("proxy")); }
+TEST_CASE("An HTTP server on garbled memory stops, and its steps stay within their bound") { garble(kind_of("http")); }
 TEST_CASE("A copy on garbled memory stops, and its steps stay within their bound") { garble(kind_of("copy")); }
 TEST_CASE("A chain of nops on garbled memory stops, and its steps stay within their bound") { garble(kind_of("nop_chain")); }

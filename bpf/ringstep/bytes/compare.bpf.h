@@ -60,6 +60,7 @@ static __always_inline int ringstep__bytes_compare(const __u8 *a, __u64 a_size, 
 		a_low = a_high;
 		b_low = b_high;
 		left -= 8;
+		barrier_var(left);
 	}
 	if (left & 7) {
 		x = ringstep__bytes_joined(a_low, ringstep__bytes_load(a, a_size, a_at + 8), a_shift);

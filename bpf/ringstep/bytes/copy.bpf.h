@@ -65,6 +65,7 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
 		to_at += 8;
 		barrier_var(to_at);
 		left -= 16;
+		barrier_var(left);
 	}
 	if (left & 8) {
 		from_at += 8;

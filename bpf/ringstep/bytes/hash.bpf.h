@@ -28,10 +28,12 @@ static __always_inline __u64 ringstep__bytes_hash(const __u8 *base, __u64 size, 
 	low = ringstep__bytes_load(base, size, at);
 	while (left >= 8 && ringstep__may_loop) {
 		at += 8;
+		barrier_var(at); /* as in ringstep__bytes_copy() */
 		high = ringstep__bytes_load(base, size, at);
 		hash = ringstep__hash_word(hash, ringstep__bytes_joined(low, high, shift));
 		low = high;
 		left -= 8;
+		barrier_var(left);
 	}
 	if (left & 7) {
 		high = ringstep__bytes_load(base, size, at + 8);

@@ -111,6 +111,8 @@ public:
     using Base::state;
     using Base::wake;
     using typename Base::state_type;
+    /// What take() returns, and what the function gets that serve() calls.
+    using event_type = ServerEvent;
 
     /// The largest number of connections.
     static constexpr std::uint32_t capacity = sizeof(state_type::connections) / sizeof(state_type::connections[0]);
@@ -307,8 +309,8 @@ private:
 };
 
 /// What serve() calls for each event of a server.
-template <class Handler>
-concept HandlesEvents = std::invocable<Handler&, const ServerEvent&>;
+template <class Handler, class Server>
+concept HandlesEvents = std::invocable<Handler&, const typename Server::event_type&>;
 
 /**
  * Runs a server like the other serve(), and calls `handle(event)` for each of its events, between two runs. The function may
@@ -322,11 +324,11 @@ concept HandlesEvents = std::invocable<Handler&, const ServerEvent&>;
  *         server.answer(event.connection);
  *     });
  */
-template <Servable Server, HandlesEvents Handler>
+template <Servable Server, HandlesEvents<Server> Handler>
 LoopExit serve(Server& server, Handler&& handle, const std::stop_token& token = {},
                Duration drain_limit = std::chrono::seconds(10)) {
     server.set_batch(1);
-    ServerEvent event;
+    typename Server::event_type event;
     for (bool draining = false;;) {
         const LoopExit exit = draining ? server.run() : server.run(token);
         while (server.take(event)) handle(event);

@@ -11,6 +11,7 @@
 
 #define RINGSTEP__MSG_NOSIGNAL 0x4000
 #define RINGSTEP__SHUT_WR 1
+#define RINGSTEP__SHUT_RDWR 2
 
 #define RINGSTEP__NEXT_BUFFERS 2 /* the most buffers that are looked at for one frame, before others have their turn */
 

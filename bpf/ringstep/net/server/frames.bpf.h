@@ -9,6 +9,40 @@
 
 #include <ringstep/net/server/connections.bpf.h>
 
+/* Copies a range of a chunk to another chunk. */
+ringstep_apart int ringstep__frame_copy(ringstep_server_state *state ringstep_arg_nonnull, __u64 to_place_and_at, __u32 place,
+					__u64 at, __u64 end)
+{
+	ringstep_bytes_copy(state->buffers.bytes[to_place_and_at >> 32 & RINGSTEP__CHUNK_MASK], (__u32)to_place_and_at,
+			    state->buffers.bytes[place & RINGSTEP__CHUNK_MASK], at, end);
+	return 0;
+}
+
+/* Returns true if a frame of a connection may be handled now, and there are bytes to look at. */
+static __always_inline bool ringstep__server_may_handle(ringstep_server_state *state, struct ringstep_connection *link)
+{
+	if (link->flags & (RINGSTEP_CONNECTION_LATER | RINGSTEP_CONNECTION_PAUSED | RINGSTEP_CONNECTION_FAILED |
+			   RINGSTEP_CONNECTION_CLOSING) ||
+	    !link->held_first)
+		return false;
+	if (link->out_end > RINGSTEP__OUTPUT_SIZE - RINGSTEP__SERVER_REPLY) {
+		if (!RINGSTEP__IS(link, BLOCKED))
+			ringstep__server_count(state, blocked, 1);
+		link->flags |= RINGSTEP_CONNECTION_BLOCKED;
+		return false;
+	}
+	return true;
+}
+
+/* Returns the number of the chunk in which the frames of a connection are put together. */
+static __always_inline __u32 ringstep__server_own_chunk(__u32 slot)
+{
+	return (RINGSTEP__CHUNK_MASK + 1 - RINGSTEP__SERVER_MOST + (slot & RINGSTEP__SERVER_MASK)) & RINGSTEP__CHUNK_MASK;
+}
+
+#ifndef RINGSTEP__SERVER_NEXT /* another function finds the frames */
+#define RINGSTEP__SERVER_NEXT ringstep__server_next
+
 /* Returns how long the frame at `at` is, of which `have` bytes are there. Returns 0 if that is not known yet. */
 ringstep_apart __u64 ringstep__frame_total(ringstep_server_state *state ringstep_arg_nonnull, __u32 place, __u64 at, __u64 have)
 {
@@ -57,35 +91,17 @@ ringstep_apart __u64 ringstep__frame_stop(ringstep_server_state *state ringstep_
 	return ringstep_bytes_find(state->buffers.bytes[place & RINGSTEP__CHUNK_MASK], at, end, '\n');
 }
 
-/* Copies a range of a chunk to another chunk. */
-ringstep_apart int ringstep__frame_copy(ringstep_server_state *state ringstep_arg_nonnull, __u64 to_place_and_at, __u32 place,
-					__u64 at, __u64 end)
-{
-	ringstep_bytes_copy(state->buffers.bytes[to_place_and_at >> 32 & RINGSTEP__CHUNK_MASK], (__u32)to_place_and_at,
-			    state->buffers.bytes[place & RINGSTEP__CHUNK_MASK], at, end);
-	return 0;
-}
-
 /* Finds the next frame of a connection. Its bytes are in the buffer that they came in, or are put together in the connection's own chunk. */
 ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
 {
-	const __u32 own =
-		(RINGSTEP__CHUNK_MASK + 1 - RINGSTEP__SERVER_MOST + (slot & RINGSTEP__SERVER_MASK)) & RINGSTEP__CHUNK_MASK;
+	const __u32 own = ringstep__server_own_chunk(slot);
 	const bool lines = ringstep__framing(state)->kind == RINGSTEP_FRAMING_LINES;
 	const __u32 most = ringstep__frame_most(state);
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
 	__s64 limit = ringstep_limit(RINGSTEP__NEXT_BUFFERS);
 
-	if (link->flags & (RINGSTEP_CONNECTION_LATER | RINGSTEP_CONNECTION_PAUSED | RINGSTEP_CONNECTION_FAILED |
-			   RINGSTEP_CONNECTION_CLOSING) ||
-	    !link->held_first)
+	if (!ringstep__server_may_handle(state, link))
 		return RINGSTEP__NEXT_NONE;
-	if (link->out_end > RINGSTEP__OUTPUT_SIZE - RINGSTEP__SERVER_REPLY) {
-		if (!RINGSTEP__IS(link, BLOCKED))
-			ringstep__server_count(state, blocked, 1);
-		link->flags |= RINGSTEP_CONNECTION_BLOCKED;
-		return RINGSTEP__NEXT_NONE;
-	}
 	state->server.frame_give = 0;
 	ringstep_while_at_most (limit, link->held_first) {
 		const __u32 id = (link->held_first - 1) & RINGSTEP__CHUNK_MASK;
@@ -150,6 +166,8 @@ ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_a
 	}
 	return link->held_first ? RINGSTEP__NEXT_AGAIN : RINGSTEP__NEXT_NONE;
 }
+
+#endif /* RINGSTEP__SERVER_NEXT */
 
 /* Returns what the author's function gets. */
 static __always_inline struct ringstep_frame ringstep__server_frame(ringstep_server_state *state, __u32 slot, __u32 too_long)

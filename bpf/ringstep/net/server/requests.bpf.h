@@ -49,18 +49,21 @@ static __always_inline int ringstep__server_decide_end(ringstep_server_state *st
 		ringstep__server_expect(state, slot, state->server.now, state->server.limits.linger);
 		return RINGSTEP__DO_SHUTDOWN;
 	}
+	/* Before Linux 6.13, closing alone may take until others are closed, too. The peer must not wait for that. */
+	if (state->server.closes_late) {
+		if (!RINGSTEP__IS(link, SHUT)) {
+			link->flags |= RINGSTEP_CONNECTION_SHUT;
+			return RINGSTEP__DO_SHUTDOWN;
+		}
+		if (link->in_flight & RINGSTEP__PART_BIT(SHUTDOWN))
+			return 0;
+	}
 	if (link->in_flight & (RINGSTEP__PART_BIT(CANCEL) | RINGSTEP__PART_BIT(CLOSE)))
 		return 0;
 	if (open)
 		return RINGSTEP__IS(link, CANCELLED) ? 0 : RINGSTEP__DO_CANCEL;
 	/* While the application has a frame, it may write to the output. */
-	if (RINGSTEP__IS(link, LATER))
-		return 0;
-	if (state->server.closes_late && !RINGSTEP__IS(link, SHUT)) {
-		link->flags |= RINGSTEP_CONNECTION_SHUT;
-		return RINGSTEP__DO_SHUTDOWN;
-	}
-	return RINGSTEP__DO_CLOSE;
+	return RINGSTEP__IS(link, LATER) ? 0 : RINGSTEP__DO_CLOSE;
 }
 
 /* Decides which requests a connection needs now. */
@@ -153,7 +156,7 @@ static __noinline int ringstep__server_do(struct ringstep_turn *turn, ringstep_s
 	__u32 part = RINGSTEP_CONNECTION_CANCEL, kind = RINGSTEP_IDENTITY_HELPER;
 
 	if (todo & RINGSTEP__DO_SHUTDOWN) {
-		ringstep_prep_shutdown(sqe, file, RINGSTEP__SHUT_WR);
+		ringstep_prep_shutdown(sqe, file, RINGSTEP__IS(link, FAILED) ? RINGSTEP__SHUT_RDWR : RINGSTEP__SHUT_WR);
 		sqe->flags = IOSQE_FIXED_FILE;
 		part = RINGSTEP_CONNECTION_SHUTDOWN;
 	} else if (todo & RINGSTEP__DO_CLOSE) {

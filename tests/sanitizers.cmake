@@ -128,8 +128,8 @@ ringstep_add_sanitized_tests(
   OPTIMIZE -O0
   TESTS program exits detaching signals threads waker blocks/requests blocks/mailbox loops/copy_changes loops/chain_results loops/chain_retries loops/chain_branches loops/chain_ends loops/chain_many loops/chain_refusals loops/drain
         loops/link_results loops/link_order loops/link_cancel loops/link_open loops/link_refusals loops/link_model loops/gate loops/pace loops/enter loops/enter_model loops/stages loops/stages_model
-        kit/turns kit/timer net/frames net/http net/proxy
-  LOOPS nop_chain copy chain chain_large drain link gate gate_large pace enter stages frames http proxy scripted together timed hooked relay letters
+        kit/turns kit/timer net/frames net/proxy
+  LOOPS nop_chain copy chain chain_large drain link gate gate_large pace enter stages frames proxy scripted together timed hooked relay letters
   FLAGS -fsanitize=thread
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1")
 

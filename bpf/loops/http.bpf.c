@@ -146,7 +146,7 @@ RINGSTEP_SERVER(http, .reply = RINGSTEP_HTTP_REPLY, .later = 1)
 	if (request->status)
 		return refuse(server, frame.slot, request->status);
 	if (!(request->flags & (RINGSTEP_HTTP_GET_METHOD | RINGSTEP_HTTP_HEAD_METHOD)) || request->body ||
-	    request->flags & (RINGSTEP_HTTP_CHUNKED | RINGSTEP_HTTP_MORE) || !state->reach)
+	    request->flags & (RINGSTEP_HTTP_CHUNKED | RINGSTEP_HTTP_MORE) || !ringstep_load(&state->reach))
 		return RINGSTEP_LATER;
 	number = find_answer(server, frame.place, (__u64)frame.at + request->target, (__u64)frame.at + request->path_end);
 	if (!number)

@@ -235,7 +235,9 @@ TEST_CASE("A reset at any moment ends only its own connection") {
 
 TEST_CASE("Hundreds of connections leave nothing behind", "[main]") {
     const std::uint64_t count = rounds(10, 2000);
-    { const Server first; }  // its program stays loaded, and the waker's descriptor open
+    {
+        const Server first;
+    }  // its program stays loaded, and the waker's descriptor open
     const std::size_t before = open_descriptors();
     {
         Server server;

@@ -329,9 +329,9 @@ TEST_CASE("Chains of nops come out the same") {
                 for (const auto& left : both.rings[i].cq()) (void)left;
                 both.state(i).total = total;
             }
-            check_same_exit(exits[0], exits[1], false);  // in the kernel, a walk goes on with what completes at once
+            // In the kernel, a walk goes on with what completes at once. So turns and places in the SQ differ.
+            check_same_exit(exits[0], exits[1], false);
             CHECK(first_difference(both.state(0), both.state(1)) == -1);
-            check_same_sqes(both.sqes(0), both.sqes(1));
             REQUIRE(both.rings[0].in_flight() == both.rings[1].in_flight());
         }
     }

@@ -17,9 +17,6 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/loops/pace.hpp>
 #include <ringstep/loops/stages.hpp>
-#include <ringstep/net/frames.hpp>
-#include <ringstep/net/proxy.hpp>
-#include <ringstep/net/http.hpp>
 #include <ringstep/ringstep.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -59,6 +56,7 @@
 
 #include "ensure.hpp"
 #include "hostile/bounds.hpp"
+#include "hostile/net_states.hpp"
 #include "hostile/writer.hpp"
 #include "loops/graphs/compiled.hpp"
 #include "thorough.hpp"
@@ -345,100 +343,6 @@ void fill_in_copy(ringstep_copy& copy) {
 void fill_in_nops(ringstep_nop_chain& nops) {
     nops.total = ~std::uint64_t{0} >> 1;
     nops.depth = 20;
-}
-
-constexpr std::uint32_t server_connections = 48;
-
-/// Connections that have received something, and requests of all kinds in flight.
-template <class Server>
-void fill_in_server(Server& state) {
-    state.server.identity = ringstep_identity_of_loop(7);
-    state.server.listener = 0;
-    state.server.limits = {.idle = 3'000'000, .read = 1'000'000, .write = 1'000'000, .linger = 1'000'000, .starve = 1'000'000};
-    state.buffers.ring.available = 500;
-    state.server.open = server_connections;
-    for (std::uint32_t i = 0; i < server_connections; i++) {
-        ringstep_connection& link = state.connections[i].link;
-        link = {};
-        link.generation = 1;
-        link.identity = state.server.identity | ringstep_identity_of_slot(i, 1);
-        link.flags = RINGSTEP_CONNECTION_READY;
-        link.in_flight = i % 4;
-        link.out_end = i * 300;
-        link.held = 1;
-        link.held_first = link.held_last = i + 1;
-        link.ready = {.next = i + 1 < server_connections ? i + 2 : 0, .previous = i};
-        state.held[i] = {.next = i % 5 == 0 ? i + 1 : 0, .at = 0, .end = sizeof state.buffers.bytes[i], .__reserved = 0};
-    }
-    state.server.ready = {.first = 1, .last = server_connections, .count = server_connections};
-}
-
-/// Lines.
-void fill_in_frames(ringstep_frames& frames) {
-    fill_in_server(frames);
-    frames.server.framing.most = 200;
-    for (std::uint32_t i = 0; i < server_connections; i++) {
-        std::memset(frames.buffers.bytes[i], 'a', RINGSTEP_FRAMES_SIZE);
-        for (std::uint32_t at = i; i % 3 == 0 && at < RINGSTEP_FRAMES_SIZE; at += 60) frames.buffers.bytes[i][at] = '\n';
-    }
-}
-
-/// Requests of several kinds, and answers for their paths.
-void fill_in_http(ringstep_http& http) {
-    fill_in_server(http);
-    http.own.longest_body = ~std::uint64_t{0};
-    http.own.reach = RINGSTEP_HTTP_ANSWERS;
-    for (ringstep_http_answer& answer : http.own.answers) {
-        answer.version = 1;
-        answer.hash = ringstep_hash("/a", 2, 0);
-        answer.path_length = 2;
-        answer.path[0] = '/';
-        answer.path[1] = 'b';
-        answer.size[0] = answer.size[1] = {.head = 40, .length = RINGSTEP_HTTP_ANSWER};
-    }
-    std::memcpy(http.own.answers[RINGSTEP_HTTP_ANSWERS - 1].path, "/a", 2);
-    for (std::uint32_t i = 0; i < server_connections; i++) {
-        std::string text;
-        const std::string spaces(i % 3 == 0 ? 110 : 1, ' ');
-        const std::string request =
-            i % 4 == 0 ? "GET /a HTTP/1.1\r\nHost: a\r\n" : "POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n";
-        while (text.size() < RINGSTEP_HTTP_SIZE) {
-            text += request;
-            for (std::uint32_t field = 0; field < i; field++) text += "Connection:" + spaces + "a_b,c" + spaces + "\r\n";
-            text += "\r\n";
-            for (int chunk = 0; i % 4 != 0 && chunk < 400; chunk++) text += "1\r\na\r\n";
-            if (i % 4 != 0) text += "0\r\n\r\n";
-        }
-        std::memcpy(http.buffers.bytes[i], text.data(), RINGSTEP_HTTP_SIZE);
-    }
-}
-
-/// Clients in all phases, with requests of all kinds in flight, and upstreams of which some are left out.
-void fill_in_proxy(ringstep_proxy& proxy) {
-    constexpr std::uint32_t clients = 48;
-    proxy.identity = ringstep_identity_of_loop(7);
-    proxy.listener = 0;
-    proxy.balance = static_cast<std::uint32_t>(proxy.counters.accepted % 3);
-    proxy.attempts = 20;
-    proxy.failures = 2;
-    proxy.most = RINGSTEP_PROXY_CONNECTIONS;
-    proxy.header = 1;
-    proxy.prompt = 1;
-    proxy.connect_time = proxy.idle_time = proxy.out_time = 1'000'000;
-    proxy.upstream_count = RINGSTEP_PROXY_UPSTREAMS;
-    proxy.open = clients;
-    proxy.drain = 0;
-    for (std::uint32_t i = 0; i < clients; i++) {
-        ringstep_proxy_pair& pair = proxy.pairs[i];
-        pair = {};
-        pair.generation = 1;
-        pair.identity = proxy.identity | ringstep_identity_of_slot(i, 1);
-        pair.in_flight = 1U << i % 15;
-        pair.flags = i % 2 == 0 ? RINGSTEP_PROXY_CONNECTED | RINGSTEP_PROXY_MADE : 0;
-        pair.upstream = i % RINGSTEP_PROXY_UPSTREAMS + 1;
-        pair.halves[i % 2].end = i * 300;
-        pair.halves[0].eof = i % 3 == 0 ? 1 : 0;
-    }
 }
 
 struct Kind {

@@ -42,7 +42,7 @@ class Served {
 public:
     using Handle = std::function<void(ringstep::Server&, const ServerEvent&)>;
 
-    Served(const Framing& framing, Handle handle, const ringstep::ServerOptions& options = {}) {
+    Served(const Framing& framing, Handle handle, const ringstep::ServerOptions& options = {.linger = 200ms}) {
         std::promise<ringstep::Server*> made;
         auto there = made.get_future();
         thread_ = std::jthread([this, framing, options, &made, handle = std::move(handle)](const std::stop_token& token) {

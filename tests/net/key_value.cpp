@@ -167,7 +167,7 @@ TEST_CASE("A peer that has closed its sending side gets all answers, and then th
 }
 
 TEST_CASE("What a peer sends after the end of a connection does not become a reset that destroys the last answer") {
-    Server server;
+    Server server{{.linger = 10s}};
     Client client{server.port()};
     REQUIRE(client.send("QUIT\r\n"));
     REQUIRE(eventually([&] { return server.counters().sent == 6; }));

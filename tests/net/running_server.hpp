@@ -23,7 +23,9 @@ class RunningServer {
 public:
     using Server = ringstep::ServerLoop<Loop>;
 
-    explicit RunningServer(const ringstep::ServerOptions& options = {}, unsigned sq_entries = 256) {
+    /// Unless options are given, a closed connection does not wait long for its peer to close.
+    explicit RunningServer(const ringstep::ServerOptions& options = {.linger = std::chrono::milliseconds(200)},
+                           unsigned sq_entries = 256) {
         std::promise<Server*> made;
         auto there = made.get_future();
         thread_ = std::jthread([this, options, sq_entries, &made](const std::stop_token& token) {

@@ -5,7 +5,8 @@
 //        verifier-budgets check LOOPS TABLE [RING]    fails where a loop has no budget, or has outgrown it
 //        verifier-budgets accept OBJECT…               fails where the verifier refuses an object
 // LOOPS has a line NAME=OBJECT for each loop, or NAME@RING=OBJECT for one that has a budget on this kind of ring alone. TABLE
-// is bpf/budgets.csv, which ./dev budgets makes anew. With RING, `check` looks at this kind of ring alone.
+// is bpf/budgets.csv, which ./dev budgets makes anew. With RING, `check` looks at this kind of ring alone, unless
+// RINGSTEP_THOROUGH is set.
 //
 // Why not veristat: it loads an object as it is, and a loop is a program only once its geometry is filled in. With that all
 // zeroes the verifier refuses it at the first look into the state, and Debian 13's veristat, 0.4, can set no global variables.
@@ -13,6 +14,7 @@
 //
 // A budget is the figure measured and a quarter. A newer clang or another build of the same kernel moves figures by up to a
 // sixth; what the budgets are there to catch, a loop that the verifier no longer finds to repeat itself, multiplies them.
+#include "thorough.hpp"
 #include "verifier/load.hpp"
 
 #include <fmt/format.h>
@@ -200,7 +202,10 @@ int main(int argc, char** argv) try {
         return 0;
     }
     if ((arguments.size() == 3 || arguments.size() == 4) && arguments[0] == "check")
-        return check(read_loops(argv[2]), argv[3], arguments.size() == 4 ? arguments[3] : std::string_view{}) ? 0 : 1;
+        return check(read_loops(argv[2]), argv[3],
+                     arguments.size() == 4 && rounds(0, 1) == 0 ? arguments[3] : std::string_view{})
+                   ? 0
+                   : 1;
     if (arguments.size() > 1 && arguments[0] == "accept") {
         for (const std::string_view object : arguments | std::views::drop(1)) {
             const ringstep::Ring ring(kinds[0].options);

@@ -156,10 +156,10 @@ static inline __u64 ringstep_recvmsg_payload(const struct ringstep_message *mess
 static inline __u64 ringstep_recvmsg_payload_length(const struct ringstep_message *message, __s32 result)
 {
 	const __u64 begin = ringstep_recvmsg_payload(message);
-	__u64 end = 0;
+	__u32 end = 0;
 
 	if (result > 0)
-		end += result & 0x7fffffffU; /* no cast, as C++ applications may warn of those */
+		__builtin_memcpy(&end, &result, sizeof(end)); /* no cast, as C++ applications may warn of those */
 	return end > begin ? end - begin : 0;
 }
 

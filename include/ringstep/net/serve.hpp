@@ -7,7 +7,9 @@
 
 #include <linux/types.h>
 
+#include <array>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -28,13 +30,11 @@ namespace detail {
 // Reads counters, each of 64 bits, while a loop may add to them. Each is right for itself.
 template <class Counters>
 [[nodiscard]] Counters read_counters(Counters& from) noexcept {
-    Counters result{};
-    constexpr std::size_t count = sizeof result / sizeof(__u64);
-    static_assert(sizeof result == count * sizeof(__u64));
+    std::array<__u64, sizeof(Counters) / sizeof(__u64)> numbers{};
+    static_assert(sizeof numbers == sizeof(Counters));
     auto* const source = reinterpret_cast<__u64*>(&from);
-    auto* const target = reinterpret_cast<__u64*>(&result);
-    for (std::size_t i = 0; i < count; i++) target[i] = std::atomic_ref(source[i]).load(std::memory_order_relaxed);
-    return result;
+    for (std::size_t i = 0; i < numbers.size(); i++) numbers[i] = std::atomic_ref(source[i]).load(std::memory_order_relaxed);
+    return std::bit_cast<Counters>(numbers);
 }
 
 }  // namespace detail

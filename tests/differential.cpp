@@ -2,6 +2,7 @@
 // Both engines run the same random programs, on two rings that were opened alike: the same SQEs, the same state and the same
 // exit come out. RINGSTEP_DIFFERENTIAL_SEED and RINGSTEP_DIFFERENTIAL_PROGRAMS (for each ring) make it another or a longer run.
 #include <ringstep/format.hpp>
+#include <ringstep/c/identity.h>
 #include <ringstep/loops/copy.hpp>
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
@@ -316,12 +317,13 @@ TEST_CASE("Chains of nops come out the same") {
             for (std::size_t i = 0; i < 2; i++) {
                 both.state(i).total = total;
                 both.state(i).depth = depth;
-                // Requests of the application's: submitted by the loop, and failed ones to it.
+                // Requests of the application's, which look like those of another loop: this one submits them, and leaves them
+                // alone.
                 for (std::uint32_t k = 0; k < foreign; k++) {
                     io_uring_sqe* sqe = both.rings[i].sq().claim();
                     REQUIRE(sqe != nullptr);
                     io_uring_prep_nop(sqe);
-                    sqe->user_data = 5000 + k;
+                    sqe->user_data = ringstep_identity_of_loop(1) | k;
                 }
                 exits[i] = both.programs[i].run();
                 // What was left over does not concern the next one.

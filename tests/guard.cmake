@@ -13,6 +13,12 @@ if(TARGET bench-ways AND CMAKE_BUILD_TYPE STREQUAL RelWithDebInfo)
                                                     ENVIRONMENT "RINGSTEP_BUILD_DIR=${PROJECT_BINARY_DIR}")
 endif()
 
+# The benchmark of nops reads verified programs, and runs them step by step: it has to know what they are made of.
+if(TARGET bench-nops)
+  list(GET RINGSTEP_TEST_KERNELS -1 newest)
+  ringstep_add_vm_test(${newest} bench/nops TIMEOUT 60 COMMAND "$<TARGET_FILE:bench-nops>" --runs 1 --nops 256 --depths 1)
+endif()
+
 # What the benchmarks say of system calls: how many there are, and what they weigh beside counted instructions.
 ringstep_add_test(bench/model HOST)
 ringstep_add_test(bench/system_calls KERNELS)

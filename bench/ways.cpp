@@ -40,6 +40,7 @@
 #include "link_ways.hpp"
 #include "nop_ways.hpp"
 #include "pace_way.hpp"
+#include "read_ways.hpp"
 #include "wait_ways.hpp"
 
 namespace {
@@ -172,6 +173,13 @@ FilePlace& file_place() {
     return place;
 }
 
+/// Reads pages of a cached file on that ext4, in `depth` sequences at a time.
+template <class ReadWay, class... Arguments>
+Way reads(std::uint64_t depth, Arguments... arguments) {
+    static const bench::CachedFile file(file_place().folder.path());
+    return nops<ReadWay>(depth, bench::CachedFile::pages, file, arguments...);
+}
+
 /// Reads whole small files, `depth` of them at a time.
 template <class FileWay, class... Arguments>
 Way files(std::uint64_t depth, Arguments&&... arguments) {
@@ -252,6 +260,12 @@ std::vector<Recipe> recipes() {
                    [](auto n) { return nops<LinkedWay>(n, chain_steps, chain_steps); }});
     add("chain", "steps of sequences of 30 nops, so many sequences at a time", 1, 64, 3840,
         [](auto n, Engine e) { return nops<ChainWay>(n, chain_steps, chain_steps, e); });
+    // Sequences of 30 reads of a cached page.
+    all.push_back({"pread", "reads of a cached page by pread", 1, 1, 3840, [](auto n) { return reads<PreadWay>(n); }});
+    all.push_back({"liburing-reads", "the same in sequences, so many at a time, one enter for the next read of each", 1, 32,
+                   3840, [](auto n) { return reads<EnterReadWay>(n); }});
+    add("reads", "the same in sequences by chain, so many at a time", 1, 32, 3840,
+        [](auto n, Engine e) { return reads<ChainReadWay>(n, e); });
     // Ways to read whole small files from ext4.
     all.push_back({"liburing-files", "whole small files, so many at a time", 1, 64, 512,
                    [](auto n) { return ::files<HandFileWay>(n, with_read_only); }});

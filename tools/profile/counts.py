@@ -230,7 +230,7 @@ def run(ways, kernel, folder, seconds, operations=None, runs=None, lines=False):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     command = [str(REPO / "dev"), "vm", "--own", "--kernel", kernel, "--time", str(seconds), "--icount"]
-    if any("files" in way for way in ways):
+    if any(word in way for way in ways for word in ("files", "read")):
         command += ["--disk", "512"]
     command += ["--plugin", f"{PLUGIN},out={folder}/counts", "--", str(WAYS), "--folder", str(folder)]
     command += ["--lines"] if lines else []

@@ -116,8 +116,8 @@ run_tests() {
 	mkdir -p "$build/Testing"
 	rm -f "$results" "$RINGSTEP_VM_FAULTS"
 	touch "$build/Testing/begin"
-	# Two more than there are processors, because many tests wait, and leave one idle.
-	ctest --test-dir "$build" --no-tests=error --output-on-failure --output-junit "$results" -j$(($(nproc) + 2)) "$@" || status=$?
+	# One more than there are processors, because a test that waits leaves one idle.
+	ctest --test-dir "$build" --no-tests=error --output-on-failure --output-junit "$results" -j$(($(nproc) + 1)) "$@" || status=$?
 	show_slowest "$results" "$built" $((SECONDS - tested))
 	if ((status == ctest_tests_failed)) && run_again; then
 		status=0

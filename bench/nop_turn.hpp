@@ -56,8 +56,8 @@ private:
     std::uint64_t current_task_ = 0;
 };
 
-/// Counts the instructions for each submit in the middle of a run. `memory` is the memory region as the program must find it,
-/// with a depth of `depth` nops set.
+/// Returns the median number of BPF instructions that lead to one submit, in the middle of a run. `memory` holds the contents
+/// of the memory region at the start, with the depth of the nops.
 [[nodiscard]] inline double bpf_instructions_a_submit(const std::string& program, const ringstep::Geometry& geometry,
                                                       std::vector<std::uint8_t> memory) {
     const KernelSymbols symbols;

@@ -95,7 +95,7 @@ private:
     std::array<std::byte, read_size> page_{};
 };
 
-/// Runs sequences of as many reads as the file has pages, as chains.
+/// Runs chains. Each of them reads all pages of the file, one after the other.
 class ChainReadWay final : public NopWay {
 public:
     ChainReadWay(const CachedFile& file, ringstep::Engine engine) : chains_(ring_, {.engine = engine}) {

@@ -21,8 +21,8 @@ static __always_inline void submit(struct ringstep_turn *turn, __u64 number)
 	ringstep_sqe_set_data64(sqe, number);
 }
 
-/* Handles a completion that was not expected. Returns false if it is stale: another loop of the ring has left its request in flight. */
-static __noinline bool is_own(struct ringstep_nop_chain *state, __u64 user_data)
+/* Counts a completion that was not expected. Returns false if it is stale: another loop of the ring has left its request in flight. */
+static __noinline bool count_unexpected(struct ringstep_nop_chain *state, __u64 user_data)
 {
 	if (ringstep_identity_is_marked(user_data)) {
 		state->foreign++;
@@ -41,7 +41,7 @@ RINGSTEP_LOOP(nop_chain, struct ringstep_nop_chain)
 	__u64 end;
 
 	ringstep_for_each_cqe_submitting(turn, cqe) {
-		if (unlikely(cqe->res || cqe->user_data != completed) && !is_own(state, cqe->user_data))
+		if (unlikely(cqe->res || cqe->user_data != completed) && !count_unexpected(state, cqe->user_data))
 			continue;
 		completed++;
 		if (submitted < total)

@@ -2,10 +2,10 @@
 /*
  * Accepts clients, connects each to an upstream, and passes the bytes on in both directions.
  *
- * A client and its upstream are a pair, which has one slot. Each direction is a half: it receives into its buffer, sends all of that, and then
- * receives again. So a half has one request in flight at most, bytes keep their order, and a half stops receiving while the other side does not
- * read. After each completion of a pair, proxy_decide() says at one place which requests the pair needs. An end of a stream is passed on only if
- * it was one. If a stream was cut, the other side gets a reset.
+ * A client and its upstream form a pair, which has one slot. A pair has two halves, one for each direction. A half receives into its buffer, sends
+ * all of it, and then receives again. So a half has at most one request in flight, bytes keep their order, and a half does not receive while the
+ * other side does not read. After each completion, proxy_decide() returns the requests that the pair needs. A clean end of a stream is passed on
+ * as an end. If a stream was cut, the other side gets a reset.
  *
  * The longest step handles 32 completions, each of which may look for an upstream among 16. It looks at 64 pairs because of timers or a drain, and
  * looks for each of them at 16 timers. A look at a pair makes 4 requests at most. That makes 1,632 iterations, with 387 submits at most.
@@ -88,7 +88,7 @@ ringstep_apart __u32 proxy_decide(struct ringstep_proxy *state ringstep_arg_nonn
 
 /* --- Completions ------------------------------------------------------------------------------------------------------------- */
 
-/* A receive has completed. */
+/* Handles the completion of a receive. */
 static __always_inline void proxy_received(struct ringstep_proxy *state, struct ringstep_proxy_pair *pair, __u32 half,
 					   __s32 result, __u32 flags)
 {
@@ -110,7 +110,7 @@ static __always_inline void proxy_received(struct ringstep_proxy *state, struct 
 	}
 }
 
-/* A send has completed. */
+/* Handles the completion of a send. */
 static __always_inline void proxy_sent(struct ringstep_proxy *state, struct ringstep_proxy_pair *pair, __u32 half, __s32 result)
 {
 	struct ringstep_proxy_half *const it = &pair->halves[half & 1];
@@ -133,7 +133,7 @@ static __always_inline void proxy_sent(struct ringstep_proxy *state, struct ring
 	}
 }
 
-/* A request has completed that each connection has once. */
+/* Handles the completion of a request that each connection makes once. */
 ringstep_apart int proxy_odd(struct ringstep_proxy *state ringstep_arg_nonnull, __u32 slot, __u32 part, __s32 result)
 {
 	struct ringstep_proxy_pair *pair = proxy_pair(state, slot);
@@ -157,7 +157,7 @@ ringstep_apart int proxy_odd(struct ringstep_proxy *state ringstep_arg_nonnull, 
 	return 0;
 }
 
-/* The accept has completed. Returns one more than the slot of a new pair, or 0. */
+/* Handles the completion of the accept. Returns one more than the slot of a new pair, or 0. */
 ringstep_apart __u32 proxy_accepted(struct ringstep_proxy *state ringstep_arg_nonnull, __s32 result)
 {
 	state->accepting = 0;
@@ -271,7 +271,7 @@ ringstep_apart int proxy_drain(struct ringstep_proxy *state ringstep_arg_nonnull
 	return 0;
 }
 
-/* The time of a drain is up for a pair. Returns the requests that end it. */
+/* Ends a pair because the time of the drain is up. Returns the requests that this needs. */
 ringstep_apart __u32 proxy_drained(struct ringstep_proxy *state ringstep_arg_nonnull, __u32 slot)
 {
 	if (!proxy_pair(state, slot)->identity)

@@ -65,7 +65,7 @@ static __always_inline __u64 proxy_data(const struct ringstep_proxy_pair *pair, 
 	return pair->identity | ringstep_identity_of_part(kind, part);
 }
 
-/* Both sockets are to be closed without waiting for anything. */
+/* Marks a pair whose sockets must be closed without waiting for anything. */
 static __always_inline void proxy_fail(struct ringstep_proxy_pair *pair, __s32 error)
 {
 	if (IS(pair, FAILED))
@@ -74,7 +74,7 @@ static __always_inline void proxy_fail(struct ringstep_proxy_pair *pair, __s32 e
 	pair->error = error;
 }
 
-/* A connection that has moved bytes was cut. */
+/* Notes that a connection was cut after it had begun to move bytes. */
 static __always_inline void proxy_break(struct ringstep_proxy *state, struct ringstep_proxy_pair *pair, __s32 error)
 {
 	if (IS(pair, BROKEN))
@@ -97,8 +97,8 @@ static __always_inline __u32 proxy_mix(__u32 number)
 }
 
 /*
- * Chooses an upstream that this pair has not tried. Upstreams that are left out are chosen only if there is no other one. The one with the
- * lowest score wins. With scores by the client's address, most clients keep their upstream if another one comes or goes.
+ * Chooses the upstream with the lowest score among those that this pair has not tried. An upstream that is left out is chosen only if there is no
+ * other one. If scores come from the client's address, most clients keep their upstream when another upstream is added or removed.
  */
 ringstep_apart int proxy_choose(struct ringstep_proxy *state ringstep_arg_nonnull, __u32 slot)
 {
@@ -138,7 +138,7 @@ ringstep_apart int proxy_choose(struct ringstep_proxy *state ringstep_arg_nonnul
 	return 1;
 }
 
-/* The pair has no connection to its upstream any more. */
+/* Takes the pair away from its upstream. */
 static __always_inline void proxy_leave(struct ringstep_proxy *state, struct ringstep_proxy_pair *pair)
 {
 	if (pair->upstream)

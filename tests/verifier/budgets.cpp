@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // What the verifier spends on each loop, in the running kernel, beside what it may spend.
 //
-// Usage: verifier-budgets measure LOOPS                writes lines for the table: what was measured, and the margin
+// Usage: verifier-budgets measure LOOPS               writes lines for the table: what was measured, and the margin
 //        verifier-budgets check LOOPS TABLE [RING]    fails where a loop has no budget, or has outgrown it
-//        verifier-budgets accept OBJECT…               fails where the verifier refuses an object
-// LOOPS has a line NAME=OBJECT for each loop, or NAME@RING=OBJECT for one that has a budget on this kind of ring alone. TABLE
-// is bpf/budgets.csv, which ./dev budgets makes anew. With RING, `check` looks at this kind of ring alone, unless
+//        verifier-budgets accept OBJECT…              fails where the verifier refuses an object
+// LOOPS has a line NAME=OBJECT for each loop. NAME@RING=OBJECT stands for a loop that has a budget on that kind of ring only.
+// TABLE is bpf/budgets.csv, which ./dev budgets writes. With RING, `check` looks at that kind of ring only, unless
 // RINGSTEP_THOROUGH is set.
 //
 // Why not veristat: it loads an object as it is, and a loop is a program only once its geometry is filled in. With that all

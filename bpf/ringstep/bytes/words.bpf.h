@@ -141,9 +141,9 @@ static __always_inline __u64 ringstep__bytes_first_zero(__u64 zeroes, __u64 more
 /*
  * Returns a number that the verifier knows nothing of, so that all iterations of a loop look alike to it. A position and what it is compared with
  * must both be unknown, or the comparison would tell the verifier something about the position. A function that returns a position begins with
- * positions that are unknown, and returns one: otherwise the verifier would follow the rest of the step once for each way through the function, with what it has
- * learned on it about the numbers of the caller. A count that a loop lowers is hidden from the compiler after that, by barrier_var(): it would
- * compare a copy from before, and the verifier of Linux 6.12 would see a range that grows with each iteration.
+ * unknown positions and returns an unknown one. Otherwise the verifier would learn something about the caller's numbers on each path through the function,
+ * and would follow the rest of the step once for each path. A loop that counts down calls barrier_var() on its count after each change. Otherwise
+ * the compiler may compare an older copy of the count, and the verifier of Linux 6.12 sees a range that grows with each iteration.
  */
 static __always_inline __u64 ringstep__bytes_unknown(__u64 number)
 {

@@ -17,8 +17,8 @@
 
 namespace ringstep::inline v0::detail {
 
-/// Tries whether a file is closed when its slot is emptied, although a request on another file is in flight. Before Linux 6.13,
-/// the file stays open until such requests have ended. Returns false if that could not be tried.
+/// Tests whether the kernel closes a registered file as soon as its slot is emptied, even while a request on another file is in
+/// flight. Before Linux 6.13, the file stays open until that request has ended. Also returns false if the test could not run.
 inline bool try_closing_of_slots() noexcept {
     io_uring ring{};
     std::array<int, 2> waits{-1, -1};

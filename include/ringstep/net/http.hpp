@@ -41,7 +41,7 @@ struct HttpOptions {
     std::uint64_t longest_body = 1U << 20U;  ///< a request with a longer body is refused, with the status 413
 };
 
-/// A field of a head: of a request, or of a response.
+/// A header field of a request or of a response.
 struct HttpField {
     std::string_view name;   ///< such as "Content-Type". Large and small letters mean the same
     std::string_view value;  ///< without white space around it
@@ -197,10 +197,10 @@ struct HttpResponse {
 }
 
 /**
- * A server of HTTP/1.1. The loop accepts connections, parses requests strictly, keeps connections open, and takes requests that
- * come one behind the other without waiting. It answers the paths of set_answer() by itself. All other requests are handed to
- * the application, whole, and any thread answers them. One request of a connection is with the application at a time, so
- * answers keep their order.
+ * A server of HTTP/1.1. The loop accepts connections, parses requests strictly, keeps connections open, and accepts pipelined
+ * requests. It answers the paths of set_answer() by itself. It hands every other request to the application together with its
+ * body, and any thread may answer. The application has at most one request of each connection at a time, so a connection gets
+ * its answers in order.
  *
  * It takes up to 512 connections, heads of up to 8,192 bytes with up to 64 fields, and bodies of up to
  * HttpOptions::longest_body. A response has up to 61,440 bytes. Malformed requests get 400, too long ones 413, 414 or 431, and

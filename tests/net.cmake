@@ -3,6 +3,7 @@ ringstep_add_test(net/key_value USER KERNELS MAIN LOOPS kv TIMEOUT 600)
 ringstep_add_test(net/frames USER KERNELS MAIN LOOPS frames TIMEOUT 400)
 # A proxy hands each shutdown to a worker thread. In Linux 7.1 to 7.3, workers do not move between processors, and the kernel warns of that.
 ringstep_add_test(net/proxy USER KERNELS MAIN LOOPS proxy TIMEOUT 400 VM_OPTIONS --cpus 1)
+ringstep_add_test(net/late_workers USER KERNELS MAIN LOOPS kv proxy VM_OPTIONS --cpus 1)
 ringstep_add_loop(slices SOURCE net/slices.bpf.c STATE net/slices.h)
 ringstep_add_test(net/slices USER KERNELS MAIN LOOPS slices)
 ringstep_add_example(key_value key-value SCRIPT key_value.sh)

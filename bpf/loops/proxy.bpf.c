@@ -46,15 +46,14 @@ static __always_inline bool proxy_half_is_over(const struct ringstep_proxy *stat
 /* Returns the requests that end a pair. */
 static __always_inline __u32 proxy_decide_end(struct ringstep_proxy_pair *pair)
 {
-	const __u32 at_client = RECEIVE(0) | SEND(1) | SHUTDOWN(1),
-		    at_upstream = RECEIVE(1) | SEND(0) | SHUTDOWN(0) | CONNECT | PROMPT;
+	const __u32 at_client = RECEIVE(0) | SEND(1), at_upstream = RECEIVE(1) | SEND(0) | CONNECT | PROMPT;
 	const __u32 open = pair->in_flight;
 
 	if (open & (CANCEL(CLIENT) | CANCEL(UPSTREAM)))
 		return 0;
 	if (open) {
-		/* A shutdown that a worker thread runs, and the making of a socket, end by themselves. */
-		if (IS(pair, CANCELLED) || !IS(pair, FAILED))
+		/* A shutdown, which a worker thread runs, and the making of a socket end by themselves. */
+		if (IS(pair, CANCELLED) || !IS(pair, FAILED) || !(open & (at_client | at_upstream)))
 			return 0;
 		pair->flags |= RINGSTEP_PROXY_CANCELLED;
 		return (open & at_client ? CANCEL(CLIENT) : 0) | (open & at_upstream ? CANCEL(UPSTREAM) : 0);
@@ -176,6 +175,20 @@ ringstep_apart __u32 proxy_accepted(struct ringstep_proxy *state ringstep_arg_no
 	return 0;
 }
 
+/*
+ * A cancellation has completed. If it has found nothing, what it was for is on its way to a worker thread, or back into the kernel's list of requests
+ * that wait. It is tried again a little later, and not at once: a worker thread may need the ring's lock, which a loop that does not wait keeps.
+ */
+static __always_inline void proxy_cancelled(struct ringstep_proxy *state, struct ringstep_proxy_pair *pair, __u32 slot,
+					    __s32 result)
+{
+	/* What was found, or is running, completes and lets the step look at the pair again. */
+	if (result > 0 || result == -RINGSTEP__EALREADY || !(IS(pair, CANCELLED) || IS(pair, LATE)))
+		return;
+	pair->flags |= RINGSTEP_PROXY_MISSED;
+	ringstep_wheel_set(&state->wheel, state->timers, slot, ringstep_later(state->now, RINGSTEP__CANCEL_PAUSE));
+}
+
 /* Handles a completion. Returns one more than the number of the pair that has to be looked at, or 0. */
 ringstep_apart __u32 proxy_completed(struct ringstep_proxy *state ringstep_arg_nonnull, __u64 user_data, __s32 result,
 				     __u32 flags)
@@ -191,30 +204,39 @@ ringstep_apart __u32 proxy_completed(struct ringstep_proxy *state ringstep_arg_n
 			return proxy_accepted(state, result);
 		if (user_data ==
 			    (state->identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_HELPER, RINGSTEP_PROXY_ACCEPT)) &&
-		    state->cancels)
+		    state->cancels) {
 			state->cancels--;
-		else
+			if (state->accepting == 2 && result == -RINGSTEP__ENOENT) {
+				state->accepting = 3;
+				state->accept_again = ringstep_later(state->now, RINGSTEP__CANCEL_PAUSE);
+			}
+		} else {
 			proxy_count(&state->counters, foreign, 1);
+		}
 		return 0;
 	}
 	pair->in_flight &= ~BIT(part & 31);
 	if (unlikely(BIT(part & 31) & (CANCEL(CLIENT) | CANCEL(UPSTREAM)))) {
 		state->cancels--;
-		/* There was nothing to cancel any more, so what is in flight now has to be cancelled again. */
-		if (result != -RINGSTEP__EALREADY)
-			pair->flags &= ~RINGSTEP_PROXY_CANCELLED;
+		proxy_cancelled(state, pair, slot, result);
 		return slot + 1;
 	}
+	pair->flags &= ~RINGSTEP_PROXY_CANCELLED;
 	state->counts -= RINGSTEP__IN_FLIGHT;
 	if (part < RINGSTEP_PROXY_SEND) {
 		proxy_received(state, pair, part, result, flags);
 	} else if (part < RINGSTEP_PROXY_SHUTDOWN) {
 		proxy_sent(state, pair, part & 1, result);
 	} else {
-		pair->flags &= ~RINGSTEP_PROXY_CANCELLED;
 		proxy_odd(state, slot, part, result);
 	}
 	return slot + 1;
+}
+
+/* Returns the request that ends an attempt to connect whose time is over. */
+static __always_inline __u32 proxy_cancel_connect(const struct ringstep_proxy_pair *pair)
+{
+	return pair->in_flight & CONNECT && !(pair->in_flight & CANCEL(UPSTREAM)) ? CANCEL(UPSTREAM) : 0;
 }
 
 /* Looks at a pair whose timer has expired. Its limits may have moved since it was set. */
@@ -223,7 +245,16 @@ ringstep_apart __u32 proxy_expired(struct ringstep_proxy *state ringstep_arg_non
 	struct ringstep_proxy_pair *pair = proxy_pair(state, slot);
 	__u64 deadline = pair->deadline;
 
-	if (!pair->identity || pair->flags & (RINGSTEP_PROXY_FAILED | RINGSTEP_PROXY_CLOSING | RINGSTEP_PROXY_LATE))
+	if (!pair->identity || IS(pair, CLOSING))
+		return 0;
+	if (IS(pair, MISSED)) {
+		pair->flags &= ~(RINGSTEP_PROXY_MISSED | RINGSTEP_PROXY_CANCELLED);
+		if (IS(pair, FAILED))
+			return proxy_decide(state, slot);
+		if (IS(pair, LATE))
+			return proxy_cancel_connect(pair);
+	}
+	if (pair->flags & (RINGSTEP_PROXY_FAILED | RINGSTEP_PROXY_LATE))
 		return 0;
 	if (IS(pair, CONNECTED)) {
 		if (!state->idle_time)
@@ -244,7 +275,7 @@ ringstep_apart __u32 proxy_expired(struct ringstep_proxy *state ringstep_arg_non
 		return 0;
 	}
 	pair->flags |= RINGSTEP_PROXY_LATE;
-	return pair->in_flight & CANCEL(UPSTREAM) ? 0 : CANCEL(UPSTREAM);
+	return proxy_cancel_connect(pair);
 }
 
 /* Returns the time until which the loop may wait for the first timer. */
@@ -318,6 +349,12 @@ RINGSTEP_LOOP(proxy, struct ringstep_proxy)
 		due = proxy_due(state);
 		if (unlikely(due))
 			proxy_do(turn, state, (__u32)due - 1, (__u32)(due >> 32));
+	}
+	if (unlikely(state->accepting == 3)) {
+		if (state->accept_again <= state->now)
+			state->accepting = 1;
+		else
+			deadline = state->accept_again;
 	}
 	if (unlikely(ringstep_load(&state->drain) || state->listen_error)) {
 		proxy_drain(state);

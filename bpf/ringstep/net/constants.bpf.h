@@ -7,6 +7,7 @@
 #ifndef RINGSTEP_NET_CONSTANTS_BPF_H
 #define RINGSTEP_NET_CONSTANTS_BPF_H
 
+#define RINGSTEP__ENOENT 2
 #define RINGSTEP__EBADF 9
 #define RINGSTEP__EINVAL 22
 #define RINGSTEP__ENFILE 23
@@ -21,6 +22,7 @@
 
 #define RINGSTEP__IN_FLIGHT (1ULL << 32)    /* as RINGSTEP_REQUESTS_IN_FLIGHT */
 #define RINGSTEP__ACCEPT_PAUSE 100000000ULL /* after an error of accept that may pass, in nanoseconds */
+#define RINGSTEP__CANCEL_PAUSE 1000000ULL   /* after a cancellation that has found nothing, in nanoseconds */
 
 /* The bits of user_data that tell the requests of one slot from each other. */
 #define RINGSTEP__ALL_PARTS                                                                                                    \

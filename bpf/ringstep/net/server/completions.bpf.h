@@ -45,6 +45,8 @@ ringstep_apart int ringstep__server_closed(ringstep_server_state *state ringstep
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
 
 	ringstep_wheel_cancel(&state->wheel, state->timers, slot);
+	if (RINGSTEP__IS(link, MISSED))
+		state->server.missed--;
 	if (RINGSTEP__IS(link, READY))
 		ringstep_list_remove_by(&state->server.ready, state->connections, slot, link.ready);
 	if (RINGSTEP__IS(link, STARVED))
@@ -97,12 +99,16 @@ ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_ar
 	if (kind == RINGSTEP_IDENTITY_HELPER && ringstep_identity_is_of(user_data, state->server.identity) &&
 	    state->server.cancels) {
 		state->server.cancels--;
-		if (part != RINGSTEP_CONNECTION_CANCEL || (user_data ^ link->identity) & ~RINGSTEP__ALL_PARTS)
-			return 0; /* of the accept */
-		link->in_flight &= ~RINGSTEP__PART_BIT(CANCEL);
-		/* There was nothing to cancel any more, so the connection may need another request now. */
-		if (result != -RINGSTEP__EALREADY)
-			link->flags &= ~RINGSTEP_CONNECTION_CANCELLED;
+		if (part != RINGSTEP_CONNECTION_CANCEL) {
+			if (state->server.accepting == 2 && result == -RINGSTEP__ENOENT) {
+				state->server.accepting = 3;
+				state->server.accept_again = ringstep_later(bpf_ktime_get_ns(), RINGSTEP__CANCEL_PAUSE);
+			}
+			return 0;
+		}
+		if ((user_data ^ link->identity) & ~RINGSTEP__ALL_PARTS)
+			return 0;
+		ringstep__server_cancelled(state, link, slot, result);
 		ringstep__server_ready(state, slot);
 		return 0;
 	}

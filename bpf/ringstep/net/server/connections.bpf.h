@@ -105,6 +105,32 @@ ringstep_apart int ringstep__server_expect(ringstep_server_state *state ringstep
 	return 0;
 }
 
+/*
+ * A cancellation of requests of a connection has completed. If it has found none, they are on their way to a worker thread, or back into the
+ * kernel's list of requests that wait. It is tried again a little later, and not at once: a worker thread may need the ring's lock, which a loop that
+ * does not wait keeps.
+ */
+static __always_inline void ringstep__server_cancelled(ringstep_server_state *state, struct ringstep_connection *link,
+						       __u32 slot, __s32 result)
+{
+	link->in_flight &= ~RINGSTEP__PART_BIT(CANCEL);
+	/* What was found, or is running, completes and lets the step look at the connection again. */
+	if (result > 0 || result == -RINGSTEP__EALREADY || !RINGSTEP__IS(link, CANCELLED) || RINGSTEP__IS(link, MISSED))
+		return;
+	link->flags |= RINGSTEP_CONNECTION_MISSED;
+	state->server.missed++;
+	ringstep__server_expect(state, slot, bpf_ktime_get_ns(), RINGSTEP__CANCEL_PAUSE);
+}
+
+/* The pause after a cancellation that has found nothing is over. */
+static __always_inline void ringstep__server_cancel_again(ringstep_server_state *state, struct ringstep_connection *link,
+							  __u32 slot)
+{
+	state->server.missed--;
+	link->flags &= ~(RINGSTEP_CONNECTION_MISSED | RINGSTEP_CONNECTION_CANCELLED);
+	ringstep__server_ready(state, slot);
+}
+
 static __always_inline void ringstep__server_fail(struct ringstep_connection *link, __s32 error)
 {
 	if (RINGSTEP__IS(link, FAILED))

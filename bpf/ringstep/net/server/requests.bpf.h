@@ -30,8 +30,7 @@ static __always_inline void ringstep__server_note_waiting(ringstep_server_state 
 static __always_inline int ringstep__server_decide_end(ringstep_server_state *state, struct ringstep_connection *link,
 						       __u32 slot)
 {
-	const __u32 open =
-		link->in_flight & (RINGSTEP__PART_BIT(RECEIVE) | RINGSTEP__PART_BIT(SEND) | RINGSTEP__PART_BIT(SHUTDOWN));
+	const __u32 transfers = link->in_flight & (RINGSTEP__PART_BIT(RECEIVE) | RINGSTEP__PART_BIT(SEND));
 	bool now = RINGSTEP__IS(link, FAILED) || RINGSTEP__IS(link, EOF) || !state->server.limits.linger;
 
 	if (link->held || link->partial) {
@@ -60,8 +59,11 @@ static __always_inline int ringstep__server_decide_end(ringstep_server_state *st
 	}
 	if (link->in_flight & (RINGSTEP__PART_BIT(CANCEL) | RINGSTEP__PART_BIT(CLOSE)))
 		return 0;
-	if (open)
+	if (transfers)
 		return RINGSTEP__IS(link, CANCELLED) ? 0 : RINGSTEP__DO_CANCEL;
+	/* A worker thread runs it, and it ends by itself. */
+	if (link->in_flight & RINGSTEP__PART_BIT(SHUTDOWN))
+		return 0;
 	/* While the application has a frame, it may write to the output. */
 	return RINGSTEP__IS(link, LATER) ? 0 : RINGSTEP__DO_CLOSE;
 }
@@ -166,7 +168,7 @@ static __noinline int ringstep__server_do(struct ringstep_turn *turn, ringstep_s
 		ringstep_prep_cancel_fd(sqe, file, IORING_ASYNC_CANCEL_FD_FIXED | IORING_ASYNC_CANCEL_ALL);
 	} else {
 		ringstep_prep_cancel64(sqe, ringstep__part_data(link, RINGSTEP_IDENTITY_REQUEST, RINGSTEP_CONNECTION_RECEIVE),
-				       0);
+				       IORING_ASYNC_CANCEL_ALL);
 	}
 	if (part != RINGSTEP_CONNECTION_CANCEL) {
 		kind = RINGSTEP_IDENTITY_REQUEST;

@@ -28,7 +28,11 @@ ringstep_apart int ringstep__server_timer(ringstep_server_state *state ringstep_
 	const struct ringstep_server_limits *limits = &state->server.limits;
 	__u64 deadline = RINGSTEP_NO_DEADLINE;
 
-	if (!link->identity || RINGSTEP__IS(link, FAILED))
+	if (!link->identity)
+		return 0;
+	if (RINGSTEP__IS(link, MISSED))
+		ringstep__server_cancel_again(state, link, slot);
+	if (RINGSTEP__IS(link, FAILED))
 		return 0;
 	if (RINGSTEP__IS(link, LATER))
 		link->active = state->server.now;
@@ -150,7 +154,7 @@ static __always_inline void ringstep__server_begin(struct ringstep_turn *turn, r
 	struct io_uring_cqe *cqe;
 
 	server->now = 0;
-	if (limits->idle | limits->read | limits->write | limits->linger)
+	if (limits->idle | limits->read | limits->write | limits->linger | server->missed)
 		server->now = bpf_ktime_get_ns();
 	ringstep_for_each_cqe(turn, cqe)
 		ringstep__server_completed(state, cqe->user_data, cqe->res, cqe->flags);
@@ -240,6 +244,12 @@ static __always_inline int ringstep__server_end(struct ringstep_turn *turn, ring
 		if (server->starved.count && server->waiting.count && !state->buffers.ring.available)
 			deadline = ringstep__server_evict(state);
 	}
+	if (unlikely(server->accepting == 3)) {
+		if (ringstep_expired(server->accept_again))
+			server->accepting = 1;
+		else
+			deadline = server->accept_again < deadline ? server->accept_again : deadline;
+	}
 	if (unlikely(ringstep_load(&server->drain) || server->listen_error)) {
 		if (ringstep__server_drain(state))
 			again = true;
@@ -262,7 +272,7 @@ static __always_inline int ringstep__server_end(struct ringstep_turn *turn, ring
 		else if (server->accept_again < deadline)
 			deadline = server->accept_again;
 	}
-	if (server->now) {
+	if (server->now | server->missed) {
 		const __u64 next = ringstep__server_deadline(state);
 
 		if (next < deadline)

@@ -48,6 +48,7 @@ enum ringstep_proxy_flag {
 	RINGSTEP_PROXY_CANCELLED = 1 << 6, /* what is in flight was cancelled, and has not ended yet */
 	RINGSTEP_PROXY_CLOSING = 1 << 7,   /* the sockets are being closed */
 	RINGSTEP_PROXY_RESETTING = 1 << 8, /* the connections were reset */
+	RINGSTEP_PROXY_MISSED = 1 << 9,	   /* a cancellation has found nothing, and is tried again when the timer expires */
 };
 
 /* One direction. Bytes are received into its buffer, and all of them are sent before it receives again. */
@@ -150,18 +151,18 @@ struct ringstep_proxy {
 
 	/* the loop's own */
 	__u64 now;	      /* the time of this turn */
-	__u64 accept_again;   /* when to accept again after an error; 0: at once */
+	__u64 accept_again;   /* when to accept again after an error, or to cancel the accept again; 0: at once */
 	__u64 drain_deadline; /* of the drain in progress */
-	__u32 accepting;      /* 1: an accept is in flight, 2: it was cancelled */
-	__u32 draining;	      /* 1: a drain is in progress, 2: its time is up */
-	__u32 walked;	      /* clients that the drain has looked at */
-	__s32 listen_error;   /* of the accept, negative; 0: none */
-	__s32 accepts_from;   /* the listening socket of the accept in flight */
-	__u32 next;	      /* the upstream whose turn it is */
-	__u64 best_score;     /* while an upstream is chosen: the lowest score so far */
-	__u32 best;	      /* one more than the number of the upstream with that score; 0: none */
-	__u32 client_length;  /* of the address of the client that is being accepted */
-	__u32 one;	      /* the value of TCP_NODELAY */
+	__u32 accepting;     /* 1: an accept is in flight, 2: it was cancelled, 3: that has found nothing, and is tried again */
+	__u32 draining;	     /* 1: a drain is in progress, 2: its time is up */
+	__u32 walked;	     /* clients that the drain has looked at */
+	__s32 listen_error;  /* of the accept, negative; 0: none */
+	__s32 accepts_from;  /* the listening socket of the accept in flight */
+	__u32 next;	     /* the upstream whose turn it is */
+	__u64 best_score;    /* while an upstream is chosen: the lowest score so far */
+	__u32 best;	     /* one more than the number of the upstream with that score; 0: none */
+	__u32 client_length; /* of the address of the client that is being accepted */
+	__u32 one;	     /* the value of TCP_NODELAY */
 	__u32 __reserved;
 	union ringstep_socket_address client; /* the address of the client that is being accepted */
 	union ringstep_socket_address nobody; /* connecting a socket to it resets the connection */

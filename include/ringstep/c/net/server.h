@@ -49,6 +49,7 @@ enum ringstep_connection_flag {
 	RINGSTEP_CONNECTION_WAITING = 1 << 11,	 /* it is in the list of those that hold buffers and are blocked */
 	RINGSTEP_CONNECTION_CANCELLED = 1 << 12, /* what is in flight was cancelled, and has not ended yet */
 	RINGSTEP_CONNECTION_TOO_LONG = 1 << 13,	 /* a frame was too long */
+	RINGSTEP_CONNECTION_MISSED = 1 << 14, /* a cancellation has found nothing, and is tried again when the timer expires */
 };
 
 /* What the library keeps for a connection. All of it is the loop's; the application reads it. */
@@ -179,13 +180,15 @@ struct ringstep_server {
 
 	/* the loop's own */
 	__u64 now;	      /* the time of this turn; 0 if no limit of time needs it */
-	__u64 accept_again;   /* when to accept again after an error; 0: at once */
+	__u64 accept_again;   /* when to accept again after an error, or to cancel the accept again; 0: at once */
 	__u64 drain_deadline; /* of the drain in progress */
-	__u32 accepting;      /* 1: an accept is in flight, 2: it was cancelled */
-	__u32 draining;	      /* 1: a drain is in progress, 2: its time is up */
-	__u32 walked;	      /* connections that the drain has looked at */
-	__s32 listen_error;   /* of the accept, negative; 0: none */
-	__s32 accepts_from;   /* the listening socket of the accept in flight */
+	__u32 accepting;    /* 1: an accept is in flight, 2: it was cancelled, 3: that has found nothing, and is tried again */
+	__u32 draining;	    /* 1: a drain is in progress, 2: its time is up */
+	__u32 walked;	    /* connections that the drain has looked at */
+	__s32 listen_error; /* of the accept, negative; 0: none */
+	__s32 accepts_from; /* the listening socket of the accept in flight */
+	__u32 missed;	    /* connections with RINGSTEP_CONNECTION_MISSED */
+	__u32 __reserved_loop;
 	struct ringstep_list ready;
 	struct ringstep_list starved;
 	struct ringstep_list waiting;

@@ -11,10 +11,13 @@
 #include <ringstep/c/loops/copy.h>
 #include <ringstep/c/loops/drain.h>
 #include <ringstep/c/loops/enter.h>
+#include <ringstep/c/loops/frames.h>
 #include <ringstep/c/loops/gate.h>
+#include <ringstep/c/loops/http.h>
 #include <ringstep/c/loops/link.h>
 #include <ringstep/c/loops/nop_chain.h>
 #include <ringstep/c/loops/pace.h>
+#include <ringstep/c/loops/proxy.h>
 #include <ringstep/c/loops/stages.h>
 #include <ringstep/c/user.h>
 
@@ -44,6 +47,8 @@ extern const struct ringstep_user_loop ringstep_user_chain;
 extern const struct ringstep_user_loop ringstep_user_copy;
 extern const struct ringstep_user_loop ringstep_user_drain;
 extern const struct ringstep_user_loop ringstep_user_enter;
+extern const struct ringstep_user_loop ringstep_user_frames;
+extern const struct ringstep_user_loop ringstep_user_http;
 extern const struct ringstep_user_loop ringstep_user_link;
 extern const struct ringstep_user_loop ringstep_user_scripted;
 extern const struct ringstep_user_loop ringstep_user_stages;
@@ -51,6 +56,7 @@ extern const struct ringstep_user_loop ringstep_user_timed;
 extern const struct ringstep_user_loop ringstep_user_hooked;
 extern const struct ringstep_user_loop ringstep_user_gate;
 extern const struct ringstep_user_loop ringstep_user_pace;
+extern const struct ringstep_user_loop ringstep_user_proxy;
 int fuzz_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags);
 extern unsigned fuzz_most_iterations;
 void fuzz_step_begins();
@@ -63,10 +69,10 @@ unsigned fuzz_most_iterations = 8U << 20;
 
 namespace {
 
-constexpr std::array<const ringstep_user_loop*, 12> loops = {
-    &ringstep_user_nop_chain, &ringstep_user_copy,   &ringstep_user_scripted, &ringstep_user_stages,
-    &ringstep_user_timed,     &ringstep_user_hooked, &ringstep_user_drain,    &ringstep_user_link,
-    &ringstep_user_gate,      &ringstep_user_pace,   &ringstep_user_chain,    &ringstep_user_enter};
+constexpr std::array<const ringstep_user_loop*, 15> loops = {
+    &ringstep_user_nop_chain, &ringstep_user_copy,  &ringstep_user_scripted, &ringstep_user_stages, &ringstep_user_timed,
+    &ringstep_user_hooked,    &ringstep_user_drain, &ringstep_user_link,     &ringstep_user_gate,   &ringstep_user_pace,
+    &ringstep_user_chain,     &ringstep_user_enter, &ringstep_user_frames,   &ringstep_user_http,   &ringstep_user_proxy};
 
 /// How long a step of this loop may be. Loops of tests state no bound, and are cut short.
 StatedBound bound;
@@ -166,7 +172,8 @@ public:
     void fill_in() {
         void* const state = user_.control + 1;
         if (user_.loop == &ringstep_user_nop_chain) {
-            *static_cast<ringstep_nop_chain*>(state) = {.total = 1000, .depth = 5, .submitted = 0, .completed = 0, .failed = 0};
+            *static_cast<ringstep_nop_chain*>(state) = {
+                .total = 1000, .depth = 5, .submitted = 0, .completed = 0, .failed = 0, .foreign = 0};
         } else if (user_.loop == &ringstep_user_copy) {
             auto& copy = *static_cast<ringstep_copy*>(state);
             copy.depth = 9;
@@ -219,6 +226,16 @@ public:
             });
         } else if (user_.loop == &ringstep_user_chain) {
             fill_in(*static_cast<ringstep_chain*>(state));
+        } else if (user_.loop == &ringstep_user_frames) {
+            fill_in(*static_cast<ringstep_frames*>(state), "line\nand another\r\n\0\5hello");
+        } else if (user_.loop == &ringstep_user_http) {
+            auto& http = *static_cast<ringstep_http*>(state);
+            fill_in(http,
+                    "GET / HTTP/1.1\r\nHost: a\r\n\r\nPUT /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    "5\r\nhello\r\n0\r\n\r\n");
+            http.own.longest_body = 100;
+        } else if (user_.loop == &ringstep_user_proxy) {
+            fill_in(*static_cast<ringstep_proxy*>(state));
         } else if (user_.loop == &ringstep_user_drain) {
             push_requests(*static_cast<ringstep_drain*>(state), [](ringstep_drain_request& request, std::uint32_t number) {
                 request.group = number % 3;
@@ -295,6 +312,62 @@ public:
             if (number % 8 == 0) send(RINGSTEP_REQUEST_CANCEL | number / 2);
         }
         chain.mailbox.sent = ticket;
+    }
+
+    /// A server with bytes in all of its buffers.
+    template <class State>
+    void fill_in(State& state, std::string_view bytes) {
+        const auto what = input_.take<std::uint8_t>();
+        state.server.identity = ringstep_identity_of_loop(0);
+        state.server.listener = 3;
+        state.server.closes_late = what & 1;
+        state.server.limits.linger = (what & 2) != 0 ? 1'000 : 0;
+        state.server.limits.idle = (what & 4) != 0 ? 100'000'000 : 0;
+        state.server.limits.starve = (what & 8) != 0 ? 1 : 0;
+        state.server.framing.kind = what >> 4 & 3;
+        state.server.framing.most = 300;
+        state.server.framing.width = 2;
+        state.server.framing.big = 1;
+        state.buffers.ring.available =
+            static_cast<std::uint32_t>(std::size(state.buffers.bytes) - std::size(state.connections));
+        for (auto& chunk : state.buffers.bytes)
+            for (std::size_t at = 0; at + bytes.size() < sizeof chunk; at += bytes.size())
+                std::memcpy(&chunk[at], bytes.data(), bytes.size());
+    }
+
+    void fill_in(ringstep_proxy& proxy) {
+        const auto what = input_.take<std::uint8_t>();
+        proxy.identity = ringstep_identity_of_loop(0);
+        proxy.listener = 3;
+        proxy.balance = what % 3;
+        proxy.attempts = 2;
+        proxy.failures = what >> 2 & 1;
+        proxy.most = RINGSTEP_PROXY_CONNECTIONS;
+        proxy.refuse = what >> 3 & 1;
+        proxy.header = what >> 4 & 1;
+        proxy.prompt = what >> 5 & 1;
+        proxy.closes_late = what >> 6 & 1;
+        proxy.connect_time = proxy.idle_time = proxy.out_time = (what & 0x80) != 0 ? 1 : 1'000'000'000;
+        proxy.listener_address.family = proxy.client.family = RINGSTEP_AF_INET;
+        proxy.upstream_count = 3;
+        for (ringstep_proxy_upstream& upstream : std::span(proxy.upstreams).first(3)) {
+            upstream.address.family = RINGSTEP_AF_INET;
+            upstream.length = 16;
+        }
+        proxy.upstreams[2].address.family = RINGSTEP_AF_UNIX;
+    }
+
+    /// The user_data of a request of a connection, or of a server's accept: half of all completions are of a request that is in
+    /// flight.
+    std::uint64_t of_connection(std::uint64_t server, std::uint64_t identity, std::uint32_t in_flight, std::uint64_t helpers) {
+        auto part = static_cast<std::uint32_t>(input_.take<std::uint8_t>());
+        if (part >= 0xe0) return server | ringstep_identity_of_part(part & 1, 63);
+        if (part < 0x80 && in_flight != 0) {
+            for (part &= 15; (in_flight >> part & 1) == 0;) part = (part + 1) % 32;
+        } else {
+            part &= 15;
+        }
+        return identity | ringstep_identity_of_part(helpers >> part & 1, part);
     }
 
     /// Messages about the first slots of a table of requests, one in eight of which is cancelled.
@@ -408,6 +481,12 @@ private:
         if ((what & 16) != 0) cq_.write(geometry.cq_tail, cq_.word(geometry.cq_head) + input_.take<std::uint8_t>(), 4);
     }
 
+    template <class State>
+    std::uint64_t of_server(const State& state, std::uint8_t kind) {
+        const ringstep_connection& link = state.connections[kind % std::size(state.connections)].link;
+        return of_connection(state.server.identity, link.identity, link.in_flight, 1U << RINGSTEP_CONNECTION_CANCEL);
+    }
+
     void complete(std::uint32_t count) {
         const ringstep_geometry& geometry = user_.geometry;
         std::uint32_t tail = cq_.word(geometry.cq_tail);
@@ -423,6 +502,15 @@ private:
             if (user_.loop == &ringstep_user_chain)  // of what, of which node, of which chain
                 user_data =
                     ringstep_identity_of_loop(0) | std::uint64_t{input_.take<std::uint8_t>()} % 0xa0 << 16 | (kind & 0x1fU);
+            if (user_.loop == &ringstep_user_frames)
+                user_data = of_server(*static_cast<const ringstep_frames*>(static_cast<const void*>(user_.control + 1)), kind);
+            if (user_.loop == &ringstep_user_http)
+                user_data = of_server(*static_cast<const ringstep_http*>(static_cast<const void*>(user_.control + 1)), kind);
+            if (user_.loop == &ringstep_user_proxy) {
+                const auto& proxy = *static_cast<const ringstep_proxy*>(static_cast<const void*>(user_.control + 1));
+                const ringstep_proxy_pair& pair = proxy.pairs[kind % RINGSTEP_PROXY_CONNECTIONS];
+                user_data = of_connection(proxy.identity, pair.identity, pair.in_flight, 3U << RINGSTEP_PROXY_CANCEL);
+            }
             if (kind >= 0x80) user_data = input_.number();
             if (kind >= 0xc0) user_data = input_.take<std::uint64_t>();
             if (kind >= 0xb0 && kind < 0xc0) {
@@ -436,7 +524,15 @@ private:
             }
             cq_.write(at, user_data, 8);
             cq_.write(at + 8, input_.number(), 4);
-            cq_.write(at + 12, (kind & 0x20) != 0 ? input_.number() : 0, 4);
+            std::uint32_t flags = (kind & 0x20) != 0 ? input_.number() : 0;
+            if (kind < 0x80 && (user_.loop == &ringstep_user_frames || user_.loop == &ringstep_user_http)) {
+                // A buffer, and perhaps more to come.
+                const auto buffer = input_.take<std::uint8_t>();
+                flags =
+                    (buffer & 0x80U) != 0 ? 0 : IORING_CQE_F_BUFFER | std::uint32_t{buffer & 0x1fU} << IORING_CQE_BUFFER_SHIFT;
+                flags |= (buffer & 0x40U) != 0 ? IORING_CQE_F_MORE : 0;
+            }
+            cq_.write(at + 12, flags, 4);
         }
         cq_.write(geometry.cq_tail, tail, 4);
     }

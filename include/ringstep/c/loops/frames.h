@@ -5,10 +5,12 @@
 
 #include <ringstep/c/net/server.h>
 
+#ifndef RINGSTEP_FRAMES_CONNECTIONS	 /* the tests of steps have smaller states */
 #define RINGSTEP_FRAMES_CONNECTIONS 1024 /* connections at most */
 #define RINGSTEP_FRAMES_CHUNKS 2048	 /* chunks, one for each connection included */
-#define RINGSTEP_FRAMES_SIZE 4096	 /* bytes of a chunk, and of the longest frame */
-#define RINGSTEP_FRAMES_OUTPUT 16384	 /* bytes of output for each connection */
+#endif
+#define RINGSTEP_FRAMES_SIZE 4096    /* bytes of a chunk, and of the longest frame */
+#define RINGSTEP_FRAMES_OUTPUT 16384 /* bytes of output for each connection */
 
 /* The loop has nothing of its own. */
 struct ringstep_frames_own {

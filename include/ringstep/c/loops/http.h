@@ -6,13 +6,15 @@
 #include <ringstep/c/net/http.h>
 #include <ringstep/c/net/server.h>
 
+#ifndef RINGSTEP_HTTP_CONNECTIONS     /* the tests of steps have smaller states */
 #define RINGSTEP_HTTP_CONNECTIONS 512 /* connections at most */
 #define RINGSTEP_HTTP_CHUNKS 1024     /* chunks of RINGSTEP_HTTP_SIZE bytes, one for each connection included */
-#define RINGSTEP_HTTP_OUTPUT 65536    /* bytes of output for each connection */
-#define RINGSTEP_HTTP_REPLY 61440     /* bytes of the longest answer */
-#define RINGSTEP_HTTP_ANSWERS 256     /* paths that the loop answers at most */
-#define RINGSTEP_HTTP_PATH 128	      /* bytes of the longest of these paths */
-#define RINGSTEP_HTTP_ANSWER 8192     /* bytes of the longest of these answers */
+#endif
+#define RINGSTEP_HTTP_OUTPUT 65536 /* bytes of output for each connection */
+#define RINGSTEP_HTTP_REPLY 61440  /* bytes of the longest answer */
+#define RINGSTEP_HTTP_ANSWERS 256  /* paths that the loop answers at most */
+#define RINGSTEP_HTTP_PATH 128	   /* bytes of the longest of these paths */
+#define RINGSTEP_HTTP_ANSWER 8192  /* bytes of the longest of these answers */
 
 /*
  * The answer for a path. The application writes the bytes that are not in use, and then raises the version by one: the loop

@@ -5,8 +5,8 @@
 #include <ringstep/c/net/buffer_ring.h>
 #include <ringstep/c/sockets.h>
 
-#define DNS_ENTRIES 1024 /* a power of two */
-#define DNS_PROBES 16	 /* places where a name may be */
+#define DNS_ENTRIES 2048 /* a power of two */
+#define DNS_PROBES 64	 /* places where a name may be */
 #define DNS_NAME 256	 /* a name has 255 bytes at most, with the lengths of its labels and the last 0 */
 #define DNS_BUFFERS 256
 #define DNS_BUFFER 1024

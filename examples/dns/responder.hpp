@@ -24,9 +24,9 @@
 /// Answers the questions that come to a UDP socket. The socket must outlive it. For serve().
 class Responder : public ringstep::LoopClass<ringstep::loops::dns> {
 public:
-    /// Attaches the loop to a ring. Throws Error.
-    Responder(ringstep::Ring& ring, int socket, const ringstep::LoopOptions& options = {})
-        : LoopClass(ring, options), buffers_(ring, state(), state()->buffers) {
+    /// Attaches the loop to a ring. Up to `buffers` datagrams are in the loop's hands at a time. Throws Error.
+    Responder(ringstep::Ring& ring, int socket, std::uint32_t buffers = DNS_BUFFERS)
+        : LoopClass(ring), buffers_(ring, state(), state()->buffers, {.buffers = buffers}) {
         state()->socket = socket;
         state()->seed = std::random_device{}();
         state()->receive.name_length = sizeof(ringstep_ipv6_address);  // one of IPv4 fits as well

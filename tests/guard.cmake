@@ -19,6 +19,15 @@ if(TARGET bench-nops)
   ringstep_add_vm_test(${newest} bench/nops TIMEOUT 60 COMMAND "$<TARGET_FILE:bench-nops>" --runs 1 --nops 256 --depths 1)
 endif()
 
+# The servers of the benchmark network answer alike: it compares their first answers with what they should be.
+if(TARGET bench-network)
+  list(GET RINGSTEP_TEST_KERNELS -1 newest)
+  add_test(NAME host/bench/network COMMAND bench-network --runs 1 --requests 256 --connections 1,64 --ways epoll,liburing,user)
+  set_tests_properties(host/bench/network PROPERTIES LABELS host TIMEOUT 60)
+  ringstep_add_vm_test(${newest} bench/network TIMEOUT 60 COMMAND "$<TARGET_FILE:bench-network>" --runs 1 --requests 64 --connections 2 --jobs ECHO
+                                                                  --ways liburing,kernel)
+endif()
+
 # What the benchmarks say of system calls: how many there are, and what they weigh beside counted instructions.
 ringstep_add_test(bench/model HOST)
 ringstep_add_test(bench/system_calls KERNELS)

@@ -6,6 +6,8 @@ ringstep_add_test(net/proxy USER KERNELS MAIN LOOPS proxy TIMEOUT 400 VM_OPTIONS
 ringstep_add_test(net/late_workers USER KERNELS MAIN LOOPS kv proxy VM_OPTIONS --cpus 1)
 ringstep_add_loop(slices SOURCE net/slices.bpf.c STATE net/slices.h)
 ringstep_add_test(net/slices USER KERNELS MAIN LOOPS slices)
+ringstep_add_test(net/dns USER KERNELS MAIN LOOPS dns)
+ringstep_add_example(dns dns SCRIPT dns.sh)
 ringstep_add_example(key_value key-value SCRIPT key_value.sh)
 
 # The parser of HTTP, as the kit's code compiled for the host.

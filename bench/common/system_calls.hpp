@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Counts the system calls of this thread, with the kernel's own tracepoints. Counting slows each call down, so what is counted
+// Counts the system calls of a thread, with the kernel's own tracepoints. Counting slows each call down, so what is counted
 // is not timed in the same run.
 #pragma once
 
@@ -24,7 +24,7 @@ struct SystemCalls {
 };
 
 /**
- * Two perf counters of this thread. Both count raw_syscalls:sys_enter, and one of them has a filter for io_uring_enter(2).
+ * Two perf counters of a thread. Both count raw_syscalls:sys_enter, and one of them has a filter for io_uring_enter(2).
  * Every kernel with tracing has this tracepoint. The tracepoints of single system calls need CONFIG_FTRACE_SYSCALLS. The class
  * needs root (or CAP_PERFMON) and tracefs at /sys/kernel/tracing, and throws if it cannot have them.
  *
@@ -33,15 +33,16 @@ struct SystemCalls {
  */
 class SystemCallCounter {
 public:
-    /// Measures what counting itself adds: the calls that end it.
-    SystemCallCounter() {
-        own_ = count([] {});
+    /// Counts those of this thread, or of the thread with this number. Measures what counting itself adds: the calls that end
+    /// it.
+    explicit SystemCallCounter(pid_t thread = 0) : thread_(thread) {
+        if (thread == 0) own_ = count([] {});
     }
 
-    /// The system calls that this thread makes in `work`.
+    /// The system calls that the thread makes while this one does `work`.
     [[nodiscard]] SystemCalls count(const std::function<void()>& work) const {
-        const Counter all("");
-        const Counter enter("id == " + std::to_string(SYS_io_uring_enter));
+        const Counter all("", thread_);
+        const Counter enter("id == " + std::to_string(SYS_io_uring_enter), thread_);
         enter.control(PERF_EVENT_IOC_RESET);
         all.control(PERF_EVENT_IOC_RESET);
         enter.control(PERF_EVENT_IOC_ENABLE);
@@ -60,7 +61,7 @@ private:
     /// A counter of the system calls that `filter` holds for, all if it is empty. It does not count at first.
     class Counter {
     public:
-        explicit Counter(const std::string& filter) {
+        Counter(const std::string& filter, pid_t thread) {
             const std::string path = "/sys/kernel/tracing/events/raw_syscalls/sys_enter/id";
             std::uint64_t id = 0;
             if (!(std::ifstream(path) >> id)) {
@@ -72,7 +73,7 @@ private:
             attributes.size = sizeof attributes;
             attributes.config = id;
             attributes.disabled = 1;
-            const long fd = syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+            const long fd = syscall(SYS_perf_event_open, &attributes, thread, -1, -1, PERF_FLAG_FD_CLOEXEC);
             if (fd < 0) fail("perf_event_open of raw_syscalls:sys_enter");
             fd_ = static_cast<int>(fd);
             if (!filter.empty() && ioctl(fd_, PERF_EVENT_IOC_SET_FILTER, filter.c_str()) != 0) {
@@ -99,6 +100,7 @@ private:
         int fd_ = -1;
     };
 
+    pid_t thread_;
     SystemCalls own_;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The kit's functions on bytes, compiled for the host, for arrays of several sizes. */
+#define RINGSTEP__COPY_BY_WORDS
 #include <ringstep/bytes.bpf.h>
 
 #include "blocks/bytes_calls.h"

@@ -9,29 +9,19 @@
 
 #include <ringstep/bytes/words.bpf.h>
 
-static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64 to_at, const __u8 *from, __u64 from_size,
-						  __u64 from_at, __u64 from_end)
+/* Copies bytes by words, where a program has no other way. Both ranges are in their arrays. */
+static __always_inline void ringstep__bytes_copy_words(__u8 *to, __u64 to_size, __u64 to_at, const __u8 *from, __u64 from_size,
+						       __u64 from_at, __u64 length)
 {
-	__u64 length, low, high, shift, word, head, end;
+	__u64 low, high, shift, word, head;
 	__s64 left;
 
-	to_at = ringstep__bytes_unknown(to_at);
-	from_at = ringstep__bytes_unknown(from_at);
-	from_end = ringstep__bytes_unknown(from_end);
-	if (from_end > from_size)
-		from_end = from_size;
-	if (from_at >= from_end)
-		return to_at;
-	length = from_end - from_at;
-	if (to_at > to_size || length > to_size - to_at)
-		return to_at;
-	end = to_at + length;
 	barrier_var(to_at);
 	barrier_var(from_at);
 	word = ringstep__bytes_at(from, from_size, from_at);
 	if (length < 8) {
 		ringstep__bytes_put(to, to_size, to_at, word, length);
-		return end;
+		return;
 	}
 	/* Up to a multiple of eight: each store begins at a multiple of its size. */
 	head = -to_at & 7;
@@ -92,6 +82,29 @@ static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64
 		if (left & 1)
 			ringstep__bytes_store8(to, to_size, to_at, word);
 	}
+}
+
+static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64 to_at, const __u8 *from, __u64 from_size,
+						  __u64 from_at, __u64 from_end)
+{
+	__u64 length, end;
+
+	to_at = ringstep__bytes_unknown(to_at);
+	from_at = ringstep__bytes_unknown(from_at);
+	from_end = ringstep__bytes_unknown(from_end);
+	if (from_end > from_size)
+		from_end = from_size;
+	if (from_at >= from_end)
+		return to_at;
+	length = from_end - from_at;
+	if (to_at > to_size || length > to_size - to_at)
+		return to_at;
+	end = to_at + length;
+#if defined(__bpf__) || defined(RINGSTEP__COPY_BY_WORDS) /* tests of the words define that */
+	ringstep__bytes_copy_words(to, to_size, to_at, from, from_size, from_at, length);
+#else
+	__builtin_memmove(to + to_at, from + from_at, length); /* the ranges may overlap if somebody else writes to the state */
+#endif
 	return end;
 }
 

@@ -241,7 +241,7 @@ start_test_machine() {
 
 run_test() {
 	ensure_test_machine
-	run_in_machine "$test_machine" --strict --name "$vm_test"
+	run_in_machine "$test_machine" --strict --name "$vm_test" --program "${vm_command[0]}"
 }
 
 # Fails also if a keeper has died meanwhile, whatever became of the machine: nobody knows what its kernel has said.

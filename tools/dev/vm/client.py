@@ -1,6 +1,6 @@
 """Runs a command in a machine that keeper.py keeps up, or asks for something else of it.
 
-Usage: client.py FOLDER run [--time S] [--name NAME] [--strict | --patched] [--terminal] [--verbose] <script
+Usage: client.py FOLDER run [--time S] [--name NAME] [--program FILE] [--strict | --patched] [--terminal] [--verbose] <script
        client.py FOLDER ping | stop
 
 The shell script comes from file descriptor 3. The exit status is the script's; 124: it took too long; 125: the machine is gone or did not start;
@@ -100,9 +100,23 @@ def judge_stop(report):
 def request(options):
     with open(3) as script:
         job = {"script": script.read(), "limit": options.time, "name": options.name, "strict": options.strict}
+    if options.program:
+        job["program"] = describe_program(options.program)
     if options.terminal:
         job["terminal"] = window()
     return job
+
+
+def describe_program(path):
+    """What tells a program from another one that was built in its place, or None if it is a script, or not there."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(4) != b"\x7fELF":
+                return None
+            found = os.fstat(file.fileno())
+    except OSError:
+        return None
+    return {"path": os.path.abspath(path), "size": found.st_size, "changed": found.st_mtime_ns}
 
 
 def main():
@@ -112,6 +126,7 @@ def main():
     parser.add_argument("--time", type=int, default=0)
     parser.add_argument("--name", default="")
     parser.add_argument("--strict", action="store_true")
+    parser.add_argument("--program", help="the script runs this, and nothing else that may have been built since the last one")
     parser.add_argument("--patched", action="store_true")
     parser.add_argument("--terminal", action="store_true")
     parser.add_argument("--verbose", action="store_true")

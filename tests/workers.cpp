@@ -138,7 +138,7 @@ TEST_CASE("The kernel hands to a worker, without trying them, those requests of 
         // A quick worker may be done before the submit returns, and Linux 6.1 then posts the completion at once. It is not so
         // quick each time.
         bool at_once = true;
-        for (int tries = 0; tries < 20 && at_once; tries++) {
+        for (int tries = 0; tries < 200 && at_once; tries++) {
             at_once = ring.ends_at_once(sqe, result);
             if (result >= 0 && (sqe.opcode == IORING_OP_OPENAT || sqe.opcode == IORING_OP_OPENAT2)) ::close(result);
         }

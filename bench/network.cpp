@@ -68,7 +68,7 @@ void pin(unsigned number) {
     }
 }
 
-/// A server on a thread of its own, and the processor time of that thread.
+/// Runs a server on a thread of its own, and measures the processor time of that thread.
 class Served {
 public:
     Served(std::string name, std::string title, std::unique_ptr<bench::network::ServerWay> way)
@@ -197,7 +197,8 @@ struct Case {
     }
 };
 
-/// Counts the system calls of a server, where this machine can (root, and tracefs is mounted).
+/// Counts the system calls that a server makes during `work`. Returns nullopt where that needs more rights: root, and a mounted
+/// tracefs.
 std::optional<bench::SystemCalls> count_calls(const Served& server, const std::function<void()>& work) {
     static bool can = true;
     if (!can) return std::nullopt;

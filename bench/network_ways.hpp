@@ -59,7 +59,7 @@ struct Large {
     static constexpr auto parse = network_large_parse;
 };
 
-/// The largest number of connections, and the number of buffers to receive in: those of the loops.
+/// The servers written by hand take as many connections, and have as many buffers to receive in, as the loops.
 inline constexpr std::size_t most_connections = 512;
 inline constexpr unsigned receive_buffers = 1024;
 
@@ -82,7 +82,7 @@ void fill(Table& table, std::size_t size) {
     }
 }
 
-/// A server, which runs on the thread that calls serve().
+/// A server. The thread that calls serve() runs it.
 class ServerWay {
 public:
     virtual ~ServerWay() = default;

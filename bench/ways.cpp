@@ -180,7 +180,7 @@ Way reads(std::uint64_t depth, Arguments... arguments) {
     return nops<ReadWay>(depth, bench::CachedFile::pages, file, arguments...);
 }
 
-/// Returns a way to read whole small files, `depth` of them at a time.
+/// Returns the way of reading small files as a whole that has this name. It reads `depth` files at a time.
 template <class FileWay, class... Arguments>
 Way files(std::uint64_t depth, Arguments&&... arguments) {
     auto way = std::make_shared<FileWay>(std::forward<Arguments>(arguments)...);

@@ -6,22 +6,5 @@
 
 #define NETWORK_TABLE struct network_small
 #define NETWORK_CHUNK NETWORK_SMALL_CHUNK
-#include "parse.h"
-
-__u32 network_small_parse(NETWORK_TABLE *table, const __u8 *chunk, __u32 at, __u32 end, const __u8 **reply);
-
-/* Parses the command between these positions of a chunk. Returns its kind, and stores what to reply: of an echo, the rest of the command. */
-__u32 network_small_parse(NETWORK_TABLE *table, const __u8 *chunk, __u32 at, __u32 end, const __u8 **reply)
-{
-	const __u8(*bytes)[NETWORK_CHUNK] = (const __u8(*)[NETWORK_CHUNK])chunk;
-	const __u32 kind = network_command(*bytes, at, end);
-	__u32 number;
-
-	if (kind != NETWORK_GET)
-		return kind;
-	number = network_find(table, *bytes, at + NETWORK_GET, end);
-	if (number == NETWORK_ENTRIES)
-		return 0;
-	*reply = table->entries[number].value;
-	return kind;
-}
+#define NETWORK_PARSE network_small_parse
+#include "kit.h"

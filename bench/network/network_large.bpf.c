@@ -13,12 +13,5 @@
 RINGSTEP_SERVER(network_large, .frames = RINGSTEP_LINES(16640), .reply = 16640)
 {
 	(void)state;
-	if (network_command(*frame.bytes, frame.at, frame.end) == NETWORK_GET)
-		return network_get(server, frame.slot, frame.place, (__u64)(frame.at + NETWORK_GET) << 32 | frame.end);
-	if (network_command(*frame.bytes, frame.at, frame.end) == NETWORK_ECHO)
-		ringstep_reply_bytes(conn, *frame.bytes, frame.at + NETWORK_ECHO, frame.end);
-	else
-		ringstep_reply(conn, "-ERR");
-	ringstep_reply(conn, "\r\n");
-	return RINGSTEP_KEEP;
+	return network_answer(server, conn, frame);
 }

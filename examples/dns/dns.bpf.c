@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Answers questions for addresses of names. One multishot recvmsg brings all datagrams. An answer is made in the buffer of its question, which comes
- * back when the answer is sent. So there are never more answers in flight than buffers. While all buffers are in use, datagrams wait in the socket.
+ * Answers DNS questions for the addresses of names. One multishot recvmsg receives all datagrams. The step writes each answer over its question, in the
+ * same buffer, and gives the buffer back to the kernel when the answer is sent. So no more answers are in flight than there are buffers. While all
+ * buffers are in use, further datagrams wait in the socket.
  *
  * Anybody can send a datagram with somebody else's address as its sender. So no datagram that is an answer gets one, which could go back and forth for
  * ever. What is malformed gets 12 bytes or nothing. An answer is at most one record of 28 bytes longer than its question.

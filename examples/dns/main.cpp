@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Answers questions for addresses of names. Try it with `dns 5300 example.test=192.0.2.1` and `dig @127.0.0.1 -p 5300
-// example.test`.
+// A small DNS server. Start it with `dns 5300 example.test=192.0.2.1`, and ask it with
+// `dig @127.0.0.1 -p 5300 example.test`.
 #include <ringstep/format.hpp>
 #include <ringstep/net/address.hpp>
 #include <ringstep/ringstep.hpp>

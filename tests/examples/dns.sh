@@ -3,17 +3,8 @@
 #
 #   dns.sh PROGRAM
 set -euo pipefail
-program=$1
-output=$(mktemp)
-trap 'kill "$server" 2>/dev/null || true; rm -f "$output"' EXIT
-
-"$program" 0 example.test=192.0.2.1 >"$output" &
-server=$!
-port=
-for ((i = 0; i < 600 && ${#port} == 0; i++)); do
-	port=$(sed -n 's/^listening on 127.0.0.1, port //p' "$output")
-	sleep 0.1
-done
+. "$(dirname "$0")/listening.bash"
+start_server "$1" 0 example.test=192.0.2.1
 
 # A question for the address of Example.TEST. One write is one datagram.
 exec 3<>"/dev/udp/127.0.0.1/$port"

@@ -4,17 +4,8 @@
 #
 #   http_server.sh PROGRAM
 set -euo pipefail
-program=$1
-output=$(mktemp)
-trap 'kill "$server" 2>/dev/null || true; rm -f "$output"' EXIT
-
-"$program" 0 >"$output" &
-server=$!
-port=
-for ((i = 0; i < 600 && ${#port} == 0; i++)); do
-	port=$(sed -n 's/^listening on 127.0.0.1, port //p' "$output")
-	sleep 0.1
-done
+. "$(dirname "$0")/listening.bash"
+start_server "$1" 0
 
 # Prints the status and the body of an answer.
 ask() {

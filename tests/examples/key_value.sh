@@ -3,17 +3,8 @@
 #
 #   key_value.sh PROGRAM
 set -euo pipefail
-program=$1
-output=$(mktemp)
-trap 'kill "$server" 2>/dev/null || true; rm -f "$output"' EXIT
-
-"$program" 0 >"$output" &
-server=$!
-port=
-for ((i = 0; i < 600 && ${#port} == 0; i++)); do
-	port=$(sed -n 's/^listening on 127.0.0.1, port //p' "$output")
-	sleep 0.1
-done
+. "$(dirname "$0")/listening.bash"
+start_server "$1" 0
 
 exec 3<>"/dev/tcp/127.0.0.1/$port"
 printf 'SET fruit apple\r\nGET fruit\r\nDEL fruit\r\nGET fruit\r\nQUIT\r\n' >&3

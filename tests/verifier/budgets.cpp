@@ -4,7 +4,7 @@
 // Usage: verifier-budgets measure LOOPS               writes lines for the table: what was measured, and the margin
 //        verifier-budgets check LOOPS TABLE [RING]    fails where a loop has no budget, or has outgrown it
 //        verifier-budgets accept OBJECT…              fails where the verifier refuses an object
-// LOOPS has a line NAME=OBJECT for each loop. NAME@RING=OBJECT stands for a loop that has a budget on that kind of ring only.
+// The file LOOPS has a line NAME=OBJECT for each loop. A line NAME@RING=OBJECT limits the loop to that kind of ring.
 // TABLE is bpf/budgets.csv, which ./dev budgets writes. With RING, `check` looks at that kind of ring only, unless
 // RINGSTEP_THOROUGH is set.
 //

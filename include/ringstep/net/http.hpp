@@ -197,7 +197,7 @@ struct HttpResponse {
 }
 
 /**
- * A server of HTTP/1.1. The loop accepts connections, parses requests strictly, keeps connections open, and accepts pipelined
+ * An HTTP/1.1 server. The loop accepts connections, parses requests strictly, keeps connections open, and accepts pipelined
  * requests. It answers the paths of set_answer() by itself. It hands every other request to the application together with its
  * body, and any thread may answer. The application has at most one request of each connection at a time, so a connection gets
  * its answers in order.

@@ -48,8 +48,7 @@ enum ringstep_connection_flag {
 	RINGSTEP_CONNECTION_STARVED = 1 << 10,	 /* it is in the list of those that wait for a buffer */
 	RINGSTEP_CONNECTION_WAITING = 1 << 11,	 /* it is in the list of those that hold buffers and are blocked */
 	RINGSTEP_CONNECTION_CANCELLED = 1 << 12, /* what is in flight was cancelled, and has not ended yet */
-	RINGSTEP_CONNECTION_TOO_LONG = 1 << 13,	 /* a frame was too long */
-	RINGSTEP_CONNECTION_MISSED = 1 << 14, /* a cancellation has found nothing, and is tried again when the timer expires */
+	RINGSTEP_CONNECTION_MISSED = 1 << 13, /* a cancellation has found nothing, and is tried again when the timer expires */
 };
 
 /* What the library keeps for a connection. All of it is the loop's; the application reads it. */

@@ -94,7 +94,7 @@ ringstep_add_example(hello hello EXPECT "1000 requests completed. The loop stopp
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/include/*.hpp")
 add_test(NAME host/headers
          COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/headers.sh" "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}" ${headers})
-set_tests_properties(host/headers PROPERTIES LABELS host TIMEOUT 600)
+set_tests_properties(host/headers PROPERTIES LABELS host TIMEOUT 600 COST 1000)
 
 # What must not compile, does not, and says why.
 add_test(NAME host/must-not-compile

@@ -8,12 +8,12 @@ if(NOT RINGSTEP_CLANGXX)
 endif()
 
 # ringstep_add_sanitized_program(<name> FLAGS <flag>… SOURCES <source>… LOOPS <loop>… [DEFINITIONS <flag>…]
-#                                [KIT_SOURCES <source>…] [LIBRARIES <target>…] [OPTIMIZE -O0])
+#                                [KIT_SOURCES <source>…] [LIBRARIES <target>…] [OPTIMIZE -O0] [PRECOMPILE <header>])
 #
 # Builds a program from C++ sources and loops, everything with the same FLAGS; DEFINITIONS are further ones for the loops. KIT_SOURCES are
-# files of C that are no loops and include the kit.
+# files of C that are no loops and include the kit. PRECOMPILE names a header of what most sources include; it is compiled once.
 function(ringstep_add_sanitized_program name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "OPTIMIZE" "FLAGS;SOURCES;KIT_SOURCES;LOOPS;DEFINITIONS;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "OPTIMIZE;PRECOMPILE" "FLAGS;SOURCES;KIT_SOURCES;LOOPS;DEFINITIONS;LIBRARIES")
   set(dir "${CMAKE_CURRENT_BINARY_DIR}/sanitized/${name}.objects")
   set(program "${CMAKE_CURRENT_BINARY_DIR}/sanitized/${name}")
   set(common -g1 -fno-omit-frame-pointer ${arg_FLAGS})
@@ -28,6 +28,23 @@ function(ringstep_add_sanitized_program name)
          "-idirafter$<JOIN:$<TARGET_PROPERTY:ringstep_${loop},INTERFACE_INCLUDE_DIRECTORIES>,$<SEMICOLON>-idirafter>")
   endforeach()
   set(objects)
+  set(compile "${RINGSTEP_CLANGXX}" -std=c++20 ${arg_OPTIMIZE} ${common} -Wall -Wextra -Wconversion -Wshadow ${includes}
+              "-I${PROJECT_SOURCE_DIR}/tests")
+  set(precompiled)
+  set(use_precompiled)
+  if(arg_PRECOMPILE)
+    cmake_path(ABSOLUTE_PATH arg_PRECOMPILE OUTPUT_VARIABLE file)
+    set(precompiled "${dir}/precompiled.pch")
+    set(use_precompiled -include-pch "${precompiled}")
+    # Without the times of headers in it, the result is the same each time, so that the compiler cache finds what is made with it.
+    add_custom_command(
+      OUTPUT "${precompiled}"
+      COMMAND ${compile} -Xclang -fno-pch-timestamp -MD -MF "${precompiled}.d" -MT "${precompiled}" -x c++-header "${file}" -o "${precompiled}"
+      DEPENDS "${file}"
+      DEPFILE "${precompiled}.d"
+      COMMENT "Compiling what the sources of ${name} include"
+      COMMAND_EXPAND_LISTS VERBATIM)
+  endif()
 
   foreach(source IN LISTS arg_SOURCES)
     cmake_path(ABSOLUTE_PATH source OUTPUT_VARIABLE file)
@@ -35,10 +52,8 @@ function(ringstep_add_sanitized_program name)
     set(object "${dir}/${object}.o")
     add_custom_command(
       OUTPUT "${object}"
-      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} "${RINGSTEP_CLANGXX}" -std=c++20 ${arg_OPTIMIZE} ${common}
-              -Wall -Wextra -Wconversion -Wshadow ${includes}
-              "-I${PROJECT_SOURCE_DIR}/tests" -MD -MF "${object}.d" -MT "${object}" -c "${file}" -o "${object}"
-      DEPENDS "${file}"
+      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${compile} ${use_precompiled} -MD -MF "${object}.d" -MT "${object}" -c "${file}" -o "${object}"
+      DEPENDS "${file}" ${precompiled}
       DEPFILE "${object}.d"
       COMMENT "Compiling ${source} for ${name}"
       COMMAND_EXPAND_LISTS VERBATIM)
@@ -97,7 +112,7 @@ function(ringstep_add_sanitized_tests prefix)
   list(TRANSFORM arg_TESTS APPEND ".cpp" OUTPUT_VARIABLE sources)
   list(APPEND sources one_thread.cpp)
   ringstep_add_sanitized_program(
-    ${prefix}-tests OPTIMIZE "${arg_OPTIMIZE}" FLAGS ${arg_FLAGS} SOURCES ${sources} LOOPS ${arg_LOOPS}
+    ${prefix}-tests OPTIMIZE "${arg_OPTIMIZE}" PRECOMPILE precompiled.hpp FLAGS ${arg_FLAGS} SOURCES ${sources} LOOPS ${arg_LOOPS}
     LIBRARIES "$<TARGET_FILE:Catch2::Catch2WithMain>" "$<TARGET_FILE:Catch2::Catch2>"
               "$<TARGET_PROPERTY:PkgConfig::liburing,INTERFACE_LINK_LIBRARIES>"
               "$<TARGET_PROPERTY:PkgConfig::libbpf,INTERFACE_LINK_LIBRARIES>"

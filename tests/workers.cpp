@@ -42,8 +42,8 @@ public:
         std::filesystem::remove(fifo_);
     }
 
-    /// Submits a request while the worker is busy, lets the worker go on, and waits for the request's end. Returns whether it had
-    /// ended when the submit returned, which means that the kernel has not handed it to the worker.
+    /// Submits a request while the worker is busy, lets the worker go on, and waits for the request's end. Returns whether it
+    /// had ended when the submit returned, which means that the kernel has not handed it to the worker.
     bool ends_at_once(const io_uring_sqe& request, int& result) {
         // Opening a FIFO for reading lasts until somebody opens it for writing.
         io_uring_sqe* sqe = io_uring_get_sqe(&ring_);

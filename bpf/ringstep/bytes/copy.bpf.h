@@ -9,79 +9,89 @@
 
 #include <ringstep/bytes/words.bpf.h>
 
-/* Copies bytes by words, where a program has no other way. Both ranges are in their arrays. */
+/*
+ * Copies 8, 16 or 32 bytes, which `count` says as a constant, from any position to any position. Returns false, having copied nothing, if they do not
+ * lie in their arrays. The comparisons are for the verifier. The masks that come of the differences are for processors that guess a comparison wrong.
+ */
+static __always_inline bool ringstep__bytes_copy_block(__u8 *to, __u64 to_size, __u64 to_at, const __u8 *from, __u64 from_size,
+						       __u64 from_at, __u64 count)
+{
+	__u64 first, second, third, fourth, to_inside, from_inside;
+
+	if (count > to_size || count > from_size)
+		return false;
+	to_at &= to_size - 1;
+	from_at &= from_size - 1;
+	barrier_var(to_at);
+	barrier_var(from_at);
+	to_inside = to_at - (to_size - count + 1);
+	from_inside = from_at - (from_size - count + 1);
+	barrier_var(to_inside);
+	barrier_var(from_inside);
+	if (to_at > to_size - count || from_at > from_size - count)
+		return false;
+	to += to_at & (__u64)((__s64)to_inside >> 63);
+	from += from_at & (__u64)((__s64)from_inside >> 63);
+	first = ringstep__unaligned(64, from);
+	if (count > 8)
+		second = ringstep__unaligned(64, from + 8);
+	if (count > 16) {
+		third = ringstep__unaligned(64, from + 16);
+		fourth = ringstep__unaligned(64, from + 24);
+	}
+	ringstep__unaligned(64, to) = first;
+	if (count > 8)
+		ringstep__unaligned(64, to + 8) = second;
+	if (count > 16) {
+		ringstep__unaligned(64, to + 16) = third;
+		ringstep__unaligned(64, to + 24) = fourth;
+	}
+	return true;
+}
+
+/*
+ * Copies bytes by words, where a program has no other way. Both ranges are in their arrays. The words lie at any position, which the verifier allows
+ * on processors that are quick with them, such as x86-64 and arm64.
+ */
 static __always_inline void ringstep__bytes_copy_words(__u8 *to, __u64 to_size, __u64 to_at, const __u8 *from, __u64 from_size,
 						       __u64 from_at, __u64 length)
 {
-	__u64 low, high, shift, word, head;
 	__s64 left;
 
 	barrier_var(to_at);
 	barrier_var(from_at);
-	word = ringstep__bytes_at(from, from_size, from_at);
 	if (length < 8) {
-		ringstep__bytes_put(to, to_size, to_at, word, length);
+		ringstep__bytes_put(to, to_size, to_at, ringstep__bytes_at(from, from_size, from_at), length);
 		return;
 	}
-	/* Up to a multiple of eight: each store begins at a multiple of its size. */
-	head = -to_at & 7;
-	if (head & 1) {
-		ringstep__bytes_store8(to, to_size, to_at, word);
-		word >>= 8;
-	}
-	if (head & 2) {
-		ringstep__bytes_store16(to, to_size, to_at + (head & 1), word);
-		word >>= 16;
-	}
-	if (head & 4)
-		ringstep__bytes_store32(to, to_size, to_at + (head & 3), word);
-	left = (__s64)ringstep__bytes_unknown(length - head);
-	to_at = ringstep__bytes_unknown(to_at + head);
-	from_at = ringstep__bytes_unknown(from_at + head);
-	shift = ringstep__bytes_shift(from_at);
-	low = ringstep__bytes_load(from, from_size, from_at);
+	/* The last word first: it may overlap the one before it. So nothing shorter than a word is left. */
+	if (!ringstep__bytes_copy_block(to, to_size, ringstep__bytes_unknown(to_at + length - 8), from, from_size,
+					ringstep__bytes_unknown(from_at + length - 8), 8))
+		return;
+	left = (__s64)ringstep__bytes_unknown(length);
+	to_at = ringstep__bytes_unknown(to_at);
+	from_at = ringstep__bytes_unknown(from_at);
 	/* Positions are raised in place: the verifier of Linux 6.12 would remember by how much a copy of one is higher. */
-	while (left >= 16 && ringstep__may_loop) {
-		from_at += 8;
-		barrier_var(from_at);
-		high = ringstep__bytes_load(from, from_size, from_at);
-		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(low, high, shift));
-		from_at += 8;
-		barrier_var(from_at);
-		low = ringstep__bytes_load(from, from_size, from_at);
-		to_at += 8;
+	while (left >= 32 && ringstep__may_loop) {
+		if (!ringstep__bytes_copy_block(to, to_size, to_at, from, from_size, from_at, 32))
+			return;
+		to_at += 32;
 		barrier_var(to_at);
-		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(high, low, shift));
-		to_at += 8;
-		barrier_var(to_at);
-		left -= 16;
+		from_at += 32;
+		barrier_var(from_at);
+		left -= 32;
 		barrier_var(left);
 	}
-	if (left & 8) {
-		from_at += 8;
-		high = ringstep__bytes_load(from, from_size, from_at);
-		ringstep__bytes_store(to, to_size, to_at, ringstep__bytes_joined(low, high, shift));
-		low = high;
-		to_at += 8;
+	if (left & 16) {
+		if (!ringstep__bytes_copy_block(to, to_size, to_at, from, from_size, from_at, 16))
+			return;
+		to_at += 16;
+		barrier_var(to_at);
+		from_at += 16;
+		barrier_var(from_at);
 	}
-	if (left & 7) {
-		word = ringstep__bytes_joined(low, ringstep__bytes_load(from, from_size, from_at + 8), shift);
-		/* No position depends on `left`, or the verifier would have to know it. */
-		if (left & 4) {
-			ringstep__bytes_store32(to, to_size, to_at, word);
-			word >>= 32;
-			to_at += 4;
-			barrier_var(to_at);
-		}
-		if (left & 2) {
-			ringstep__bytes_store16(to, to_size, to_at, word);
-			word >>= 16;
-			to_at += 2;
-			barrier_var(to_at);
-		}
-		if (left & 1)
-			ringstep__bytes_store8(to, to_size, to_at, word);
-	}
+	if (left & 8)
+		ringstep__bytes_copy_block(to, to_size, to_at, from, from_size, from_at, 8);
 }
 
 static __always_inline __u64 ringstep__bytes_copy(__u8 *to, __u64 to_size, __u64 to_at, const __u8 *from, __u64 from_size,

@@ -6,7 +6,7 @@
  *
  * Words lie at multiples of eight from the begin of the array. The position of one is masked, so that it lies in the array whatever it was, for
  * the verifier as for a processor that guesses a branch wrong. The compiler would leave masks out behind a comparison, so it must not know a
- * position that was compared: barrier_var(). A word at another position is put together from two.
+ * position that was compared: barrier_var(). A word at another position is put together from two. Only copies differ: see copy.bpf.h.
  */
 #ifndef RINGSTEP_BYTES_WORDS_BPF_H
 #define RINGSTEP_BYTES_WORDS_BPF_H

@@ -86,7 +86,7 @@ begin_nginx() {
 	mkdir -p "$work/nginx"
 	{
 		printf 'load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n'
-		printf 'daemon off; master_process off; pid %s/nginx.pid; error_log stderr notice;\n' "$work"
+		printf 'daemon off; master_process off; pid %s/nginx.pid; error_log stderr crit;\n' "$work"
 		printf 'events { worker_connections 1024; }\n%s\n' "${nginx_top:-}"
 		printf 'http { access_log off; keepalive_requests 1000000;\n'
 		local part

@@ -28,3 +28,4 @@ ringstep_add_foreign_test(streams TARGETS ringstep-proxy KERNEL 3 VM_OPTIONS --c
 ringstep_add_foreign_test(differential TARGETS http-server HERE 4000 KERNEL 300)
 # This machine's kernel need not have netem.
 ringstep_add_foreign_test(netem NOT_HERE TARGETS http-server key-value ringstep-proxy VM_OPTIONS --cpus 1)
+ringstep_add_foreign_test(faults TARGETS http-server key-value KERNEL 300 VM_OPTIONS --cpus 1)

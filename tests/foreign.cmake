@@ -29,3 +29,7 @@ ringstep_add_foreign_test(differential TARGETS http-server HERE 4000 KERNEL 300)
 # This machine's kernel need not have netem.
 ringstep_add_foreign_test(netem NOT_HERE TARGETS http-server key-value ringstep-proxy VM_OPTIONS --cpus 1)
 ringstep_add_foreign_test(faults TARGETS http-server key-value KERNEL 300 VM_OPTIONS --cpus 1)
+
+# The servers that the benchmark compares answer alike.
+add_test(NAME host/bench/servers COMMAND "${PROJECT_SOURCE_DIR}/bench/servers.py" --runs 0)
+set_tests_properties(host/bench/servers PROPERTIES LABELS host TIMEOUT 60)

@@ -18,3 +18,4 @@ set_source_files_properties(
 ringstep_add_test(net/http USER KERNELS MAIN LOOPS http TIMEOUT 400)
 ringstep_add_test(net/http_changes USER KERNELS LOOPS http)
 ringstep_add_example(http_server http-server SCRIPT http_server.sh)
+ringstep_add_example(proxy ringstep-proxy SCRIPT proxy.sh VM_OPTIONS --cpus 1)

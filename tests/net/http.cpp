@@ -235,6 +235,27 @@ TEST_CASE("What cannot be accepted is refused with its status, behind the answer
     CHECK(server->answered() == 2 * refused.size());
 }
 
+TEST_CASE("A head that fills the first buffer to its end is refused at once", "[main]") {
+    Served server{echo};
+    const std::string begin = "GET / HTTP/1.1\r\nHost: a\r\nA: ";
+    for (const std::size_t size : {8192U, 8193U, 9000U, 12'000U}) {
+        Client client{server.port()};
+        CHECK(client.send(begin + std::string(size - begin.size(), 'x')));
+        const Response response = read(client);
+        INFO(size);
+        CHECK(response.status == 431);
+        CHECK(client.rest().empty());
+        CHECK(client.ended());
+    }
+    Client client{server.port()};
+    CHECK(client.send("GET /" + std::string(8192, 'x')));
+    CHECK(read(client).status == 414);
+    // The longest head that is accepted.
+    Client longest{server.port()};
+    CHECK(longest.send(begin + std::string(8192 - begin.size() - 4, 'x') + "\r\n\r\n"));
+    CHECK(read(longest).status == 200);
+}
+
 TEST_CASE("Connections stay open as the client and the application want it", "[main]") {
     Served server{[](HttpServer& self, const HttpRequest& request) {
         ensure(self.respond(request, {.body = "a", .close = request.path == "/last"}));

@@ -16,6 +16,8 @@ packages=(
 	flex bison bc libelf-dev libssl-dev dwarves python3 rsync debhelper
 	# Virtual machines
 	qemu-system-x86 virtiofsd busybox-static cpio kmod xz-utils zstd lz4 libcap2-bin e2fsprogs util-linux mount procps iproute2
+	# Clients, servers and proxies that tests and benchmarks compare with
+	curl apache2-utils wrk socat openssl iperf3 nginx libnginx-mod-stream haproxy
 )
 
 # --- Which tools? ---

@@ -82,6 +82,9 @@ ringstep_apart int ringstep__http_first(ringstep_server_state *state ringstep_ar
 			return ringstep__http_frame(state, link, id, at, at + length);
 		}
 		take = head < take ? head : take;
+	} else if (take >= RINGSTEP_HTTP_SIZE && !request->status) {
+		/* The buffer is full, and so would be the connection's own chunk. */
+		request->status = request->flags & RINGSTEP_HTTP_STARTED ? 431 : 414;
 	}
 	if (request->status)
 		return ringstep__http_frame(state, link, id, 0, 0);

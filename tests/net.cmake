@@ -17,4 +17,5 @@ set_source_files_properties(
   net/http_kit.c PROPERTIES COMPILE_OPTIONS "-std=gnu11;-fno-strict-aliasing;-isystem${RINGSTEP_KIT_DIR}/ringstep/user;-isystem${RINGSTEP_KIT_DIR}")
 ringstep_add_test(net/http USER KERNELS MAIN LOOPS http TIMEOUT 400)
 ringstep_add_test(net/http_changes USER KERNELS LOOPS http)
+ringstep_add_test(net/http_static USER KERNELS MAIN LOOPS http TIMEOUT 400)
 ringstep_add_example(http_server http-server SCRIPT http_server.sh)

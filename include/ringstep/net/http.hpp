@@ -195,12 +195,12 @@ struct HttpResponse {
 /**
  * An HTTP/1.1 server. The loop accepts connections, parses requests strictly, keeps connections open, and accepts pipelined
  * requests. It answers the paths of set_answer() by itself, and sends the files of add_file() and add_folder(). It hands every
- * other request to the application together with its body, and any thread may answer. The application has at most one request of each connection at a time, so a connection gets
- * its answers in order.
+ * other request to the application together with its body, and any thread may answer. The application has at most one request
+ * of each connection at a time, so a connection gets its answers in order.
  *
  * It takes up to 512 connections, heads of up to 8,192 bytes with up to 64 fields, and bodies of up to
- * HttpOptions::longest_body. A response of the application has up to 61,440 bytes; a file has any size. Malformed requests get 400, too long ones 413, 414 or 431, and
- * others that it cannot handle 417, 501 or 505; then the connection is closed.
+ * HttpOptions::longest_body. A response of the application has up to 61,440 bytes; a file has any size. Malformed requests get
+ * 400, too long ones 413, 414 or 431, and others that it cannot handle 417, 501 or 505; then the connection is closed.
  *
  * **Example**:
  *
@@ -255,7 +255,8 @@ public:
     /// byte by byte. Replaces what was set for this path. Requests that have a body are handed to the application nevertheless.
     /// May be called by one thread at a time, also while the loop runs. Throws Error: EINVAL for a path that does not begin
     /// with "/", or a response that is malformed, wants to close, or has a Date of its own while HttpOptions::dates is true;
-    /// ENAMETOOLONG for a path of more than 128 bytes; EMSGSIZE for a response of more than 8,192 bytes; ENOSPC after 256 paths.
+    /// ENAMETOOLONG for a path of more than 128 bytes; EMSGSIZE for a response of more than 8,192 bytes; ENOSPC after 256
+    /// paths.
     void set_answer(std::string_view path, const HttpResponse& response) {
         const std::string what = "setting the answer for the path " + std::string(path.substr(0, RINGSTEP_HTTP_PATH));
         check_path(path, RINGSTEP_HTTP_PATH, what);
@@ -296,8 +297,8 @@ public:
     }
 
     /// Lets the loop send a file for GET and HEAD of a path, whatever the query is. The server takes the file's size, its ETag
-    /// and its Last-Modified now, and holds the file open; the caller may close the descriptor. Replaces what was added for this
-    /// path. An answer of set_answer() for the same path goes first. docs/network.md says what clients may ask for.
+    /// and its Last-Modified now, and holds the file open; the caller may close the descriptor. Replaces what was added for
+    /// this path. An answer of set_answer() for the same path goes first. docs/network.md says what clients may ask for.
     ///
     /// Replace files that are being served by others of the same name (rename(2)), and add them again. If a file becomes
     /// shorter, connections that it is being sent to are closed.
@@ -329,8 +330,8 @@ public:
     }
     /// Lets the loop send the regular files of a folder, and of all folders in it, as add_file() does. The path of each is
     /// `prefix` and its name below the folder, as browsers send it: characters that need it are encoded (`%20`). Links to files
-    /// are followed if they stay in the folder. Links that lead out of it, links to folders, and files that cannot be opened are
-    /// left out. Files that come into the folder later are not added: call it again.
+    /// are followed if they stay in the folder. Links that lead out of it, links to folders, and files that cannot be opened
+    /// are left out. Files that come into the folder later are not added: call it again.
     ///
     /// Must be called like add_file(). Throws Error: the errors of add_file(), and those of opening the folder. Files that were
     /// added before an error stay.
@@ -450,8 +451,7 @@ private:
     static void check_path(std::string_view path, std::size_t most, const std::string& what) {
         if (path.empty() || path.front() != '/' || path.find('?') != std::string_view::npos)
             detail::raise(EINVAL, what, "A path begins with a slash, and has no question mark.");
-        if (path.size() > most)
-            detail::raise(ENAMETOOLONG, what, "It has to have at most " + std::to_string(most) + " bytes.");
+        if (path.size() > most) detail::raise(ENAMETOOLONG, what, "It has to have at most " + std::to_string(most) + " bytes.");
     }
 
     static std::string file_text(std::string_view path) {
@@ -460,8 +460,8 @@ private:
 
     // Puts a descriptor into the slot of a file, or empties the slot with -1. Returns the negative errno if that fails.
     int set_slot(std::uint32_t number, int descriptor) noexcept {
-        const int result = io_uring_register_files_update(&Base::ring_core().native(), state()->own.first_file + number,
-                                                          &descriptor, 1);
+        const int result =
+            io_uring_register_files_update(&Base::ring_core().native(), state()->own.first_file + number, &descriptor, 1);
         return result == 1 ? 0 : result < 0 ? result : -EINVAL;
     }
 
@@ -498,7 +498,7 @@ private:
         check_path(path, RINGSTEP_HTTP_FILE_PATH, what);
         if (!std::all_of(path.begin(), path.end(), [](char byte) { return byte > ' ' && byte < 0x7f; }))
             detail::raise(EINVAL, what, "A path has visible characters only; others are encoded, such as %20.");
-        struct ::stat status {};
+        struct ::stat status{};
         if (::fstat(descriptor, &status) != 0) detail::raise(errno, what);
         if (!S_ISREG(status.st_mode)) detail::raise(EINVAL, what, "Only regular files can be sent.");
 
@@ -510,8 +510,8 @@ private:
         made.tag_end = static_cast<std::uint32_t>(text.size());
         text += "\r\nLast-Modified: ";
         made.modified = static_cast<std::uint32_t>(text.size());
-        text += http_date(std::min(std::chrono::system_clock::from_time_t(status.st_mtim.tv_sec),
-                                   std::chrono::system_clock::now()));
+        text += http_date(
+            std::min(std::chrono::system_clock::from_time_t(status.st_mtim.tv_sec), std::chrono::system_clock::now()));
         made.modified_end = static_cast<std::uint32_t>(text.size());
         text += "\r\n";
         if (!detail::http_is_text(type) || !detail::http_add_fields(text, fields))
@@ -536,7 +536,8 @@ private:
     void place_file(ringstep_http_file& made, std::string_view path, int descriptor, const std::string& what) {
         ringstep_http_own& own = state()->own;
         std::size_t others = 0;
-        for (std::uint32_t next = own.paths[made.hash % RINGSTEP_HTTP_FILES]; next != 0; next = own.file[next - 1].next) others++;
+        for (std::uint32_t next = own.paths[made.hash % RINGSTEP_HTTP_FILES]; next != 0; next = own.file[next - 1].next)
+            others++;
         if (others >= RINGSTEP_HTTP_FILE_CHAIN)
             detail::raise(ENOSPC, what, "The hashes of too many paths are alike. Choose another path.");
         reclaim_files();
@@ -586,13 +587,14 @@ private:
             if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOSYS)
                 detail::raise(-fd, "opening the file " + entry.path().string());
             const detail::OwnedFd owned(fd);
-            struct ::stat status {};
+            struct ::stat status{};
             if (!owned || ::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
                 added.left_out.push_back(relative);
                 continue;
             }
             const auto add = [&](const std::string& path) {
-                add_open_file(path, fd, http_type(name), options.fields, file_text(path) + ", which is " + entry.path().string());
+                add_open_file(path, fd, http_type(name), options.fields,
+                              file_text(path) + ", which is " + entry.path().string());
                 added.files++;
             };
             add(prefix + detail::http_encoded("/" + relative));

@@ -67,8 +67,9 @@ inline constexpr std::string_view http_days = "SunMonTueWedThuFriSat";
     const std::string_view day = detail::http_days.substr(static_cast<std::size_t>(parts.tm_wday) * 3, 3);
     const std::string_view month = detail::http_months.substr(static_cast<std::size_t>(parts.tm_mon) * 3, 3);
     std::array<char, 64> text{};
-    const int size = std::snprintf(text.data(), text.size(), "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", day.data(),
-                                   parts.tm_mday, month.data(), parts.tm_year + 1900, parts.tm_hour, parts.tm_min, parts.tm_sec);
+    const int size =
+        std::snprintf(text.data(), text.size(), "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", day.data(), parts.tm_mday,
+                      month.data(), parts.tm_year + 1900, parts.tm_hour, parts.tm_min, parts.tm_sec);
     return {text.data(), static_cast<std::size_t>(std::max(size, 0))};
 }
 

@@ -297,8 +297,8 @@ private:
                           ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_SERVER_ACCEPT));
         for (const auto& connection : shared.connections) {
             if (connection.link.identity == 0) continue;
-            for (const std::uint32_t part : {RINGSTEP_CONNECTION_RECEIVE, RINGSTEP_CONNECTION_SEND, RINGSTEP_CONNECTION_SHUTDOWN,
-                                             RINGSTEP_CONNECTION_READ}) {
+            for (const std::uint32_t part : {RINGSTEP_CONNECTION_RECEIVE, RINGSTEP_CONNECTION_SEND,
+                                             RINGSTEP_CONNECTION_SHUTDOWN, RINGSTEP_CONNECTION_READ}) {
                 if ((connection.link.in_flight >> part & 1) != 0)
                     (void)ring.cancel(connection.link.identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, part));
             }

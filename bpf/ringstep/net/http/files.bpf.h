@@ -45,10 +45,12 @@ ringstep_apart __u32 ringstep__http_find_file(ringstep_server_state *state rings
  * Looks whether a field of a request, with a list of tags, has that of the file, or is "*". It is If-Match, or If-None-Match if `weakly` is 1: then a tag
  * that is marked as weak is as good as any.
  */
-ringstep_apart int ringstep__http_tags(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u32 number, __u32 weakly)
+ringstep_apart int ringstep__http_tags(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u32 number,
+				       __u32 weakly)
 {
 	struct ringstep_http_transfer *transfer = ringstep__http_transfer(state, slot);
-	const struct ringstep_http_field *field = &ringstep__http_request(state, slot)->field[number & (RINGSTEP_HTTP_FIELDS - 1)];
+	const struct ringstep_http_field *field =
+		&ringstep__http_request(state, slot)->field[number & (RINGSTEP_HTTP_FIELDS - 1)];
 	const struct ringstep_http_file *file = ringstep__http_file_of(state, transfer->number);
 	const struct ringstep_http_bytes *bytes = ringstep__http_chunk(state, state->server.frame_place);
 	const __u64 end = (__u64)state->server.frame_at + field->value_end;
@@ -87,7 +89,8 @@ enum ringstep__http_list {
 ringstep_apart int ringstep__http_condition(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u32 number)
 {
 	struct ringstep_http_transfer *transfer = ringstep__http_transfer(state, slot);
-	const struct ringstep_http_field *field = &ringstep__http_request(state, slot)->field[number & (RINGSTEP_HTTP_FIELDS - 1)];
+	const struct ringstep_http_field *field =
+		&ringstep__http_request(state, slot)->field[number & (RINGSTEP_HTTP_FIELDS - 1)];
 	const struct ringstep_http_file *file = ringstep__http_file_of(state, transfer->number);
 	const struct ringstep_http_bytes *bytes = ringstep__http_chunk(state, state->server.frame_place);
 	const __u32 length = field->name_end - (__u32)field->name;

@@ -92,7 +92,8 @@ struct ringstep_http_own {
 	__u8 names[RINGSTEP_HTTP_NAMES]; /* the names of the months, then those of the days, three letters each */
 	__u8 date[RINGSTEP_HTTP_DATE];	 /* the field Date, with the end of its line */
 	struct ringstep_http_answer answers[RINGSTEP_HTTP_ANSWERS];
-	__u32 paths[RINGSTEP_HTTP_FILES]; /* by the lowest bits of the hash: one more than the number of the first file; 0: none */
+	__u32 paths
+		[RINGSTEP_HTTP_FILES]; /* by the lowest bits of the hash: one more than the number of the first file; 0: none */
 	struct ringstep_http_file file[RINGSTEP_HTTP_FILES];
 };
 

@@ -225,6 +225,7 @@ ringstep_apart int ringstep__http_file(ringstep_server_state *state ringstep_arg
 	struct ringstep_http_file *file = ringstep__http_file_of(state, number);
 	const __u32 before = link->out_end;
 	__s64 limit = ringstep_limit(request->fields < RINGSTEP_HTTP_FIELDS ? request->fields : RINGSTEP_HTTP_FIELDS);
+	__s64 lists = ringstep_limit(RINGSTEP_HTTP_LISTS);
 	__u32 status = 200;
 
 	transfer->number = number;
@@ -235,7 +236,7 @@ ringstep_apart int ringstep__http_file(ringstep_server_state *state ringstep_arg
 	ringstep_while_at_most (limit, true) {
 		const int list = ringstep__http_condition(state, slot, (__u32)limit);
 
-		if (list != RINGSTEP__HTTP_NO_LIST)
+		if (list != RINGSTEP__HTTP_NO_LIST && lists-- > 0)
 			ringstep__http_tags(state, slot, (__u32)limit, list == RINGSTEP__HTTP_IF_NONE_MATCH);
 	}
 	if (transfer->flags & RINGSTEP_HTTP_MATCH && !(transfer->flags & RINGSTEP_HTTP_MATCHED))

@@ -20,7 +20,8 @@
 #define RINGSTEP_HTTP_FILE_CHAIN 64 /* files at most whose paths have the same lowest bits of the hash */
 #define RINGSTEP_HTTP_FILE_PATH 256 /* bytes of the longest path of a file */
 #define RINGSTEP_HTTP_FILE_TEXT 512 /* bytes of the fields that are sent with a file */
-#define RINGSTEP_HTTP_TAGS 64	    /* tags in the value of If-None-Match or If-Match that are looked at */
+#define RINGSTEP_HTTP_LISTS 4	    /* fields If-None-Match and If-Match of a request that are looked at */
+#define RINGSTEP_HTTP_TAGS 64	    /* tags in each of them that are looked at */
 
 #define RINGSTEP_HTTP_NAMES 64 /* bytes of the names of months and days in a date */
 #define RINGSTEP_HTTP_DATE 64  /* bytes for the field Date */

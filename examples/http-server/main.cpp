@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Notes by HTTP: PUT /notes/NAME stores one, GET /notes/NAME reads it, DELETE removes it. The loop answers GET by itself, from
-// its table, and this program the rest. Try it with `curl -T FILE http://127.0.0.1:8080/notes/mine`.
+// its table, and this program the rest. If there is a folder, the loop also sends the files in it. Try
+// `http-server 8080 FOLDER` with `curl -T FILE http://127.0.0.1:8080/notes/mine` and `curl http://127.0.0.1:8080/NAME`.
 #include <ringstep/format.hpp>
 #include <ringstep/net/http.hpp>
 #include <ringstep/net/listener.hpp>
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 
 #include "../common/program.hpp"
 
@@ -46,6 +48,11 @@ int main(int argc, char** argv) {
         const auto port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 8080);
         ringstep::Ring ring{{.sq_entries = 256}};
         ringstep::HttpServer server{ring};
+        if (argc > 2) {
+            const ringstep::HttpFolderAdded added = server.add_folder("/", argv[2]);
+            for (const std::string& name : added.left_out) program::print("left out: {}\n", name);
+            program::print("{} paths of files\n", added.files);
+        }
         const ringstep::Listener listener{"127.0.0.1", port};
         server.listen(listener.fd());
         program::print("listening on 127.0.0.1, port {}\n", listener.port());

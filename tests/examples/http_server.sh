@@ -1,11 +1,16 @@
 #!/bin/bash
-# http-server keeps notes for clients that know nothing of ringstep, and ends when it is told to by SIGTERM. The client is curl if there is one,
-# otherwise bash.
+# http-server keeps notes and sends files for clients that know nothing of ringstep, and ends when it is told to by SIGTERM. The client is curl if there
+# is one, otherwise bash.
 #
 #   http_server.sh PROGRAM
 set -euo pipefail
 . "$(dirname "$0")/listening.bash"
-start_server "$1" 0
+folder=$(mktemp -d)
+echo "a page" >"$folder/index.html"
+echo "a file" >"$folder/file.txt"
+ln -s /etc/passwd "$folder/out"
+start_server "$1" 0 "$folder"
+trap 'kill "$server" 2>/dev/null || true; rm -rf "$output" "$folder"' EXIT
 
 # Prints the status and the body of an answer.
 ask() {
@@ -44,10 +49,14 @@ expect "stored 201" PUT /notes/one "buy pears"
 [[ $(ask GET /notes/one?x=y) =~ ^"buy pears"\ *200$ ]]
 expect "204" DELETE /notes/one
 expect "There is no such note. 404" GET /notes/one
-expect "Notes are at /notes/NAME. 404" GET /
+[[ $(ask GET /) =~ ^"a page"\ *200$ ]]
+[[ $(ask GET /file.txt?x) =~ ^"a file"\ *200$ ]]
+expect "Notes are at /notes/NAME. 404" GET /out
+expect "Notes are at /notes/NAME. 404" GET /file
 expect "Use GET, PUT or DELETE. 405" POST /notes/one x
 
 kill -TERM "$server"
 wait "$server"
-trap 'rm -f "$output"' EXIT
-grep -q "2 requests answered by the loop" "$output"
+trap 'rm -rf "$output" "$folder"' EXIT
+grep -q "left out: out" "$output"
+grep -q "4 requests answered by the loop" "$output"

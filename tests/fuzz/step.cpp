@@ -7,6 +7,7 @@
 // libFuzzer's input begins with a choice of loop and geometry; then come turns. FUZZ_LOOP=name in the environment makes it one
 // loop.
 #include <ringstep/c/abi.h>
+#include <ringstep/c/hash.h>
 #include <ringstep/c/loops/chain.h>
 #include <ringstep/c/loops/copy.h>
 #include <ringstep/c/loops/drain.h>
@@ -231,9 +232,21 @@ public:
         } else if (user_.loop == &ringstep_user_http) {
             auto& http = *static_cast<ringstep_http*>(state);
             fill_in(http,
-                    "GET / HTTP/1.1\r\nHost: a\r\n\r\nPUT /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    "GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=1-2\r\nIf-None-Match: \"t\"\r\n\r\n"
+                    "PUT /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
                     "5\r\nhello\r\n0\r\n\r\n");
             http.own.longest_body = 100;
+            http.own.dates = 1;
+            http.own.files = 1;
+            for (__u32& first : http.own.paths) first = 1;
+            ringstep_http_file& file = http.own.file[0];
+            file.hash = ringstep_hash("/", 1, 0);
+            file.path_length = 1;
+            file.path[0] = '/';
+            file.size = 100'000;
+            file.tag_end = 3;
+            file.common = file.text_length = 20;
+            std::memcpy(file.text, "\"u\"", 3);
         } else if (user_.loop == &ringstep_user_proxy) {
             fill_in(*static_cast<ringstep_proxy*>(state));
         } else if (user_.loop == &ringstep_user_drain) {

@@ -62,11 +62,34 @@ inline void fill_in_http(ringstep_http& http) {
         answer.size[0] = answer.size[1] = {.head = 40, .length = RINGSTEP_HTTP_ANSWER};
     }
     std::memcpy(http.own.answers[RINGSTEP_HTTP_ANSWERS - 1].path, "/a", 2);
+    // The file for "/c" is the last one of a long chain.
+    http.own.files = RINGSTEP_HTTP_FILES;
+    http.own.dates = 1;
+    std::memset(http.own.names, 'n', sizeof http.own.names);
+    const std::uint64_t hash = ringstep_hash("/c", 2, 0);
+    http.own.paths[hash % RINGSTEP_HTTP_FILES] = 1;
+    for (std::uint32_t i = 0; i < RINGSTEP_HTTP_FILES; i++) {
+        ringstep_http_file& file = http.own.file[i];
+        file = {};
+        file.hash = hash;
+        file.size = 100'000;
+        file.next = i + 1 < RINGSTEP_HTTP_FILE_CHAIN ? i + 2 : 0;
+        file.path_length = 2;
+        file.path[0] = '/';
+        file.path[1] = i + 1 < RINGSTEP_HTTP_FILE_CHAIN ? 'd' : 'c';
+        file.tag_end = 3;
+        file.modified_end = file.common = file.text_length = RINGSTEP_HTTP_FILE_TEXT;
+        std::memcpy(file.text, "\"t\"", 3);
+    }
     for (std::uint32_t i = 0; i < server_connections; i++) {
         std::string text;
         const std::string spaces(i % 3 == 0 ? 110 : 1, ' ');
         const std::string request =
             i % 4 == 0 ? "GET /a HTTP/1.1\r\nHost: a\r\n" : "POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n";
+        const std::string zeroes(i * 20, '0');
+        const std::string of_file = "GET /c HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"a\", \"" + spaces +
+                                    "\"\r\nRange: bytes=" + zeroes + "1-\r\nIf-Match: \"t\"\r\n\r\n";
+        while (i % 8 == 4 && text.size() < RINGSTEP_HTTP_SIZE) text += of_file;
         while (text.size() < RINGSTEP_HTTP_SIZE) {
             text += request;
             for (std::uint32_t field = 0; field < i; field++) text += "Connection:" + spaces + "a_b,c" + spaces + "\r\n";
@@ -75,6 +98,18 @@ inline void fill_in_http(ringstep_http& http) {
             if (i % 4 != 0) text += "0\r\n\r\n";
         }
         std::memcpy(http.buffers.bytes[i], text.data(), RINGSTEP_HTTP_SIZE);
+        if (i % 8 != 1) continue;
+        // A file is being sent, and is being read, or will be.
+        http.connections[i].link.flags |= RINGSTEP_CONNECTION_LATER;
+        http.connections[i].link.in_flight |= i % 16 == 1 ? 1U << RINGSTEP_CONNECTION_READ : 0;
+        http.connections[i].own.transfer = {.offset = i,
+                                            .left = 100'000,
+                                            .file = i + 1,
+                                            .at = i,
+                                            .flags = i % 3 == 0 ? static_cast<__u32>(RINGSTEP_HTTP_TRANSFER_BEGUN) : 0U,
+                                            .range = 0,
+                                            .number = i,
+                                            .__reserved = 0};
     }
 }
 

@@ -50,7 +50,8 @@ TEST_CASE("The loop answers from its table, and the application the rest", "[mai
     CHECK(ask(client, get("/health/")).body == "GET /health/ \n");
     CHECK(ask(client, post("/health", "hello")).body == "POST /health \nhello");
     response = ask(client, get("/empty"));
-    CHECK(response.head == "HTTP/1.1 204 No Content\r\n\r\n");
+    CHECK(response.head.starts_with("HTTP/1.1 204 No Content\r\nDate: "));
+    CHECK(response.head.find("Content-") == std::string::npos);
 
     // HEAD has the length of the body, and not the body.
     response = ask(client, "HEAD /health HTTP/1.1\r\nHost: a\r\n\r\n", true);

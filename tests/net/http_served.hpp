@@ -42,25 +42,28 @@ class Served {
 public:
     using Handle = std::function<void(HttpServer&, const HttpRequest&)>;
 
-    explicit Served(Handle handle, HttpOptions options = {}) {
+    /// Before it listens, calls `prepare` on the thread of the server.
+    explicit Served(Handle handle, HttpOptions options = {}, std::function<void(HttpServer&)> prepare = {}) {
         options.server.linger = 200ms;  // at the end, clients are still there
         std::promise<HttpServer*> made;
         auto there = made.get_future();
-        thread_ = std::jthread([this, options, &made, handle = std::move(handle)](const std::stop_token& token) {
-            try {
-                ringstep::Ring ring{{.sq_entries = 256}};
-                HttpServer server{ring, options};
-                server.listen(listener_.fd());
-                made.set_value(&server);
-                exit_ = ringstep::serve(server, [&](const HttpRequest& request) { handle(server, request); }, token, 5s);
-                counters_ = server.counters();
-                available_ = server.state()->buffers.ring.available;
-                in_flight_ = ring.in_flight();
-                open_ = server.open();
-            } catch (...) {
-                made.set_exception(std::current_exception());
-            }
-        });
+        thread_ = std::jthread(
+            [this, options, &made, handle = std::move(handle), prepare = std::move(prepare)](const std::stop_token& token) {
+                try {
+                    ringstep::Ring ring{{.sq_entries = 256}};
+                    HttpServer server{ring, options};
+                    if (prepare) prepare(server);
+                    server.listen(listener_.fd());
+                    made.set_value(&server);
+                    exit_ = ringstep::serve(server, [&](const HttpRequest& request) { handle(server, request); }, token, 5s);
+                    counters_ = server.counters();
+                    available_ = server.state()->buffers.ring.available;
+                    in_flight_ = ring.in_flight();
+                    open_ = server.open();
+                } catch (...) {
+                    made.set_exception(std::current_exception());
+                }
+            });
         server_ = there.get();
     }
     Served(const Served&) = delete;

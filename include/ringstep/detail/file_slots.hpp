@@ -56,11 +56,13 @@ inline bool slots_close_at_once() noexcept {
 /// The registered file slots of a loop that accepts connections. If the ring has no registered files, it gets a table.
 class FileSlots {
 public:
-    /// Takes `count` slots from `first` on. The kernel chooses slots for new connections among the first `chosen` of them.
-    /// Throws Error.
-    FileSlots(RingCore& ring, unsigned first, unsigned count, unsigned chosen) : ring_(&ring), first_(first), count_(count) {
-        const std::string what = "reservation of " + std::to_string(count) + " file slots for connections";
-        int result = io_uring_register_files_sparse(&ring.native(), first + count);
+    /// Takes `count` slots from `first` on. The kernel chooses slots for new connections among the first `chosen` of them. A
+    /// new table has `more` slots behind them. Throws Error.
+    FileSlots(RingCore& ring, unsigned first, unsigned count, unsigned chosen, unsigned more = 0)
+        : ring_(&ring), first_(first), count_(count) {
+        const std::string what = "reservation of " + std::to_string(count) + " file slots for connections" +
+                                 (more > 0 ? ", and of " + std::to_string(more) + " for files" : std::string());
+        int result = io_uring_register_files_sparse(&ring.native(), first + count + more);
         owns_table_ = result == 0;
         if (result != 0 && result != -EBUSY) {
             raise(result, what,

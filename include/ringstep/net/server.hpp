@@ -55,6 +55,7 @@ struct ServerOptions {
     Duration linger = std::chrono::seconds(2);  ///< how long a closed connection waits for its peer to close; zero: not at all
     Duration starve = std::chrono::seconds(1);  ///< how long a peer that does not read may keep buffers that others need
     unsigned first_slot = 0;                    ///< the first of the registered file slots that the connections take
+    unsigned more_slots = 0;                    ///< empty slots behind those, if the constructor registers the table
 };
 
 /// A connection of a server: one use of a slot. A handle of a connection that is gone has no effect.
@@ -125,7 +126,7 @@ public:
         : Base(ring, loop),
           identity_(detail::RingAccess::core(ring)),
           buffers_(ring, state(), state()->buffers, {.buffers = buffers}),
-          slots_(Base::ring_core(), options.first_slot, capacity, capacity) {
+          slots_(Base::ring_core(), options.first_slot, capacity, capacity, options.more_slots) {
         ringstep_server& server = state()->server;
         server.identity = identity_.value();
         server.listener = -1;
@@ -296,7 +297,8 @@ private:
                           ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, RINGSTEP_SERVER_ACCEPT));
         for (const auto& connection : shared.connections) {
             if (connection.link.identity == 0) continue;
-            for (std::uint32_t part = RINGSTEP_CONNECTION_RECEIVE; part <= RINGSTEP_CONNECTION_SHUTDOWN; part++) {
+            for (const std::uint32_t part : {RINGSTEP_CONNECTION_RECEIVE, RINGSTEP_CONNECTION_SEND,
+                                             RINGSTEP_CONNECTION_SHUTDOWN, RINGSTEP_CONNECTION_READ}) {
                 if ((connection.link.in_flight >> part & 1) != 0)
                     (void)ring.cancel(connection.link.identity | ringstep_identity_of_part(RINGSTEP_IDENTITY_REQUEST, part));
             }

@@ -191,14 +191,53 @@ static __always_inline void ringstep__http_continue(ringstep_server_state *state
 		ringstep_reply(conn, "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
+/* --- A file that is being sent ----------------------------------------------------------------------------------------------- */
+
+static __always_inline struct ringstep_http_transfer *ringstep__http_transfer(ringstep_server_state *state, __u32 slot)
+{
+	return &state->connections[slot & RINGSTEP__SERVER_MASK].own.transfer;
+}
+
+/* No more of a file is sent. */
+static __always_inline void ringstep__http_transfer_end(ringstep_server_state *state, struct ringstep_connection *link,
+							struct ringstep_http_transfer *transfer)
+{
+	state->own.file[(transfer->file - 1) & (RINGSTEP_HTTP_FILES - 1)].users--;
+	transfer->file = 0;
+	link->flags &= ~RINGSTEP_CONNECTION_LATER;
+}
+
+/* Looks at a connection that a file is being sent to. */
+static __always_inline void ringstep__http_sending(ringstep_server_state *state, struct ringstep_connection *link,
+						   struct ringstep_http_transfer *transfer)
+{
+	if (RINGSTEP__IS(link, FAILED)) {
+		if (!(link->in_flight & RINGSTEP__PART_BIT(READ)))
+			ringstep__http_transfer_end(state, link, transfer);
+		return;
+	}
+	/* If its peer does not read, it must not keep buffers for long that others need. */
+	if (link->out_begin == link->out_end)
+		link->flags &= ~RINGSTEP_CONNECTION_BLOCKED;
+	else if (link->held_first)
+		link->flags |= RINGSTEP_CONNECTION_BLOCKED;
+}
+
+/* --- The next frame ---------------------------------------------------------------------------------------------------------- */
+
 /* Finds the next frame of a connection. */
 ringstep_apart int ringstep__http_next(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
 {
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
 	struct ringstep_http_request *request = ringstep__http_request(state, slot);
+	struct ringstep_http_transfer *transfer = ringstep__http_transfer(state, slot);
 	__s64 limit = ringstep_limit(RINGSTEP__HTTP_PIECES);
 	int next;
 
+	if (transfer->file) {
+		ringstep__http_sending(state, link, transfer);
+		return RINGSTEP__NEXT_NONE;
+	}
 	if (!link->partial && request->flags & RINGSTEP_HTTP_MORE && !RINGSTEP__IS(link, LATER)) {
 		/* The application has handled a part of a body, and more is to come. */
 		request->flags &= ~RINGSTEP_HTTP_MORE;

@@ -113,7 +113,8 @@ ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_ar
 		return 0;
 	}
 	if ((user_data ^ link->identity) & ~RINGSTEP__ALL_PARTS || kind != RINGSTEP_IDENTITY_REQUEST ||
-	    part > RINGSTEP_CONNECTION_CLOSE || !(link->in_flight & 1U << (part & 31))) {
+	    (part > RINGSTEP_CONNECTION_CLOSE && !(RINGSTEP__SENDS_FILES && part == RINGSTEP_CONNECTION_READ)) ||
+	    !(link->in_flight & 1U << (part & 31))) {
 		ringstep__server_count(state, foreign, 1);
 		return 0;
 	}
@@ -122,6 +123,8 @@ ringstep_apart int ringstep__server_odd(ringstep_server_state *state ringstep_ar
 	link->flags &= ~RINGSTEP_CONNECTION_CANCELLED;
 	if (part == RINGSTEP_CONNECTION_CLOSE)
 		return ringstep__server_closed(state, slot);
+	if (RINGSTEP__SENDS_FILES && part == RINGSTEP_CONNECTION_READ)
+		ringstep__server_read_done(state, slot, result);
 	if (part == RINGSTEP_CONNECTION_SHUTDOWN && result < 0 && !RINGSTEP__IS(link, FAILED)) {
 		ringstep__server_count(state, failed, 1);
 		ringstep__server_fail(link, result);

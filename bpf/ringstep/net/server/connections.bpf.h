@@ -31,7 +31,26 @@ enum {
 	RINGSTEP__DO_CLOSE = 1 << 3,
 	RINGSTEP__DO_STOP_RECEIVING = 1 << 4,
 	RINGSTEP__DO_CANCEL = 1 << 5, /* all that is in flight */
+	RINGSTEP__DO_READ = 1 << 6,
 };
+
+/* A verdict of servers that send files: the answer is not complete, and RINGSTEP_CONNECTION_LATER is cleared when it is. */
+#define RINGSTEP__READING 5
+
+#ifdef RINGSTEP__SERVER_FILES /* the server sends files, by these three functions */
+/* Returns true if a read for a connection should begin. */
+static __always_inline bool ringstep__server_wants_read(const ringstep_server_connection *conn, bool pending);
+/* Begins the read. */
+static __noinline int ringstep__server_read(struct ringstep_turn *turn, ringstep_server_state *state, __u32 slot);
+/* Handles the end of the read. */
+ringstep_apart int ringstep__server_read_done(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __s32 result);
+#define RINGSTEP__SENDS_FILES 1
+#else
+#define RINGSTEP__SENDS_FILES 0
+#define ringstep__server_wants_read(conn, pending) false
+#define ringstep__server_read(turn, state, slot) 0
+#define ringstep__server_read_done(state, slot, result) 0
+#endif
 
 #define RINGSTEP__PART_BIT(part) (1U << RINGSTEP_CONNECTION_##part)
 /* The application may read a counter at any time. */

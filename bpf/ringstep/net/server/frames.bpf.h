@@ -217,6 +217,10 @@ ringstep_apart int ringstep__server_handled(ringstep_server_state *state ringste
 		ringstep__server_give_back(state, give - 1);
 	if (likely(verdict == RINGSTEP_KEEP))
 		return 0;
+	if (RINGSTEP__SENDS_FILES && verdict == RINGSTEP__READING) {
+		link->flags |= RINGSTEP_CONNECTION_LATER;
+		return 0;
+	}
 	if (verdict == RINGSTEP_CLOSE)
 		link->flags |= RINGSTEP_CONNECTION_CLOSING;
 	else if (verdict == RINGSTEP_FINISH)

@@ -90,6 +90,8 @@ ringstep_apart int ringstep__server_decide(ringstep_server_state *state ringstep
 			link->flags |= RINGSTEP_CONNECTION_CLOSING;
 		if (link->partial && limits->read)
 			ringstep__server_expect(state, slot, link->partial_since, limits->read);
+		if (ringstep__server_wants_read(&state->connections[slot & RINGSTEP__SERVER_MASK], pending || sending))
+			todo |= RINGSTEP__DO_READ;
 	}
 	ringstep__server_note_waiting(state, link, slot);
 	if (RINGSTEP__IS(link, FAILED) || (!pending && !sending && !RINGSTEP__IS(link, LATER) &&
@@ -204,6 +206,8 @@ static __always_inline void ringstep__server_rest(struct ringstep_turn *turn, ri
 	todo = ringstep__server_decide(state, slot);
 	if (todo & RINGSTEP__DO_SEND)
 		ringstep__server_send(turn, state, slot);
+	if (RINGSTEP__SENDS_FILES && todo & RINGSTEP__DO_READ)
+		ringstep__server_read(turn, state, slot);
 	if (todo & RINGSTEP__DO_RECEIVE) {
 		if (state->buffers.ring.available) {
 			ringstep__server_receive(turn, state, slot);
@@ -212,7 +216,7 @@ static __always_inline void ringstep__server_rest(struct ringstep_turn *turn, ri
 			ringstep_list_push_back_by(&state->server.starved, state->connections, slot, link.starved);
 		}
 	}
-	if (todo & ~(RINGSTEP__DO_SEND | RINGSTEP__DO_RECEIVE))
+	if (todo & ~(RINGSTEP__DO_SEND | RINGSTEP__DO_RECEIVE | RINGSTEP__DO_READ))
 		ringstep__server_do(turn, state, slot, todo);
 }
 

@@ -30,6 +30,7 @@ enum ringstep_connection_part {
 	RINGSTEP_CONNECTION_SHUTDOWN = 2,
 	RINGSTEP_CONNECTION_CLOSE = 3,
 	RINGSTEP_CONNECTION_CANCEL = 4, /* of kind RINGSTEP_IDENTITY_HELPER */
+	RINGSTEP_CONNECTION_READ = 5,	/* of a file that is sent; only servers that send files have it */
 	RINGSTEP_SERVER_ACCEPT = 63,	/* of the server, not of a connection */
 };
 
@@ -41,12 +42,12 @@ enum ringstep_connection_flag {
 	RINGSTEP_CONNECTION_SHUT = 1 << 3,	 /* its sending side was closed */
 	RINGSTEP_CONNECTION_DISCARDING = 1 << 4, /* what the peer still sends is thrown away */
 	RINGSTEP_CONNECTION_FAILED = 1 << 5,	 /* it is to be closed without more output */
-	RINGSTEP_CONNECTION_LATER = 1 << 6,	 /* the application has a frame of it, and will answer */
-	RINGSTEP_CONNECTION_PAUSED = 1 << 7,	 /* the application wants no more frames of it for now */
-	RINGSTEP_CONNECTION_BLOCKED = 1 << 8,	 /* no frame is handled before there is room for the answer */
-	RINGSTEP_CONNECTION_READY = 1 << 9,	 /* it is in the list of those to look at */
-	RINGSTEP_CONNECTION_STARVED = 1 << 10,	 /* it is in the list of those that wait for a buffer */
-	RINGSTEP_CONNECTION_WAITING = 1 << 11,	 /* it is in the list of those that hold buffers and are blocked */
+	RINGSTEP_CONNECTION_LATER = 1 << 6,    /* the application has a frame of it, and will answer; or a file is being sent */
+	RINGSTEP_CONNECTION_PAUSED = 1 << 7,   /* the application wants no more frames of it for now */
+	RINGSTEP_CONNECTION_BLOCKED = 1 << 8,  /* no frame is handled before there is room for the answer */
+	RINGSTEP_CONNECTION_READY = 1 << 9,    /* it is in the list of those to look at */
+	RINGSTEP_CONNECTION_STARVED = 1 << 10, /* it is in the list of those that wait for a buffer */
+	RINGSTEP_CONNECTION_WAITING = 1 << 11, /* it is in the list of those that hold buffers and are blocked */
 	RINGSTEP_CONNECTION_CANCELLED = 1 << 12, /* what is in flight was cancelled, and has not ended yet */
 	RINGSTEP_CONNECTION_MISSED = 1 << 13, /* a cancellation has found nothing, and is tried again when the timer expires */
 };

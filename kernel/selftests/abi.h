@@ -16,5 +16,7 @@ extern const struct test detach_tests[];
 extern const struct test region_tests[];
 extern const struct test queues_tests[];
 extern const struct test memory_tests[];
+extern const struct test stall_tests[];
+extern const struct test fair_tests[];
 
 #endif

@@ -67,7 +67,7 @@ int step(unsigned long long *args)
 		return IOU_LOOP_STOP;
 	if (plan->stop_after && plan->reaped >= plan->stop_after)
 		return IOU_LOOP_STOP;
-	if (plan->submit)
+	if (plan->submit && (!plan->submit_turns || plan->turns <= plan->submit_turns))
 		bpf_io_uring_submit_sqes(ring, plan->submit);
 
 	wait = &plan->wait[turn];

@@ -30,10 +30,12 @@ struct next_copy {
 
 struct next_plan {
 	/* For the loop: what to do. */
-	__u32 turns_wanted;		   /* the turn, counted from 1, in which the loop stops; 0: none */
-	__u32 stop_after;		   /* how many completions the loop takes before it stops; 0: it does not stop */
-	__u32 submit;			   /* how many SQEs to submit in each turn */
-	__u32 copies;			   /* how many of the copies below to make in the first turn */
+	__u32 turns_wanted; /* the turn, counted from 1, in which the loop stops; 0: none */
+	__u32 stop_after;   /* how many completions the loop takes before it stops; 0: it does not stop */
+	__u32 submit;	    /* how many SQEs to submit in each turn */
+	__u32 copies;	    /* how many of the copies below to make in the first turn */
+	__u32 submit_turns; /* how many turns submit; 0: all */
+	__u32 unused_too;
 	struct next_wait wait[NEXT_TURNS]; /* one for each turn; later turns use the last one */
 	struct next_copy copy[NEXT_COPIES];
 

@@ -132,8 +132,8 @@ static int receiver(void)
 	return fd;
 }
 
-/* Receives at least `count` packets in a loop. Returns how many of them busy polling received. */
-static long polled_packets(struct setup *setup, int fd, unsigned busy_poll_us, unsigned count)
+/* Receives at least `count` packets in a loop whose turns end with `wait`. Returns how many of them busy polling received. */
+static long polled_packets(struct setup *setup, int fd, struct next_wait wait, unsigned count)
 {
 	static char packet[64];
 	const long before = statistic("BusyPollRxPackets");
@@ -147,8 +147,10 @@ static long polled_packets(struct setup *setup, int fd, unsigned busy_poll_us, u
 	sqe->len = sizeof(packet);
 	setup->ring.next_plan->submit = 1;
 	setup->ring.next_plan->stop_after = count;
+	/* A step whose waits end at once must not submit in each turn. */
+	setup->ring.next_plan->submit_turns = wait.flags ? 1 : 0;
 	for (int turn = 0; turn < NEXT_TURNS; turn++)
-		setup->ring.next_plan->wait[turn] = (struct next_wait){.count = 1, .busy_poll_us = busy_poll_us};
+		setup->ring.next_plan->wait[turn] = wait;
 	CHECK_EQ(enter(setup), 0);
 	CHECK_EQ(setup->ring.next_plan->reaped >= count, true);
 	CHECK_EQ(setup->ring.next_plan->last_res, 6);
@@ -183,9 +185,18 @@ static void polls_devices(void)
 	make_next_setup(&setup, IORING_SETUP_SQ_REWIND);
 	fd = receiver();
 	NEED(sys_register(setup.ring.fd, REGISTER_NAPI, &napi, 1));
-	CHECK_EQ(polled_packets(&setup, fd, 0, 50), 0);
-	CHECK(EVENTUALLY(polled_packets(&setup, fd, 5000, 50) > 0));
+	CHECK_EQ(polled_packets(&setup, fd, (struct next_wait){.count = 1}, 50), 0);
+	CHECK(EVENTUALLY(polled_packets(&setup, fd, (struct next_wait){.count = 1, .busy_poll_us = 5000}, 50) > 0));
 	CHECK_EQ(setup.ring.next_plan->busy_poll_us[1] | setup.ring.next_plan->busy_poll_us[NEXT_TURNS - 1], 0);
+	/* If the time until which to wait has passed, there is no time to poll. */
+	for (int i = 0; i < 50; i++)
+		CHECK_EQ(polled_packets(&setup, fd,
+					(struct next_wait){.flags = F_TIMEOUT | F_TIMEOUT_ABS,
+							   .count = 1,
+							   .timeout_ns = 1,
+							   .busy_poll_us = 10000},
+					1),
+			 0);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
 	end_setup(&setup);

@@ -366,7 +366,7 @@ bool kernel_is_ours(void)
 bool kernel_is_next(void)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
-	const bool found = btf && btf__find_by_name_kind(btf, "iou_loop_flags", BTF_KIND_ENUM) > 0;
+	const bool found = btf && btf__find_by_name_kind(btf, "bpf_io_uring_read_buffer", BTF_KIND_FUNC) > 0;
 
 	btf__free(btf);
 	return found;

@@ -48,8 +48,8 @@ struct iou_loop_params___ringstep {
 } __attribute__((preserve_access_index)) /* the field is found by name when the program is loaded */;
 
 enum iou_loop_flags___ringstep {
-	IOU_LOOP_F_TIMEOUT___ringstep = 1,
-	IOU_LOOP_F_TIMEOUT_ABS___ringstep = 2,
+	IOU_LOOP_TIMEOUT___ringstep = 1,
+	IOU_LOOP_TIMEOUT_ABS___ringstep = 2,
 };
 
 struct io_uring_bpf_ops___ringstep {
@@ -193,7 +193,7 @@ static __always_inline bool ringstep__wakes_pending(const struct ringstep__engin
  * timer.bpf.h. It is a constant when the program is loaded, because the kernel's BTF decides it.
  */
 #define RINGSTEP__TIMER_IS_A_REQUEST                                                                                           \
-	(!bpf_core_enum_value_exists(enum iou_loop_flags___ringstep, IOU_LOOP_F_TIMEOUT_ABS___ringstep))
+	(!bpf_core_enum_value_exists(enum iou_loop_flags___ringstep, IOU_LOOP_TIMEOUT_ABS___ringstep))
 static __always_inline void ringstep__set_deadline(struct ringstep__engine *engine, __u64 deadline)
 {
 	/* The kernel clears the flags after each wait. The deadline and the timeout use the ring's clock, CLOCK_MONOTONIC. */
@@ -203,7 +203,7 @@ static __always_inline void ringstep__set_deadline(struct ringstep__engine *engi
 		return;
 	ringstep__not_in_advance(params);
 	params->timeout_ns = deadline;
-	params->flags = IOU_LOOP_F_TIMEOUT___ringstep | IOU_LOOP_F_TIMEOUT_ABS___ringstep;
+	params->flags = IOU_LOOP_TIMEOUT___ringstep | IOU_LOOP_TIMEOUT_ABS___ringstep;
 }
 
 /* Lets the wait at the end of the turn begin with up to `microseconds` of busy polling, if the kernel can do that. See napi.bpf.h. */

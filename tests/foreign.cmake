@@ -24,7 +24,7 @@ ringstep_add_foreign_test(load TARGETS http-server KERNEL 1000)
 ringstep_add_foreign_test(in_front TARGETS http-server KERNEL 200)
 # One processor, for the reason that net/proxy has one.
 ringstep_add_foreign_test(behind TARGETS ringstep-proxy KERNEL 200 VM_OPTIONS --cpus 1)
-ringstep_add_foreign_test(streams TARGETS ringstep-proxy KERNEL 3 VM_OPTIONS --cpus 1)
+ringstep_add_foreign_test(streams TARGETS ringstep-proxy KERNEL 2 VM_OPTIONS --cpus 1)
 ringstep_add_foreign_test(differential TARGETS http-server HERE 4000 KERNEL 300)
 # This machine's kernel need not have netem.
 ringstep_add_foreign_test(netem NOT_HERE TARGETS http-server key-value ringstep-proxy VM_OPTIONS --cpus 1)

@@ -13,10 +13,12 @@ children=()
 end_all() {
 	local status=$? child
 	trap - EXIT
-	for child in "${children[@]}"; do
-		kill -KILL "$child" 2>/dev/null || true
-	done
-	{ wait || true; } 2>/dev/null # which says which of them were killed
+	{
+		for child in "${children[@]}"; do
+			kill -KILL "$child" || true
+		done
+		wait || true
+	} 2>/dev/null # which says which of them were killed
 	if ((status)); then
 		printf 'what the programs said:\n' >&2
 		tail -n 20 "$work"/*.log >&2 2>/dev/null || true

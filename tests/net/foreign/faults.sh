@@ -12,7 +12,7 @@ url=http://127.0.0.1:8000/notes/mine
 # idle PORT COUNT: that many connections without a byte, until end_idle.
 idle() {
 	coproc IDLE { exec timeout 60 python3 "$faults" idle "$1" "$2"; }
-	read -r -t 40 -u "${IDLE[0]}" line || fail "no $2 connections to port $1"
+	read -r -t 40 -u "${IDLE[0]}" _ || fail "no $2 connections to port $1"
 	idle=$IDLE_PID
 	# A copy, because bash forgets the descriptors when the process has ended.
 	exec {idle_input}>&"${IDLE[1]}"

@@ -28,7 +28,7 @@ ringstep_add_foreign_test(streams TARGETS ringstep-proxy KERNEL 2)
 ringstep_add_foreign_test(differential TARGETS http-server HERE 4000 KERNEL 300)
 # This machine's kernel need not have netem.
 ringstep_add_foreign_test(netem NOT_HERE TARGETS http-server key-value ringstep-proxy)
-ringstep_add_foreign_test(faults TARGETS http-server key-value KERNEL 300)
+ringstep_add_foreign_test(faults TARGETS http-server key-value KERNEL 300 1200)
 
 # The servers that the benchmark compares answer alike.
 add_test(NAME host/bench/servers COMMAND "${PROJECT_SOURCE_DIR}/bench/servers.py" --runs 0)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What clients do to servers: many that are idle, some that are slow, and SIGTERM under load. Nothing that was answered is cut off.
 #
-#   faults.sh HTTP-SERVER KEY-VALUE [REQUESTS]
+#   faults.sh HTTP-SERVER KEY-VALUE [REQUESTS] [IDLE-CONNECTIONS]
 set -euo pipefail
 . "$(dirname "$0")/foreign.bash"
 requests=${3:-4000}
@@ -71,7 +71,7 @@ ping() {
 	expect $'+PONG\r' "$answer" PING
 }
 ping "$first"
-idle 8010 2000
+idle 8010 "${4:-2000}"
 ping "$first"
 end_idle
 exec {second}<>/dev/tcp/127.0.0.1/8010

@@ -15,8 +15,8 @@ got=$(ask --header 'Transfer-Encoding: chunked' --upload-file - "$url/notes/chun
 expect $'stored\n201' "$got" "PUT in chunks"
 ask "$url/notes/chunked" --output "$work/back"
 cmp "$work/large" "$work/back" || fail "a body in chunks came back changed"
-got=$(ask "$url/notes/large?[1-200]" --output "$work/all" --write-out '%{http_code} %{size_download} %{num_connects}\n' | sort | uniq -c | tr -s ' \n' ' ;')
-expect " 199 200 5000 0; 1 200 5000 1;" "$got" "200 GETs of one connection"
+got=$(ask "$url/notes/large?[1-60]" --output "$work/all" --write-out '%{http_code} %{size_download} %{num_connects}\n' | sort | uniq -c | tr -s ' \n' ' ;')
+expect " 59 200 5000 0; 1 200 5000 1;" "$got" "60 GETs of one connection"
 
 # HEAD has the fields of GET, and no body.
 got=$(ask --head "$url/notes/large" "$url/notes/none" "$url/notes/large" | tr -d '\r' | grep -E '^(HTTP|Content-Length)' | tr '\n' ';')
@@ -43,8 +43,8 @@ got=$(ask --http1.0 --header 'Connection: keep-alive' "$url/notes/large" "$url/n
 expect "200 1;200 0;" "$got" "HTTP/1.0 with keep-alive"
 
 # Many connections at once.
-got=$(ask --parallel --parallel-immediate --parallel-max 40 "$url/notes/large?[1-80]" --output "$work/o#1" --write-out '%{http_code} %{size_download}\n' | sort | uniq -c | tr -s ' ')
-expect " 80 200 5000" "$got" "80 at once"
+got=$(ask --parallel --parallel-immediate --parallel-max 40 "$url/notes/large?[1-40]" --output "$work/o#1" --write-out '%{http_code} %{size_download}\n' | sort | uniq -c | tr -s ' ')
+expect " 40 200 5000" "$got" "40 at once"
 
 # What is malformed, by socat: the status, and then the end. A request behind it is not answered.
 bad() {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What clients do to servers: many that are idle, some that are slow, and SIGTERM under load. Nothing that was answered is cut off.
 #
-#   faults.sh HTTP-SERVER KEY-VALUE [REQUESTS]
+#   faults.sh HTTP-SERVER KEY-VALUE [REQUESTS] [IDLE-CONNECTIONS]
 set -euo pipefail
 . "$(dirname "$0")/foreign.bash"
 requests=${3:-4000}
@@ -12,7 +12,7 @@ url=http://127.0.0.1:8000/notes/mine
 # idle PORT COUNT: that many connections without a byte, until end_idle.
 idle() {
 	coproc IDLE { exec timeout 60 python3 "$faults" idle "$1" "$2"; }
-	read -r -t 40 -u "${IDLE[0]}" line || fail "no $2 connections to port $1"
+	read -r -t 40 -u "${IDLE[0]}" _ || fail "no $2 connections to port $1"
 	idle=$IDLE_PID
 	# A copy, because bash forgets the descriptors when the process has ended.
 	exec {idle_input}>&"${IDLE[1]}"
@@ -71,7 +71,7 @@ ping() {
 	expect $'+PONG\r' "$answer" PING
 }
 ping "$first"
-idle 8010 2000
+idle 8010 "${4:-2000}"
 ping "$first"
 end_idle
 exec {second}<>/dev/tcp/127.0.0.1/8010

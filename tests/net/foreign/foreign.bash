@@ -13,10 +13,12 @@ children=()
 end_all() {
 	local status=$? child
 	trap - EXIT
-	for child in "${children[@]}"; do
-		kill -KILL "$child" 2>/dev/null || true
-	done
-	{ wait || true; } 2>/dev/null # which says which of them were killed
+	{
+		for child in "${children[@]}"; do
+			kill -KILL "$child" || true
+		done
+		wait || true
+	} 2>/dev/null # which says which of them were killed
 	if ((status)); then
 		printf 'what the programs said:\n' >&2
 		tail -n 20 "$work"/*.log >&2 2>/dev/null || true
@@ -38,7 +40,7 @@ expect() {
 	[[ $2 == "$1" ]] || fail "$3: got '$2' instead of '$1'"
 }
 
-# begin NAME COMMAND…: begins a program that lasts, with its output in $work/NAME.log. Sets $began to its process.
+# begin NAME COMMAND…: starts a program that lasts, with its output in $work/NAME.log. Sets $began to its process.
 # What it gets is not a child of a subshell, so that `wait` knows its status.
 begin() {
 	local name=$1
@@ -65,6 +67,14 @@ end() {
 	kill -TERM "$1"
 	wait "$1" || status=$?
 	((status == 0)) || fail "a server ended with status $status"
+}
+
+# end_at_once PROCESS: SIGKILL.
+end_at_once() {
+	{
+		kill -KILL "$1"
+		wait "$1" || true
+	} 2>/dev/null # which says that it was killed
 }
 
 # begin_http PROGRAM [PORT]: our HTTP server on port 8000. Sets $http to its process.

@@ -247,6 +247,7 @@ public:
             file.tag_end = 3;
             file.common = file.text_length = 20;
             std::memcpy(file.text, "\"u\"", 3);
+            if (input_.take<std::uint8_t>() % 4 != 0) open_connections(http);
         } else if (user_.loop == &ringstep_user_proxy) {
             fill_in(*static_cast<ringstep_proxy*>(state));
         } else if (user_.loop == &ringstep_user_drain) {
@@ -346,6 +347,29 @@ public:
         for (auto& chunk : state.buffers.bytes)
             for (std::size_t at = 0; at + bytes.size() < sizeof chunk; at += bytes.size())
                 std::memcpy(&chunk[at], bytes.data(), bytes.size());
+    }
+
+    /// Two connections, each with bytes that it has received. To one of them, a file is being sent.
+    static void open_connections(ringstep_http& http) {
+        for (std::uint32_t i = 0; i < 2; i++) {
+            ringstep_connection& link = http.connections[i].link;
+            link.generation = 1;
+            link.identity = http.server.identity | ringstep_identity_of_slot(i, 1);
+            link.flags = RINGSTEP_CONNECTION_READY;
+            link.held = 1;
+            link.held_first = link.held_last = i + 1;
+            link.ready = {.next = i == 0 ? 2U : 0U, .previous = i};
+            http.held[i] = {.next = 0, .at = 0, .end = sizeof http.buffers.bytes[i], .__reserved = 0};
+        }
+        http.server.ready = {.first = 1, .last = 2, .count = 2};
+        http.server.open = 2;
+        http.server.counts = RINGSTEP_REQUESTS_IN_FLIGHT;
+        http.buffers.ring.available -= 2;
+        http.connections[1].link.flags |= RINGSTEP_CONNECTION_LATER;
+        http.connections[1].link.in_flight = 1U << RINGSTEP_CONNECTION_READ;
+        http.connections[1].own.transfer.file = 1;
+        http.connections[1].own.transfer.left = http.own.file[0].size;
+        http.own.file[0].users = 1;
     }
 
     void fill_in(ringstep_proxy& proxy) {

@@ -175,13 +175,28 @@ ringstep_apart int ringstep__http_file_fields(ringstep_server_state *state rings
 	return 0;
 }
 
-/* Replies with the head of an answer for a file. */
-ringstep_apart int ringstep__http_file_head(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u32 status)
+/* Replies with a number. The functions here are apart from each other, because the verifier follows each of them once. */
+ringstep_apart int ringstep__http_reply_number(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u64 number)
 {
 	ringstep_server_connection *conn = &state->connections[slot & RINGSTEP__SERVER_MASK];
-	const struct ringstep_http_transfer *transfer = &conn->own.transfer;
-	const struct ringstep_http_file *file = ringstep__http_file_of(state, transfer->number);
-	const bool whole = status == 200 || status == 206;
+
+	ringstep_reply_number(conn, number);
+	return 0;
+}
+
+/* Replies with the end of a line. */
+ringstep_apart int ringstep__http_reply_line_end(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
+{
+	ringstep_server_connection *conn = &state->connections[slot & RINGSTEP__SERVER_MASK];
+
+	ringstep_reply(conn, "\r\n");
+	return 0;
+}
+
+/* Replies with the status line of an answer for a file. */
+ringstep_apart int ringstep__http_file_status(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u32 status)
+{
+	ringstep_server_connection *conn = &state->connections[slot & RINGSTEP__SERVER_MASK];
 
 	if (status == 200)
 		ringstep_reply(conn, "HTTP/1.1 200 OK\r\n");
@@ -193,25 +208,47 @@ ringstep_apart int ringstep__http_file_head(ringstep_server_state *state ringste
 		ringstep_reply(conn, "HTTP/1.1 412 Precondition Failed\r\n");
 	else
 		ringstep_reply(conn, "HTTP/1.1 416 Range Not Satisfiable\r\n");
+	return 0;
+}
+
+/* Replies with the Content-Range of a part, without the size of the file, or with the begin of one that says that there is no such part. */
+ringstep_apart int ringstep__http_content_range(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u32 status)
+{
+	ringstep_server_connection *conn = &state->connections[slot & RINGSTEP__SERVER_MASK];
+	const struct ringstep_http_transfer *transfer = &conn->own.transfer;
+
+	if (status != 206) {
+		ringstep_reply(conn, "Content-Range: bytes */");
+		return 0;
+	}
+	ringstep_reply(conn, "Content-Range: bytes ");
+	ringstep__http_reply_number(state, slot, transfer->offset);
+	ringstep_reply(conn, "-");
+	ringstep__http_reply_number(state, slot, transfer->offset + transfer->left - 1);
+	ringstep_reply(conn, "/");
+	return 0;
+}
+
+/* Replies with the head of an answer for a file. */
+ringstep_apart int ringstep__http_file_head(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __u32 status)
+{
+	ringstep_server_connection *conn = &state->connections[slot & RINGSTEP__SERVER_MASK];
+	const struct ringstep_http_transfer *transfer = &conn->own.transfer;
+	const struct ringstep_http_file *file = ringstep__http_file_of(state, transfer->number);
+	const bool whole = status == 200 || status == 206;
+
+	ringstep__http_file_status(state, slot, status);
 	if (whole || status == 304)
 		ringstep__http_file_fields(state, slot, transfer->number, whole ? file->text_length : file->common);
 	if (status != 304) {
 		ringstep_reply(conn, "Content-Length: ");
-		ringstep_reply_number(conn, whole ? transfer->left : 0);
-		ringstep_reply(conn, "\r\n");
+		ringstep__http_reply_number(state, slot, whole ? transfer->left : 0);
+		ringstep__http_reply_line_end(state, slot);
 	}
-	if (status == 206) {
-		ringstep_reply(conn, "Content-Range: bytes ");
-		ringstep_reply_number(conn, transfer->offset);
-		ringstep_reply(conn, "-");
-		ringstep_reply_number(conn, transfer->offset + transfer->left - 1);
-		ringstep_reply(conn, "/");
-		ringstep_reply_number(conn, file->size);
-		ringstep_reply(conn, "\r\n");
-	} else if (status == 416) {
-		ringstep_reply(conn, "Content-Range: bytes */");
-		ringstep_reply_number(conn, file->size);
-		ringstep_reply(conn, "\r\n");
+	if (status == 206 || status == 416) {
+		ringstep__http_content_range(state, slot, status);
+		ringstep__http_reply_number(state, slot, file->size);
+		ringstep__http_reply_line_end(state, slot);
 	}
 	return ringstep__http_reply_end(state, slot, !(transfer->flags & RINGSTEP_HTTP_TRANSFER_LAST));
 }
@@ -267,26 +304,33 @@ static __always_inline bool ringstep__server_wants_read(const ringstep_server_co
 	       !(pending && conn->own.transfer.flags & RINGSTEP_HTTP_TRANSFER_BEGUN);
 }
 
-static __noinline int ringstep__server_read(struct ringstep_turn *turn, ringstep_server_state *state, __u32 slot)
+/* Prepares the output for a read. Returns how many bytes to read, and above bit 32 to which position. */
+ringstep_apart __u64 ringstep__http_piece(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
 {
-	ringstep_server_connection *conn = &state->connections[slot & RINGSTEP__SERVER_MASK];
-	struct ringstep_http_transfer *transfer = &conn->own.transfer;
-	const __u32 file = (transfer->file - 1) & (RINGSTEP_HTTP_FILES - 1);
+	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
+	struct ringstep_http_transfer *transfer = ringstep__http_transfer(state, slot);
 	const __u64 left = transfer->left;
-	struct io_uring_sqe *sqe = ringstep__server_claim(turn, state, &conn->link, READ);
-	__u32 at, room;
+	__u64 at, room;
 
 	if (transfer->flags & RINGSTEP_HTTP_TRANSFER_BEGUN) {
-		conn->link.out_begin = 0;
-		conn->link.out_end = 0;
+		link->out_begin = 0;
+		link->out_end = 0;
 		transfer->at = 0;
 	}
 	at = transfer->at & (RINGSTEP_HTTP_OUTPUT - 1);
 	room = RINGSTEP_HTTP_OUTPUT - at;
-	ringstep_prep_read(sqe, (__s32)(state->own.first_file + file), ringstep_address(turn, conn->output) + at,
-			   left < room ? (__u32)left : room, transfer->offset);
-	ringstep__server_name(sqe, &conn->link, RINGSTEP_CONNECTION_READ);
-	return 0;
+	return at << 32 | (left < room ? left : room);
+}
+
+static __always_inline void ringstep__server_prep_read(struct ringstep_turn *turn, struct io_uring_sqe *sqe,
+						       ringstep_server_state *state, __u32 slot)
+{
+	const ringstep_server_connection *conn = &state->connections[slot & RINGSTEP__SERVER_MASK];
+	const __u32 file = (conn->own.transfer.file - 1) & (RINGSTEP_HTTP_FILES - 1);
+	const __u64 piece = ringstep__http_piece(state, slot);
+
+	ringstep_prep_read(sqe, (__s32)(state->own.first_file + file), ringstep_address(turn, conn->output) + (piece >> 32),
+			   (__u32)piece, conn->own.transfer.offset);
 }
 
 ringstep_apart int ringstep__server_read_done(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __s32 result)

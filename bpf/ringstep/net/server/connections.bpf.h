@@ -40,15 +40,16 @@ enum {
 #ifdef RINGSTEP__SERVER_FILES /* the server sends files, by these three functions */
 /* Returns true if a read for a connection should begin. */
 static __always_inline bool ringstep__server_wants_read(const ringstep_server_connection *conn, bool pending);
-/* Begins the read. */
-static __noinline int ringstep__server_read(struct ringstep_turn *turn, ringstep_server_state *state, __u32 slot);
+/* Fills in the request for the read. */
+static __always_inline void ringstep__server_prep_read(struct ringstep_turn *turn, struct io_uring_sqe *sqe,
+						       ringstep_server_state *state, __u32 slot);
 /* Handles the end of the read. */
 ringstep_apart int ringstep__server_read_done(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, __s32 result);
 #define RINGSTEP__SENDS_FILES 1
 #else
 #define RINGSTEP__SENDS_FILES 0
 #define ringstep__server_wants_read(conn, pending) false
-#define ringstep__server_read(turn, state, slot) 0
+#define ringstep__server_prep_read(turn, sqe, state, slot) ((void)(sqe))
 #define ringstep__server_read_done(state, slot, result) 0
 #endif
 

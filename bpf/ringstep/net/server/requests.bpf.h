@@ -151,7 +151,7 @@ static __always_inline void ringstep__server_send(struct ringstep_turn *turn, ri
 	ringstep__server_name(sqe, &conn->link, RINGSTEP_CONNECTION_SEND);
 }
 
-/* Makes a request that is rare: one of `todo`. */
+/* Makes a request that is neither a send nor a receive: one of `todo`. */
 static __noinline int ringstep__server_do(struct ringstep_turn *turn, ringstep_server_state *state, __u32 slot, int todo)
 {
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
@@ -159,7 +159,12 @@ static __noinline int ringstep__server_do(struct ringstep_turn *turn, ringstep_s
 	struct io_uring_sqe *sqe = ringstep_get_sqe(turn);
 	__u32 part = RINGSTEP_CONNECTION_CANCEL, kind = RINGSTEP_IDENTITY_HELPER;
 
-	if (todo & RINGSTEP__DO_SHUTDOWN) {
+	if (RINGSTEP__SENDS_FILES && todo & RINGSTEP__DO_READ) {
+		/* When it has ended, the step decides on the others of `todo` again. */
+		ringstep__server_prep_read(turn, sqe, state, slot);
+		sqe->flags = IOSQE_FIXED_FILE;
+		part = RINGSTEP_CONNECTION_READ;
+	} else if (todo & RINGSTEP__DO_SHUTDOWN) {
 		ringstep_prep_shutdown(sqe, file, RINGSTEP__IS(link, FAILED) ? RINGSTEP__SHUT_RDWR : RINGSTEP__SHUT_WR);
 		sqe->flags = IOSQE_FIXED_FILE;
 		part = RINGSTEP_CONNECTION_SHUTDOWN;
@@ -206,8 +211,6 @@ static __always_inline void ringstep__server_rest(struct ringstep_turn *turn, ri
 	todo = ringstep__server_decide(state, slot);
 	if (todo & RINGSTEP__DO_SEND)
 		ringstep__server_send(turn, state, slot);
-	if (RINGSTEP__SENDS_FILES && todo & RINGSTEP__DO_READ)
-		ringstep__server_read(turn, state, slot);
 	if (todo & RINGSTEP__DO_RECEIVE) {
 		if (state->buffers.ring.available) {
 			ringstep__server_receive(turn, state, slot);
@@ -216,7 +219,7 @@ static __always_inline void ringstep__server_rest(struct ringstep_turn *turn, ri
 			ringstep_list_push_back_by(&state->server.starved, state->connections, slot, link.starved);
 		}
 	}
-	if (todo & ~(RINGSTEP__DO_SEND | RINGSTEP__DO_RECEIVE | RINGSTEP__DO_READ))
+	if (todo & ~(RINGSTEP__DO_SEND | RINGSTEP__DO_RECEIVE))
 		ringstep__server_do(turn, state, slot, todo);
 }
 

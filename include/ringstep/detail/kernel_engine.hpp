@@ -140,8 +140,8 @@ private:
             if (settle && ring_) ring_->settle_detached();
             return;
         }
-        // The kernel detaches a loop while it holds the ring's lock. A loop that never waits keeps that lock, so stop the loop
-        // first.
+        // Released kernels detach a loop while they hold the ring's lock. A loop that never waits keeps that lock, so stop the
+        // loop first. Kernels with the patches in kernel/ wait for nothing, so a turn in progress may end later than this call.
         stop_word().fetch_or(RINGSTEP_STOP_DETACH, std::memory_order_release);
         if (!ring_->owned_by_this_thread()) waker_->wake(ring_->fd());
         tether_.wait_for_users();
@@ -316,6 +316,8 @@ private:
                 "does.";
         } else if (error == EBUSY) {
             advice = "The ring has a loop already: destroy that LoopProgram first.";
+        } else if (error == EEXIST) {
+            advice = "This kernel lets only the ring's owning thread attach a loop.";
         } else if (error == EBADF) {
             advice = "The ring is closed.";
         } else {

@@ -3,6 +3,8 @@
 #
 #   behind.sh PROXY [REQUESTS]
 set -euo pipefail
+# shellcheck disable=SC2034 # foreign.bash reads it
+long_in_kernels=yes
 . "$(dirname "$0")/foreign.bash"
 requests=${2:-4000}
 head -c 3000000 /dev/urandom >"$work/large"

@@ -3,6 +3,8 @@
 #
 #   faults.sh HTTP-SERVER KEY-VALUE [REQUESTS] [IDLE-CONNECTIONS]
 set -euo pipefail
+# shellcheck disable=SC2034 # foreign.bash reads it
+long_in_kernels=yes
 . "$(dirname "$0")/foreign.bash"
 requests=${3:-4000}
 faults=$(dirname "$0")/faults.py

@@ -1,6 +1,13 @@
 # For tests with programs of others: a network of its own for each test, and servers that end with it. The scripts read this file first.
 #
+# A script that sets long_in_kernels first has many programs to start, which an emulated kernel takes long for. It runs on this machine, and in a kernel by
+# `./dev test --thorough`; otherwise the test is skipped there.
+#
 # Each test runs in a network namespace with nothing but the loopback device. So every port is free, and tests may run at the same time.
+if [[ ${long_in_kernels:-} && ${RINGSTEP_ENGINE:-} == kernel && -z ${RINGSTEP_THOROUGH:-} ]]; then
+	echo "with --thorough only"
+	exit 77
+fi
 if [[ -z ${RINGSTEP_OWN_NETWORK:-} ]]; then
 	export RINGSTEP_OWN_NETWORK=yes
 	exec unshare --net -- "$BASH" "$0" "$@"

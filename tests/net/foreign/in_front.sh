@@ -3,6 +3,8 @@
 #
 #   in_front.sh HTTP-SERVER [REQUESTS]
 set -euo pipefail
+# shellcheck disable=SC2034 # foreign.bash reads it
+long_in_kernels=yes
 . "$(dirname "$0")/foreign.bash"
 requests=${2:-4000}
 head -c 4500 /dev/urandom | base64 -w 0 >"$work/body"

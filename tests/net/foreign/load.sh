@@ -3,6 +3,8 @@
 #
 #   load.sh HTTP-SERVER [REQUESTS]
 set -euo pipefail
+# shellcheck disable=SC2034 # foreign.bash reads it
+long_in_kernels=yes
 . "$(dirname "$0")/foreign.bash"
 requests=${2:-20000}
 begin_http "$1"

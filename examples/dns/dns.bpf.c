@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Answers DNS questions for the addresses of names. One multishot recvmsg receives all datagrams. The step writes each answer over its question, in the
+ * A small DNS server, which answers questions for addresses. One multishot recvmsg receives all datagrams. The step writes each answer over its question, in the
  * same buffer, and gives the buffer back to the kernel when the answer is sent. So no more answers are in flight than there are buffers. While all
  * buffers are in use, further datagrams wait in the socket.
  *

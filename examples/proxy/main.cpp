@@ -33,7 +33,7 @@ struct Options {
     std::vector<std::string> upstreams;
 };
 
-/// Returns the address that a text means: the path of a Unix socket, an abstract name that begins with @, ADDRESS:PORT or PORT.
+/// Parses an address: the path of a Unix socket, @ and an abstract name, ADDRESS:PORT, or a port of this machine.
 ringstep::SocketAddress parse(const std::string& text) {
     if (text.starts_with('/') || text.starts_with('@')) return ringstep::SocketAddress::local(text);
     const std::size_t colon = text.rfind(':');

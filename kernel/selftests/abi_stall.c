@@ -115,6 +115,14 @@ static bool ends(void *(*work)(void *), struct task *task)
 	return true;
 }
 
+/* Ends what the task waits for, and waits for the task. */
+static void let_go(struct stuck *stuck)
+{
+	release_stalled_file(&stuck->file);
+	pthread_join(stuck->thread, NULL);
+	CHECK_EQ(stuck->result, -EFAULT);
+}
+
 /* A task is inside io_uring_register(), with the ring's lock. */
 static void stuck_ring_holds_up_nobody(void)
 {
@@ -133,9 +141,7 @@ static void stuck_ring_holds_up_nobody(void)
 	CHECK(ends(detach_task, &detach));
 	CHECK_EQ(detach.result, 0);
 	CHECK(ends(life_of_a_loop, &others));
-	release_stalled_file(&stuck.file);
-	pthread_join(stuck.thread, NULL);
-	CHECK_EQ(stuck.result, -EFAULT);
+	let_go(&stuck);
 }
 
 /* A task is inside the step. Its loop is detached all the same, and ends when the task comes out of there. */
@@ -154,9 +160,7 @@ static void stuck_step_holds_up_nobody(void)
 	CHECK(ends(detach_task, &detach));
 	CHECK_EQ(detach.result, 0);
 	CHECK(ends(life_of_a_loop, &others));
-	release_stalled_file(&stuck.file);
-	pthread_join(stuck.thread, NULL);
-	CHECK_EQ(stuck.result, -EFAULT);
+	let_go(&stuck);
 	CHECK_EQ(stuck.setup.ring.plan->turns, 1);
 	CHECK_EQ(stuck.setup.ring.plan->submitted, 1);
 }

@@ -99,7 +99,7 @@ inline void fill_in_http(ringstep_http& http) {
         }
         std::memcpy(http.buffers.bytes[i], text.data(), RINGSTEP_HTTP_SIZE);
         if (i % 8 != 1) continue;
-        // A file is being sent, and is being read, or will be.
+        // A file is being sent on this connection. On every second one of these, a read is in flight.
         http.connections[i].link.flags |= RINGSTEP_CONNECTION_LATER;
         http.connections[i].link.in_flight |= i % 16 == 1 ? 1U << RINGSTEP_CONNECTION_READ : 0;
         http.connections[i].own.transfer = {.offset = i,

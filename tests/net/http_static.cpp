@@ -398,14 +398,14 @@ TEST_CASE("A connection ends behind a file if the client wants that", "[main]") 
         CHECK(client.rest().empty());
         CHECK(client.ended());
     }
-    // One that has sent all it wants to gets all.
+    // A client that has closed its sending side gets the whole file.
     Client client{server.port()};
     ensure(client.send(get("/file")));
     client.finish();
     CHECK(read(client).body.size() == content.size());
     CHECK(client.rest().empty());
     CHECK(client.ended());
-    // And so does one that reads when the server is about to end.
+    // A client that reads only when the server is about to end gets the whole file, too.
     Client late{server.port(), 4096};
     ensure(late.send(get("/file")));
     CHECK(late.receive(10) == "HTTP/1.1 2");

@@ -10,14 +10,14 @@ help_build() {
 	END
 }
 
-# Makes paths in the repository relative for ccache, so that another clone finds the results of this one. The sanitized tests have a precompiled
-# header, for which ccache wants to hear that macros of dates and those that only that header defines do not matter.
+# Makes paths in the repository relative for ccache, so that another clone finds the results of this one. ccache stores what is compiled with a
+# precompiled header, as the sanitized tests are, only with this sloppiness.
 use_compiler_cache() {
 	export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$repo CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
 }
 
-# Debug information has lines and functions, which profiles and stack traces need, and no variables: describing those of optimized code takes
-# the compiler a third of its time.
+# Debug information has lines and functions, which profiles and stack traces need. It leaves out variables: to describe those of optimized code,
+# GCC needs up to a third of the time that it takes for a benchmark.
 configure() {
 	use_compiler_cache
 	cmake -S "$repo" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
@@ -120,7 +120,7 @@ run_tests() {
 	mkdir -p "$build/Testing"
 	rm -f "$results" "$RINGSTEP_VM_FAULTS"
 	touch "$build/Testing/begin"
-	# Twice as many as there are processors, because a third of a test's time is waiting.
+	# Twice as many as there are processors, because tests often wait.
 	ctest --test-dir "$build" --no-tests=error --output-on-failure --output-junit "$results" -j$(($(nproc) * 2)) "$@" || status=$?
 	show_slowest "$results" "$built" $((SECONDS - tested))
 	if ((status == ctest_tests_failed)) && run_again; then

@@ -10,8 +10,9 @@
 #include <ringstep/bytes/words.bpf.h>
 
 /*
- * Copies 8, 16 or 32 bytes, which `count` says as a constant, from any position to any position. Returns false, having copied nothing, if they do not
- * lie in their arrays. The comparisons are for the verifier. The masks that come of the differences are for processors that guess a comparison wrong.
+ * Copies `count` bytes from any position to any position. The count is a constant: 8, 16 or 32. Returns false and copies nothing if one of the
+ * ranges is not inside of its array. The comparisons tell the verifier that both ranges are. The masks are 0 where a comparison fails, so that a
+ * processor that mispredicts the branch stays in the arrays as well.
  */
 static __always_inline bool ringstep__bytes_copy_block(__u8 *to, __u64 to_size, __u64 to_at, const __u8 *from, __u64 from_size,
 						       __u64 from_at, __u64 count)
@@ -50,8 +51,8 @@ static __always_inline bool ringstep__bytes_copy_block(__u8 *to, __u64 to_size, 
 }
 
 /*
- * Copies bytes by words, where a program has no other way. Both ranges are in their arrays. The words lie at any position, which the verifier allows
- * on processors that are quick with them, such as x86-64 and arm64.
+ * Copies bytes by words, because a program cannot call memmove(). Both ranges must be inside of their arrays. The words need not be aligned: the
+ * verifier allows that on processors with fast unaligned access, such as x86-64 and arm64.
  */
 static __always_inline void ringstep__bytes_copy_words(__u8 *to, __u64 to_size, __u64 to_at, const __u8 *from, __u64 from_size,
 						       __u64 from_at, __u64 length)
@@ -64,7 +65,7 @@ static __always_inline void ringstep__bytes_copy_words(__u8 *to, __u64 to_size, 
 		ringstep__bytes_put(to, to_size, to_at, ringstep__bytes_at(from, from_size, from_at), length);
 		return;
 	}
-	/* The last word first: it may overlap the one before it. So nothing shorter than a word is left. */
+	/* Copy the last eight bytes first. They may overlap the words before them, so nothing shorter than a word remains. */
 	if (!ringstep__bytes_copy_block(to, to_size, ringstep__bytes_unknown(to_at + length - 8), from, from_size,
 					ringstep__bytes_unknown(from_at + length - 8), 8))
 		return;

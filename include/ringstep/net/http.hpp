@@ -52,8 +52,8 @@ struct HttpOptions {
     /// The limits of its connections. `read` is for a head with its body, or for each 8,192 bytes of a longer one.
     ServerOptions server{.idle = std::chrono::seconds(75), .read = std::chrono::seconds(30)};
     std::uint64_t longest_body = 1U << 20U;  ///< a request with a longer body is refused, with the status 413
-    /// The largest number of files, up to 1,024. They take the registered file slots behind those of the connections. The
-    /// table of slots counts against the limit on open files (`ulimit -n`).
+    /// How many files can be added, up to 1,024. Each takes a registered file slot, behind the slots of the connections. All
+    /// slots count against the limit on open files (`ulimit -n`).
     unsigned files = 256;
     bool dates = true;  ///< answers have the field Date
 };
@@ -90,7 +90,7 @@ public:
     [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const noexcept {
         for (std::size_t i = 0; i < fields(); i++) {
             const HttpField is = field(i);
-            if (same_name(is.name, name)) return is.value;
+            if (detail::http_same_name(is.name, name)) return is.value;
         }
         return std::nullopt;
     }
@@ -98,12 +98,6 @@ public:
 private:
     friend class HttpServer;
 
-    static char small(char letter) noexcept {
-        return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
-    }
-    static bool same_name(std::string_view a, std::string_view b) noexcept {
-        return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return small(x) == small(y); });
-    }
     // The loop has written the positions, but others may write to its memory, too.
     [[nodiscard]] std::string_view part(std::size_t at, std::size_t end) const noexcept {
         end = std::min(end, head_.size());

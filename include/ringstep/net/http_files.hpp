@@ -54,6 +54,14 @@ struct HttpFolderAdded {
 
 namespace detail {
 
+/// Returns true if two names are the same but for the case of their letters.
+constexpr bool http_same_name(std::string_view a, std::string_view b) noexcept {
+    constexpr auto small = [](char letter) {
+        return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+    };
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return small(x) == small(y); });
+}
+
 inline constexpr std::string_view http_months = "JanFebMarAprMayJunJulAugSepOctNovDec";
 inline constexpr std::string_view http_days = "SunMonTueWedThuFriSat";
 
@@ -112,12 +120,9 @@ inline constexpr std::string_view http_days = "SunMonTueWedThuFriSat";
         {".xml", "application/xml"},
         {".zip", "application/zip"},
     }};
-    constexpr auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b; };
-    for (const auto& [ending, type] : types) {
-        if (name.size() <= ending.size()) continue;
-        const std::string_view end = name.substr(name.size() - ending.size());
-        if (std::equal(end.begin(), end.end(), ending.begin(), same)) return type;
-    }
+    for (const auto& [ending, type] : types)
+        if (name.size() > ending.size() && detail::http_same_name(name.substr(name.size() - ending.size()), ending))
+            return type;
     return "application/octet-stream";
 }
 
@@ -159,23 +164,20 @@ inline bool http_add_fields(std::string& head, std::span<const HttpField> fields
 
 /// Returns true if one of the fields is a Date.
 inline bool http_has_date(std::span<const HttpField> fields) noexcept {
-    constexpr std::string_view date = "date";
-    constexpr auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b; };
-    return std::any_of(fields.begin(), fields.end(), [&](const HttpField& field) {
-        return std::equal(field.name.begin(), field.name.end(), date.begin(), date.end(), same);
-    });
+    return std::any_of(fields.begin(), fields.end(), [](const HttpField& field) { return http_same_name(field.name, "Date"); });
 }
 
-/// Opens a file for an HttpServer, below a folder only unless that is AT_FDCWD. Links may not lead out of the folder. Returns
-/// the negative errno if that fails.
+/// Opens a file for an HttpServer and returns its descriptor, or the negative errno. Below a folder, links must not lead out of
+/// that folder. With AT_FDCWD, any file may be opened.
 inline int open_for_http(int folder, const char* name) noexcept {
     open_how how{};
     // Opening a FIFO must not wait.
     how.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     how.resolve = folder == AT_FDCWD ? 0 : RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-    for (;;) {
+    // The kernel says EAGAIN if somebody renames a folder meanwhile, and for as long as somebody holds a lease on the file.
+    for (int tries = 0;; tries++) {
         const long fd = ::syscall(SYS_openat2, folder, name, &how, sizeof how);
-        if (fd < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (fd < 0 && (errno == EINTR || (errno == EAGAIN && tries < 100))) continue;
         if (fd < 0) return -errno;
         // io_uring would not wait for the disk.
         (void)::fcntl(static_cast<int>(fd), F_SETFL, 0);

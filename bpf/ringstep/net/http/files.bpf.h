@@ -2,9 +2,9 @@
 /*
  * The part of an HTTP server's step that sends files.
  *
- * The head of an answer is written behind the output, and is not a part of it before the first bytes of the file are there. So a file that cannot be
- * read is answered by a status of its own, and a short file takes one read and one send. Longer ones go out in pieces: a read of as many bytes as the
- * output has room for, a send of all of them, and so on. While a file is being sent, the connection is as if the application had its frame.
+ * The step writes the head of an answer into the free part of the output, and adds it to the output when the first read has succeeded. So a file that
+ * cannot be read gets an error status, and a short file takes one read and one send. A longer file is sent in pieces: the step reads as many bytes as
+ * the output has room for, sends all of them, and reads again. Meanwhile, the connection waits as it does when the application has its frame.
  *
  * This file is not for authors. It is a part of the loop http.
  */

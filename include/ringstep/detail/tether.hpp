@@ -4,6 +4,7 @@
 
 #include <ringstep/version.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 
@@ -16,17 +17,20 @@ public:
     /// Keeps the loop from being detached while a thread stops it or wakes it up. Signal handlers may use it, too.
     class Use {
     public:
-        explicit Use(Tether& tether) noexcept : tether_(tether) { tether_.users_.fetch_add(1); }
+        explicit Use(Tether& tether) noexcept : tether_(tether), users_(tether.users_[tether.counting_.load()]) {
+            users_.fetch_add(1);
+        }
         Use(const Use&) = delete;
         Use& operator=(const Use&) = delete;
         ~Use() {
-            if (tether_.users_.fetch_sub(1) == 1) tether_.users_.notify_all();
+            if (users_.fetch_sub(1) == 1) users_.notify_all();
         }
         /// Returns true if the loop is attached, and stays so for as long as this object lives.
         [[nodiscard]] explicit operator bool() const noexcept { return tether_.attached(); }
 
     private:
         Tether& tether_;
+        std::atomic<std::uint32_t>& users_;
     };
 
     /// Returns true if the loop is attached and nobody is about to detach it.
@@ -43,9 +47,17 @@ public:
         wait_while_detaching();
         return false;
     }
-    /// Waits for threads that began to stop or wake up the loop before begin_detaching().
-    void wait_for_users() const noexcept {
-        for (std::uint32_t others = users_.load(); others != 0; others = users_.load()) users_.wait(others);
+    /// Waits for all threads that began to stop or wake up the loop before this call. It ends even if other threads begin to do
+    /// so all the time: those count themselves elsewhere meanwhile. May be called by one thread at a time.
+    void wait_for_users() noexcept {
+        // Twice, because a thread may have looked up where to count itself long before it did so.
+        for (int i = 0; i < 2; i++) {
+            if (users_[0].load() == 0 && users_[1].load() == 0) return;
+            const std::uint32_t before = counting_.load();
+            counting_.store(1 - before);
+            const std::atomic<std::uint32_t>& users = users_[before];
+            for (std::uint32_t others = users.load(); others != 0; others = users.load()) users.wait(others);
+        }
     }
     /// Notes that the loop is detached. The calling thread must not use the loop or its ring afterwards.
     void end_detaching() noexcept {
@@ -63,7 +75,8 @@ private:
     };
 
     std::atomic<State> state_{State::detached};
-    std::atomic<std::uint32_t> users_{0};
+    std::array<std::atomic<std::uint32_t>, 2> users_{};
+    std::atomic<std::uint32_t> counting_{0};  // the index of the counter in users_ that the next user takes
 };
 
 }  // namespace ringstep::inline v0::detail

@@ -516,7 +516,7 @@ TEST_CASE("Runs on the wrong thread do not touch the run that goes on, nor the s
     Ring ring;
     Scripted program(ring);
     program.state()->spin = 1;
-    for (std::uint64_t i = 0; i < rounds(100, 3000); i++) {
+    for (std::uint64_t i = 0; i < rounds(loading_is_cheap() ? 100 : 30, 3000); i++) {
         program.state()->turns = 0;
         std::atomic<bool> over{false};
         std::thread other([&] {

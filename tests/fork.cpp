@@ -347,7 +347,7 @@ TEST_CASE("Children of a process whose threads wake, stop, open and close all th
         const Scripted program(ring);
         in_kernel = program.engine() == ringstep::Engine::kernel;
     }
-    const int forks = wanted != nullptr ? std::stoi(wanted) : static_cast<int>(in_kernel ? rounds(12, 40) : rounds(100, 300));
+    const int forks = wanted != nullptr ? std::stoi(wanted) : static_cast<int>(in_kernel ? rounds(6, 40) : rounds(100, 300));
     constexpr std::size_t most = 8;  // at a time
     std::atomic<bool> over{false};
     std::atomic<bool> looping{true};

@@ -138,7 +138,7 @@ TEST_CASE("A generated file costs as many requests as it has parts, at any depth
     const File output(folder / "out");
     Ring ring;
     std::vector<std::uint64_t> requests;
-    for (const unsigned depth : {1U, 2U, 32U}) {
+    for (const unsigned depth : some_of({1U, 32U}, {2U})) {
         FileCopy copy(ring, {.queue_depth = depth});
         const CopyResult result = copy.run(input.fd(), output.fd());
         REQUIRE(result.ok());
@@ -147,8 +147,7 @@ TEST_CASE("A generated file costs as many requests as it has parts, at any depth
         requests.push_back(result.exit.submitted);
     }
     // Reads out of order begin anew each time: that took a thousand times as long.
-    CHECK(requests[1] == requests[0]);
-    CHECK(requests[2] == requests[0]);
+    for (const std::uint64_t count : requests) CHECK(count == requests[0]);
 }
 
 TEST_CASE("Real files are not taken for generated ones") {

@@ -237,7 +237,7 @@ qemu_command() {
 		# virtiofsd reads and writes the machine's memory, so the memory must be shared.
 		-object "memory-backend-memfd,id=memory,size=${vm_memory}M,share=on"
 		-kernel "$vm_image" -initrd "$initramfs"
-		-append "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic ringstep.run=$vm_run$vm_append"
+		-append "console=ttyS0 quiet loglevel=5 cryptomgr.notests panic=-1 oops=panic ringstep.run=$vm_run$vm_append"
 		-chardev "file,id=console,path=${at}console" -serial chardev:console
 		-chardev "socket,id=fs,path=${at}fs" -device "vhost-user-fs-pci,chardev=fs,tag=root,queue-size=1024"
 		-device "virtio-serial-pci,max_ports=4"

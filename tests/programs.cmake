@@ -1,9 +1,8 @@
-# All programs: what becomes of them if their output cannot be written, or if they start without stdin, stdout or stderr. Those of
-# bench/ are asked for their help only.
+# All programs: what becomes of them if their output cannot be written, or if they start without stdin, stdout or stderr. bench-nops
+# is asked for its help only, and stands for all of bench/, which have the same frame.
 set(programs)
 foreach(target IN ITEMS hello ringstep-cp ringstep-check with-bpf-token ringstep-retry ringstep-latency ringstep-stages read-all
-                        background-copy barriers deadlines linked read-files relay write-ahead-log send-all ringstep-demo bench-nops bench-copy
-                        bench-gate bench-pace bench-chain bench-user bench-stages bench-drain bench-link)
+                        background-copy barriers deadlines linked read-files relay write-ahead-log send-all ringstep-demo bench-nops)
   list(APPEND programs "$<TARGET_FILE:${target}>")
 endforeach()
 add_executable(fails-after-printing examples/fails_after_printing.cpp)

@@ -556,7 +556,7 @@ void garble(const Kind& kind) {
     report = new (shared) Report{};
     // In a kernel, most of the time goes into loading.
     const auto count = static_cast<unsigned>(loading_is_cheap() ? rounds(6, 200) : rounds(3, 60));
-    const auto length = std::chrono::milliseconds(loading_is_cheap() ? 100 : 150);
+    const auto length = std::chrono::milliseconds(100);
     // Another seed each time in the long form. HOSTILE_SEED repeats one.
     const char* const wanted = std::getenv("HOSTILE_SEED");
     const std::uint64_t seed = wanted != nullptr   ? std::strtoull(wanted, nullptr, 10)

@@ -375,7 +375,7 @@ TEMPLATE_TEST_CASE("Branches meet, are late, and are cancelled", "[main]", (OfTa
         CHECK(result.ran(plan.more));
     }
     SECTION("None of them, and the chain has a limit of its own") {
-        start({.timeout = std::chrono::milliseconds(5)});
+        start({.timeout = std::chrono::milliseconds(30)});  // less than the other branch waits
         const ChainResult result = result_of(chains);
         CHECK(result.reason() == ChainReason::timed_out);
         CHECK(result.result(plan.fast) == -ECANCELED);

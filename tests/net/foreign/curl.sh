@@ -3,6 +3,8 @@
 #
 #   curl.sh HTTP-SERVER
 set -euo pipefail
+# shellcheck disable=SC2034 # foreign.bash reads it
+long_in_kernels=yes
 . "$(dirname "$0")/foreign.bash"
 begin_http "$1"
 url=http://127.0.0.1:8000

@@ -85,6 +85,18 @@ class Machine:
         self.agent = None
         self.boots = 0
 
+    def processor_time(self):
+        """The seconds of processor time that QEMU and virtiofsd have taken. What has ended counts as none."""
+        ticks = 0
+        for process in self.processes:
+            try:
+                with open(f"/proc/{process.pid}/stat") as file:
+                    fields = file.read().rsplit(") ", 1)[1].split()
+            except OSError:
+                continue
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def is_up(self):
         return self.agent is not None
 
@@ -277,6 +289,7 @@ class Keeper:
             if job.request.get("limit"):
                 job.deadline = time.monotonic() + job.request["limit"] + self.options.hung_after
             self.running[job.number] = job
+            job.processor_time = self.machine.processor_time()
             self.to_agent(frames.RUN, job.number, job.request)
 
     def to_agent(self, kind, number, data=b""):
@@ -302,6 +315,9 @@ class Keeper:
         report["complained"] = complains(report["console"], self.known)
         report["kernel"] = self.options.kernel
         self.last_name = job.request.get("name") or "a command"
+        if costs := os.environ.get("RINGSTEP_VM_COSTS"):
+            with open(costs, "a") as file:
+                file.write(f"{self.machine.processor_time() - job.processor_time:.2f} {self.last_name}\n")
         self.last_used = time.monotonic()
         if job.client is not None:
             job.client.send(frames.DONE, report)

@@ -20,7 +20,7 @@ struct ProgramFacts {
     std::uint32_t jited_bytes = 0;            ///< in the processor's own code
     std::uint32_t verified_instructions = 0;  ///< followed by the verifier, along all paths
     std::uint64_t runs = 0;                   ///< while statistics were on
-    std::uint64_t run_time = 0;               ///< likewise, in clock units, kfuncs included
+    std::uint64_t run_time = 0;               ///< how long it ran, in clock units, kfuncs included
 };
 
 /// A file descriptor of the kernel's, closed at the end.

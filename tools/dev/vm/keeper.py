@@ -3,8 +3,8 @@
 Usage: keeper.py FOLDER --kernel VERSION [options]
 
 FOLDER is where everything of this machine lies. `dev` writes into it before:
-  virtiofsd   its command, as strings that end with NUL; likewise
-  qemu        its command
+  virtiofsd   its command, as strings that end with NUL
+  qemu        its command, also as strings that end with NUL
   settings    what init and the agent read in the machine
 and these come into being here:
   control     the socket that clients connect to

@@ -20,6 +20,7 @@ ringstep_add_test(net/http USER KERNELS MAIN LOOPS http TIMEOUT 400 VM_OPTIONS -
 ringstep_add_test(net/http_changes USER KERNELS LOOPS http)
 # The kernel reads files of a tmpfs on worker threads, which it warns of as above.
 ringstep_add_test(net/http_conditions USER KERNELS LOOPS http TIMEOUT 400 VM_OPTIONS --cpus 1)
+ringstep_add_test(net/http_stream USER KERNELS MAIN LOOPS http frames TIMEOUT 400 VM_OPTIONS --cpus 1)
 ringstep_add_test(net/http_static USER KERNELS MAIN LOOPS http TIMEOUT 400 VM_OPTIONS --cpus 1)
 ringstep_add_example(http_server http-server SCRIPT http_server.sh)
 ringstep_add_example(proxy ringstep-proxy SCRIPT proxy.sh VM_OPTIONS --cpus 1)

@@ -8,7 +8,9 @@
 #include <ringstep/detail/owned_fd.hpp>
 #include <ringstep/error.hpp>
 #include <ringstep/exit.hpp>
+#include <ringstep/net/http_body.hpp>
 #include <ringstep/net/http_files.hpp>
+#include <ringstep/net/http_message.hpp>
 #include <ringstep/net/server.hpp>
 #include <ringstep/options.hpp>
 #include <ringstep/ring.hpp>
@@ -29,7 +31,6 @@
 #include <ctime>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -39,13 +40,6 @@
 #include <vector>
 
 namespace ringstep::inline v0 {
-
-namespace loops {
-
-/// The loop behind the C++ class HttpServer.
-struct http;
-
-}  // namespace loops
 
 /// Options of an HttpServer.
 struct HttpOptions {
@@ -59,142 +53,15 @@ struct HttpOptions {
 };
 
 /**
- * A request that was parsed by the loop. Its text is in the memory of the server, and valid until the request is answered.
- *
- * What the loop has checked: the head is well-formed, HTTP/1.1 requests have one Host, the method is a token, the target
- * consists of visible ASCII characters and begins with "/", "http://" or "https://" (or is the "*" of OPTIONS), the body is
- * complete. It has not decoded "%20" and the like, and not looked for "/../".
- */
-class HttpRequest {
-public:
-    ServerConnection connection{};  ///< the connection that it has come from
-    std::string_view method;        ///< such as "GET"
-    std::string_view target;        ///< such as "/search?q=io_uring"
-    std::string_view path;          ///< the target up to its question mark
-    std::string_view query;         ///< the target behind its question mark
-    std::string_view body;          ///< the body, without the frames of its chunks
-    bool keep_alive = true;         ///< the client wants the connection to stay open
-    bool http_1_0 = false;          ///< the client speaks HTTP/1.0
-
-    /// Returns how many fields the head has.
-    [[nodiscard]] std::size_t fields() const noexcept {
-        return request_ == nullptr ? 0 : std::min<std::size_t>(request_->fields, RINGSTEP_HTTP_FIELDS);
-    }
-    /// Returns one of the fields, in the order of the head.
-    [[nodiscard]] HttpField field(std::size_t number) const noexcept {
-        if (number >= fields()) return {};
-        const ringstep_http_field& field = request_->field[number];
-        return {part(field.name, field.name_end), part(field.value, field.value_end)};
-    }
-    /// Returns the value of the first field with this name.
-    [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const noexcept {
-        for (std::size_t i = 0; i < fields(); i++) {
-            const HttpField is = field(i);
-            if (detail::http_same_name(is.name, name)) return is.value;
-        }
-        return std::nullopt;
-    }
-
-private:
-    friend class HttpServer;
-
-    // The loop has written the positions, but others may write to its memory, too.
-    [[nodiscard]] std::string_view part(std::size_t at, std::size_t end) const noexcept {
-        end = std::min(end, head_.size());
-        return at < end ? head_.substr(at, end - at) : std::string_view();
-    }
-    void set(const ringstep_http_request& request, std::string_view text, std::size_t length) noexcept {
-        length = std::min(length, text.size());
-        request_ = &request;
-        head_ = text.substr(0, length);
-        body = text.substr(length);
-        method = part(request.method, request.method_end);
-        target = part(request.target, request.target_end);
-        path = part(request.target, request.path_end);
-        query = part(std::size_t{request.path_end} + 1, request.target_end);
-        keep_alive = ringstep_http_keeps(request.flags) != 0;
-        http_1_0 = (request.flags & RINGSTEP_HTTP_1_0) != 0;
-    }
-
-    std::string_view head_;
-    const ringstep_http_request* request_ = nullptr;
-};
-
-/// A response, which HttpServer::respond() makes into bytes.
-struct HttpResponse {
-    std::string_view body{};                              ///< the body
-    std::string_view type = "text/plain; charset=utf-8";  ///< the Content-Type; empty: there is no such field
-    unsigned status = 200;                                ///< the status
-    std::span<const HttpField> fields{};                  ///< further fields
-    bool close = false;                                   ///< close the connection when this was sent
-};
-
-/// Returns the phrase that belongs to a status, such as "Not Found"; for unknown ones an empty text.
-[[nodiscard]] constexpr std::string_view http_phrase(unsigned status) noexcept {
-    switch (status) {
-        case 100: return "Continue";
-        case 101: return "Switching Protocols";
-        case 200: return "OK";
-        case 201: return "Created";
-        case 202: return "Accepted";
-        case 204: return "No Content";
-        case 206: return "Partial Content";
-        case 301: return "Moved Permanently";
-        case 302: return "Found";
-        case 303: return "See Other";
-        case 304: return "Not Modified";
-        case 307: return "Temporary Redirect";
-        case 308: return "Permanent Redirect";
-        case 400: return "Bad Request";
-        case 401: return "Unauthorized";
-        case 403: return "Forbidden";
-        case 404: return "Not Found";
-        case 405: return "Method Not Allowed";
-        case 406: return "Not Acceptable";
-        case 408: return "Request Timeout";
-        case 409: return "Conflict";
-        case 410: return "Gone";
-        case 412: return "Precondition Failed";
-        case 413: return "Content Too Large";
-        case 415: return "Unsupported Media Type";
-        case 416: return "Range Not Satisfiable";
-        case 422: return "Unprocessable Content";
-        case 429: return "Too Many Requests";
-        case 500: return "Internal Server Error";
-        case 501: return "Not Implemented";
-        case 502: return "Bad Gateway";
-        case 503: return "Service Unavailable";
-        case 504: return "Gateway Timeout";
-        default: return {};
-    }
-}
-
-/// Returns the status line and the fields of a response, without the empty line behind them. Returns nothing if the status has
-/// not three digits, or if a field has characters that it must not have, such as the end of a line.
-[[nodiscard]] inline std::string http_head(const HttpResponse& response) {
-    if (response.status < 100 || response.status > 999 || !detail::http_is_text(response.type)) return {};
-    std::string head = "HTTP/1.1 " + std::to_string(response.status) + " ";
-    head += http_phrase(response.status);
-    head += "\r\n";
-    if (!response.type.empty() && response.status >= 200 && response.status != 204 && response.status != 304) {
-        head += "Content-Type: ";
-        head += response.type;
-        head += "\r\n";
-    }
-    if (response.status >= 200 && response.status != 204 && response.status != 304)
-        head += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
-    return detail::http_add_fields(head, response.fields) ? head : std::string();
-}
-
-/**
  * An HTTP/1.1 server. The loop accepts connections, parses requests strictly, keeps connections open, and accepts pipelined
  * requests. It answers the paths of set_answer() by itself, and sends the files of add_file() and add_folder(). It hands every
  * other request to the application together with its body, and any thread may answer. The application has at most one request
  * of each connection at a time, so a connection gets its answers in order.
  *
  * It takes up to 512 connections, heads of up to 8,192 bytes with up to 64 fields, and bodies of up to
- * HttpOptions::longest_body. A response of the application has up to 61,440 bytes; a file has any size. Malformed requests get
- * 400, too long ones 413, 414 or 431, and others that it cannot handle 417, 501 or 505; then the connection is closed.
+ * HttpOptions::longest_body. A response of the application has up to 61,440 bytes, or any number by stream(); a file has any
+ * size. Malformed requests get 400, too long ones 413, 414 or 431, and others that it cannot handle 417, 501 or 505; then the
+ * connection is closed.
  *
  * **Example**:
  *
@@ -217,6 +84,7 @@ public:
     explicit HttpServer(Ring& ring, const HttpOptions& options = {}, const LoopOptions& loop = {})
         : Base(ring, with_slots(options), loop),
           assembled_(std::make_unique<Assembled[]>(capacity)),
+          streams_(std::make_unique<Stream[]>(capacity)),
           files_(std::min<std::uint32_t>(options.files, RINGSTEP_HTTP_FILES)) {
         ringstep_http_own& own = state()->own;
         own.longest_body = options.longest_body;
@@ -349,14 +217,19 @@ public:
     /// Returns the number of paths that the loop sends files for.
     [[nodiscard]] std::uint32_t files() const noexcept { return state()->own.files; }
 
-    /// Takes the next request. Returns false if there is none. May be called by one thread at a time, also while the loop runs.
+    /// Takes the next request. Returns false if there is none. Before that, it calls the functions of stream() whose bodies have
+    /// room. May be called by one thread at a time, also while the loop runs.
     bool take(HttpRequest& request) {
         ServerEvent event;
         while (Base::take(event)) {
             Assembled& assembled = assembled_[event.connection.slot];
-            if (event.kind != ServerEvent::Kind::frame) {
-                assembled = Assembled();  // the rest of a request that was cut
-                continue;
+            switch (event.kind) {
+                case ServerEvent::Kind::frame: break;
+                case ServerEvent::Kind::opened:
+                case ServerEvent::Kind::closed: assembled = Assembled(); continue;  // the rest of a request that was cut
+                case ServerEvent::Kind::room:
+                case ServerEvent::Kind::broken:
+                case ServerEvent::Kind::nudged: continue_stream(event); continue;
             }
             const ringstep_http_request& parsed = state()->connections[event.connection.slot].own.request;
             const bool first = parsed.head != 0;
@@ -382,20 +255,51 @@ public:
         std::string text = http_head(response);
         if (text.empty()) return false;
         const bool close = response.close || !request.keep_alive;
-        if (state()->own.dates != 0 && response.status >= 200 && !detail::http_has_date(response.fields)) {
-            text += "Date: ";
-            text += detail::http_date_now();
-            text += "\r\n";
-        }
-        if (close)
-            text += "Connection: close\r\n";
-        else if (request.http_1_0)
-            text += "Connection: keep-alive\r\n";
-        text += "\r\n";
+        end_head(text, request, response, close);
         if (request.method != "HEAD" && response.status != 204 && response.status != 304) text += response.body;
         if (text.size() > RINGSTEP_HTTP_REPLY || !reply(request.connection, text)) return false;
         answer(request.connection, close);
         return true;
+    }
+
+    /**
+     * Answers a request with a body of any length, which `write` writes piece by piece. It begins with HttpResponse::body. The
+     * loop sends what was written, and take() calls `write` again when there is room, until it returns false. The body is sent in
+     * chunks. To a client of HTTP/1.0 it is sent as it is, and the connection is closed behind it.
+     *
+     * A function that has nothing to write yet returns true without writing. It is called again after nudge() of its connection,
+     * which any thread may call at any time. If the connection fails, the function is destroyed without another call: at the
+     * latest when what was written next cannot be sent. If it throws, the connection is closed, so that the client notices, and
+     * take() throws that on. It is not called for HEAD and the statuses 204 and 304.
+     *
+     * Returns false if nothing was sent, for the reasons of respond(). May be called from any thread; `write` runs on the thread
+     * that calls take().
+     *
+     * **Example**:
+     *
+     *     server.stream(request, {.type = "text/csv"}, [rows = query()](ringstep::HttpBody& body) mutable {
+     *         while (rows.more())
+     *             if (!body.write(rows.line())) return true;  // no room: once more, with the same line
+     *             else rows.next();
+     *         return false;
+     *     });
+     */
+    bool stream(const HttpRequest& request, const HttpResponse& response, HttpWriter write) {
+        std::string text = http_head(response, false);
+        if (text.empty()) return false;
+        const bool chunked = !request.http_1_0;
+        const bool close = response.close || !request.keep_alive || !chunked;
+        const bool has_body = response.status >= 200 && response.status != 204 && response.status != 304;
+        if (has_body && chunked) text += "Transfer-Encoding: chunked\r\n";
+        end_head(text, request, response, close);
+        if (text.size() + response.body.size() > RINGSTEP_HTTP_REPLY || !reply(request.connection, text)) return false;
+        if (!has_body || request.method == "HEAD") {
+            answer(request.connection, close);
+            return true;
+        }
+        HttpBody(*this, request.connection, chunked).write(response.body);
+        streams_[request.connection.slot % capacity] = {std::move(write), chunked, close};
+        return flush(request.connection);
     }
 
     /// Ends an answer that was written by reply(), whole, with its status line. The connection is closed behind it if `close`
@@ -425,6 +329,53 @@ private:
         std::string text;
         std::uint32_t head = 0;
     };
+
+    // A response whose body is written piece by piece.
+    struct Stream {
+        HttpWriter write;
+        bool chunked = false;
+        bool close = false;
+    };
+
+    // Adds the fields that all heads have, and the empty line.
+    void end_head(std::string& text, const HttpRequest& request, const HttpResponse& response, bool close) const {
+        if (state()->own.dates != 0 && response.status >= 200 && !detail::http_has_date(response.fields)) {
+            text += "Date: ";
+            text += detail::http_date_now();
+            text += "\r\n";
+        }
+        if (close)
+            text += "Connection: close\r\n";
+        else if (request.http_1_0)
+            text += "Connection: keep-alive\r\n";
+        text += "\r\n";
+    }
+
+    // Lets the function of a stream write, or ends the stream of a connection that has failed.
+    void continue_stream(const ServerEvent& event) {
+        Stream& stream = streams_[event.connection.slot];
+        if (!stream.write) return;  // the application has flushed by itself, or the nudge is for another body
+        if (event.kind == ServerEvent::Kind::nudged && room(event.connection) == 0) return;  // it is called when there is room
+        HttpBody body(*this, event.connection, stream.chunked);
+        bool more = false;
+        if (event.kind != ServerEvent::Kind::broken) {
+            try {
+                more = stream.write(body);
+            } catch (...) {
+                stream = Stream();
+                answer(event.connection, true);
+                throw;
+            }
+        }
+        if (more) {
+            if (body.wrote_) flush(event.connection);
+            return;
+        }
+        if (stream.chunked) reply(event.connection, "0\r\n\r\n");
+        const bool close = stream.close || event.kind == ServerEvent::Kind::broken;
+        stream = Stream();
+        answer(event.connection, close);
+    }
 
     static ServerOptions with_slots(const HttpOptions& options) noexcept {
         ServerOptions server = options.server;
@@ -644,6 +595,7 @@ private:
     }
 
     std::unique_ptr<Assembled[]> assembled_;
+    std::unique_ptr<Stream[]> streams_;
     std::uint32_t files_;
 };
 

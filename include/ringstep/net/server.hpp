@@ -74,6 +74,9 @@ struct ServerEvent {
         opened,  ///< there is a new connection
         frame,   ///< a frame has to be answered
         closed,  ///< the connection is gone; its handle means nothing any more
+        room,    ///< what ServerLoop::flush() was called for has been sent: there is room for more of the answer
+        broken,  ///< what ServerLoop::flush() was called for cannot be sent: the connection has failed, and answer() is due
+        nudged,  ///< a thread has called ServerLoop::nudge() for the connection
     };
     Kind kind = Kind::opened;            ///< what has happened
     ServerConnection connection;         ///< the connection that it has happened to
@@ -208,6 +211,15 @@ public:
                 break;
             }
             case RINGSTEP_SERVER_CLOSED: event.kind = ServerEvent::Kind::closed; break;
+            case RINGSTEP_SERVER_ROOM: event.kind = ServerEvent::Kind::room; break;
+            case RINGSTEP_SERVER_BROKEN: event.kind = ServerEvent::Kind::broken; break;
+            case RINGSTEP_SERVER_NUDGED: {
+                // Before anybody looks at what the nudge is about: what comes later is worth another one.
+                ringstep_server_wish& wish = shared.wishes[slot];
+                std::atomic_ref(wish.taken).store(std::atomic_ref(wish.nudge).load());
+                event.kind = ServerEvent::Kind::nudged;
+                break;
+            }
             default: event.kind = ServerEvent::Kind::opened;
         }
         return true;
@@ -225,22 +237,55 @@ public:
 
     /// Appends to the answer of the frame of a connection, whose frame was taken and is not answered. May be called several
     /// times before answer(). Returns false, and appends nothing, if there is not enough room: a frame is handed out only when
-    /// there is room for as many bytes as the server promises (`.reply`, or half of its output). May be called from any thread,
-    /// one at a time for each connection.
+    /// there is room for as many bytes as the server promises (`.reply`, or half of its output). See flush() for longer answers.
+    /// May be called from any thread, one at a time for each connection.
     bool reply(const ServerConnection& connection, std::span<const std::byte> bytes) noexcept {
+        if (bytes.empty()) return has_frame(connection);
+        const std::size_t left = room(connection);
+        if (bytes.size() > left) return false;
         auto& conn = state()->connections[connection.slot % capacity];
-        const std::atomic_ref handed(state()->frames[connection.slot % capacity].handed);
-        if (handed.load(std::memory_order_relaxed) != name_of(connection)) return false;
+        const auto at = static_cast<std::uint32_t>(sizeof conn.output - left);
         const std::atomic_ref end(conn.link.out_end);
-        const std::uint32_t at = end.load(std::memory_order_relaxed);
-        if (at > sizeof conn.output || bytes.size() > sizeof conn.output - at) return false;
-        if (!bytes.empty()) std::memcpy(&conn.output[at], bytes.data(), bytes.size());
+        std::memcpy(&conn.output[at], bytes.data(), bytes.size());
         end.store(at + static_cast<std::uint32_t>(bytes.size()), std::memory_order_release);
         return true;
     }
     /// Appends text to an answer, like the other reply().
     bool reply(const ServerConnection& connection, std::string_view text) noexcept {
         return reply(connection, std::as_bytes(std::span(text)));
+    }
+
+    /// Returns how many bytes reply() takes now: none if the connection has no frame with the application, or while its output is
+    /// being flushed. May be called from any thread that may call reply().
+    [[nodiscard]] std::size_t room(const ServerConnection& connection) noexcept {
+        auto& conn = state()->connections[connection.slot % capacity];
+        if (!has_frame(connection)) return 0;
+        if (std::atomic_ref(state()->wishes[connection.slot % capacity].flush).load(std::memory_order_acquire) != 0) return 0;
+        const std::uint32_t at = std::atomic_ref(conn.link.out_end).load(std::memory_order_relaxed);
+        return at > sizeof conn.output ? 0 : sizeof conn.output - at;
+    }
+
+    /// Sends what was appended to the answer of a frame so far, for answers that are longer than the output or come little by
+    /// little. When all of it has been sent, there is an event of kind `room`, and reply() has room for the whole output; until
+    /// then it takes nothing. If the connection fails, the event is of kind `broken` instead: nothing more can be sent, and the
+    /// frame has to be answered. With nothing to send, the event comes at once. Returns false if the connection has no frame
+    /// with the application. The buffer of the frame is held until the answer ends. May be called from any thread that may call
+    /// reply().
+    bool flush(const ServerConnection& connection) noexcept {
+        if (!has_frame(connection)) return false;
+        const std::atomic_ref flush(state()->wishes[connection.slot % capacity].flush);
+        if (flush.exchange(name_of(connection)) == 0) send(RINGSTEP_SERVER_FLUSH, connection);
+        return true;
+    }
+
+    /// Makes an event of kind `nudged` come, so that the thread which takes events looks at the connection. Nudges that come
+    /// before the event was taken are one. The event may come for a later connection in the same slot. May be called from any
+    /// thread.
+    void nudge(const ServerConnection& connection) noexcept {
+        ringstep_server_wish& wish = state()->wishes[connection.slot % capacity];
+        std::uint32_t taken = std::atomic_ref(wish.taken).load();
+        if (!std::atomic_ref(wish.nudge).compare_exchange_strong(taken, taken + 1)) return;
+        if (std::atomic_ref(wish.asked).exchange(1) == 0) send(RINGSTEP_SERVER_WISH, connection);
     }
 
     /// Ends the answer of a frame: it is sent, and the connection's next frame is handed out. The bytes of the frame are not
@@ -271,6 +316,12 @@ private:
     static constexpr std::uint32_t inbox_mask = sizeof(state_type::inbox) / sizeof(__u64) - 1;
     static constexpr std::uint32_t chunk_size = sizeof(state_type::buffers.bytes[0]);
     static_assert(std::has_single_bit(capacity) && capacity <= RINGSTEP_SERVER_MOST && std::has_single_bit(chunk_size));
+
+    // Returns true if the application has a frame of the connection and has not answered it.
+    [[nodiscard]] bool has_frame(const ServerConnection& connection) noexcept {
+        const std::atomic_ref handed(state()->frames[connection.slot % capacity].handed);
+        return handed.load(std::memory_order_relaxed) == name_of(connection);
+    }
 
     // How the state names a connection; 0 names none.
     [[nodiscard]] static std::uint32_t name_of(const ServerConnection& connection) noexcept {

@@ -205,6 +205,7 @@ ringstep_apart int ringstep__server_handled(ringstep_server_state *state ringste
 		struct ringstep_server_frame *frame = &state->frames[slot & RINGSTEP__SERVER_MASK];
 
 		link->flags |= RINGSTEP_CONNECTION_LATER;
+		ringstep_store(&state->wishes[slot & RINGSTEP__SERVER_MASK].flush, 0);
 		link->kept = give;
 		frame->place = state->server.frame_place;
 		frame->at = state->server.frame_at;

@@ -68,17 +68,38 @@ static __always_inline int ringstep__server_decide_end(ringstep_server_state *st
 	return RINGSTEP__IS(link, LATER) ? 0 : RINGSTEP__DO_CLOSE;
 }
 
+/*
+ * What the application has flushed was sent, or the connection has failed. Gives the output back to the application, and tells it. Nothing of the
+ * connection's output is in flight.
+ */
+ringstep_apart int ringstep__server_flushed(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
+{
+	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
+
+	link->flags &= ~(RINGSTEP_CONNECTION_FLUSHING | RINGSTEP_CONNECTION_BLOCKED);
+	link->out_begin = 0;
+	link->out_end = 0;
+	ringstep__store_fully(&state->wishes[slot & RINGSTEP__SERVER_MASK].flush, 0);
+	ringstep__server_tell(state, slot, link->generation,
+			      RINGSTEP__IS(link, FAILED) ? RINGSTEP_SERVER_BROKEN : RINGSTEP_SERVER_ROOM);
+	return 0;
+}
+
 /* Decides which requests a connection needs now. */
 ringstep_apart int ringstep__server_decide(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
 {
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
 	const struct ringstep_server_limits *limits = &state->server.limits;
 	const __u32 sending = link->in_flight & RINGSTEP__PART_BIT(SEND);
-	const bool pending = ringstep_load(&link->out_end) != link->out_begin;
+	bool pending;
 	int todo = 0;
 
 	if (!link->identity || link->in_flight & RINGSTEP__PART_BIT(CLOSE))
 		return 0;
+	if (ringstep__server_options.later && RINGSTEP__IS(link, FLUSHING) && !sending &&
+	    (RINGSTEP__IS(link, FAILED) || ringstep_load(&link->out_end) == link->out_begin))
+		ringstep__server_flushed(state, slot);
+	pending = ringstep_load(&link->out_end) != link->out_begin;
 	if (!RINGSTEP__IS(link, FAILED)) {
 		if (pending && !sending) {
 			todo |= RINGSTEP__DO_SEND;

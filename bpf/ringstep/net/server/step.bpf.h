@@ -121,11 +121,20 @@ ringstep_apart int ringstep__server_message(ringstep_server_state *state ringste
 			link->flags |= RINGSTEP_CONNECTION_PAUSED;
 		else
 			link->flags &= ~RINGSTEP_CONNECTION_PAUSED;
+		if (ringstep_load(&wish->nudge) != wish->told) {
+			wish->told = ringstep_load(&wish->nudge);
+			ringstep__server_tell(state, slot, link->generation, RINGSTEP_SERVER_NUDGED);
+		}
 	} else {
 		if (!RINGSTEP__IS(link, LATER) ||
 		    ((message >> RINGSTEP_SERVER_GENERATION_SHIFT ^ link->generation) & RINGSTEP_SERVER_GENERATION))
 			return 0;
-		link->flags &= ~RINGSTEP_CONNECTION_LATER;
+		if (kind == RINGSTEP_SERVER_FLUSH) {
+			link->flags |= RINGSTEP_CONNECTION_FLUSHING;
+			ringstep__server_ready(state, slot);
+			return 0;
+		}
+		link->flags &= ~(RINGSTEP_CONNECTION_LATER | RINGSTEP_CONNECTION_FLUSHING);
 		if (kind == RINGSTEP_SERVER_ANSWERED_CLOSE)
 			link->flags |= RINGSTEP_CONNECTION_CLOSING;
 		if (link->kept)

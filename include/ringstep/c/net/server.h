@@ -50,6 +50,7 @@ enum ringstep_connection_flag {
 	RINGSTEP_CONNECTION_WAITING = 1 << 11, /* it is in the list of those that hold buffers and are blocked */
 	RINGSTEP_CONNECTION_CANCELLED = 1 << 12, /* what is in flight was cancelled, and has not ended yet */
 	RINGSTEP_CONNECTION_MISSED = 1 << 13, /* a cancellation has found nothing, and is tried again when the timer expires */
+	RINGSTEP_CONNECTION_FLUSHING = 1 << 14, /* the application waits until the output that it has written was sent */
 };
 
 /* What the library keeps for a connection. All of it is the loop's; the application reads it. */
@@ -94,6 +95,10 @@ struct ringstep_server_wish {
 	__u32 asked; /* a message is on its way */
 	__u32 close; /* close when the output has been sent: as ringstep_server_frame.handed; 0: no */
 	__u32 pause; /* hand out no more frames: as ringstep_server_frame.handed; 0: do */
+	__u32 flush; /* the output is the loop's until it was sent: as ringstep_server_frame.handed; 0: the application may append to it */
+	__u32 nudge; /* counts the nudges that were asked for. One more is asked for only if `taken` is the same */
+	__u32 told;  /* written by the loop: the last of them that it has told the application of */
+	__u32 taken; /* the last of them that the application has taken */
 	__u32 __reserved;
 };
 
@@ -209,6 +214,7 @@ enum ringstep_server_message {
 	RINGSTEP_SERVER_ANSWERED = 0,	    /* the frame is answered: go on */
 	RINGSTEP_SERVER_ANSWERED_CLOSE = 1, /* the frame is answered: send, then close */
 	RINGSTEP_SERVER_WISH = 2,	    /* look at struct ringstep_server_wish */
+	RINGSTEP_SERVER_FLUSH = 3,	    /* send what was replied so far, and tell when that is done */
 };
 
 /* Kinds of messages to the application */
@@ -216,6 +222,9 @@ enum ringstep_server_event {
 	RINGSTEP_SERVER_OPENED = 0, /* there is a new connection */
 	RINGSTEP_SERVER_FRAME = 1,  /* the application has to answer a frame */
 	RINGSTEP_SERVER_CLOSED = 2, /* the connection is gone */
+	RINGSTEP_SERVER_ROOM = 3,   /* what was flushed has been sent, and the output is empty */
+	RINGSTEP_SERVER_BROKEN = 4, /* what was flushed cannot be sent: the connection has failed */
+	RINGSTEP_SERVER_NUDGED = 5, /* some thread wants that the application looks at the connection */
 };
 
 /* The largest number of connections */
@@ -233,7 +242,7 @@ enum ringstep_server_event {
 		struct ringstep_wheel wheel;                                                                                   \
 		struct ringstep_wheel_timer timers[most];                                                                      \
 		__u64 inbox[4 * (most)];                                                                                       \
-		__u32 outbox[4 * (most)];                                                                                      \
+		__u32 outbox[8 * (most)];                                                                                      \
 		struct ringstep_server_frame frames[most]; /* those that the application has */                                \
 		struct ringstep_server_wish wishes[most];                                                                      \
 		struct ringstep_server_held held[chunks];                                                                      \

@@ -125,7 +125,7 @@ private:
 class Clients {
 public:
     Clients(std::uint16_t port, std::size_t count) {
-        const ringstep::SocketAddress address = ringstep::SocketAddress::tcp("127.0.0.1", port);
+        const ringstep::SocketAddress address = ringstep::SocketAddress::ip("127.0.0.1", port);
         for (std::size_t i = 0; i < count; i++) {
             fds_.push_back(bench::check(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
             // All answers to a pipeline fit, so the server never has to wait for the client.

@@ -25,7 +25,7 @@ namespace {
 class Socket {
 public:
     explicit Socket(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-        const ringstep::SocketAddress address = ringstep::SocketAddress::tcp("127.0.0.1", port);
+        const ringstep::SocketAddress address = ringstep::SocketAddress::ip("127.0.0.1", port);
         if (fd_ < 0 || ::bind(fd_, address.native(), address.length()) != 0)
             throw std::system_error(errno, std::generic_category(), "binding to port " + std::to_string(port));
     }

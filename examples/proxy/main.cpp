@@ -44,7 +44,7 @@ ringstep::SocketAddress parse(const std::string& text) {
     const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), port);
     if (error != std::errc{} || end != number.data() + number.size() || port == 0)
         throw CLI::ValidationError("UPSTREAM", "'" + text + "' is neither ADDRESS:PORT nor the path of a socket");
-    return ringstep::SocketAddress::tcp(address, port);
+    return ringstep::SocketAddress::ip(address, port);
 }
 
 int serve(const Options& options, const std::vector<ringstep::SocketAddress>& upstreams) {

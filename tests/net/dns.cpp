@@ -75,7 +75,7 @@ public:
 
 private:
     [[nodiscard]] ringstep::SocketAddress at(std::uint16_t port) const {
-        return ringstep::SocketAddress::tcp(family_ == AF_INET ? "127.0.0.1" : "::1", port);
+        return ringstep::SocketAddress::ip(family_ == AF_INET ? "127.0.0.1" : "::1", port);
     }
     int family_;
     int fd_;

@@ -415,7 +415,7 @@ TEST_CASE("Upstreams are told the client's address by the PROXY protocol", "[mai
         return;  // there is no IPv6 here
     }
     RunningProxy proxy{{upstream.address()}, {.proxy_header = true}, listener->fd()};
-    const SocketAddress to = SocketAddress::tcp("::1", listener->port());
+    const SocketAddress to = SocketAddress::ip("::1", listener->port());
     const Client client{to.native(), to.length()};
     ensure(client.connected());
     const Client server = upstream.accept();
@@ -541,7 +541,7 @@ TEST_CASE("Options and addresses that make no sense are refused") {
     ringstep::Ring ring{{.sq_entries = 256}};
     for (const unsigned connections : {0U, ringstep::Proxy::capacity + 1})
         CHECK(error_of([&] { ringstep::Proxy(ring, {.connections = connections}); }).error_number() == EINVAL);
-    CHECK(error_of([] { (void)SocketAddress::tcp("localhost", 80); }).error_number() == EINVAL);
+    CHECK(error_of([] { (void)SocketAddress::ip("localhost", 80); }).error_number() == EINVAL);
     CHECK(error_of([] { (void)SocketAddress::local(""); }).error_number() == EINVAL);
     CHECK(error_of([] { (void)SocketAddress::local(std::string(108, 'x')); }).error_number() == EINVAL);
     CHECK(SocketAddress::local(std::string(107, 'x')).length() == 110);

@@ -97,7 +97,7 @@ public:
     [[nodiscard]] Client accept() const { return Client::accepted_by(listener_.fd()); }
     [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
     [[nodiscard]] int fd() const { return listener_.fd(); }
-    [[nodiscard]] ringstep::SocketAddress address() const { return ringstep::SocketAddress::tcp("127.0.0.1", port()); }
+    [[nodiscard]] ringstep::SocketAddress address() const { return ringstep::SocketAddress::ip("127.0.0.1", port()); }
 
 private:
     ringstep::Listener listener_{"127.0.0.1", 0};
@@ -124,7 +124,7 @@ private:
 /// A TCP port of 127.0.0.1 on which nobody listens.
 inline ringstep::SocketAddress nobody() {
     const ringstep::Listener listener{"127.0.0.1", 0};
-    return ringstep::SocketAddress::tcp("127.0.0.1", listener.port());
+    return ringstep::SocketAddress::ip("127.0.0.1", listener.port());
 }
 
 /// A listening socket whose queue is full, so that connecting to it does not end.
@@ -143,7 +143,7 @@ public:
         for (const int fd : fds_) ::close(fd);
     }
     [[nodiscard]] ringstep::SocketAddress address() const {
-        return ringstep::SocketAddress::tcp("127.0.0.1", listener_.port());
+        return ringstep::SocketAddress::ip("127.0.0.1", listener_.port());
     }
 
 private:

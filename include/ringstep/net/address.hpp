@@ -24,14 +24,14 @@ namespace ringstep::inline v0 {
  *
  * **Example**:
  *
- *     proxy.add_upstream(ringstep::SocketAddress::tcp("10.0.0.5", 8080));
+ *     proxy.add_upstream(ringstep::SocketAddress::ip("10.0.0.5", 8080));
  *     proxy.add_upstream(ringstep::SocketAddress::local("/run/app.sock"));
  */
 class SocketAddress {
 public:
-    /// Returns the address of a TCP socket. Throws Error (EINVAL) if `address` is not a numeric IPv4 or IPv6 address.
-    [[nodiscard]] static SocketAddress tcp(const std::string& address, std::uint16_t port) {
-        SocketAddress result("TCP " + address + ", port " + std::to_string(port));
+    /// Returns the address of a port, for TCP or UDP. Throws Error (EINVAL) if `address` is not a numeric IPv4 or IPv6 address.
+    [[nodiscard]] static SocketAddress ip(const std::string& address, std::uint16_t port) {
+        SocketAddress result(address + ", port " + std::to_string(port));
         if (::inet_pton(AF_INET, address.c_str(), &result.value_.ipv4.address) == 1) {
             result.value_.family = AF_INET;
             result.length_ = sizeof result.value_.ipv4;

@@ -38,7 +38,7 @@ public:
     /// the address is not numeric, EADDRINUSE if the port is taken, or the kernel's errno.
     explicit Listener(const std::string& address, std::uint16_t port, const ListenerOptions& options = {}) {
         const std::string what = "listening on " + address + ", port " + std::to_string(port);
-        const SocketAddress name = SocketAddress::tcp(address, port);
+        const SocketAddress name = SocketAddress::ip(address, port);
         fd_ = detail::OwnedFd(::socket(name.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
         if (!fd_) detail::raise(errno, what, "No socket could be made.");
         set(SOL_SOCKET, SO_REUSEADDR, true);

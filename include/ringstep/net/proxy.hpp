@@ -69,7 +69,7 @@ struct ProxyOptions {
  *
  *     ringstep::Ring ring{{.sq_entries = 256}};
  *     ringstep::Proxy proxy{ring, {.balance = ringstep::Balance::least_connections}};
- *     proxy.add_upstream(ringstep::SocketAddress::tcp("127.0.0.1", 8081));
+ *     proxy.add_upstream(ringstep::SocketAddress::ip("127.0.0.1", 8081));
  *     proxy.add_upstream(ringstep::SocketAddress::local("/run/app.sock"));
  *     ringstep::Listener listener{"0.0.0.0", 8080};
  *     proxy.listen(listener.fd());

@@ -18,7 +18,7 @@ failed=0
 # compile COMPILER FILE
 compile() {
 	# shellcheck disable=SC2086 # lists of options
-	$cache "$1" -std=c++20 -O1 -fstrict-aliasing $warnings $includes -c "$2" -o "$dir/header.o"
+	$cache "$1" -std=c++20 -O1 -fstrict-aliasing $warnings $includes -MD -MF "$dir/header.d" -c "$2" -o "$dir/header.o"
 }
 all=$dir/all.cpp
 : >"$all"

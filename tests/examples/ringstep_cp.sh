@@ -89,10 +89,13 @@ run 0 --stats holes holes1
 check "sparse" cmp holes holes1
 check "sparse: blocks" test "$(stat -c %b holes1)" -le $(($(stat -c %b holes) + 16))
 says out "holes           2 ("
-run 0 --sparse never holes holes2
-check "not sparse" cmp holes holes2
-check "not sparse: blocks" test "$(stat -c %b holes2)" -ge 97000
-rm holes holes1 holes2
+if [ -n "$all" ]; then
+	run 0 --sparse never holes holes2
+	check "not sparse" cmp holes holes2
+	check "not sparse: blocks" test "$(stat -c %b holes2)" -ge 97000
+	rm holes2
+fi
+rm holes holes1
 
 # What it says.
 run 0 -v a b d

@@ -554,8 +554,8 @@ void garble(const Kind& kind) {
         return static_cast<Report*>(memory);
     }();
     report = new (shared) Report{};
-    // In a kernel, most of the time goes into loading.
-    const auto count = static_cast<unsigned>(loading_is_cheap() ? rounds(6, 200) : rounds(3, 60));
+    // Three rounds have each kind of stop once. In a kernel, most of the time goes into loading.
+    const auto count = static_cast<unsigned>(rounds(3, loading_is_cheap() ? 200 : 60));
     const auto length = std::chrono::milliseconds(100);
     // Another seed each time in the long form. HOSTILE_SEED repeats one.
     const char* const wanted = std::getenv("HOSTILE_SEED");

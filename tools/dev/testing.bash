@@ -11,9 +11,12 @@ help_build() {
 }
 
 # Makes paths in the repository relative for ccache, so that another clone finds the results of this one. ccache stores what is compiled with a
-# precompiled header, as the sanitized tests are, only with this sloppiness.
+# precompiled header, as the sanitized tests are, only with this sloppiness. In depend mode, it learns from the compiler which headers a source
+# includes. Otherwise it preprocesses each source that is not in the cache, which takes up to a fifth of the time to compile it.
 use_compiler_cache() {
-	export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$repo CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
+	export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$repo CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1 CCACHE_SLOPPINESS=pch_defines,time_macros
+	# For the projects that tests build as an application would.
+	export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
 }
 
 # Debug information has lines and functions, which profiles and stack traces need. It leaves out variables: to describe those of optimized code,

@@ -69,10 +69,8 @@ TEST_CASE("Bodies of any length are written piece by piece", "[main]") {
         ensure(self.stream(request, {.type = "text/x-test"}, in_pieces(text, size)));
     }};
     const Client client{server.port()};
-    for (const std::size_t size : {1'000'000U, 65'000U, 4096U, 997U}) {
-        // A piece that never fits would be asked for without an end, so it is cut.
-        const std::string path = "/" + std::to_string(std::min<std::size_t>(size, 65'000));
-        const Response head = ask(client, get(path), true);
+    for (const std::size_t size : {65'000U, 4096U, 997U}) {
+        const Response head = ask(client, get("/" + std::to_string(size)), true);
         CHECK(head.status == 200);
         CHECK(head.has("Transfer-Encoding: chunked"));
         CHECK(head.has("Content-Type: text/x-test"));
@@ -317,7 +315,6 @@ TEST_CASE("An answer of a server of frames that is longer than its output is flu
     CHECK(next(frame) == it);
     CHECK(eventually([&] { return server.room(it) != 0; }));
     CHECK(server.reply(it, "third"));
-    CHECK(client.try_receive(1) == 0);
     CHECK(server.flush(it));
     CHECK(client.receive(5) == "third");
     server.answer(it, true);

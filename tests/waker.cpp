@@ -182,6 +182,25 @@ TEST_CASE("Wakes at any moment, by several threads, lose no completion") {
     CHECK(records(sleeper.program.state()).size() == 2);
 }
 
+TEST_CASE("Waiting for those who use a loop ends although there is always one of them") {
+    ringstep::detail::Tether tether;
+    tether.attach();
+    std::atomic<bool> over{false};
+    std::atomic<bool> begun{false};
+    std::jthread user([&] {
+        // Each begins before the one ahead of it ends.
+        auto last = std::make_unique<ringstep::detail::Tether::Use>(tether);
+        while (!over) {
+            auto next = std::make_unique<ringstep::detail::Tether::Use>(tether);
+            last = std::move(next);
+            begun = true;
+        }
+    });
+    while (!begun) std::this_thread::yield();
+    for (int i = 0; i < 1000; i++) tether.wait_for_users();
+    over = true;
+}
+
 TEST_CASE("What is no ring cannot be woken up, and rings can be after that") {
     const Pipe pipe;
     Ring ring;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Messages that wake up a thread in its wait: asleep or not, with a loop and without.
+#include <ringstep/detail/tether.hpp>
 #include <ringstep/detail/waker.hpp>
 #include <ringstep/program.hpp>
 
@@ -19,8 +20,10 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Messages that wake up a thread in its wait: asleep or not, with a loop and without.
+#include <ringstep/detail/tether.hpp>
 #include <ringstep/detail/waker.hpp>
 #include <ringstep/program.hpp>
 
@@ -19,8 +20,10 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -180,6 +183,25 @@ TEST_CASE("Wakes at any moment, by several threads, lose no completion") {
     wakers.clear();
     writer.join();
     CHECK(records(sleeper.program.state()).size() == 2);
+}
+
+TEST_CASE("Waiting for those who use a loop ends although there is always one of them") {
+    ringstep::detail::Tether tether;
+    tether.attach();
+    std::atomic<bool> over{false};
+    std::atomic<bool> begun{false};
+    std::jthread user([&] {
+        // Each begins before the one ahead of it ends.
+        auto last = std::make_unique<ringstep::detail::Tether::Use>(tether);
+        while (!over) {
+            auto next = std::make_unique<ringstep::detail::Tether::Use>(tether);
+            last = std::move(next);
+            begun = true;
+        }
+    });
+    while (!begun) std::this_thread::yield();
+    for (int i = 0; i < 1000; i++) tether.wait_for_users();
+    over = true;
 }
 
 TEST_CASE("What is no ring cannot be woken up, and rings can be after that") {

@@ -33,7 +33,8 @@ struct Options {
     std::vector<std::string> upstreams;
 };
 
-/// Parses an address: the path of a Unix socket, @ and an abstract name, ADDRESS:PORT, or a port of this machine.
+/// Parses the address of an upstream. It may be ADDRESS:PORT, a port of this machine, the path of a Unix socket, or @ with the
+/// name of an abstract Unix socket.
 ringstep::SocketAddress parse(const std::string& text) {
     if (text.starts_with('/') || text.starts_with('@')) return ringstep::SocketAddress::local(text);
     const std::size_t colon = text.rfind(':');

@@ -44,6 +44,11 @@ public:
         ensure(fd_ >= 0 && ::bind(fd_, address.native(), address.length()) == 0);
         const timeval patience{.tv_sec = 10, .tv_usec = 0};
         ensure(::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+        // The usual buffer holds some 220 short packets, and in Linux 6.12 a quarter less: it counts packets that have been
+        // received as if they were still there, until they are many. These tests send up to 250 before the first is received.
+        // Linux doubles this number.
+        const int buffer = 200'000;
+        ensure(::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer) == 0);
     }
     Socket(const Socket&) = delete;
     Socket& operator=(const Socket&) = delete;
@@ -302,14 +307,9 @@ TEST_CASE("What is malformed gets a header or nothing, and answers get no answer
 }
 
 TEST_CASE("Bursts that need more buffers than there are wait in the socket, and all are answered", "[main]") {
-    constexpr int burst = 600;
+    constexpr int burst = 250;
     const Socket server;
-    const int room = 4 << 20;
-    ensure(::setsockopt(server.fd(), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) == 0 ||
-           ::setsockopt(server.fd(), SOL_SOCKET, SO_RCVBUF, &room, sizeof room) == 0);
     const Socket client;
-    ensure(::setsockopt(client.fd(), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) == 0 ||
-           ::setsockopt(client.fd(), SOL_SOCKET, SO_RCVBUF, &room, sizeof room) == 0);
     client.connect(server.port());
     Running running{server, 8};
     const auto ask_all = [&] {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <ctime>
 #include <string>
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "ensure.hpp"
 #include "loops/files.hpp"
 #include "net/client.hpp"
 #include "net/http_files.hpp"
@@ -19,7 +21,7 @@
 
 using namespace http_test;
 
-TEST_CASE("A file is not sent to those who have it", "[main]") {
+TEST_CASE("A file is not sent to those who have it") {
     const Folder folder;
     write_file(folder / "page.html", "<p>page");
     Served server{application, {}, [&](HttpServer& self) {
@@ -100,7 +102,7 @@ TEST_CASE("A file is not sent to those who have it", "[main]") {
     CHECK(ask(client, get("/page")).body == "<p>page");
 }
 
-TEST_CASE("A range of a file is sent, or all of it", "[main]") {
+TEST_CASE("A range of a file is sent, or all of it") {
     const Folder folder;
     const std::string content = random_text(200'000, 5);
     const std::uint64_t large = 5'000'000'000;
@@ -209,7 +211,7 @@ TEST_CASE("A range of a file is sent, or all of it", "[main]") {
     CHECK(response.body == std::string(11, '\0'));
 }
 
-TEST_CASE("Answers have the date of the second in which they are made", "[main]") {
+TEST_CASE("Answers have the date of the second in which they are made") {
     Served server{application};
     server->set_answer("/fixed", {.body = "x"});
     const Client client{server.port()};

@@ -11,8 +11,8 @@
 
 /*
  * Copies `count` bytes from any position to any position. The count is a constant: 8, 16 or 32. Returns false and copies nothing if one of the
- * ranges is not inside of its array. The comparisons tell the verifier that both ranges are. The masks are 0 where a comparison fails, so that a
- * processor that mispredicts the branch stays in the arrays as well.
+ * ranges is not inside of its array. The comparisons tell the verifier that both ranges are. The masks are 0 where a comparison fails. So a
+ * processor that guesses the branch wrong cannot read or write outside of the arrays either.
  */
 static __always_inline bool ringstep__bytes_copy_block(__u8 *to, __u64 to_size, __u64 to_at, const __u8 *from, __u64 from_size,
 						       __u64 from_at, __u64 count)

@@ -47,8 +47,9 @@ public:
         wait_while_detaching();
         return false;
     }
-    /// Waits for all threads that began to stop or wake up the loop before this call. It ends even if other threads begin to do
-    /// so all the time: those count themselves elsewhere meanwhile. May be called by one thread at a time.
+    /// Waits for all threads that began to stop or wake up the loop before this call. It does not wait for threads that begin
+    /// later, because they use the other one of two counters. So it returns even if some thread is always waking the loop. Only
+    /// one thread may call it at a time.
     void wait_for_users() noexcept {
         // Twice, because a thread may have looked up where to count itself long before it did so.
         for (int i = 0; i < 2; i++) {

@@ -180,8 +180,8 @@ public:
         const std::string_view type = file.type.empty() ? http_type(path) : file.type;
         add_open_file(path, descriptor, type, file.fields, what);
     }
-    /// Lets the loop send a file like the other add_file(). Opens the file by its name. Also throws Error with the errno of
-    /// open(2), which is EAGAIN while somebody holds a lease on the file.
+    /// Lets the loop send a file like the other add_file(). Opens the file by its name. If the file cannot be opened, it
+    /// throws Error with the errno of open(2): EAGAIN means that another process holds a lease on the file.
     void add_file(std::string_view path, const std::filesystem::path& name, const HttpFile& file = {}) {
         const std::string what = file_text(path) + ", which is " + name.string();
         const int fd = detail::open_for_http(AT_FDCWD, name.c_str());

@@ -54,7 +54,7 @@ struct HttpFolderAdded {
 
 namespace detail {
 
-/// Returns true if two names are the same but for the case of their letters.
+/// Compares two names and ignores the case of ASCII letters. Returns true if they are equal.
 constexpr bool http_same_name(std::string_view a, std::string_view b) noexcept {
     constexpr auto small = [](char letter) {
         return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
@@ -167,8 +167,8 @@ inline bool http_has_date(std::span<const HttpField> fields) noexcept {
     return std::any_of(fields.begin(), fields.end(), [](const HttpField& field) { return http_same_name(field.name, "Date"); });
 }
 
-/// Opens a file for an HttpServer and returns its descriptor, or the negative errno. Below a folder, links must not lead out of
-/// that folder. With AT_FDCWD, any file may be opened.
+/// Opens a file for an HttpServer and returns its descriptor, or the negative errno. If `folder` is
+/// the descriptor of a folder, links must not lead out of it. If it is AT_FDCWD, there is no such limit.
 inline int open_for_http(int folder, const char* name) noexcept {
     open_how how{};
     // Opening a FIFO must not wait.

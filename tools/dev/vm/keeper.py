@@ -316,8 +316,11 @@ class Keeper:
         report["kernel"] = self.options.kernel
         self.last_name = job.request.get("name") or "a command"
         if costs := os.environ.get("RINGSTEP_VM_COSTS"):
-            with open(costs, "a") as file:
-                file.write(f"{self.machine.processor_time() - job.processor_time:.2f} {self.last_name}\n")
+            try:
+                with open(costs, "a") as file:
+                    file.write(f"{self.machine.processor_time() - job.processor_time:.2f} {self.last_name}\n")
+            except OSError as error:
+                say(f"RINGSTEP_VM_COSTS: {error}")  # the job's result does not depend on it
         self.last_used = time.monotonic()
         if job.client is not None:
             job.client.send(frames.DONE, report)

@@ -40,6 +40,30 @@ static __noinline int copy(struct iou_ctx *ring, struct next_plan *plan)
 	return 0;
 }
 
+static __noinline int run_work(struct iou_ctx *ring, struct next_plan *plan, __u8 *cq)
+{
+	__u32 worked = 0;
+
+	for (__u32 i = 0; i < NEXT_MOST_WORK && i < plan->work; i++) {
+		const int result = bpf_io_uring_run_work(ring, plan->work_min);
+		const __u32 at = plan->worked + plan->again + plan->interrupted;
+
+		if (at < NEXT_WORK) {
+			plan->work_result[at] = result;
+			plan->ready[at] = *(volatile __u32 *)(cq + cq_tail) - *(volatile __u32 *)(cq + cq_head);
+		}
+		if (result == -11) /* EAGAIN */
+			plan->again++;
+		else if (result == -4) /* EINTR */
+			plan->interrupted++;
+		else
+			plan->worked++, worked++;
+	}
+	if (worked > plan->most_in_a_turn)
+		plan->most_in_a_turn = worked;
+	return 0;
+}
+
 SEC("struct_ops.s/loop_step")
 int step(unsigned long long *args)
 {
@@ -60,7 +84,8 @@ int step(unsigned long long *args)
 	plan->busy_poll_us[turn] = params->busy_poll_us;
 	plan->began[turn] = now;
 	plan->turns++;
-	reap(plan, cq);
+	if (plan->turns > plan->leave)
+		reap(plan, cq);
 	if (plan->turns == 1)
 		copy(ring, plan);
 	if (plan->turns_wanted && plan->turns >= plan->turns_wanted)
@@ -69,6 +94,8 @@ int step(unsigned long long *args)
 		return IOU_LOOP_STOP;
 	if (plan->submit && (!plan->submit_turns || plan->turns <= plan->submit_turns))
 		bpf_io_uring_submit_sqes(ring, plan->submit);
+	if (plan->work)
+		run_work(ring, plan, cq);
 
 	wait = &plan->wait[turn];
 	params->cq_wait_idx = *(volatile __u32 *)(cq + cq_head) + wait->count;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * kernel-selftests-next tests what kernel/next adds to the interface, by system calls alone: waiting with a timeout, registered buffers,
- * busy polling, and a repair of multishot receives. It skips all tests in other kernels.
+ * busy polling, running deferred work, and a repair of multishot receives. It skips all tests in other kernels.
  *
  * Usage: kernel-selftests-next OBJECTS [TEST…]      runs all tests, or those named
  *        kernel-selftests-next OBJECTS --list       prints the names of all tests
@@ -12,7 +12,7 @@
 int main(int argc, char **argv)
 {
 	static const struct test *const groups[] = {
-		timeout_tests, buffers_tests, block_tests, next_load_tests, poll_tests, stream_tests, NULL,
+		timeout_tests, buffers_tests, block_tests, next_load_tests, poll_tests, stream_tests, work_tests, NULL,
 	};
 
 	return run_tests(groups, argc, argv);

@@ -11,5 +11,6 @@ extern const struct test block_tests[];
 extern const struct test next_load_tests[];
 extern const struct test poll_tests[];
 extern const struct test stream_tests[];
+extern const struct test work_tests[];
 
 #endif

@@ -16,5 +16,6 @@ struct iou_loop_params {
 
 extern int bpf_io_uring_read_buffer(struct iou_ctx *ring, __u32 index, __u64 offset, void *dst, __u32 dst__sz) __ksym;
 extern int bpf_io_uring_write_buffer(struct iou_ctx *ring, __u32 index, __u64 offset, const void *src, __u32 src__sz) __ksym;
+extern int bpf_io_uring_run_work(struct iou_ctx *ring, __u32 min) __ksym;
 
 #endif

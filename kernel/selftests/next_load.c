@@ -9,12 +9,14 @@ static void next_verifier_refuses(void)
 	static const char *const programs[] = {
 		"read_too_much", "write_too_much", "read_past_region", "size_not_bounded",
 		"not_memory",	 "into_the_ring",  "not_a_ring",
+		"work_under_rcu", "work_without_sleep", "work_of_no_ring",
 	};
 	struct ring ring;
 
 	need_next_kernel();
 	NEED(open_ring(&ring, 8, 16, LOOP_RING));
 	CHECK_EQ(load_refused("next_refused.bpf.o", "write_all_params", ring.fd), 0);
+	CHECK_EQ(load_refused("next_refused.bpf.o", "work", ring.fd), 0);
 	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++)
 		check_refused("next_refused.bpf.o", programs[i], ring.fd);
 }

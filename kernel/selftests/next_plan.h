@@ -7,6 +7,8 @@
 
 #define NEXT_TURNS 4
 #define NEXT_COPIES 8
+#define NEXT_WORK 8
+#define NEXT_MOST_WORK 128
 #define NEXT_DATA 8192
 
 /* How a turn ends: what the step writes to iou_loop_params. */
@@ -35,7 +37,9 @@ struct next_plan {
 	__u32 submit;	    /* how many SQEs to submit in each turn */
 	__u32 copies;	    /* how many of the copies below to make in the first turn */
 	__u32 submit_turns; /* how many turns submit; 0: all */
-	__u32 unused_too;
+	__u32 work;	    /* how often to run the ring's deferred work in each turn, after submitting; at most NEXT_MOST_WORK times */
+	__u32 work_min;
+	__u32 leave; /* how many turns leave the completions in the CQ */
 	struct next_wait wait[NEXT_TURNS]; /* one for each turn; later turns use the last one */
 	struct next_copy copy[NEXT_COPIES];
 
@@ -48,6 +52,12 @@ struct next_plan {
 	__u32 busy_poll_us[NEXT_TURNS];
 	__u64 began[NEXT_TURNS]; /* bpf_ktime_get_ns() at the start of the turn */
 	__u64 until[NEXT_TURNS]; /* the timeout that the step set */
+	__s32 work_result[NEXT_WORK]; /* of the first runs of deferred work, in all turns */
+	__u32 ready[NEXT_WORK];	      /* how many completions were in the CQ after each of them */
+	__u32 worked;		      /* how many runs were not refused, in all turns */
+	__u32 most_in_a_turn;	      /* of those */
+	__u32 again;		      /* how many were refused with -EAGAIN */
+	__u32 interrupted;	      /* how many were refused with -EINTR */
 
 	__u8 data[NEXT_DATA];
 };

@@ -6,6 +6,9 @@ char _license[] SEC("license") = "GPL";
 
 const volatile __u32 unknown = 0;
 
+extern void bpf_rcu_read_lock(void) __ksym;
+extern void bpf_rcu_read_unlock(void) __ksym;
+
 /* The verifier must accept this one. */
 SEC("?struct_ops.s/loop_step")
 int write_all_params(unsigned long long *args)
@@ -16,6 +19,16 @@ int write_all_params(unsigned long long *args)
 	params->flags = 1;
 	params->timeout_ns = 1;
 	params->busy_poll_us = 1;
+	return IOU_LOOP_STOP;
+}
+
+/* And this one, which differs from the next ones in what they must not do. */
+SEC("?struct_ops.s/loop_step")
+int work(unsigned long long *args)
+{
+	bpf_rcu_read_lock();
+	bpf_rcu_read_unlock();
+	bpf_io_uring_run_work((struct iou_ctx *)args[0], 0);
 	return IOU_LOOP_STOP;
 }
 
@@ -83,6 +96,31 @@ int not_a_ring(unsigned long long *args)
 	__u8 header[16];
 
 	bpf_io_uring_read_buffer((struct iou_ctx *)args[1], 0, 0, header, 16);
+	return IOU_LOOP_STOP;
+}
+
+/* Deferred work may sleep, which is forbidden here. */
+SEC("?struct_ops.s/loop_step")
+int work_under_rcu(unsigned long long *args)
+{
+	bpf_rcu_read_lock();
+	bpf_io_uring_run_work((struct iou_ctx *)args[0], 0);
+	bpf_rcu_read_unlock();
+	return IOU_LOOP_STOP;
+}
+
+/* A program that may not sleep. */
+SEC("?struct_ops/loop_step")
+int work_without_sleep(unsigned long long *args)
+{
+	bpf_io_uring_run_work((struct iou_ctx *)args[0], 0);
+	return IOU_LOOP_STOP;
+}
+
+SEC("?struct_ops.s/loop_step")
+int work_of_no_ring(unsigned long long *args)
+{
+	bpf_io_uring_run_work((struct iou_ctx *)args[1], 0);
 	return IOU_LOOP_STOP;
 }
 

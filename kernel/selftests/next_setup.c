@@ -12,8 +12,13 @@ void need_next_kernel(void)
 
 void make_next_setup(struct setup *setup, unsigned flags)
 {
+	make_next_setup_with(setup, 8, 16, flags);
+}
+
+void make_next_setup_with(struct setup *setup, unsigned sq_entries, unsigned cq_entries, unsigned flags)
+{
 	need_next_kernel();
-	NEED(open_ring(&setup->ring, 8, 16, LOOP_RING | flags));
+	NEED(open_ring(&setup->ring, sq_entries, cq_entries, LOOP_RING | flags));
 	NEED(add_region(&setup->ring, sizeof(*setup->ring.next_plan)));
 	NEED(load_loop_from(&setup->loop, &setup->ring, "next.bpf.o"));
 	NEED(attach_loop(&setup->loop));

@@ -23,6 +23,8 @@ void need_next_kernel(void);
 
 /* Opens a ring with `flags` besides LOOP_RING, adds an empty next_plan, and attaches the loop in next.bpf.o. end_setup() ends it. */
 void make_next_setup(struct setup *setup, unsigned flags);
+/* Like make_next_setup(), with other sizes. */
+void make_next_setup_with(struct setup *setup, unsigned sq_entries, unsigned cq_entries, unsigned flags);
 
 /* Empties the plan, results included. */
 void clear_plan(struct setup *setup);

@@ -161,6 +161,18 @@ static __always_inline bool ringstep__kernel_owes_work(const struct ringstep__en
 	return ringstep__work_pending(engine);
 }
 
+extern int bpf_io_uring_run_work___ringstep(struct iou_ctx___ringstep *ctx, __u32 min) __ksym __weak;
+
+/*
+ * Lets the kernel do the ring's deferred work, such as completing a receive for which data has arrived: at least `min` pieces, if there are so
+ * many. Only kernels with kernel/next can do that during a call. Returns how many completions are in the CQ, or a negative number if the call
+ * should end or the kernel cannot do it. A wake-up makes it return a negative number, so no wake-up gets lost.
+ */
+static __always_inline int ringstep__run_work(const struct ringstep__engine *engine, __u32 min)
+{
+	return bpf_ksym_exists(bpf_io_uring_run_work___ringstep) ? bpf_io_uring_run_work___ringstep(engine->ring, min) : -1;
+}
+
 /*
  * True if the verifier can follow a loop around the loops of a step. A verifier that has this type knows which states belong to a loop, and soon
  * finds that they repeat. The verifier of Linux 6.12 does not have it, and reaches its limit with such a loop around gate's step, so each call

@@ -10,9 +10,10 @@
 /*
  * One call of the program makes several turns if the completions that a turn waits for are already in the CQ. That is so for requests that
  * complete during the submit. The next turn then begins at once, which saves the cost of leaving the program, getting the regions and being
- * called again.
+ * called again. With kernel/next, the call also goes on if the kernel has deferred work to do, such as completing a receive: the kernel does it
+ * during the call.
  *
- * The kernel looks for signals, does deferred work, and moves completions from the overflow list into the CQ only between two calls. So a call
+ * The kernel looks for signals, does other deferred work, and moves completions from the overflow list into the CQ only between two calls. So a call
  * ends after RINGSTEP_CALL_TURNS turns, or after a turn that has brought the completions it took to that number. A long step submits as many
  * requests, so signals wait about as long as they wait for one long step. A stop request is looked at before each turn.
  *
@@ -73,15 +74,18 @@ static __always_inline __s64 ringstep__call_turns(struct ringstep_turn *turn)
 static __always_inline bool ringstep__call_goes_on(struct ringstep_turn *turn, int result, __s64 left)
 {
 	const __u32 head = *turn->head;
+	const __s32 wanted = (__s32)(turn->engine.cq_wait_idx - head);
+	__u32 ready;
 
 	if (RINGSTEP__CALL_TURNS == 1 || result != RINGSTEP_CONTINUE || left <= 0)
 		return false;
-	/* A turn that wants to wait for nothing wants the kernel's work to be done. */
-	if (turn->engine.cq_wait_idx - head - 1 >= ringstep_cq_ready(turn))
-		return false;
-	if (head - turn->cq_head >= RINGSTEP_CALL_TURNS)
+	/* A turn that wants to wait for nothing wants all of the kernel's work to be done. */
+	if (wanted <= 0 || head - turn->cq_head >= RINGSTEP_CALL_TURNS)
 		return false;
 	if (ringstep__ends(turn->control))
+		return false;
+	ready = ringstep_cq_ready(turn);
+	if ((__u32)wanted > ready && ringstep__run_work(&turn->engine, (__u32)wanted - ready) < wanted)
 		return false;
 	/* Through memory, so that the verifier knows no more of the cursor than in the first turn. */
 	ringstep__sq_store(turn);

@@ -4,8 +4,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <liburing.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <charconv>
 #include <chrono>
 #include <cstdint>
@@ -103,6 +106,55 @@ Way gate(std::uint64_t depth, Arguments&&... arguments) {
         way->run(*work, static_cast<unsigned>(depth));
         work->end();
     }};
+}
+
+/// Pairs of sockets. A receive from one of them waits for the send behind it.
+class Pairs {
+public:
+    Pairs() {
+        for (std::array<int, 2>& ends : ends_) {
+            if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) throw std::runtime_error("socketpair");
+        }
+    }
+    Pairs(const Pairs&) = delete;
+    Pairs& operator=(const Pairs&) = delete;
+    ~Pairs() {
+        for (const std::array<int, 2>& ends : ends_) {
+            for (const int end : ends) ::close(end);
+        }
+    }
+    /// Returns requests that send so many bytes, one after the other, and receive each.
+    [[nodiscard]] std::vector<io_uring_sqe> messages(std::uint64_t count) {
+        std::vector<io_uring_sqe> requests;
+        for (std::uint64_t i = 0; i < count; i++) {
+            const std::array<int, 2>& ends = ends_[i % ends_.size()];
+            io_uring_prep_recv(&requests.emplace_back(), ends[0], &byte_, 1, 0);
+            requests.back().user_data = 2 * i;
+            io_uring_prep_send(&requests.emplace_back(), ends[1], &byte_, 1, 0);
+            requests.back().user_data = 2 * i + 1;
+        }
+        return requests;
+    }
+
+private:
+    std::array<std::array<int, 2>, 64> ends_{};
+    char byte_ = 'a';
+};
+
+template <class GateWay, class... Arguments>
+Way messages(std::uint64_t depth, Arguments&&... arguments) {
+    auto pairs = std::make_shared<Pairs>();
+    auto way = std::make_shared<GateWay>(std::forward<Arguments>(arguments)...);
+    auto work = std::make_shared<bench::gate::Work>("message", std::vector<io_uring_sqe>{}, 1);
+    return {.run =
+                [pairs, way, work, depth](std::uint64_t operations) {
+                    if (work->requests().size() != 2 * operations)
+                        *work = bench::gate::Work("message", pairs->messages(operations), 1);
+                    work->begin();
+                    way->run(*work, static_cast<unsigned>(2 * depth));
+                    work->end();
+                },
+            .unit = depth};
 }
 
 Way pace(Engine engine) {
@@ -295,6 +347,10 @@ std::vector<Recipe> recipes() {
     all.push_back(
         {"liburing-queue", "queued nops, so many in flight", 8, 64, 4096, [](auto n) { return gate<gate::HandWay>(n); }});
     add("gate", "queued nops, so many in flight", 8, 64, 4096, [](auto n, Engine e) { return ::gate<gate::GateWay>(n, e); });
+    all.push_back({"liburing-messages", "bytes through pairs of sockets, so many at a time", 1, 16, 2048,
+                   [](auto n) { return messages<gate::HandWay>(n); }});
+    add("messages", "bytes through pairs of sockets by gate, so many at a time", 1, 16, 2048,
+        [](auto n, Engine e) { return messages<gate::GateWay>(n, e); });
     add("pace", "queued nops at a rate so high that none waits", 1, 1, 4096, [](auto, Engine e) { return pace(e); });
     // Waiting.
     all.push_back({"io_uring_enter", "nops, so many in an enter, by the same code as enter", 1, 32, 4096, plain_enter});

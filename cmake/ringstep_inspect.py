@@ -41,6 +41,7 @@ OTHER_HELPERS = {
 KFUNCS = {
     "bpf_io_uring_get_region": "gets the three regions",
     "bpf_io_uring_submit_sqes": "submits what lies in the SQ region",
+    "bpf_io_uring_run_work": "lets the kernel complete requests during a call, in kernels that have it",
     "bpf_io_uring_read_buffer": "ringstep_buffer_read(), in kernels that have it",
     "bpf_io_uring_write_buffer": "ringstep_buffer_write(), in kernels that have it",
     "bpf_rdonly_cast": "looks whether the kernel has deferred work for the ring, before a run ends",

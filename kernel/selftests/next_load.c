@@ -7,9 +7,8 @@
 static void next_verifier_refuses(void)
 {
 	static const char *const programs[] = {
-		"read_too_much", "write_too_much", "read_past_region", "size_not_bounded",
-		"not_memory",	 "into_the_ring",  "not_a_ring",
-		"work_under_rcu", "work_without_sleep", "work_of_no_ring",
+		"read_too_much", "write_too_much", "read_past_region", "size_not_bounded",   "not_memory",
+		"into_the_ring", "not_a_ring",	   "work_under_rcu",   "work_without_sleep", "work_of_no_ring",
 	};
 	struct ring ring;
 

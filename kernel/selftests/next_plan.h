@@ -37,9 +37,9 @@ struct next_plan {
 	__u32 submit;	    /* how many SQEs to submit in each turn */
 	__u32 copies;	    /* how many of the copies below to make in the first turn */
 	__u32 submit_turns; /* how many turns submit; 0: all */
-	__u32 work;	    /* how often to run the ring's deferred work in each turn, after submitting; at most NEXT_MOST_WORK times */
+	__u32 work; /* how often to run the ring's deferred work in each turn, after submitting; at most NEXT_MOST_WORK times */
 	__u32 work_min;
-	__u32 leave; /* how many turns leave the completions in the CQ */
+	__u32 leave;			   /* how many turns leave the completions in the CQ */
 	struct next_wait wait[NEXT_TURNS]; /* one for each turn; later turns use the last one */
 	struct next_copy copy[NEXT_COPIES];
 
@@ -50,8 +50,8 @@ struct next_plan {
 	__u32 unused;
 	__u32 flags[NEXT_TURNS]; /* at the start of the turn, like busy_poll_us */
 	__u32 busy_poll_us[NEXT_TURNS];
-	__u64 began[NEXT_TURNS]; /* bpf_ktime_get_ns() at the start of the turn */
-	__u64 until[NEXT_TURNS]; /* the timeout that the step set */
+	__u64 began[NEXT_TURNS];      /* bpf_ktime_get_ns() at the start of the turn */
+	__u64 until[NEXT_TURNS];      /* the timeout that the step set */
 	__s32 work_result[NEXT_WORK]; /* of the first runs of deferred work, in all turns */
 	__u32 ready[NEXT_WORK];	      /* how many completions were in the CQ after each of them */
 	__u32 worked;		      /* how many runs were not refused, in all turns */

@@ -28,6 +28,7 @@ if(TARGET bench-network)
                                                                   --ways liburing,kernel)
 endif()
 
-# What the benchmarks say of system calls: how many there are, and what they weigh beside counted instructions.
+# What the benchmarks say of their samples, and of system calls: how many there are, and what they weigh beside counted instructions.
 ringstep_add_test(bench/model HOST)
+ringstep_add_test(bench/statistics HOST)
 ringstep_add_test(bench/system_calls KERNELS)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The load of bench-network: connections that send requests, receive the answers, and take down how long each answer took.
+// The load of bench-network and bench-load: connections that send requests, receive the answers, and take down how long each answer took.
 #pragma once
 
 #include <netinet/in.h>
@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -128,6 +129,7 @@ public:
 
 private:
     static constexpr int patience_seconds = 30;
+    static constexpr std::size_t compared = 12;  // bytes of a round's first answer: an HTTP status, or a key
 
     struct Connection {
         int fd = -1;
@@ -175,6 +177,9 @@ private:
             if (count <= 0) fail("recv", count < 0 ? errno : ECONNRESET);
             const std::size_t each = load_->answers.size() / load_->pipeline;
             const std::size_t before = connection.got / each;
+            const std::size_t seen = std::min(static_cast<std::size_t>(count), compared);
+            if (connection.got == 0 && buffer_.compare(0, seen, load_->answers, 0, seen) != 0)
+                throw std::runtime_error("a server's answer is another one than before");
             connection.got += static_cast<std::size_t>(count);
             latencies_->insert(latencies_->end(), connection.got / each - before,
                                static_cast<double>(now() - connection.since));

@@ -58,18 +58,31 @@ struct Options {
     std::string json;
 };
 
-/// Keeps this thread on one processor, if there is more than one.
-void pin(unsigned number) {
-    cpu_set_t allowed;
-    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2) return;
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+/// Returns the processors that this process may use. A thread inherits the one that its creator is kept on, so they are asked for
+/// once, before any thread is kept on one.
+const cpu_set_t& allowed_processors() {
+    static const cpu_set_t allowed = [] {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        (void)::sched_getaffinity(0, sizeof set, &set);
+        return set;
+    }();
+    return allowed;
+}
+
+/// Keeps this thread on one processor, if there is more than one. Returns its number.
+int pin(unsigned number) {
+    const cpu_set_t& allowed = allowed_processors();
+    for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&allowed) > 1; cpu++) {
         if (!CPU_ISSET(cpu, &allowed) || number-- != 0) continue;
         cpu_set_t one;
         CPU_ZERO(&one);
         CPU_SET(cpu, &one);
-        (void)::sched_setaffinity(0, sizeof one, &one);
-        return;
+        if (::sched_setaffinity(0, sizeof one, &one) != 0)
+            throw std::system_error(errno, std::generic_category(), "sched_setaffinity");
+        break;
     }
+    return ::sched_getcpu();
 }
 
 /// Runs a server on a thread of its own, and measures the processor time of that thread.
@@ -81,7 +94,7 @@ public:
         thread_ = std::jthread([this, &ready] {
             bool is_ready = false;
             try {
-                pin(0);
+                processor_ = pin(0);
                 number_ = ::gettid();
                 way_->serve(listener_.fd(), [&] {
                     is_ready = true;
@@ -107,6 +120,8 @@ public:
     [[nodiscard]] const std::string& title() const { return title_; }
     [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
     [[nodiscard]] pid_t thread() const { return number_; }
+    /// Returns the processor that the thread is kept on.
+    [[nodiscard]] int processor() const { return processor_; }
     /// Returns the processor time that the server has used, in clock units.
     [[nodiscard]] std::uint64_t time() const {
         timespec time{};
@@ -121,6 +136,7 @@ private:
     ringstep::Listener listener_{"127.0.0.1", 0};
     clockid_t clock_{};
     pid_t number_ = 0;
+    int processor_ = 0;
     bool ready_ = false;
     std::jthread thread_;
 };
@@ -233,6 +249,9 @@ std::vector<std::unique_ptr<Served>> make_servers(const Options& options, std::s
 template <class Size>
 void measure(const Options& options, std::size_t size, const bench::Model& model, std::vector<std::string>& records) {
     const std::vector<std::unique_ptr<Served>> servers = make_servers<Size>(options, size);
+    for (const auto& server : servers)
+        if (CPU_COUNT(&allowed_processors()) > 1 && server->processor() == ::sched_getcpu())
+            throw std::logic_error("a server and its load are on the same processor");
     std::vector<Job> jobs;
     for (const std::size_t connections : options.connections)
         for (const std::string& name : options.jobs)
@@ -371,8 +390,8 @@ int run_all(int argc, char** argv) {
     ::setrlimit(RLIMIT_NOFILE, &files);
     bench::settle();
     const bench::Model model = bench::model_from_environment();
-    pin(1);
-    fmt::print("{}\n\n", bench::machine());
+    const int client = pin(1);
+    fmt::print("{} The load runs on processor {}.\n\n", bench::machine(), client);
     std::vector<std::string> records;
     for (const std::size_t size : options.sizes) {
         if (size <= 64)

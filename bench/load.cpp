@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The load of ./dev bench servers: asks an HTTP server for a path, again and again, and says what that cost the server's process
-// and how long answers took.
+// The load of ./dev bench servers: asks an HTTP server for a path, again and again, and says what that cost the server's
+// process and how long answers took.
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -43,8 +43,7 @@ std::size_t length_in(std::string_view head) {
     constexpr std::string_view field = "\r\nContent-Length: ";
     const std::size_t at = head.find(field);
     std::size_t length = 0;
-    if (at != std::string_view::npos)
-        std::from_chars(head.data() + at + field.size(), head.data() + head.size(), length);
+    if (at != std::string_view::npos) std::from_chars(head.data() + at + field.size(), head.data() + head.size(), length);
     if (length == 0) throw std::runtime_error("the answer has no body, or no Content-Length");
     return length;
 }
@@ -68,7 +67,8 @@ std::string first_answer(const Options& options, const std::string& request) {
         if (end != std::string::npos) whole = end + 4 + length_in(std::string_view(answer).substr(0, end));
     }
     ::close(fd);
-    if (!answer.starts_with("HTTP/1.1 200 ")) throw std::runtime_error("the first answer is " + answer.substr(0, answer.find('\r')));
+    if (!answer.starts_with("HTTP/1.1 200 "))
+        throw std::runtime_error("the first answer is " + answer.substr(0, answer.find('\r')));
     return answer;
 }
 

@@ -58,8 +58,8 @@ struct Options {
     std::string json;
 };
 
-/// Returns the processors that this process may use. A thread inherits the one that its creator is kept on, so they are asked for
-/// once, before any thread is kept on one.
+/// Returns the processors that this process may use. A thread inherits the one that its creator is kept on, so they are asked
+/// for once, before any thread is kept on one.
 const cpu_set_t& allowed_processors() {
     static const cpu_set_t allowed = [] {
         cpu_set_t set;

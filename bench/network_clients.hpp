@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The load of bench-network and bench-load: connections that send requests, receive the answers, and take down how long each answer took.
+// The load of bench-network and bench-load: connections that send requests, receive the answers, and take down how long each
+// answer took.
 #pragma once
 
 #include <netinet/in.h>

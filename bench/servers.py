@@ -39,13 +39,15 @@ daemon off; master_process off; pid {folder}/{name}.pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
 """
 TEMPORARY = "".join(f"{part}_temp_path {{folder}}/{part};\n" for part in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-# The loop opens files once. nginx does that with a cache of open files only, which {cache} is.
+# The loop opens files once. nginx does that only with a cache of open files. tcp_nopush puts head and file into one packet, which is cheaper. But
+# of requests that come at once, nginx then holds back the last answer until the client's delayed acknowledgement, 40 ms later.
 NGINX_HTTP = NGINX + "http {{ access_log off; keepalive_requests 1000000000; default_type application/octet-stream;\n" + TEMPORARY + """
-sendfile on; tcp_nopush on; {cache}
+sendfile on; {more}
 server {{ listen 127.0.0.1:{port}; root {files};
 location = /fixed {{ default_type text/plain; return 200 """ + "x" * FIXED + """; }} }} }}
 """
 OPEN_FILES = "open_file_cache max=100; open_file_cache_valid 1h;"
+NO_PUSH = "tcp_nopush on;"
 NGINX_STREAM = NGINX + "stream {{ server {{ listen 127.0.0.1:{port}; proxy_pass 127.0.0.1:{upstream}; }} }}\n"
 HAPROXY = """
 global
@@ -249,9 +251,9 @@ def main():
         def start(*server):
             servers.append(Server(*server))
 
-        def nginx(title, configuration, port, processor, paths, upstream=0, cache=""):
+        def nginx(title, configuration, port, processor, paths, upstream=0, more=""):
             file = pathlib.Path(folder) / f"nginx-{port}.conf"
-            file.write_text(configuration.format(folder=folder, files=files, name=port, port=port, upstream=upstream, cache=cache))
+            file.write_text(configuration.format(folder=folder, files=files, name=port, port=port, upstream=upstream, more=more))
             start(title, ["nginx", "-e", "stderr", "-p", folder, "-c", str(file)], port, processor, paths)
 
         def end():
@@ -268,13 +270,14 @@ def main():
                 end()
             if "files" in arguments.kinds:
                 start("ringstep, HttpServer", [str(BUILD / "examples" / "http-server"), "8010", str(files)], 8010, own, paths)
-                nginx("nginx, sendfile, files kept open", NGINX_HTTP, 8011, own, paths, cache=OPEN_FILES)
-                nginx("nginx, sendfile", NGINX_HTTP, 8012, own, paths)
+                nginx("nginx, files kept open, tcp_nopush", NGINX_HTTP, 8011, own, paths, more=OPEN_FILES + NO_PUSH)
+                nginx("nginx, files kept open", NGINX_HTTP, 8012, own, paths, more=OPEN_FILES)
+                nginx("nginx, files opened each time", NGINX_HTTP, 8013, own, paths)
                 measure("HTTP, files", servers, arguments.sizes, arguments, other, records)
                 end()
             if "proxy" in arguments.kinds:
                 through = paths | fixed
-                nginx("upstream", NGINX_HTTP, 8020, other, through, cache=OPEN_FILES)
+                nginx("upstream", NGINX_HTTP, 8020, other, through, more=OPEN_FILES)
                 command = [str(BUILD / "examples" / "ringstep-proxy"), "--port", "9000", "127.0.0.1:8020"]
                 start("ringstep, Proxy", command, 9000, own, through)
                 file = pathlib.Path(folder) / "haproxy.cfg"

@@ -14,15 +14,40 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <ringstep/net/listener.hpp>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "common/clock.hpp"
 
 namespace bench::network {
+
+/// Returns how many segments TCP has sent again in this network namespace. On the loopback device, this happens where a queue
+/// of the kernel overflows, and delays an answer by 200 ms or more. So percentiles of a run with any are of that, and not of
+/// servers.
+inline std::uint64_t retransmitted() {
+    std::ifstream file("/proc/net/snmp");
+    std::string line;
+    std::vector<std::string> names;
+    while (std::getline(file, line)) {
+        if (!line.starts_with("Tcp:")) continue;
+        std::istringstream stream(line);
+        std::vector<std::string> words{std::istream_iterator<std::string>(stream), {}};
+        if (names.empty()) {
+            names = std::move(words);
+            continue;
+        }
+        for (std::size_t i = 0; i < std::min(names.size(), words.size()); i++)
+            if (names[i] == "RetransSegs") return std::stoull(words[i]);
+    }
+    return 0;
+}
 
 /// What each connection sends at once, and how often.
 struct Load {

@@ -40,7 +40,8 @@ events {{ worker_connections 4096; }}
 """
 TEMPORARY = "".join(f"{part}_temp_path {{folder}}/{part};\n" for part in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
 # The loop opens files once. nginx does that only with a cache of open files. tcp_nopush puts head and file into one packet, which is cheaper. But
-# of requests that come at once, nginx then holds back the last answer until the client's delayed acknowledgement, 40 ms later.
+# the last answers to requests that come at once are then held back until the client's delayed acknowledgement, 40 ms later. So nginx is measured
+# without it, too, and with it only for one request at once.
 NGINX_HTTP = NGINX + "http {{ access_log off; keepalive_requests 1000000000; default_type application/octet-stream;\n" + TEMPORARY + """
 sendfile on; {more}
 server {{ listen 127.0.0.1:{port}; root {files};
@@ -103,10 +104,10 @@ def facts(arguments):
 
 
 class Server:
-    """A server in a process of its own. `paths` is what to ask it for, by the size of the answer."""
+    """A server in a process of its own. `paths` is what to ask it for, by the size of the answer; `most_at_once`, how many requests at once."""
 
-    def __init__(self, title, command, port, processor, paths):
-        self.title, self.port, self.paths = title, port, paths
+    def __init__(self, title, command, port, processor, paths, most_at_once=1000):
+        self.title, self.port, self.paths, self.most_at_once = title, port, paths, most_at_once
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {processor}), cwd="/"
         )
@@ -154,21 +155,22 @@ def measure(what, servers, sizes, arguments, processor, records):
     print(f"{what}: processor time of the server for each request, and latencies in microseconds. Linux {platform.release()}, {arguments.runs} runs.\n")
     print(
         "| server | bytes | connections | at once | ns for each request | least | most | ours / it | "
-        + " | ".join(PERCENTILES.values()) + " | ours / it: " + ", ".join(PERCENTILES.values()) + " | requests a second | processor |"
+        + " | ".join(PERCENTILES.values()) + " | ours / it: " + ", ".join(PERCENTILES.values()) + " | requests a second | processor | sent again |"
     )
-    print("|---" * 14 + "|")
+    print("|---" * 15 + "|")
     for size in sizes:
         for connections in arguments.connections:
             for pipeline in arguments.pipelines:
                 case = (size, connections, pipeline, arguments.requests, arguments.rate, processor)
-                for server in servers:
+                ways = [server for server in servers if pipeline <= server.most_at_once]
+                for server in ways:
                     server.samples = []
                     load(server, *case)
                 for run in range(arguments.runs):
-                    for i in range(len(servers)):
-                        server = servers[(i + run) % len(servers)]
+                    for i in range(len(ways)):
+                        server = ways[(i + run) % len(ways)]
                         server.samples.append(load(server, *case))
-                for server in servers:
+                for server in ways:
                     report(what, server, servers[0], case, records)
     print(flush=True)
 
@@ -185,14 +187,15 @@ def report(what, server, ours, case, records):
     cost = [sample["cost"] for sample in server.samples]
     latencies = " | ".join(f"{median(key) / 1000:,.1f}" for key in PERCENTILES)
     ratios = ", ".join(f"{ratio(key):.3f}" for key in PERCENTILES)
+    again = sum(sample["again"] for sample in server.samples)
     print(
         f"| {server.title} | {size} | {connections} | {pipeline} | {median('cost'):,.0f} | {min(cost):,.0f} | {max(cost):,.0f} | {ratio('cost'):.3f} | "
-        f"{latencies} | {ratios} | {median('speed'):,.0f} | {median('busy'):.0%} |",
+        f"{latencies} | {ratios} | {median('speed'):,.0f} | {median('busy'):.0%} | {again} |",
         flush=True,
     )
     records.append(
         {"what": what, "server": server.title, "size": size, "connections": connections, "pipeline": pipeline}
-        | {"requests": server.samples[0]["requests"], "ratio": ratio("cost"), "requests_per_second": median("speed"), "busy": median("busy")}
+        | {"requests": server.samples[0]["requests"], "ratio": ratio("cost"), "requests_per_second": median("speed"), "busy": median("busy"), "again": again}
         | {key: {"median": median(key), "ratio": ratio(key), "samples": [sample[key] for sample in server.samples]} for key in PERCENTILES}
         | {"samples": cost}
     )
@@ -248,13 +251,13 @@ def main():
             (files / path[1:]).write_text("x" * size)
         fixed = {FIXED: "/fixed"} if FIXED in arguments.sizes else {}
 
-        def start(*server):
-            servers.append(Server(*server))
+        def start(*server, **options):
+            servers.append(Server(*server, **options))
 
-        def nginx(title, configuration, port, processor, paths, upstream=0, more=""):
+        def nginx(title, configuration, port, processor, paths, upstream=0, more="", **options):
             file = pathlib.Path(folder) / f"nginx-{port}.conf"
             file.write_text(configuration.format(folder=folder, files=files, name=port, port=port, upstream=upstream, more=more))
-            start(title, ["nginx", "-e", "stderr", "-p", folder, "-c", str(file)], port, processor, paths)
+            start(title, ["nginx", "-e", "stderr", "-p", folder, "-c", str(file)], port, processor, paths, **options)
 
         def end():
             while servers:
@@ -270,7 +273,7 @@ def main():
                 end()
             if "files" in arguments.kinds:
                 start("ringstep, HttpServer", [str(BUILD / "examples" / "http-server"), "8010", str(files)], 8010, own, paths)
-                nginx("nginx, files kept open, tcp_nopush", NGINX_HTTP, 8011, own, paths, more=OPEN_FILES + NO_PUSH)
+                nginx("nginx, files kept open, tcp_nopush", NGINX_HTTP, 8011, own, paths, more=OPEN_FILES + NO_PUSH, most_at_once=1)
                 nginx("nginx, files kept open", NGINX_HTTP, 8012, own, paths, more=OPEN_FILES)
                 nginx("nginx, files opened each time", NGINX_HTTP, 8013, own, paths)
                 measure("HTTP, files", servers, arguments.sizes, arguments, other, records)

@@ -120,7 +120,7 @@ int run_all(int argc, char** argv) {
     for (int i = 0; i < 2; i++) clients.round(load, false);
     std::vector<double> latencies;
     latencies.reserve(count);
-    const std::uint64_t again = bench::network::retransmitted();
+    const std::uint64_t timeouts = bench::network::tcp_timeouts();
     const std::uint64_t before = time_of(clock);
     const std::uint64_t start = bench::now();
     clients.follow(load, latencies);
@@ -129,9 +129,9 @@ int run_all(int argc, char** argv) {
     const std::uint64_t used = time_of(clock) - before;
     const double p50 = bench::percentile(latencies, 0.5);
     const double p99 = bench::percentile(latencies, 0.99);
-    program::print(R"({{"requests": {}, "took": {}, "used": {}, "p50": {:.0f}, "p99": {:.0f}, "p999": {:.0f}, "again": {}}})"
+    program::print(R"({{"requests": {}, "took": {}, "used": {}, "p50": {:.0f}, "p99": {:.0f}, "p999": {:.0f}, "timeouts": {}}})"
                    "\n",
-                   count, took, used, p50, p99, bench::percentile(latencies, 0.999), bench::network::retransmitted() - again);
+                   count, took, used, p50, p99, bench::percentile(latencies, 0.999), bench::network::tcp_timeouts() - timeouts);
     return 0;
 }
 

@@ -161,7 +161,7 @@ struct Case {
     const Served* server;
     std::vector<double> samples;  // processor time of the server for each request
     std::vector<double> whole;    // time for each request
-    std::uint64_t again;          // segments that TCP has sent again
+    std::uint64_t timeouts;       // of TCP
     std::array<std::vector<double>, percentiles.size()> latencies;
     std::optional<bench::SystemCalls> calls;  // of the server in a run
     [[nodiscard]] double each(std::uint64_t bench::SystemCalls::* which) const {
@@ -201,12 +201,12 @@ void sample(Case& test, Clients& clients) {
     const std::uint64_t start = bench::now();
     std::vector<double> latencies;
     latencies.reserve(test.job->count());
-    const std::uint64_t again = bench::network::retransmitted();
+    const std::uint64_t timeouts = bench::network::tcp_timeouts();
     run(*test.job, clients, latencies);
     const double count = static_cast<double>(test.job->count());
     test.whole.push_back(static_cast<double>(bench::now() - start) / count);
     test.samples.push_back(static_cast<double>(test.server->time() - before) / count);
-    test.again += bench::network::retransmitted() - again;
+    test.timeouts += bench::network::tcp_timeouts() - timeouts;
     for (std::size_t i = 0; i < percentiles.size(); i++)
         if (!latencies.empty()) test.latencies[i].push_back(bench::percentile(latencies, percentiles[i].part));
 }
@@ -266,7 +266,7 @@ void measure(const Options& options, std::size_t size, const bench::Model& model
         std::vector<std::unique_ptr<Clients>> clients;
         for (const auto& server : servers) {
             cases.push_back(
-                {.job = &job, .server = server.get(), .samples = {}, .whole = {}, .again = 0, .latencies = {}, .calls = {}});
+                {.job = &job, .server = server.get(), .samples = {}, .whole = {}, .timeouts = 0, .latencies = {}, .calls = {}});
             clients.push_back(std::make_unique<Clients>(server->port(), job.connections));
             for (int i = 0; i < 3; i++) clients.back()->round(job.load, true);
         }
@@ -288,7 +288,7 @@ void measure(const Options& options, std::size_t size, const bench::Model& model
     bench::Table table(model.head({"way", "job", "connections", "pipeline", bench::clock_unit(), "least", "most", "x epoll",
                                    "x liburing", "both sides", "system calls", "io_uring_enter"}));
     bench::Table latencies({"way", "job", "connections", "pipeline", "requests", "p50", "p99", "p99.9", "p50 x epoll",
-                            "x liburing", "p99 x epoll", "x liburing", "p99.9 x epoll", "x liburing", "sent again"});
+                            "x liburing", "p99 x epoll", "x liburing", "p99.9 x epoll", "x liburing", "TCP timeouts"});
     for (const Case& test : cases) {
         const auto base = [&](std::string_view name) -> const Case* {
             const auto found = std::ranges::find_if(
@@ -331,19 +331,19 @@ void measure(const Options& options, std::size_t size, const bench::Model& model
                 percentiles[i].name, median, to(epoll), to(liburing), bench::json_numbers(samples));
         }
         row.insert(row.end(), ratios.begin(), ratios.end());
-        row.push_back(std::to_string(test.again));
+        row.push_back(std::to_string(test.timeouts));
         if (!json.empty()) latencies.add(std::move(row));
         records.push_back(fmt::format(
             R"({{"way": {}, "title": {}, "case": {}, "job": {}, "size": {}, "connections": {}, "pipeline": {}, "requests": {}, )"
             R"("median": {:.2f}, "least": {:.2f}, "most": {:.2f}, "ratio_to_epoll": {:.4f}, "ratio_to_liburing": {:.4f}, )"
             R"("whole": {:.2f}, "whole_to_epoll": {:.4f}, "whole_to_liburing": {:.4f}, "system_calls": {:.4f}, )"
-            R"("io_uring_enter": {:.4f}, "model_ns": {}, "again": {}, {}"samples": {}}})",
+            R"("io_uring_enter": {:.4f}, "model_ns": {}, "timeouts": {}, {}"samples": {}}})",
             bench::json_string(test.server->name()), bench::json_string(test.server->title()),
             bench::json_string(fmt::format("{} {}, {}c{}", job.name, size > 64 ? "16K" : "64", job.connections,
                                            job.load.pipeline > 1 ? fmt::format(" x{}", job.load.pipeline) : "")),
             bench::json_string(job.name), size, job.connections, job.load.pipeline, job.count(), summary.median, summary.least,
             summary.most, to_epoll, to_liburing, whole.median, ratio(epoll, &Case::whole), ratio(liburing, &Case::whole), calls,
-            test.each(&bench::SystemCalls::enter), model.json(summary.median, calls), test.again, json,
+            test.each(&bench::SystemCalls::enter), model.json(summary.median, calls), test.timeouts, json,
             bench::json_numbers(test.samples)));
     }
     table.print();
@@ -353,7 +353,7 @@ void measure(const Options& options, std::size_t size, const bench::Model& model
             options.rate > 0 ? fmt::format("at {} requests a second, from the time when a request was due", options.rate)
                              : "where each connection sends as soon as it has its answers",
             options.runs,
-            "Of fewer than 1,000 requests, p99.9 is the longest. Segments that TCP sent again delay answers by 200 ms.");
+            "Of fewer than 1,000 requests, p99.9 is the longest. A timeout of TCP delays an answer by 200 ms or more.");
         latencies.print();
     }
     fmt::print("\n");

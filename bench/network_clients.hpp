@@ -28,15 +28,15 @@
 
 namespace bench::network {
 
-/// Returns how many segments TCP has sent again in this network namespace. On the loopback device, this happens where a queue
-/// of the kernel overflows, and delays an answer by 200 ms or more. So percentiles of a run with any are of that, and not of
-/// servers.
-inline std::uint64_t retransmitted() {
-    std::ifstream file("/proc/net/snmp");
+/// Returns how often TCP's retransmission timer has run out in this network namespace, which takes 200 ms or more. On the
+/// loopback device, that happens where a queue of the kernel overflows, or where other work keeps a processor that long. Then
+/// percentiles are of that, and not of servers.
+inline std::uint64_t tcp_timeouts() {
+    std::ifstream file("/proc/net/netstat");
     std::string line;
     std::vector<std::string> names;
     while (std::getline(file, line)) {
-        if (!line.starts_with("Tcp:")) continue;
+        if (!line.starts_with("TcpExt:")) continue;
         std::istringstream stream(line);
         std::vector<std::string> words{std::istream_iterator<std::string>(stream), {}};
         if (names.empty()) {
@@ -44,7 +44,7 @@ inline std::uint64_t retransmitted() {
             continue;
         }
         for (std::size_t i = 0; i < std::min(names.size(), words.size()); i++)
-            if (names[i] == "RetransSegs") return std::stoull(words[i]);
+            if (names[i] == "TCPTimeouts") return std::stoull(words[i]);
     }
     return 0;
 }

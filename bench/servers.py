@@ -155,7 +155,7 @@ def measure(what, servers, sizes, arguments, processor, records):
     print(f"{what}: processor time of the server for each request, and latencies in microseconds. Linux {platform.release()}, {arguments.runs} runs.\n")
     print(
         "| server | bytes | connections | at once | ns for each request | least | most | ours / it | "
-        + " | ".join(PERCENTILES.values()) + " | ours / it: " + ", ".join(PERCENTILES.values()) + " | requests a second | processor | sent again |"
+        + " | ".join(PERCENTILES.values()) + " | ours / it: " + ", ".join(PERCENTILES.values()) + " | requests a second | processor | TCP timeouts |"
     )
     print("|---" * 15 + "|")
     for size in sizes:
@@ -187,15 +187,15 @@ def report(what, server, ours, case, records):
     cost = [sample["cost"] for sample in server.samples]
     latencies = " | ".join(f"{median(key) / 1000:,.1f}" for key in PERCENTILES)
     ratios = ", ".join(f"{ratio(key):.3f}" for key in PERCENTILES)
-    again = sum(sample["again"] for sample in server.samples)
+    timeouts = sum(sample["timeouts"] for sample in server.samples)
     print(
         f"| {server.title} | {size} | {connections} | {pipeline} | {median('cost'):,.0f} | {min(cost):,.0f} | {max(cost):,.0f} | {ratio('cost'):.3f} | "
-        f"{latencies} | {ratios} | {median('speed'):,.0f} | {median('busy'):.0%} | {again} |",
+        f"{latencies} | {ratios} | {median('speed'):,.0f} | {median('busy'):.0%} | {timeouts} |",
         flush=True,
     )
     records.append(
         {"what": what, "server": server.title, "size": size, "connections": connections, "pipeline": pipeline}
-        | {"requests": server.samples[0]["requests"], "ratio": ratio("cost"), "requests_per_second": median("speed"), "busy": median("busy"), "again": again}
+        | {"requests": server.samples[0]["requests"], "ratio": ratio("cost"), "requests_per_second": median("speed"), "busy": median("busy"), "timeouts": timeouts}
         | {key: {"median": median(key), "ratio": ratio(key), "samples": [sample[key] for sample in server.samples]} for key in PERCENTILES}
         | {"samples": cost}
     )

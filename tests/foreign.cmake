@@ -28,6 +28,9 @@ ringstep_add_foreign_test(streams TARGETS ringstep-proxy KERNEL 2)
 ringstep_add_foreign_test(differential TARGETS http-server HERE 4000 KERNEL 300)
 # This machine's kernel need not have netem.
 ringstep_add_foreign_test(netem NOT_HERE TARGETS http-server key-value ringstep-proxy)
+ringstep_add_foreign_test(redis TARGETS ringstep-proxy key-value KERNEL 200 300)
+ringstep_add_foreign_test(upstreams TARGETS ringstep-proxy KERNEL 200)
+ringstep_add_foreign_test(limits TARGETS http-server key-value ringstep-proxy)
 ringstep_add_foreign_test(faults TARGETS http-server key-value KERNEL 300 1200)
 
 # The servers that the benchmark compares answer alike.

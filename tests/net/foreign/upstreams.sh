@@ -73,9 +73,9 @@ end "$proxy"
 grep -qE 'port 8002: [1-9][0-9]* connections, [1-9][0-9]* failures' "$work/proxy.log" || fail "the proxy has not noticed that an upstream had died"
 
 # Garbage is passed on as it is, and so is its end.
-begin garbage socat TCP-LISTEN:8007,bind=127.0.0.1,fork,reuseaddr "OPEN:$work/large,rdonly"
+begin garbage socat -U TCP-LISTEN:8007,bind=127.0.0.1,fork,reuseaddr "OPEN:$work/large,rdonly"
 garbage=$began
-begin closes socat TCP-LISTEN:8008,bind=127.0.0.1,fork,reuseaddr OPEN:/dev/null
+begin closes socat -U TCP-LISTEN:8008,bind=127.0.0.1,fork,reuseaddr OPEN:/dev/null
 closes=$began
 await_port 8007
 await_port 8008
@@ -83,8 +83,8 @@ begin_proxy "$1" 127.0.0.1:8007
 for i in 1 2; do
 	status=0
 	ask --output "$work/o" http://127.0.0.1:9000/ 2>"$work/curl.log" || status=$?
-	# An answer of HTTP/0.9, or a connection that has ended before all of the garbage was read.
-	((status == 1 || status == 56)) || fail "curl ended with status $status when the upstream answered garbage"
+	# An answer of HTTP/0.9, or a reset: socat does not read the request.
+	((status == 1 || status == 52 || status == 56)) || fail "curl ended with status $status when the upstream answered garbage"
 	timeout 20 socat -u TCP:127.0.0.1:9000 - >"$work/back" || fail "socat failed"
 	cmp "$work/large" "$work/back" || fail "garbage came back changed"
 done

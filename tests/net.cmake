@@ -11,7 +11,7 @@ ringstep_add_test(net/soak USER KERNELS LOOPS kv frames http proxy TIMEOUT 600 V
 set_tests_properties(user/net/soak PROPERTIES TIMEOUT 1200)
 list(GET RINGSTEP_TEST_KERNELS -1 newest)
 # 4: all of its test cases were skipped.
-set_tests_properties(${newest}/net/crowd ${newest}/net/soak PROPERTIES SKIP_RETURN_CODE 4)
+set_tests_properties(${newest}/net/crowd ${newest}/net/faults ${newest}/net/soak PROPERTIES SKIP_RETURN_CODE 4)
 ringstep_add_test(net/late_workers USER KERNELS MAIN LOOPS kv proxy VM_OPTIONS --cpus 1)
 ringstep_add_loop(slices SOURCE net/slices.bpf.c STATE net/slices.h)
 ringstep_add_test(net/slices USER KERNELS MAIN LOOPS slices)

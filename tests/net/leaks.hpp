@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What a process has open: descriptors, and sockets in the registered slots of its rings.
+// What a process has open and has used: descriptors, sockets in the registered slots of its rings, processor time.
 #pragma once
 
+#include "ensure.hpp"
+
 #include <cstddef>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -32,4 +35,11 @@ inline std::size_t sockets_in_slots() {
         }
     }
     return sockets;
+}
+
+/// Returns the processor time of this process, in seconds.
+inline double processor_time() {
+    timespec time{};
+    ensure(::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time) == 0);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
 }

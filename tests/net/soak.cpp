@@ -50,10 +50,11 @@ void use(std::uint16_t port, std::uint32_t host, const Talk& talk, std::uint64_t
         case 0:  // the client closes
             ensure(client.ask(talk.ask, talk.answer.size()) == talk.answer);
             break;
-        case 1:  // the server closes
+        case 1:  // the server closes first
             ensure(client.send(talk.last));
             ensure(client.rest() == talk.last_answer);
             ensure(client.ended());
+            ensure(client.send(talk.ask));  // which nobody wants any more
             break;
         case 2:  // the client reads no answer
             ensure(client.send(talk.ask));

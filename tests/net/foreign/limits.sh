@@ -1,12 +1,12 @@
 #!/bin/bash
 # Servers and the proxy at the limits of their process: too few descriptors or too little memory to begin, and none left while they run.
 #
-#   limits.sh HTTP-SERVER KEY-VALUE PROXY
+#   limits.sh HTTP-SERVER KEY-VALUE PROXY [COUNT]
 set -euo pipefail
 # shellcheck disable=SC2034 # foreign.bash reads it
 long_in_kernels=yes
 . "$(dirname "$0")/foreign.bash"
-http_server=$1 key_value=$2 proxy_program=$3
+http_server=$1 key_value=$2 proxy_program=$3 count=${4:-30}
 
 # refuses TEXT COMMAND…: the command ends at once, with an error that has this text.
 refuses() {
@@ -42,11 +42,11 @@ head -c 3000 /dev/urandom | base64 -w 0 >"$work/note"
 for port in 8000 9000; do
 	url=http://127.0.0.1:$port
 	expect stored "$(ask --upload-file "$work/note" "$url/notes/$port")" "PUT by port $port"
-	got=$(ask --parallel --parallel-immediate --parallel-max 30 "$url/large?[1-30]" --output "$work/o#1" --write-out '%{http_code} %{size_download}\n' | sort | uniq -c | tr -s ' ')
-	expect " 30 200 300000" "$got" "30 files at once by port $port"
-	cmp "$work/files/large" "$work/o30" || fail "a file came back changed by port $port"
+	got=$(ask --parallel --parallel-immediate --parallel-max "$count" "$url/large?[1-$count]" --output "$work/o#1" --write-out '%{http_code} %{size_download}\n' | sort | uniq -c | tr -s ' ')
+	expect " $count 200 300000" "$got" "$count files at once by port $port"
+	cmp "$work/files/large" "$work/o$count" || fail "a file came back changed by port $port"
 done
-for ((i = 0; i < 30; i++)); do
+for ((i = 0; i < count; i++)); do
 	exec {connection}<>/dev/tcp/127.0.0.1/8010
 	printf 'SET key%d %d\r\nGET key%d\r\nQUIT\r\n' $i $i $i >&"$connection"
 	timeout 20 cat <&"$connection" >"$work/answer"

@@ -88,9 +88,11 @@ class ManyFiles {
 public:
     ManyFiles() {
         REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
-        rlimit files = before_;
-        files.rlim_cur = std::min<rlim_t>(20'000, files.rlim_max);
-        REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+        rlimit files{.rlim_cur = 20'000, .rlim_max = std::max<rlim_t>(20'000, before_.rlim_max)};
+        if (::setrlimit(RLIMIT_NOFILE, &files) != 0) {  // the hard limit stays
+            files = {.rlim_cur = std::min<rlim_t>(20'000, before_.rlim_max), .rlim_max = before_.rlim_max};
+            REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+        }
         most_ = files.rlim_cur;
     }
     ManyFiles(const ManyFiles&) = delete;

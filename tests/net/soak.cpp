@@ -120,7 +120,7 @@ private:
 /// How many of all connections a server gets. An emulated kernel takes too long for a million.
 std::uint64_t share(std::uint64_t percent) {
     if (!loading_is_cheap() && rounds(0, 1) == 0) SKIP("with --thorough only");
-    return rounds(6'000, loading_is_cheap() ? 1'000'000 : 40'000) * percent / 100;
+    return rounds(6'000, loading_is_cheap() ? 1'000'000 : 16'000) * percent / 100;
 }
 
 const Talk talk_of_key_value{"PING\r\n", "+PONG\r\n", "PING\r\nQUIT\r\nPING\r\n", "+PONG\r\n+BYE\r\n"};

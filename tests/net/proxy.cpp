@@ -403,9 +403,9 @@ TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end 
     };
     {  // It speaks before it was asked, and ends.
         auto [client, server] = connect();
-        std::jthread sender([&server = server, &garbage] {
-            ensure(server.send(garbage));
-            server.finish();
+        std::jthread sender([&from = server, &garbage] {
+            ensure(from.send(garbage));
+            from.finish();
         });
         const bool same = client.rest() == garbage;
         CHECK(same);
@@ -415,9 +415,9 @@ TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end 
     }
     {  // It is reset in the middle.
         auto [client, server] = connect();
-        std::jthread sender([&server = server, &garbage] {
-            (void)server.send(garbage);
-            server.reset();
+        std::jthread sender([&from = server, &garbage] {
+            (void)from.send(garbage);
+            from.reset();
         });
         const std::string got = client.rest();
         CHECK(garbage.starts_with(got));

@@ -24,6 +24,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -93,18 +94,31 @@ TEST_CASE("The processor that runs a step goes away, and the loop goes on at ano
         program.state()->spin = spins;
         REQUIRE(processor.set(true));
         run_on({1});
+        std::atomic<bool> gone{false};
+        std::atomic<bool> over{false};
         std::thread other([&] {
             run_on({0});
             wait_for_a_turn(program.state());
-            ensure(processor.set(false));
+            std::thread remover([&] {
+                ensure(processor.set(false));
+                gone = true;
+            });
+            // In released kernels, a loop that never sleeps may keep its processor from going until its run ends: the scheduler
+            // moves a task when it schedules, unless the task is in a step at that moment.
+            for (unsigned i = 0; spins && i < 200 && !gone; i++) std::this_thread::sleep_for(1ms);
+            if (spins && !gone) program.request_stop();
+            remover.join();
             ensure(program.state().load(&scripted::recorded) <= timeouts);
             ensure(::send(sockets.ends[1], "x", 1, 0) == 1);
             ensure(eventually([&] { return program.state().load(&scripted::recorded) == timeouts + 1; }));
+            over = true;
             program.request_stop();
         });
         LoopExit exit;
-        do exit = program.run();
-        while (exit.reason == ExitReason::interrupted);
+        do {
+            exit = program.run();
+            while (!gone) std::this_thread::sleep_for(1ms);
+        } while (exit.reason == ExitReason::interrupted || (exit.reason == ExitReason::stop_requested && !over));
         other.join();
         CHECK(exit.reason == ExitReason::stop_requested);
         CHECK(::sched_getcpu() == 0);

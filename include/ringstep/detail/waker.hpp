@@ -13,6 +13,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <string>
 #include <type_traits>
 
 namespace ringstep::inline v0::detail {
@@ -123,17 +124,22 @@ private:
         return io_uring_get_sqe(&ring_);
     }
 
+    [[nodiscard]] static std::string advice_for(int result) {
+        if (result == -EMFILE || result == -ENFILE) return "Out of file descriptors: raise ulimit -n (RLIMIT_NOFILE).";
+        if (result == -ENOMEM) return "Out of memory, or of locked memory (RLIMIT_MEMLOCK, ulimit -l).";
+        return {};
+    }
+
     void open() {
         io_uring fresh{};
         int result = io_uring_queue_init(entries, &fresh, 0);
-        if (result < 0)
-            raise(result, "opening of the ring that wakes up waiting loops", "Descriptors may have run out (ulimit -n).");
+        if (result < 0) raise(result, "opening of the ring that wakes up waiting loops", advice_for(result));
         const int event = ::eventfd(0, EFD_CLOEXEC);  // a file to pass; its kind does not matter
         result = event >= 0 ? io_uring_register_files(&fresh, &event, 1) : -errno;
         if (event >= 0) ::close(event);
         if (result < 0) {
             io_uring_queue_exit(&fresh);
-            raise(result, "registration of a file to wake up waiting loops with", "Descriptors may have run out (ulimit -n).");
+            raise(result, "registration of a file to wake up waiting loops with", advice_for(result));
         }
         ring_ = fresh;
         is_open_ = true;

@@ -36,7 +36,7 @@ using namespace std::chrono_literals;
 using Scripted = ringstep::LoopProgram<scripted_loop>;
 
 /// The size of every region here, so that one load of the loop is enough for a process and its children.
-inline constexpr std::size_t region_bytes = std::size_t{4} << 20;
+inline constexpr std::size_t region_bytes = std::size_t{2} << 20;
 inline constexpr unsigned requests = 480;
 inline constexpr unsigned bytes_to_receive = requests / 4;
 

@@ -48,21 +48,29 @@ public:
     Waker(const Waker&) = delete;
     Waker& operator=(const Waker&) = delete;
 
+    /// Returns how often to try again after this errno, a millisecond later each time. The kernel may be short of memory, and a
+    /// stop must not get lost. A filter of system calls (EPERM, EACCES, ENOSYS) hardly ever changes its mind.
+    [[nodiscard]] static int most_tries(int error) noexcept {
+        return error == EPERM || error == EACCES || error == ENOSYS ? 20 : 1000;
+    }
+
     /// Makes a loop in the kernel take its next turn. Does nothing for a ring of the parent process (-1). May be called from
     /// any thread.
     void wake(int ring_fd) noexcept {
-        // The kernel may be short of memory, and a stop must not get lost.
-        for (int tries = 0; !try_wake(ring_fd) && tries < 1000; tries++) {
+        for (int tries = 0;; tries++) {
+            const int error = try_wake(ring_fd);
+            if (error == 0 || tries >= most_tries(error)) return;
             const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
             (void)::nanosleep(&millisecond, nullptr);
         }
     }
 
-    /// Posts `count` completions with this user_data on the ring, and returns how many were sent, which are fewer if the kernel
-    /// is short of memory. The others are never sent. For a ring of the parent process (-1), it sends nothing and returns
-    /// `count`. May be called from any thread.
-    std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
+    /// Posts `count` completions with this user_data on the ring, and returns how many were sent. If these are fewer, the errno
+    /// is in `error`. The others are never sent. For a ring of the parent process (-1), it sends nothing and returns `count`.
+    /// May be called from any thread.
+    std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count, int& error) noexcept {
         const SignalProofLock lock(mutex_);
+        error = 0;
         if (!is_open_ || ring_fd < 0) return count;
         std::uint32_t sent = 0;
         while (sent < count) {
@@ -73,11 +81,19 @@ public:
                 io_uring_prep_msg_ring(sqe, ring_fd, 0, user_data, 0);
                 batch++;
             }
-            const std::uint32_t submitted = submit();
-            if (submitted == 0) break;
-            sent += submitted;
+            const int submitted = submit();
+            if (submitted <= 0) {
+                error = submitted < 0 ? -submitted : EAGAIN;
+                break;
+            }
+            sent += static_cast<std::uint32_t>(submitted);
         }
         return sent;
+    }
+    /// Posts completions like the function above, for callers that do not need the errno.
+    std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
+        int error = 0;
+        return post(ring_fd, user_data, count, error);
     }
 
 private:
@@ -94,19 +110,21 @@ private:
         is_open_ = false;
     }
 
-    [[nodiscard]] bool try_wake(int ring_fd) noexcept {
+    // Returns 0, or an errno.
+    [[nodiscard]] int try_wake(int ring_fd) noexcept {
         const SignalProofLock lock(mutex_);
-        if (!is_open_ || ring_fd < 0) return true;
+        if (!is_open_ || ring_fd < 0) return 0;
         io_uring_sqe* const sqe = next();
-        if (sqe == nullptr) return false;
+        if (sqe == nullptr) return EAGAIN;
         io_uring_prep_msg_ring_fd(sqe, ring_fd, 0, 0, 0, IORING_MSG_RING_CQE_SKIP);
         sqe->file_index = 0;  // names no slot
-        return submit() == 1;
+        const int submitted = submit();
+        return submitted == 1 ? 0 : submitted < 0 ? -submitted : EAGAIN;
     }
 
-    // Submits all messages, and returns how many the kernel took. The others are withdrawn: left in the SQ, they would be sent
-    // by a later call, which does not count them.
-    [[nodiscard]] std::uint32_t submit() noexcept {
+    // Submits all messages, and returns how many the kernel took, or -errno. The others are withdrawn: left in the SQ, they would
+    // be sent by a later call, which does not count them.
+    [[nodiscard]] int submit() noexcept {
         const int submitted = io_uring_submit(&ring_);
         io_uring_sq& sq = ring_.sq;
         const unsigned head = io_uring_smp_load_acquire(sq.khead);
@@ -114,7 +132,7 @@ private:
             sq.sqe_head = sq.sqe_tail = head;
             io_uring_smp_store_release(sq.ktail, head);
         }
-        return submitted < 0 ? 0 : static_cast<std::uint32_t>(submitted);
+        return submitted;
     }
 
     // Returns the next SQE, or null if all are in use.

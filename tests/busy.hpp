@@ -153,13 +153,13 @@ inline std::string run_all(const Shared& memory, Told& told, int socket, bool sp
 /// A child process that runs the loop. Its parent sees the loop's state, and sends the bytes.
 class Child {
 public:
-    /// What the child does beside its loop, on another thread. `spins`: the loop never waits. `on_main`: the child's first thread
-    /// runs the loop, and not a second one.
+    /// What the child does beside its loop, on another thread. `spins`: the loop never waits. `on_main`: the child's first
+    /// thread runs the loop, and not a second one.
     template <class Beside>
     Child(bool spins, bool on_main, const Beside& beside)
         : memory_(region_bytes),
           told_memory_(sizeof(Told)),
-          told_(*new (told_memory_.base()) Told),
+          told_(*new(told_memory_.base()) Told),
           state_(ringstep::RegionMemory::borrow(memory_.bytes()), sizeof(ringstep_control)) {
         load_once();
         (void)std::fflush(nullptr);

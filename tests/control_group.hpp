@@ -51,7 +51,9 @@ public:
         give_up_memory();
     }
 
-    void write(std::string_view file, const std::string& text) const { ensure(write_to(path_ + "/" + std::string(file), text)); }
+    void write(std::string_view file, const std::string& text) const {
+        ensure(write_to(path_ + "/" + std::string(file), text));
+    }
     void add(pid_t process) const { write("cgroup.procs", std::to_string(process)); }
 
     /// Returns the number behind a word in a file, or the one that the file consists of if there is no word. -1: there is none.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What others allow a process: system calls, before its loop starts and while it runs; and memory of kinds that the kernel cannot pin,
-// or that a fork copies.
+// What others allow a process: system calls, before its loop starts and while it runs; and memory of kinds that the kernel
+// cannot pin, or that a fork copies.
 #include <ringstep/program.hpp>
 
 #include "busy.hpp"
@@ -317,7 +317,16 @@ int secret_file() {
     return file;
 }
 
-enum class Kind { ordinary, transparent, shared, huge, huge_file, secret, half_read_only, half_missing };
+enum class Kind {
+    ordinary,
+    transparent,
+    shared,
+    huge,
+    huge_file,
+    secret,
+    half_read_only,
+    half_missing
+};
 
 /// Returns memory of this kind, or null if there is none here.
 std::unique_ptr<Mapping> memory_of(Kind kind) {
@@ -388,7 +397,8 @@ TEST_CASE("Regions of any kind of memory run loops, and what the kernel cannot p
             CHECK(text == std::string(to_string(engine)) + ", stopped 0. ");
             continue;
         }
-        CHECK(text.starts_with("threw 14: registration of a memory region of " + std::to_string(busy::region_bytes) + " bytes"));
+        CHECK(
+            text.starts_with("threw 14: registration of a memory region of " + std::to_string(busy::region_bytes) + " bytes"));
         CHECK(says(text, "pin"));
         // An application that leaves the choice to the library gets the other engine, and the same reason.
         const std::string automatic = in_child([&] {

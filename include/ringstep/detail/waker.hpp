@@ -122,8 +122,8 @@ private:
         return submitted == 1 ? 0 : submitted < 0 ? -submitted : EAGAIN;
     }
 
-    // Submits all messages, and returns how many the kernel took, or -errno. The others are withdrawn: left in the SQ, they would
-    // be sent by a later call, which does not count them.
+    // Submits all messages, and returns how many the kernel took, or -errno. The others are withdrawn: left in the SQ, they
+    // would be sent by a later call, which does not count them.
     [[nodiscard]] int submit() noexcept {
         const int submitted = io_uring_submit(&ring_);
         io_uring_sq& sq = ring_.sq;

@@ -28,9 +28,8 @@ namespace ringstep::inline v0::detail {
 
 // What to say about memory that the kernel cannot pin, whatever the limits: EFAULT or EOPNOTSUPP.
 inline constexpr const char* unpinnable_memory_advice =
-    "The kernel cannot pin all of this memory. It has to be there and writable, and must be neither secret (memfd_secret(2)) "
-    "nor "
-    "a shared mapping of a file on a disk.";
+    "The kernel cannot pin all of this memory. It has to be there and writable, and must be neither secret "
+    "(memfd_secret(2)) nor a shared mapping of a file on a disk.";
 
 // Returns advice for memory of `bytes` bytes that the kernel refused to pin with this errno, or an empty text.
 [[nodiscard]] inline std::string pinning_advice(int error_number, std::uint64_t bytes) {

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""What a request costs our HTTP server and our proxy, both with the user engine, beside nginx and haproxy. The load is wrk's.
+"""What a request costs our HTTP server and our proxy, both with the user engine, beside nginx and haproxy, and how long answers take.
 
-Processor time of the server's process, for each request; the proxy alone, without the upstream. Each server has a processor for itself. wrk and the
-upstream have another one. All run in a network namespace with nothing but the loopback device.
+Processor time of the server's process for each request; the proxy alone, without the upstream. Latencies are of the same requests. Each server has a
+processor for itself. The load, which is bench-load's, and the upstream have another one. All run in a network namespace with nothing but the
+loopback device.
 """
 
 import argparse
+import gzip
 import json
 import os
 import pathlib
 import platform
 import re
+import resource
 import signal
 import statistics
 import subprocess
@@ -20,8 +23,14 @@ import time
 
 REPO = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("RINGSTEP_BUILD_DIR") or REPO / "build").absolute()
-BODY = "x" * 64
 OWN_NETWORK = "RINGSTEP_OWN_NETWORK"
+KINDS = ("http", "files", "proxy")
+FIXED = 64  # bytes of the answer that is no file. nginx's `return` takes no long ones
+PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
+# Where ours must not take more time than others do, with --most.
+JUDGED_CONNECTIONS, JUDGED_SIZE = (8, 64), 64
+# Lines of the kernel's configuration that bear on the figures: those that facts.hpp names, as far as they say something here.
+CONFIGURATION = re.compile(r"CONFIG_(HZ=|PREEMPT|MITIGATION_RETPOLINE|MITIGATION_PAGE_TABLE_ISOLATION|DEBUG_PREEMPT|KASAN=|PROVE_LOCKING)")
 
 # The same limits and logs (none) for all. `master_process off` and `nbthread 1`: one thread, as the loop has.
 NGINX = """
@@ -30,9 +39,16 @@ daemon off; master_process off; pid {folder}/{name}.pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
 """
 TEMPORARY = "".join(f"{part}_temp_path {{folder}}/{part};\n" for part in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-NGINX_HTTP = NGINX + "http {{ access_log off; keepalive_requests 1000000000;\n" + TEMPORARY + """
-server {{ listen 127.0.0.1:{port}; location / {{ default_type text/plain; return 200 """ + BODY + """; }} }} }}
+# The loop opens files once. nginx does that only with a cache of open files. tcp_nopush puts head and file into one packet, which is cheaper. But
+# the last answers to requests that come at once are then held back until the client's delayed acknowledgement, 40 ms later. So nginx is measured
+# without it, too, and with it only for one request at once.
+NGINX_HTTP = NGINX + "http {{ access_log off; keepalive_requests 1000000000; default_type application/octet-stream;\n" + TEMPORARY + """
+sendfile on; {more}
+server {{ listen 127.0.0.1:{port}; root {files};
+location = /fixed {{ default_type text/plain; return 200 """ + "x" * FIXED + """; }} }} }}
 """
+OPEN_FILES = "open_file_cache max=100; open_file_cache_valid 1h;"
+NO_PUSH = "tcp_nopush on;"
 NGINX_STREAM = NGINX + "stream {{ server {{ listen 127.0.0.1:{port}; proxy_pass 127.0.0.1:{upstream}; }} }}\n"
 HAPROXY = """
 global
@@ -55,11 +71,43 @@ def processors():
     return (allowed[0], allowed[1]) if len(allowed) > 1 else (allowed[0], allowed[0])
 
 
-class Server:
-    """A server in a process of its own."""
+def facts(arguments):
+    """Where the figures come from."""
 
-    def __init__(self, title, command, port, processor):
-        self.title, self.port = title, port
+    def first_match(pattern, text, otherwise="unknown"):
+        found = re.search(pattern, text, re.MULTILINE)
+        return found[1] if found else otherwise
+
+    configuration = []
+    for path, read in ((f"/boot/config-{platform.release()}", open), ("/proc/config.gz", gzip.open)):
+        if os.path.exists(path):
+            with read(path, "rt") as file:
+                configuration = [line.rstrip() for line in file if CONFIGURATION.match(line)]
+            break
+    mitigations = pathlib.Path("/sys/devices/system/cpu/vulnerabilities/spectre_v2")
+    versions = {}
+    for name, option in (("nginx", "-v"), ("haproxy", "-v")):
+        said = subprocess.run([name, option], capture_output=True, text=True)
+        versions[name] = first_match(r"(\d+\.\d+\.\d+)", said.stdout + said.stderr)
+    return {
+        "kernel": platform.release(),
+        "processor": first_match(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text()),
+        "processors": len(os.sched_getaffinity(0)),
+        "spectre_v2": mitigations.read_text().strip() if mitigations.exists() else "unknown",
+        "configuration": configuration,
+        "versions": versions,
+        "revision": os.environ.get("RINGSTEP_BENCH_REVISION", "unknown"),
+        "runs": arguments.runs,
+        "requests": arguments.requests,
+        "rate": arguments.rate,
+    }
+
+
+class Server:
+    """A server in a process of its own. `paths` is what to ask it for, by the size of the answer; `most_at_once`, how many requests at once."""
+
+    def __init__(self, title, command, port, processor, paths, most_at_once=1000):
+        self.title, self.port, self.paths, self.most_at_once = title, port, paths, most_at_once
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {processor}), cwd="/"
         )
@@ -69,134 +117,182 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 sys.exit(f"bench/servers.py: {title} does not listen")
             time.sleep(0.01)
-        self.samples = {}
-
-    def time(self):
-        """Nanoseconds of processor time that all threads have used."""
-        total = 0
-        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
-            try:
-                total += int((task / "schedstat").read_text().split()[0])
-            except OSError:
-                pass  # a thread that has ended
-        return total
+        self.samples = []
 
     def end(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
 
-def load(server, path, connections, seconds, processor):
-    """Returns nanoseconds of the server for each request, requests in a second, and what part of its processor the server has used."""
-    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s", f"http://127.0.0.1:{server.port}{path}"]
-    for _ in range(3):
-        before = server.time()
-        result = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds + 30, preexec_fn=lambda: os.sched_setaffinity(0, {processor})
-        )
-        used = server.time() - before
-        found = re.search(r"(\d+) requests in ([\d.]+)(m?s)", result.stdout)
-        if result.returncode or not found or "Non-2xx" in result.stdout or "Socket errors" in result.stdout:
-            break
-        if found[1] != "0":
-            took = float(found[2]) / (1000 if found[3] == "ms" else 1)
-            return used / int(found[1]), int(found[1]) / took, used / 1e9 / seconds
-        # On a machine that is busy otherwise, one of the programs may not run for that long.
-    sys.exit(f"bench/servers.py: wrk had errors, or made no requests, with {server.title}:\n{result.stdout}{result.stderr}")
+def load(server, size, connections, pipeline, requests, rate, processor):
+    """Returns what bench-load says of a run, with nanoseconds of the server for each request as `cost`."""
+    command = [str(BUILD / "bench" / "bench-load"), "--process", str(server.process.pid), "--port", str(server.port)]
+    command += ["--path", server.paths[size], "--connections", str(connections), "--pipeline", str(pipeline)]
+    command += ["--requests", str(requests if size <= FIXED else max(requests // 8, 1)), "--rate", str(rate)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=lambda: os.sched_setaffinity(0, {processor}))
+    if result.returncode:
+        sys.exit(f"bench/servers.py: the load failed with {server.title}:\n{result.stdout}{result.stderr}")
+    said = json.loads(result.stdout)
+    return said | {"cost": said["used"] / said["requests"], "busy": said["used"] / said["took"], "speed": said["requests"] / said["took"] * 1e9}
 
 
-def ask(server, path):
+def ask(server, size):
     """Asks once, for an answer that is as it should be."""
-    command = ["curl", "--disable", "--silent", "--fail", "--max-time", "10", f"http://127.0.0.1:{server.port}{path}"]
-    if subprocess.run(command, capture_output=True, text=True).stdout != BODY:
+    command = ["curl", "--disable", "--silent", "--fail", "--max-time", "10", f"http://127.0.0.1:{server.port}{server.paths[size]}"]
+    if subprocess.run(command, capture_output=True, text=True).stdout != "x" * size:
         sys.exit(f"bench/servers.py: the answer of {server.title} is wrong")
 
 
-def measure(what, servers, path, arguments, processor, records):
+def measure(what, servers, sizes, arguments, processor, records):
+    """Compares servers, in turn in each run. The first one is ours."""
+    sizes = [size for size in sizes if size in servers[0].paths]
     for server in servers:
-        ask(server, path)
-    if arguments.runs == 0:
+        for size in sizes:
+            ask(server, size)
+    if not sizes or arguments.runs == 0:
         print(f"{what}: all answer alike.")
         return
-    print(f"{what}: processor time of the server for each request. Linux {platform.release()}, {arguments.runs} runs of {arguments.seconds} s each.\n")
-    print("| server | connections | ns for each request | least | most | ours / it | requests a second | processor |")
-    print("|---|---|---|---|---|---|---|---|")
-    for connections in arguments.connections:
-        for server in servers:
-            server.samples = []
-            load(server, path, connections, 1, processor)
-        for run in range(arguments.runs):
-            for i in range(len(servers)):
-                server = servers[(i + run) % len(servers)]
-                server.samples.append(load(server, path, connections, arguments.seconds, processor))
-        for server in servers:
-            cost = [sample[0] for sample in server.samples]
-            ratio = statistics.median(ours[0] / its[0] for ours, its in zip(servers[0].samples, server.samples))
-            rate = statistics.median(sample[1] for sample in server.samples)
-            busy = statistics.median(sample[2] for sample in server.samples)
-            print(
-                f"| {server.title} | {connections} | {statistics.median(cost):,.0f} | {min(cost):,.0f} | {max(cost):,.0f} | {ratio:.3f} | {rate:,.0f} | {busy:.0%} |",
-                flush=True,
-            )
-            records.append({"what": what, "server": server.title, "connections": connections, "ratio": ratio, "requests": rate, "samples": cost})
-    print()
+    print(f"{what}: processor time of the server for each request, and latencies in microseconds. Linux {platform.release()}, {arguments.runs} runs.\n")
+    print(
+        "| server | bytes | connections | at once | ns for each request | least | most | ours / it | "
+        + " | ".join(PERCENTILES.values()) + " | ours / it: " + ", ".join(PERCENTILES.values()) + " | requests a second | processor | TCP timeouts |"
+    )
+    print("|---" * 15 + "|")
+    for size in sizes:
+        for connections in arguments.connections:
+            for pipeline in arguments.pipelines:
+                case = (size, connections, pipeline, arguments.requests, arguments.rate, processor)
+                ways = [server for server in servers if pipeline <= server.most_at_once]
+                for server in ways:
+                    server.samples = []
+                    load(server, *case)
+                for run in range(arguments.runs):
+                    for i in range(len(ways)):
+                        server = ways[(i + run) % len(ways)]
+                        server.samples.append(load(server, *case))
+                for server in ways:
+                    report(what, server, servers[0], case, records)
+    print(flush=True)
+
+
+def report(what, server, ours, case, records):
+    size, connections, pipeline = case[:3]
+
+    def median(key):
+        return statistics.median(sample[key] for sample in server.samples)
+
+    def ratio(key):
+        return statistics.median(own[key] / its[key] for own, its in zip(ours.samples, server.samples))
+
+    cost = [sample["cost"] for sample in server.samples]
+    latencies = " | ".join(f"{median(key) / 1000:,.1f}" for key in PERCENTILES)
+    ratios = ", ".join(f"{ratio(key):.3f}" for key in PERCENTILES)
+    timeouts = sum(sample["timeouts"] for sample in server.samples)
+    print(
+        f"| {server.title} | {size} | {connections} | {pipeline} | {median('cost'):,.0f} | {min(cost):,.0f} | {max(cost):,.0f} | {ratio('cost'):.3f} | "
+        f"{latencies} | {ratios} | {median('speed'):,.0f} | {median('busy'):.0%} | {timeouts} |",
+        flush=True,
+    )
+    records.append(
+        {"what": what, "server": server.title, "size": size, "connections": connections, "pipeline": pipeline}
+        | {"requests": server.samples[0]["requests"], "ratio": ratio("cost"), "requests_per_second": median("speed"), "busy": median("busy"), "timeouts": timeouts}
+        | {key: {"median": median(key), "ratio": ratio(key), "samples": [sample[key] for sample in server.samples]} for key in PERCENTILES}
+        | {"samples": cost}
+    )
+
+
+def is_judged(record):
+    return record["connections"] in JUDGED_CONNECTIONS and record["size"] == JUDGED_SIZE and record["pipeline"] == 1
+
+
+def numbers(text):
+    return [int(number) for number in text.split(",")]
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench servers", description=__doc__)
     parser.add_argument("--runs", type=int, default=11, help="of each server (default: 11). 0: only ask each of them once")
-    parser.add_argument("--seconds", type=int, default=1, help="of each run (default: 1)")
-    parser.add_argument("--connections", type=lambda text: [int(number) for number in text.split(",")], default=[8, 64])
-    parser.add_argument("--most", type=float, help="fail where ours takes more than that of another's time")
+    parser.add_argument("--requests", type=int, default=65536, help="in a run (default: 65536). Of answers that are larger than 64 bytes, an eighth")
+    parser.add_argument("--rate", type=int, default=0, help="requests a second, at fixed times (default: each connection sends as soon as it has its answers)")
+    parser.add_argument("--connections", type=numbers, default=[1, 8, 64, 512], help="512 at most (default: 1,8,64,512)")
+    parser.add_argument("--pipelines", type=numbers, default=[1, 16], help="requests that a connection sends at once (default: 1,16)")
+    parser.add_argument("--sizes", type=numbers, default=[64, 16384], help="bytes of an answer (default: 64,16384)")
+    parser.add_argument("--kinds", type=lambda text: text.split(","), default=KINDS, help=f"of {', '.join(KINDS)} (default: all)")
+    parser.add_argument(
+        "--most", type=float, help=f"fail where ours takes more than that of another's time, with {JUDGED_SIZE} bytes and 8 or 64 connections, one request at once"
+    )
     parser.add_argument("--json", help="write all samples to this file")
     arguments = parser.parse_args()
+    if not set(arguments.kinds) <= set(KINDS):
+        parser.error(f"--kinds takes {', '.join(KINDS)}")
     if OWN_NETWORK not in os.environ:
         os.environ[OWN_NETWORK] = "yes"
         os.execvp("unshare", ["unshare", "--net", "--", sys.executable, "-B", *sys.argv])
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     os.environ["RINGSTEP_ENGINE"] = "user"
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most_files, 16384) if most_files != resource.RLIM_INFINITY else 16384, most_files))
     own, other = processors()
     if own == other:
         print("bench/servers.py: there is one processor for the server and its load, which cost each other time", file=sys.stderr)
+    origin = facts(arguments)
+    if arguments.runs > 0:
+        print(
+            f"Processor: {origin['processor']}, {origin['processors']} for us; spectre_v2: {origin['spectre_v2']}. "
+            f"Configuration: {', '.join(origin['configuration'])}. nginx {origin['versions']['nginx']}, haproxy {origin['versions']['haproxy']}.\n"
+        )
     records, servers = [], []
-    with tempfile.TemporaryDirectory() as folder:
+    # In the build folder: on a tmpfs, where /tmp often is, reads by io_uring go to worker threads.
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        files = pathlib.Path(folder) / "files"
+        files.mkdir()
+        paths = {size: f"/{size}.bin" for size in arguments.sizes}
+        for size, path in paths.items():
+            (files / path[1:]).write_text("x" * size)
+        fixed = {FIXED: "/fixed"} if FIXED in arguments.sizes else {}
 
-        def nginx(title, configuration, port, processor, upstream=0):
+        def start(*server, **options):
+            servers.append(Server(*server, **options))
+
+        def nginx(title, configuration, port, processor, paths, upstream=0, more="", **options):
             file = pathlib.Path(folder) / f"nginx-{port}.conf"
-            file.write_text(configuration.format(folder=folder, name=port, port=port, upstream=upstream))
-            return Server(title, ["nginx", "-e", "stderr", "-p", folder, "-c", str(file)], port, processor)
+            file.write_text(configuration.format(folder=folder, files=files, name=port, port=port, upstream=upstream, more=more))
+            start(title, ["nginx", "-e", "stderr", "-p", folder, "-c", str(file)], port, processor, paths, **options)
 
-        def haproxy(title, port, upstream):
-            file = pathlib.Path(folder) / "haproxy.cfg"
-            file.write_text(HAPROXY.format(port=port, upstream=upstream))
-            return Server(title, ["haproxy", "-db", "-f", str(file)], port, own)
+        def end():
+            while servers:
+                servers.pop().end()
 
         try:
-            servers.append(Server("ringstep, HttpServer", [str(BUILD / "examples" / "http-server"), "8000"], 8000, own))
-            servers.append(nginx("nginx, `return 200`", NGINX_HTTP, 8001, own))
-            note = ["curl", "--disable", "--silent", "--fail", "--max-time", "10", "--request", "PUT", "--data-binary", BODY]
-            subprocess.run(note + ["--output", "/dev/null", "http://127.0.0.1:8000/notes/x"], check=True)
-            measure("HTTP, an answer of 64 bytes", servers[:2], "/notes/x", arguments, other, records)
-            while servers:
-                servers.pop().end()
-            upstream = nginx("upstream", NGINX_HTTP, 8002, other)
-            servers.append(upstream)
-            proxies = [
-                Server("ringstep, Proxy", [str(BUILD / "examples" / "ringstep-proxy"), "--port", "9000", "127.0.0.1:8002"], 9000, own)
-            ]
-            servers += proxies
-            proxies.append(haproxy("haproxy, TCP mode", 9001, 8002))
-            servers.append(proxies[-1])
-            proxies.append(nginx("nginx, stream", NGINX_STREAM, 9002, own, 8002))
-            servers.append(proxies[-1])
-            measure("Proxy, requests and answers as above", proxies, "/", arguments, other, records)
+            if "http" in arguments.kinds and fixed:
+                start("ringstep, HttpServer", [str(BUILD / "examples" / "http-server"), "8000"], 8000, own, {FIXED: "/notes/x"})
+                nginx("nginx, `return 200`", NGINX_HTTP, 8001, own, fixed)
+                note = ["curl", "--disable", "--silent", "--fail", "--max-time", "10", "--request", "PUT", "--data-binary", "x" * FIXED]
+                subprocess.run(note + ["--output", "/dev/null", "http://127.0.0.1:8000/notes/x"], check=True)
+                measure("HTTP, a fixed answer", servers, arguments.sizes, arguments, other, records)
+                end()
+            if "files" in arguments.kinds:
+                start("ringstep, HttpServer", [str(BUILD / "examples" / "http-server"), "8010", str(files)], 8010, own, paths)
+                nginx("nginx, files kept open, tcp_nopush", NGINX_HTTP, 8011, own, paths, more=OPEN_FILES + NO_PUSH, most_at_once=1)
+                nginx("nginx, files kept open", NGINX_HTTP, 8012, own, paths, more=OPEN_FILES)
+                nginx("nginx, files opened each time", NGINX_HTTP, 8013, own, paths)
+                measure("HTTP, files", servers, arguments.sizes, arguments, other, records)
+                end()
+            if "proxy" in arguments.kinds:
+                through = paths | fixed
+                nginx("upstream", NGINX_HTTP, 8020, other, through, more=OPEN_FILES)
+                command = [str(BUILD / "examples" / "ringstep-proxy"), "--port", "9000", "127.0.0.1:8020"]
+                start("ringstep, Proxy", command, 9000, own, through)
+                file = pathlib.Path(folder) / "haproxy.cfg"
+                file.write_text(HAPROXY.format(port=9001, upstream=8020))
+                start("haproxy, TCP mode", ["haproxy", "-db", "-f", str(file)], 9001, own, through)
+                nginx("nginx, stream", NGINX_STREAM, 9002, own, through, upstream=8020)
+                measure("Proxy of HTTP", servers[1:], arguments.sizes, arguments, other, records)
         finally:
-            while servers:
-                servers.pop().end()
+            end()
     if arguments.json:
-        facts = {"kernel": platform.release(), "runs": arguments.runs, "seconds": arguments.seconds}
-        pathlib.Path(arguments.json).write_text(json.dumps({"benchmark": "servers", "facts": facts, "records": records}, indent=1) + "\n")
-    if arguments.most is not None and any(record["ratio"] > arguments.most for record in records):
+        pathlib.Path(arguments.json).write_text(json.dumps({"benchmark": "servers", "facts": origin, "records": records}, indent=1) + "\n")
+    if arguments.most is not None and any(record["ratio"] > arguments.most for record in records if is_judged(record)):
         return 1
     return 0
 

@@ -129,8 +129,9 @@ inline bool keep_only(std::initializer_list<int> capabilities) {
     return ::syscall(SYS_capset, &header, data.data()) == 0;
 }
 
-/// From now on the filter answers this system call with `action`, as SECCOMP_RET_ERRNO | EPERM. False if it cannot be set.
-inline bool forbid(int call, std::uint32_t action) {
+/// From now on a filter answers this system call with `action`, as SECCOMP_RET_ERRNO | EPERM. `flags` are those of seccomp(2):
+/// SECCOMP_FILTER_FLAG_TSYNC for all threads, and not for this one and its children alone. Returns what seccomp(2) returns.
+inline int filter(int call, std::uint32_t action, unsigned flags) {
     std::array<sock_filter, 4> code = {{
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(call), 0, 1),
@@ -138,5 +139,9 @@ inline bool forbid(int call, std::uint32_t action) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     }};
     const sock_fprog program{.len = static_cast<unsigned short>(code.size()), .filter = code.data()};
-    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
+    return static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program));
 }
+
+/// From now on the filter answers this system call of this thread with `action`. False if it cannot be set.
+inline bool forbid(int call, std::uint32_t action) { return filter(call, action, 0) == 0; }

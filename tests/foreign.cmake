@@ -16,7 +16,7 @@ function(ringstep_add_foreign_test name)
   endif()
   list(GET RINGSTEP_TEST_KERNELS -1 newest)
   # One processor, for the reason that net/proxy has one: servers hand a shutdown to a worker, too, when they close before their peer does.
-  ringstep_add_vm_test(${newest} net/foreign/${name} TIMEOUT 120 VM_OPTIONS --cpus 1 COMMAND ${command} ${arg_KERNEL})
+  ringstep_add_vm_test(${newest} net/foreign/${name} TIMEOUT 240 VM_OPTIONS --cpus 1 COMMAND ${command} ${arg_KERNEL})
   set_tests_properties(${newest}/net/foreign/${name} PROPERTIES ENVIRONMENT RINGSTEP_ENGINE=kernel SKIP_RETURN_CODE 77)
 endfunction()
 
@@ -28,8 +28,11 @@ ringstep_add_foreign_test(streams TARGETS ringstep-proxy KERNEL 2)
 ringstep_add_foreign_test(differential TARGETS http-server HERE 4000 KERNEL 300)
 # This machine's kernel need not have netem.
 ringstep_add_foreign_test(netem NOT_HERE TARGETS http-server key-value ringstep-proxy)
+ringstep_add_foreign_test(redis TARGETS ringstep-proxy key-value KERNEL 200 300)
+ringstep_add_foreign_test(upstreams TARGETS ringstep-proxy KERNEL 200)
+ringstep_add_foreign_test(limits TARGETS http-server key-value ringstep-proxy KERNEL 5)
 ringstep_add_foreign_test(faults TARGETS http-server key-value KERNEL 300 1200)
 
-# The servers that the benchmark compares answer alike.
-add_test(NAME host/bench/servers COMMAND "${PROJECT_SOURCE_DIR}/bench/servers.py" --runs 0)
+# The servers that the benchmark compares answer alike, also to its load.
+add_test(NAME host/bench/servers COMMAND "${PROJECT_SOURCE_DIR}/bench/servers.py" --runs 1 --requests 64 --connections 2 --pipelines 2)
 set_tests_properties(host/bench/servers PROPERTIES LABELS host TIMEOUT 60)

@@ -24,10 +24,14 @@ if(TARGET bench-network)
   list(GET RINGSTEP_TEST_KERNELS -1 newest)
   add_test(NAME host/bench/network COMMAND bench-network --runs 1 --requests 256 --connections 1,64 --ways epoll,liburing,user)
   set_tests_properties(host/bench/network PROPERTIES LABELS host TIMEOUT 60)
+  # Faster than the server can be: rounds are due while the connections are busy.
+  add_test(NAME host/bench/network-rate COMMAND bench-network --runs 1 --requests 512 --connections 3 --rate 10000000 --sizes 64 --ways user)
+  set_tests_properties(host/bench/network-rate PROPERTIES LABELS host TIMEOUT 60)
   ringstep_add_vm_test(${newest} bench/network TIMEOUT 60 COMMAND "$<TARGET_FILE:bench-network>" --runs 1 --requests 64 --connections 2 --jobs ECHO
                                                                   --ways liburing,kernel)
 endif()
 
-# What the benchmarks say of system calls: how many there are, and what they weigh beside counted instructions.
+# What the benchmarks say of their samples, and of system calls: how many there are, and what they weigh beside counted instructions.
 ringstep_add_test(bench/model HOST)
+ringstep_add_test(bench/statistics HOST)
 ringstep_add_test(bench/system_calls KERNELS)

@@ -32,6 +32,9 @@ ringstep_add_test(closing USER KERNELS MAIN LOOPS scripted nop_chain)
 ringstep_add_test(closing_memory USER KERNELS LOOPS scripted)
 ringstep_add_test(fork USER KERNELS MAIN LOOPS scripted nop_chain copy enter)
 ringstep_add_test(fork_first USER KERNELS LOOPS nop_chain)
+ringstep_add_test(stops USER KERNELS MAIN LOOPS scripted)
+ringstep_add_test(limits USER KERNELS LOOPS scripted)
+ringstep_add_test(hotplug USER KERNELS LOOPS scripted)
 ringstep_add_test(cycles KERNELS LOOPS nop_chain TIMEOUT 900)
 foreach(kernel IN LISTS RINGSTEP_TEST_KERNELS)
   set_tests_properties("${kernel}/refusals" PROPERTIES ENVIRONMENT RINGSTEP_ENGINE=kernel)
@@ -47,6 +50,22 @@ ringstep_add_loop(helpers SOURCE kit/helpers.bpf.c STATE kit/helpers.h)
 ringstep_add_test(kit/helpers USER KERNELS LOOPS helpers)
 ringstep_add_test(kit/other_side USER KERNELS LOOPS scripted gate)
 ringstep_add_test(threads USER KERNELS LOOPS scripted nop_chain)
+
+# A loop in a 32-bit task. The compiler needs no 32-bit libraries for that program.
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  set(task "${CMAKE_CURRENT_BINARY_DIR}/task-of-32-bits")
+  add_custom_command(
+    OUTPUT "${task}"
+    COMMAND "${CMAKE_C_COMPILER}" -m32 -std=gnu11 -Os -Wall -Wextra -ffreestanding -fno-pic -fno-stack-protector -fcf-protection=none -static
+            -nostdlib -Wl,--build-id=none "${CMAKE_CURRENT_SOURCE_DIR}/compat/task.c" -o "${task}"
+    DEPENDS compat/task.c
+    COMMENT "Building a 32-bit program"
+    VERBATIM)
+  add_custom_target(task_of_32_bits DEPENDS "${task}")
+  ringstep_add_test(compat KERNELS LOOPS scripted)
+  target_compile_definitions(test-compat PRIVATE "RINGSTEP_TASK_OF_32_BITS=\"${task}\"")
+  add_dependencies(test-compat task_of_32_bits)
+endif()
 
 # The kit's prep helpers, compiled for the host and compared with liburing's.
 ringstep_add_test(kit/prep HOST)

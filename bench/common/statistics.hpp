@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <vector>
 
@@ -22,6 +23,16 @@ struct Summary {
     const std::size_t middle = samples.size() / 2;
     const double median = samples.size() % 2 != 0 ? samples[middle] : (samples[middle - 1] + samples[middle]) / 2;
     return {.median = median, .least = samples.front(), .most = samples.back()};
+}
+
+/// The least sample that this part of all samples, from 0 to 1, do not exceed. Changes their order.
+[[nodiscard]] inline double percentile(std::vector<double>& samples, double part) {
+    if (samples.empty()) return 0;
+    // Products such as 0.999 * 1000 may be a little more than the number that they stand for.
+    const double rank = std::ceil(part * static_cast<double>(samples.size()) - 1e-6);
+    const std::size_t number = std::clamp(static_cast<std::size_t>(std::max(rank, 1.0)), std::size_t{1}, samples.size()) - 1;
+    std::nth_element(samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(number), samples.end());
+    return samples[number];
 }
 
 /// Median of the ratios of samples that were taken side by side: what disturbs one disturbs its neighbour, too.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ringstep/detail/call_filter.hpp>
 #include <ringstep/version.hpp>
 
 #include <memory>
@@ -65,7 +66,10 @@ namespace detail {
 // This function is out of line and cold, so a call that may fail costs its caller only a compare and a jump.
 [[noreturn, gnu::cold, gnu::noinline]] inline void raise(int error_number, std::string tried, std::string advice = {},
                                                          std::string verifier_log = {}) {
-    throw Error(error_number < 0 ? -error_number : error_number, std::move(tried), std::move(advice), std::move(verifier_log));
+    if (error_number < 0) error_number = -error_number;
+    const std::string_view filter = call_filter_advice(error_number);
+    if (!filter.empty()) advice.append(advice.empty() ? "" : " ").append(filter);
+    throw Error(error_number, std::move(tried), std::move(advice), std::move(verifier_log));
 }
 
 }  // namespace detail

@@ -62,7 +62,9 @@ public:
     }
 
     /// Uses existing memory of the application as a region, and returns it. Start and size of the memory must be multiples of
-    /// the page size. The memory must stay valid longer than the ring. Throws Error (EINVAL) if it is not aligned.
+    /// the page size. The memory must stay valid longer than the ring. Throws Error (EINVAL) if it is not aligned. The kernel
+    /// engine refuses memory that the kernel cannot pin (EFAULT): if a part of it is missing, read-only or secret
+    /// (memfd_secret(2)), or if it is a shared mapping of a file on a disk.
     [[nodiscard]] static std::shared_ptr<RegionMemory> borrow(std::span<std::byte> bytes) {
         const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
         if (bytes.empty() || bytes.size() % page != 0 || reinterpret_cast<std::uintptr_t>(bytes.data()) % page != 0) {

@@ -325,7 +325,8 @@ private:
     static constexpr const char* files_advice =
         "EBUSY: files are registered already; EMFILE or ENOMEM: the table is larger than RLIMIT_NOFILE or memory allows.";
     static constexpr const char* buffers_advice =
-        "EBUSY: buffers are registered already; ENOMEM: raise ulimit -l (RLIMIT_MEMLOCK); EFAULT: not mapped, or not writable.";
+        "EBUSY: buffers are registered already; ENOMEM: raise ulimit -l (RLIMIT_MEMLOCK); EFAULT: not mapped, not "
+        "writable, or secret.";
 
     static constexpr Geometry no_geometry{};
 

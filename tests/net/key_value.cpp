@@ -8,11 +8,10 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstddef>
-#include <filesystem>
-#include <iterator>
 #include <random>
 #include <string>
 #include <thread>
@@ -21,6 +20,7 @@
 
 #include "ensure.hpp"
 #include "net/client.hpp"
+#include "net/leaks.hpp"
 #include "net/running_server.hpp"
 #include "thorough.hpp"
 
@@ -35,10 +35,6 @@ std::string many(std::string_view text, std::size_t times) {
     all.reserve(text.size() * times);
     for (std::size_t i = 0; i < times; i++) all += text;
     return all;
-}
-
-std::size_t open_descriptors() {
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
 }
 
 }  // namespace
@@ -238,12 +234,12 @@ TEST_CASE("Hundreds of connections leave nothing behind", "[main]") {
     {
         const Server first;
     }  // its program stays loaded, and the waker's descriptor open
-    const std::size_t before = open_descriptors();
+    const std::size_t before = descriptors_open();
     {
         Server server;
         (void)Client{server.port()}.ask("PING\r\n", 7);
         REQUIRE(eventually([&] { return server->open() == 0; }));
-        const std::size_t running = open_descriptors();
+        const std::size_t running = descriptors_open();
         for (std::uint64_t round = 0; round < count; round++) {
             std::vector<Client> clients;
             for (unsigned i = 0; i < 50; i++) clients.emplace_back(server.port());
@@ -258,12 +254,12 @@ TEST_CASE("Hundreds of connections leave nothing behind", "[main]") {
         CHECK(server.counters().accepted == 50 * count + 1);
         CHECK(server.counters().closed == 50 * count + 1);
         CHECK(server->state()->buffers.ring.available == Server::Server::buffers);
-        CHECK(open_descriptors() == running);
+        CHECK(descriptors_open() == running);
         CHECK(server.stop().ok());
         CHECK(server.in_flight() == 0);
         CHECK(server.counters().foreign == 0);
     }
-    CHECK(eventually([&] { return open_descriptors() <= before; }));
+    CHECK(eventually([&] { return descriptors_open() <= before; }));
 }
 
 TEST_CASE("Beyond its limit, a server closes a connection at once and lets others wait") {
@@ -292,6 +288,51 @@ TEST_CASE("Beyond its limit, a server closes a connection at once and lets other
     clients.clear();
     CHECK(server.stop().ok());
     CHECK(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+}
+
+TEST_CASE("An accept that fails for a reason that passes is tried again after a while") {
+    ringstep::Ring ring{{.sq_entries = 256}};
+    using Loop = ringstep::ServerLoop<ringstep::loops::kv>;
+    ring.register_files_sparse(Loop::capacity);
+    Loop server{ring};
+    // Somebody else takes the slots, so each accept fails with ENFILE although the server has no connection.
+    for (unsigned slot = 0; slot < Loop::capacity; slot++) ring.update_file(slot, 0);
+    const ringstep::Listener listener{"127.0.0.1", 0};
+    server.listen(listener.fd());
+    std::vector<Client> clients;
+    for (int i = 0; i < 20; i++) clients.emplace_back(listener.port());
+    const double before = processor_time();
+    {
+        const std::jthread other([&] {
+            std::this_thread::sleep_for(450ms);
+            server.request_stop();
+        });
+        CHECK(server.run().reason == ringstep::ExitReason::stop_requested);
+    }
+    // It does not try again and again without a pause.
+    CHECK(processor_time() - before < 0.2 * (loading_is_cheap() ? 1 : 20));
+    CHECK(server.counters().accepted == 0);
+    CHECK(server.counters().refused == 0);
+    std::size_t closed = 0;
+    while (closed < clients.size() && clients[closed].try_receive(1) == 0) {
+        char byte = 0;
+        if (::recv(clients[closed].fd(), &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN) break;
+        closed++;
+    }
+    INFO(closed << " clients were closed");
+    CHECK(closed >= 2);
+    CHECK(closed <= 6);
+    for (unsigned slot = 0; slot < Loop::capacity; slot++) ring.update_file(slot, -1);
+    std::size_t answered = 0;
+    {
+        const std::jthread other([&] {
+            for (std::size_t i = closed; i < clients.size(); i++)
+                if (clients[i].ask("PING\r\n", 7) == "+PONG\r\n") answered++;
+            server.request_stop();
+        });
+        CHECK(server.run().reason == ringstep::ExitReason::stop_requested);
+    }
+    CHECK(answered == clients.size() - closed);
 }
 
 TEST_CASE("Limits of time end connections") {
@@ -397,7 +438,7 @@ TEST_CASE("A drain that takes too long closes what is left") {
 TEST_CASE("A server that is destroyed in the middle of everything closes its connections") {
     ringstep::Ring ring{{.sq_entries = 256}};
     for (int round = 0; round < 3; round++) {
-        const std::size_t before = open_descriptors();
+        const std::size_t before = descriptors_open();
         const ringstep::Listener listener{"127.0.0.1", 0};
         std::vector<Client> clients;
         {
@@ -418,6 +459,6 @@ TEST_CASE("A server that is destroyed in the middle of everything closes its con
         for (Client& client : clients) CHECK(client.rest().empty());
         clients.clear();
         // The listening socket is still open. In the first round, the waker may have opened its descriptor, which stays.
-        if (round != 0) CHECK(open_descriptors() == before + 1);
+        if (round != 0) CHECK(descriptors_open() == before + 1);
     }
 }

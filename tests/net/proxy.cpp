@@ -35,6 +35,7 @@
 #include "ensure.hpp"
 #include "error_of.hpp"
 #include "net/client.hpp"
+#include "net/leaks.hpp"
 #include "net/running_proxy.hpp"
 #include "thorough.hpp"
 
@@ -328,6 +329,133 @@ TEST_CASE("A stream that was cut ends with a reset on the other side, and not li
     CHECK(eventually([&] { return proxy->counters().failed == 1; }));
     CHECK(eventually([&] { return proxy->upstream(0).broken == 1; }));
     CHECK(eventually([&] { return proxy->upstream(0).failures == 0; }));
+}
+
+TEST_CASE("A reset of either side behind any byte of a talk becomes a reset of the other side") {
+    const Upstream upstream;
+    RunningProxy proxy{{upstream.address()}};
+    const std::string request = "a question of some bytes";
+    const std::string answer = "and an answer, which has some more bytes";
+    std::uint64_t count = 0;
+    const std::size_t step = rounds(loading_is_cheap() ? 1 : 7, 1);
+    /// Lets a pair talk up to these numbers of bytes.
+    const auto talk = [&](std::size_t asked, std::size_t answered) {
+        Client client{proxy.port()};
+        ensure(client.send(std::string_view(request).substr(0, asked)));
+        Client server = upstream.accept();
+        ensure(server.connected());
+        CHECK(server.receive(asked) == request.substr(0, asked));
+        CHECK(server.send(std::string_view(answer).substr(0, answered)));
+        count++;
+        return std::pair(std::move(client), std::move(server));
+    };
+    for (std::size_t asked = 0; asked <= request.size(); asked += step) {
+        {
+            auto [client, server] = talk(asked, 0);
+            client.reset();
+            CHECK(is_reset(server));
+        }
+        auto [client, server] = talk(asked, 0);
+        server.reset();
+        CHECK(is_reset(client));
+    }
+    for (std::size_t answered = 1; answered <= answer.size(); answered += step) {
+        {
+            auto [client, server] = talk(request.size(), answered);
+            CHECK(client.receive(answered) == answer.substr(0, answered));
+            client.reset();
+            CHECK(is_reset(server));
+        }
+        auto [client, server] = talk(request.size(), answered);
+        server.reset();  // which may overtake the bytes
+        const std::string got = client.rest();
+        CHECK(answer.starts_with(got));
+        CHECK(client.error() == ECONNRESET);
+    }
+    CHECK(eventually([&] { return proxy->open() == 0; }));
+    CHECK(proxy->counters().failed == count);
+    // Clients that are gone before anybody has seen them. An upstream may get a connection, and never a clean end of it.
+    for (std::size_t asked = 0; asked <= request.size(); asked += step) {
+        Client client{proxy.port()};
+        ensure(client.send(std::string_view(request).substr(0, asked)));
+        client.reset();
+        count++;
+    }
+    CHECK(eventually([&] { return proxy->counters().accepted == count && proxy->open() == 0; }));
+    for (pollfd waits{.fd = upstream.fd(), .events = POLLIN, .revents = 0}; ::poll(&waits, 1, 0) == 1;) {
+        Client server = upstream.accept();
+        CHECK(request.starts_with(server.rest()));
+        CHECK(server.error() == ECONNRESET);
+    }
+    proxy.stop();
+    CHECK(proxy.counters().closed == count);
+}
+
+TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end only if the upstream has ended") {
+    const Upstream upstream;
+    RunningProxy proxy{{upstream.address()}, {.idle = 300ms}};
+    const std::string garbage = random_bytes(400'000, 7);
+    /// Connects a client and its upstream.
+    const auto connect = [&] {
+        Client client{proxy.port()};
+        Client server = upstream.accept();
+        return std::pair(std::move(client), std::move(server));
+    };
+    {  // It speaks before it was asked, and ends.
+        auto [client, server] = connect();
+        std::jthread sender([&from = server, &garbage] {
+            ensure(from.send(garbage));
+            from.finish();
+        });
+        const bool same = client.rest() == garbage;
+        CHECK(same);
+        CHECK(client.ended());
+        client.finish();
+        CHECK(server.rest().empty());
+    }
+    {  // It is reset in the middle.
+        auto [client, server] = connect();
+        std::jthread sender([&from = server, &garbage] {
+            (void)from.send(garbage);
+            from.reset();
+        });
+        const std::string got = client.rest();
+        CHECK(garbage.starts_with(got));
+        CHECK(client.error() == ECONNRESET);
+    }
+    {  // It closes at once, and reads nothing.
+        auto [client, server] = connect();
+        server.close();
+        CHECK(client.rest().empty());
+        CHECK(client.ended());
+    }
+    {  // It is reset at once.
+        auto [client, server] = connect();
+        server.reset();
+        CHECK(is_reset(client));
+    }
+    {  // It sends nothing, until the client's patience or the proxy's is over.
+        auto [client, server] = connect();
+        CHECK(client.send("are you there?"));
+        const std::uint64_t before = proxy->counters().timed_out;
+        CHECK(is_reset(client));
+        CHECK(server.rest() == "are you there?");
+        CHECK(server.error() == ECONNRESET);
+        CHECK(proxy->counters().timed_out == before + 1);
+    }
+    {  // It sends a byte at a time, and so it is not idle.
+        auto [client, server] = connect();
+        for (int i = 0; i < 6; i++) {
+            std::this_thread::sleep_for(80ms);
+            ensure(server.send("."));
+            CHECK(client.receive(1) == ".");
+        }
+        server.close();
+        CHECK(client.rest().empty());
+        CHECK(client.ended());
+    }
+    CHECK(eventually([&] { return proxy->open() == 0; }));
+    CHECK(eventually([&] { return sockets_in_slots() == 0; }));
 }
 
 TEST_CASE("A connection without a byte in either direction ends after a time", "[main]") {

@@ -142,9 +142,7 @@ public:
     ~FullUpstream() {
         for (const int fd : fds_) ::close(fd);
     }
-    [[nodiscard]] ringstep::SocketAddress address() const {
-        return ringstep::SocketAddress::ip("127.0.0.1", listener_.port());
-    }
+    [[nodiscard]] ringstep::SocketAddress address() const { return ringstep::SocketAddress::ip("127.0.0.1", listener_.port()); }
 
 private:
     ringstep::Listener listener_{"127.0.0.1", 0, {.backlog = 0}};

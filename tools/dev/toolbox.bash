@@ -17,7 +17,7 @@ packages=(
 	# Virtual machines
 	qemu-system-x86 virtiofsd busybox-static cpio kmod xz-utils zstd lz4 libcap2-bin e2fsprogs util-linux mount procps iproute2
 	# Clients, servers and proxies that tests and benchmarks compare with
-	curl apache2-utils wrk socat openssl iperf3 nginx libnginx-mod-stream haproxy
+	curl apache2-utils wrk socat openssl iperf3 nginx libnginx-mod-stream haproxy redis-server redis-tools
 )
 
 # --- Which tools? ---

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// What to say when the kernel may not pin more memory for this user.
+// What to say when the kernel does not pin memory.
 #pragma once
 
 #include <ringstep/version.hpp>
 
 #include <sys/resource.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
 
@@ -23,6 +24,17 @@ namespace ringstep::inline v0::detail {
            ". The memory regions and registered buffers of all of this user's rings count together. Raise the limit with "
            "`ulimit -l`, or with LimitMEMLOCK= in a systemd unit. Or give the process CAP_IPC_LOCK before it opens the ring, "
            "and then nothing counts.";
+}
+
+// What to say about memory that the kernel cannot pin, whatever the limits: EFAULT or EOPNOTSUPP.
+inline constexpr const char* unpinnable_memory_advice =
+    "The kernel cannot pin all of this memory. It has to be there and writable, and must be neither secret "
+    "(memfd_secret(2)) nor a shared mapping of a file on a disk.";
+
+// Returns advice for memory of `bytes` bytes that the kernel refused to pin with this errno, or an empty text.
+[[nodiscard]] inline std::string pinning_advice(int error_number, std::uint64_t bytes) {
+    if (error_number == ENOMEM) return locked_memory_advice(bytes);
+    return error_number == EFAULT || error_number == EOPNOTSUPP ? unpinnable_memory_advice : "";
 }
 
 }  // namespace ringstep::inline v0::detail

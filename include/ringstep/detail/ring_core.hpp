@@ -240,10 +240,9 @@ public:
         registration.descriptor = reinterpret_cast<std::uintptr_t>(&descriptor);
         const int result = io_uring_register(static_cast<unsigned>(fd()), register_mem_region, &registration, 1);
         if (result < 0) {
-            std::string advice;
+            std::string advice = pinning_advice(-result, memory.size());
             if (result == -EBUSY) advice = "A ring has one region for good, and this one has another already.";
             if (result == -EINVAL) advice = "Memory regions need Linux 6.13 or later.";
-            if (result == -ENOMEM) advice = locked_memory_advice(memory.size());
             if (result == -EEXIST) advice = "Only the thread that opened the ring may do this.";
             raise(result, "registration of a memory region of " + std::to_string(memory.size()) + " bytes", std::move(advice));
         }

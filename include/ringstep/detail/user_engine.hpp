@@ -228,11 +228,12 @@ private:
     // One completion does not wake a thread that waits for several, so the thread gets as many as it waits for.
     void send(std::uint32_t count) noexcept {
         std::atomic_ref<std::uint32_t>(user_.wakes_sent).fetch_add(count, std::memory_order_seq_cst);
-        std::uint32_t sent = waker_.post(ring_->fd(), user_.wake_tag, count);
-        // The kernel is short of memory. Fewer completions would not wake the thread, and a stop must not get lost.
-        for (int tries = 0; sent != count && tries < 1000 && is_waiting(); tries++) {
+        int error = 0;
+        std::uint32_t sent = waker_.post(ring_->fd(), user_.wake_tag, count, error);
+        // Fewer completions would not wake the thread.
+        for (int tries = 0; sent != count && tries < Waker::most_tries(error) && is_waiting(); tries++) {
             sleep_a_millisecond();
-            sent += waker_.post(ring_->fd(), user_.wake_tag, count - sent);
+            sent += waker_.post(ring_->fd(), user_.wake_tag, count - sent, error);
         }
         if (sent != count) std::atomic_ref<std::uint32_t>(user_.wakes_sent).fetch_sub(count - sent);
     }

@@ -13,6 +13,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <string>
 #include <type_traits>
 
 namespace ringstep::inline v0::detail {
@@ -47,21 +48,29 @@ public:
     Waker(const Waker&) = delete;
     Waker& operator=(const Waker&) = delete;
 
+    /// Returns how often to try again after this errno, a millisecond later each time. The kernel may be short of memory, and a
+    /// stop must not get lost. A filter of system calls (EPERM, EACCES, ENOSYS) hardly ever changes its mind.
+    [[nodiscard]] static int most_tries(int error) noexcept {
+        return error == EPERM || error == EACCES || error == ENOSYS ? 20 : 1000;
+    }
+
     /// Makes a loop in the kernel take its next turn. Does nothing for a ring of the parent process (-1). May be called from
     /// any thread.
     void wake(int ring_fd) noexcept {
-        // The kernel may be short of memory, and a stop must not get lost.
-        for (int tries = 0; !try_wake(ring_fd) && tries < 1000; tries++) {
+        for (int tries = 0;; tries++) {
+            const int error = try_wake(ring_fd);
+            if (error == 0 || tries >= most_tries(error)) return;
             const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
             (void)::nanosleep(&millisecond, nullptr);
         }
     }
 
-    /// Posts `count` completions with this user_data on the ring, and returns how many were sent, which are fewer if the kernel
-    /// is short of memory. The others are never sent. For a ring of the parent process (-1), it sends nothing and returns
-    /// `count`. May be called from any thread.
-    std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
+    /// Posts `count` completions with this user_data on the ring, and returns how many were sent. If these are fewer, the errno
+    /// is in `error`. The others are never sent. For a ring of the parent process (-1), it sends nothing and returns `count`.
+    /// May be called from any thread.
+    std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count, int& error) noexcept {
         const SignalProofLock lock(mutex_);
+        error = 0;
         if (!is_open_ || ring_fd < 0) return count;
         std::uint32_t sent = 0;
         while (sent < count) {
@@ -72,11 +81,19 @@ public:
                 io_uring_prep_msg_ring(sqe, ring_fd, 0, user_data, 0);
                 batch++;
             }
-            const std::uint32_t submitted = submit();
-            if (submitted == 0) break;
-            sent += submitted;
+            const int submitted = submit();
+            if (submitted <= 0) {
+                error = submitted < 0 ? -submitted : EAGAIN;
+                break;
+            }
+            sent += static_cast<std::uint32_t>(submitted);
         }
         return sent;
+    }
+    /// Posts completions like the function above, for callers that do not need the errno.
+    std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
+        int error = 0;
+        return post(ring_fd, user_data, count, error);
     }
 
 private:
@@ -93,19 +110,21 @@ private:
         is_open_ = false;
     }
 
-    [[nodiscard]] bool try_wake(int ring_fd) noexcept {
+    // Returns 0, or an errno.
+    [[nodiscard]] int try_wake(int ring_fd) noexcept {
         const SignalProofLock lock(mutex_);
-        if (!is_open_ || ring_fd < 0) return true;
+        if (!is_open_ || ring_fd < 0) return 0;
         io_uring_sqe* const sqe = next();
-        if (sqe == nullptr) return false;
+        if (sqe == nullptr) return EAGAIN;
         io_uring_prep_msg_ring_fd(sqe, ring_fd, 0, 0, 0, IORING_MSG_RING_CQE_SKIP);
         sqe->file_index = 0;  // names no slot
-        return submit() == 1;
+        const int submitted = submit();
+        return submitted == 1 ? 0 : submitted < 0 ? -submitted : EAGAIN;
     }
 
-    // Submits all messages, and returns how many the kernel took. The others are withdrawn: left in the SQ, they would be sent
-    // by a later call, which does not count them.
-    [[nodiscard]] std::uint32_t submit() noexcept {
+    // Submits all messages, and returns how many the kernel took, or -errno. The others are withdrawn: left in the SQ, they
+    // would be sent by a later call, which does not count them.
+    [[nodiscard]] int submit() noexcept {
         const int submitted = io_uring_submit(&ring_);
         io_uring_sq& sq = ring_.sq;
         const unsigned head = io_uring_smp_load_acquire(sq.khead);
@@ -113,7 +132,7 @@ private:
             sq.sqe_head = sq.sqe_tail = head;
             io_uring_smp_store_release(sq.ktail, head);
         }
-        return submitted < 0 ? 0 : static_cast<std::uint32_t>(submitted);
+        return submitted;
     }
 
     // Returns the next SQE, or null if all are in use.
@@ -123,17 +142,22 @@ private:
         return io_uring_get_sqe(&ring_);
     }
 
+    [[nodiscard]] static std::string advice_for(int result) {
+        if (result == -EMFILE || result == -ENFILE) return "Out of file descriptors: raise ulimit -n (RLIMIT_NOFILE).";
+        if (result == -ENOMEM) return "Out of memory, or of locked memory (RLIMIT_MEMLOCK, ulimit -l).";
+        return {};
+    }
+
     void open() {
         io_uring fresh{};
         int result = io_uring_queue_init(entries, &fresh, 0);
-        if (result < 0)
-            raise(result, "opening of the ring that wakes up waiting loops", "Descriptors may have run out (ulimit -n).");
+        if (result < 0) raise(result, "opening of the ring that wakes up waiting loops", advice_for(result));
         const int event = ::eventfd(0, EFD_CLOEXEC);  // a file to pass; its kind does not matter
         result = event >= 0 ? io_uring_register_files(&fresh, &event, 1) : -errno;
         if (event >= 0) ::close(event);
         if (result < 0) {
             io_uring_queue_exit(&fresh);
-            raise(result, "registration of a file to wake up waiting loops with", "Descriptors may have run out (ulimit -n).");
+            raise(result, "registration of a file to wake up waiting loops with", advice_for(result));
         }
         ring_ = fresh;
         is_open_ = true;

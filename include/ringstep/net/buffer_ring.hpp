@@ -142,10 +142,10 @@ private:
         }
         incremental_ = flags != 0;
         if (result == 0) return;
-        detail::raise(result, what(used),
-                      result == -EEXIST   ? "All 65,536 groups are taken."
-                      : result == -ENOMEM ? detail::locked_memory_advice(count * sizeof(ringstep_buffer_entry))
-                                          : "It needs Linux 5.19, and the ring's owning thread.");
+        std::string advice = detail::pinning_advice(-result, count * sizeof(ringstep_buffer_entry));
+        if (result == -EEXIST) advice = "All 65,536 groups are taken.";
+        if (advice.empty()) advice = "It needs Linux 5.19, and the ring's owning thread.";
+        detail::raise(result, what(used), std::move(advice));
     }
 
     std::shared_ptr<detail::RingCore> core_;

@@ -217,8 +217,8 @@ public:
     /// Returns the number of paths that the loop sends files for.
     [[nodiscard]] std::uint32_t files() const noexcept { return state()->own.files; }
 
-    /// Takes the next request. Returns false if there is none. Before that, it calls the functions of stream() whose bodies have
-    /// room. May be called by one thread at a time, also while the loop runs.
+    /// Takes the next request. Returns false if there is none. Before that, it calls the functions of stream() whose bodies
+    /// have room. May be called by one thread at a time, also while the loop runs.
     bool take(HttpRequest& request) {
         ServerEvent event;
         while (Base::take(event)) {
@@ -264,16 +264,16 @@ public:
 
     /**
      * Answers a request with a body of any length, which `write` writes piece by piece. It begins with HttpResponse::body. The
-     * loop sends what was written, and take() calls `write` again when there is room, until it returns false. The body is sent in
-     * chunks. To a client of HTTP/1.0 it is sent as it is, and the connection is closed behind it.
+     * loop sends what was written, and take() calls `write` again when there is room, until it returns false. The body is sent
+     * in chunks. To a client of HTTP/1.0 it is sent as it is, and the connection is closed behind it.
      *
-     * A function that has nothing to write yet returns true without writing. It is called again after nudge() of its connection,
-     * which any thread may call at any time. If the connection fails, the function is destroyed without another call: at the
-     * latest when what was written next cannot be sent. If it throws, the connection is closed, so that the client notices, and
-     * take() throws that on. It is not called for HEAD and the statuses 204 and 304.
+     * A function that has nothing to write yet returns true without writing. It is called again after nudge() of its
+     * connection, which any thread may call at any time. If the connection fails, the function is destroyed without another
+     * call: at the latest when what was written next cannot be sent. If it throws, the connection is closed, so that the client
+     * notices, and take() throws that on. It is not called for HEAD and the statuses 204 and 304.
      *
-     * Returns false if nothing was sent, for the reasons of respond(). May be called from any thread; `write` runs on the thread
-     * that calls take().
+     * Returns false if nothing was sent, for the reasons of respond(). May be called from any thread; `write` runs on the
+     * thread that calls take().
      *
      * **Example**:
      *

@@ -237,8 +237,8 @@ public:
 
     /// Appends to the answer of the frame of a connection, whose frame was taken and is not answered. May be called several
     /// times before answer(). Returns false, and appends nothing, if there is not enough room: a frame is handed out only when
-    /// there is room for as many bytes as the server promises (`.reply`, or half of its output). See flush() for longer answers.
-    /// May be called from any thread, one at a time for each connection.
+    /// there is room for as many bytes as the server promises (`.reply`, or half of its output). See flush() for longer
+    /// answers. May be called from any thread, one at a time for each connection.
     bool reply(const ServerConnection& connection, std::span<const std::byte> bytes) noexcept {
         if (bytes.empty()) return has_frame(connection);
         const std::size_t left = room(connection);
@@ -255,8 +255,8 @@ public:
         return reply(connection, std::as_bytes(std::span(text)));
     }
 
-    /// Returns how many bytes reply() takes now: none if the connection has no frame with the application, or while its output is
-    /// being flushed. May be called from any thread that may call reply().
+    /// Returns how many bytes reply() takes now: none if the connection has no frame with the application, or while its output
+    /// is being flushed. May be called from any thread that may call reply().
     [[nodiscard]] std::size_t room(const ServerConnection& connection) noexcept {
         auto& conn = state()->connections[connection.slot % capacity];
         if (!has_frame(connection)) return 0;

@@ -1,0 +1,725 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Calls everything that loops are made of, with random arguments, from several threads and processes at once. It looks for what the kernel
+ * complains of, and for tasks and links that cannot be got rid of. Nothing is checked of what a call returns, apart from that each kind of
+ * call succeeds now and then.
+ *
+ *     kernel-random-calls FOLDER [SECONDS [SEED]]
+ *
+ * FOLDER has random_calls.bpf.o. An episode is a process that makes calls for a moment. It is made of one seed, which is printed if the episode
+ * cannot be ended; SEED is that of the first, and each next one is the next number. Threads race, so that the same seed makes the same calls,
+ * but not in the same order.
+ *
+ * Rings lie at fixed file descriptors, and their memory at fixed addresses. So a thread finds what others have made, and uses it while it goes.
+ */
+#define _GNU_SOURCE
+#include "check.h"
+#include "random_calls.h"
+#include "ring.h"
+
+#include <bpf/bpf.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	RINGS = 4,
+	THREADS = 3,
+	CALLS = 150,	  /* of a thread in an episode */
+	FIRST_FILE = 100, /* pipes, sockets and so on */
+	FILES = 8,
+	FIRST_RING = 200,
+	FIRST_LINK = 300,
+	FIRST_TAKEN = 400, /* above all that this program opens */
+};
+
+/* The memory of a ring: its queues, its SQEs, the memory region, and what requests read and write. */
+#define AREA (16UL << 20)
+#define PART (4UL << 20)
+#define RINGS_OF(ring) ((char *)(0x200000000000UL + (unsigned long)(ring) * AREA))
+#define SQES_OF(ring) (RINGS_OF(ring) + PART)
+#define REGION_OF(ring) (RINGS_OF(ring) + 2 * PART)
+#define DATA_OF(ring) (RINGS_OF(ring) + 3 * PART)
+
+/* What has succeeded, in memory that all processes share. */
+static struct counts {
+	unsigned long episodes, calls, rings, regions, attached, detached, entered, turns, submitted;
+} *counts;
+#define COUNT(what) __atomic_add_fetch(&counts->what, 1, __ATOMIC_RELAXED)
+
+static struct loop loops[RINGS];
+/* The offsets in the queues of the rings, which are the same for all of them. The SQ's array is left out: rings have none, or it is never filled. */
+static struct io_uring_params offsets;
+
+static __thread unsigned long long state;
+static __thread sigjmp_buf after_fault;
+
+/* Splitmix64, by Sebastiano Vigna */
+static unsigned long long random_bits(void)
+{
+	unsigned long long z = state += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+	return z ^ z >> 31;
+}
+
+static unsigned below(unsigned most)
+{
+	return (unsigned)(random_bits() % most);
+}
+
+static bool one_in(unsigned many)
+{
+	return below(many) == 0;
+}
+
+/* A number that is small, at a border, or anything. */
+static __u32 number(void)
+{
+	static const __u32 borders[] = {0, 1, 2, 8, 255, 4095, 4096, 65536, 1U << 30, 1U << 31, ~0U - 1, ~0U};
+
+	switch (below(8)) {
+	case 0:
+		return (__u32)random_bits();
+	case 1:
+	case 2:
+		return borders[below(sizeof(borders) / sizeof(borders[0]))];
+	default:
+		return below(9);
+	}
+}
+
+static __u32 some_flags(__u32 usual)
+{
+	return one_in(6) ? usual ^ 1U << below(32) : usual;
+}
+
+/* Never one of the three that this program shares with who has started it: a request could shut that down. */
+static int some_fd(void)
+{
+	const int any = (int)number();
+
+	switch (below(8)) {
+	case 0:
+		return FIRST_RING + (int)below(RINGS);
+	case 1:
+		return any >= 0 && any <= 2 ? FIRST_TAKEN : any;
+	default:
+		return FIRST_FILE + (int)below(FILES);
+	}
+}
+
+static __u64 some_address(unsigned ring)
+{
+	switch (below(8)) {
+	case 0:
+		return random_bits();
+	case 1:
+		return (__u64)(uintptr_t)RINGS_OF(ring) + below(AREA);
+	default:
+		return (__u64)(uintptr_t)DATA_OF(ring) + below(16384);
+	}
+}
+
+static void open_some_ring(unsigned ring)
+{
+	struct io_uring_params params = {.flags = LOOP_RING};
+	size_t rings_size, sqes_size;
+	int fd;
+
+	if (one_in(2))
+		params.flags |= IORING_SETUP_SQ_REWIND;
+	if (one_in(8))
+		params.flags |= IORING_SETUP_R_DISABLED;
+	if (one_in(8))
+		params.flags |= IORING_SETUP_CQE32;
+	if (one_in(8))
+		params.flags &= ~(unsigned)IORING_SETUP_NO_SQARRAY;
+	params.flags = some_flags(params.flags);
+	params.cq_entries = one_in(8) ? number() : 8U << below(6);
+	fd = sys_setup(one_in(8) ? number() & 4095 : 4U << below(4), &params);
+	if (fd < 0)
+		return;
+	COUNT(rings);
+	dup2(fd, FIRST_RING + (int)ring);
+	close(fd);
+	rings_size = params.cq_off.cqes + (size_t)params.cq_entries * sizeof(struct io_uring_cqe) * 2;
+	sqes_size = (size_t)params.sq_entries * sizeof(struct io_uring_sqe);
+	if (rings_size <= PART && sqes_size <= PART) {
+		mmap(RINGS_OF(ring), rings_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, FIRST_RING + (int)ring,
+		     IORING_OFF_SQ_RING);
+		mmap(SQES_OF(ring), sqes_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, FIRST_RING + (int)ring,
+		     IORING_OFF_SQES);
+	}
+}
+
+static void map_area(char *at, size_t size)
+{
+	mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+}
+
+static void register_some_region(unsigned ring)
+{
+	struct region_desc desc = {.size = 4096UL << below(6)};
+	struct region_registration registration = {.desc = (__u64)(uintptr_t)&desc};
+	int status;
+
+	if (one_in(2)) {
+		desc.user_addr = (__u64)(uintptr_t)REGION_OF(ring);
+		desc.flags = MEM_REGION_TYPE_USER;
+		if (one_in(4))
+			map_area(REGION_OF(ring), PART);
+	}
+	if (one_in(8))
+		desc.size = number();
+	if (one_in(8))
+		desc.user_addr = some_address(ring);
+	if (one_in(16))
+		desc.flags = number();
+	registration.flags = one_in(8) ? number() : 0;
+	status = sys_register(FIRST_RING + (int)ring, REGISTER_MEM_REGION,
+			      one_in(16) ? (void *)(uintptr_t)some_address(ring) : &registration, one_in(16) ? number() : 1);
+	if (status)
+		return;
+	COUNT(regions);
+	if (!(desc.flags & MEM_REGION_TYPE_USER))
+		mmap(REGION_OF(ring), desc.size & (PART - 1), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		     FIRST_RING + (int)ring, (off_t)desc.mmap_offset);
+}
+
+static void write_script(unsigned ring)
+{
+	volatile struct script *script = (volatile struct script *)REGION_OF(ring);
+
+	script->turns = 0;
+	script->most = 1 + below(one_in(8) ? 1000 : 8);
+	for (int i = 0; i < SCRIPT_LENGTH; i++) {
+		volatile struct script_instruction *now = &script->instruction[i];
+		const unsigned what = below(SCRIPT_KINDS + 4);
+
+		/* Most scripts submit and reap, and end at their end. */
+		now->what = what == SCRIPT_RETURN && !one_in(4) ? SCRIPT_REAP : what > SCRIPT_KINDS ? SCRIPT_SUBMIT : what;
+		for (int k = 0; k < 3; k++)
+			now->a[k] = number();
+		if (now->what == SCRIPT_READ_BUFFER || now->what == SCRIPT_WRITE_BUFFER)
+			now->a[1] = below(SCRIPT_DATA + 1);
+	}
+}
+
+static void fill_some_sqe(unsigned ring, struct io_uring_sqe *sqe)
+{
+	static const __u8 opcodes[] = {
+		IORING_OP_NOP,
+		IORING_OP_NOP,
+		IORING_OP_NOP,
+		IORING_OP_READ,
+		IORING_OP_WRITE,
+		IORING_OP_READ_FIXED,
+		IORING_OP_WRITE_FIXED,
+		IORING_OP_POLL_ADD,
+		IORING_OP_POLL_REMOVE,
+		IORING_OP_TIMEOUT,
+		IORING_OP_TIMEOUT_REMOVE,
+		IORING_OP_LINK_TIMEOUT,
+		IORING_OP_ASYNC_CANCEL,
+		IORING_OP_SEND,
+		IORING_OP_RECV,
+		IORING_OP_MSG_RING,
+		IORING_OP_CLOSE,
+		IORING_OP_SPLICE,
+		IORING_OP_TEE,
+		IORING_OP_FILES_UPDATE,
+		IORING_OP_PROVIDE_BUFFERS,
+		IORING_OP_REMOVE_BUFFERS,
+		IORING_OP_SEND_ZC,
+		IORING_OP_FUTEX_WAIT,
+		IORING_OP_FUTEX_WAKE,
+		IORING_OP_SHUTDOWN,
+		IORING_OP_FIXED_FD_INSTALL,
+	};
+	const __u8 opcode = one_in(32) ? IORING_OP_LAST + (__u8)below(4) : opcodes[below(sizeof(opcodes))];
+	struct __kernel_timespec *const time = (struct __kernel_timespec *)DATA_OF(ring);
+
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = opcode;
+	sqe->flags = one_in(3) ? (__u8)(1U << below(8)) : one_in(8) ? (__u8)random_bits() : 0;
+	sqe->fd = opcode == IORING_OP_MSG_RING ? FIRST_RING + (int)below(RINGS) : some_fd();
+	sqe->addr = some_address(ring);
+	sqe->len = one_in(8) ? number() : below(64);
+	sqe->off = one_in(4) ? number() : one_in(2) ? ~0ULL : 0;
+	sqe->rw_flags = one_in(16) ? number() : 0;
+	sqe->buf_index = (__u16)below(4);
+	sqe->ioprio = one_in(4) ? (__u16)(1U << below(4)) : 0;
+	sqe->user_data = below(32);
+	switch (opcode) {
+	case IORING_OP_TIMEOUT:
+	case IORING_OP_LINK_TIMEOUT:
+		time->tv_sec = 0;
+		time->tv_nsec = (long long)below(2000000);
+		sqe->fd = -1;
+		sqe->len = 1;
+		sqe->addr = (__u64)(uintptr_t)time;
+		break;
+	case IORING_OP_POLL_ADD:
+		sqe->poll32_events = one_in(4) ? number() : POLLIN | POLLRDHUP;
+		sqe->len = one_in(4) ? IORING_POLL_ADD_MULTI : 0;
+		break;
+	case IORING_OP_ASYNC_CANCEL:
+	case IORING_OP_POLL_REMOVE:
+	case IORING_OP_TIMEOUT_REMOVE:
+		sqe->addr = below(32);
+		sqe->cancel_flags = one_in(2) ? 1U << below(6) : 0;
+		break;
+	default:
+		break;
+	}
+}
+
+static void fill_some_sqes(unsigned ring)
+{
+	volatile unsigned *const head = (volatile unsigned *)(RINGS_OF(ring) + offsets.sq_off.head);
+	volatile unsigned *const tail = (volatile unsigned *)(RINGS_OF(ring) + offsets.sq_off.tail);
+	const unsigned mask = (*(volatile unsigned *)(RINGS_OF(ring) + offsets.sq_off.ring_mask)) & 255;
+
+	for (unsigned count = 1 + below(8); count > 0; count--) {
+		struct io_uring_sqe sqe;
+
+		fill_some_sqe(ring, &sqe);
+		/* With IORING_SETUP_SQ_REWIND, requests are taken from the first on. */
+		memcpy(SQES_OF(ring) + (one_in(2) ? count - 1 : *tail & mask) * sizeof(sqe), &sqe, sizeof(sqe));
+		*tail = *tail + 1;
+	}
+	if (one_in(16))
+		*tail = number();
+	if (one_in(16))
+		*head = number();
+}
+
+static void enter_some(unsigned ring)
+{
+	const volatile struct script *script = (const volatile struct script *)REGION_OF(ring);
+	const long result = syscall(__NR_io_uring_enter, FIRST_RING + (int)ring, number() & 63, number() & 15,
+				    some_flags(IORING_ENTER_GETEVENTS), NULL, 0);
+
+	if (result < 0)
+		return;
+	COUNT(entered);
+	__atomic_add_fetch(&counts->submitted, (unsigned long)result, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&counts->turns, script->turns & 1023, __ATOMIC_RELAXED);
+}
+
+static void attach_some(unsigned ring)
+{
+	const int fd = bpf_link_create(bpf_map__fd(loops[one_in(8) ? below(RINGS) : ring].map), 0, BPF_STRUCT_OPS, NULL);
+
+	if (fd < 0)
+		return;
+	COUNT(attached);
+	dup2(fd, FIRST_LINK + (int)ring);
+	close(fd);
+}
+
+static void detach_some(unsigned ring)
+{
+	switch (below(4)) {
+	case 0:
+		if (bpf_link_detach(FIRST_LINK + (int)ring) == 0)
+			COUNT(detached);
+		break;
+	case 1:
+		bpf_link_update(FIRST_LINK + (int)ring, bpf_map__fd(loops[below(RINGS)].map), NULL);
+		break;
+	default:
+		if (close(FIRST_LINK + (int)ring) == 0)
+			COUNT(detached);
+	}
+}
+
+/* Registers and unregisters files, buffers, an eventfd, busy polling, workers, and what the number below 40 may mean. */
+static void register_something(unsigned ring)
+{
+	struct iovec vectors[4];
+	int files[4];
+	unsigned long long words[8] = {0};
+	const int fd = FIRST_RING + (int)ring;
+
+	for (int i = 0; i < 4; i++) {
+		vectors[i].iov_base = (void *)(uintptr_t)some_address(ring);
+		vectors[i].iov_len = one_in(4) ? number() : 4096;
+		files[i] = some_fd();
+	}
+	switch (below(9)) {
+	case 0:
+		sys_register(fd, IORING_REGISTER_BUFFERS, vectors, 4);
+		break;
+	case 1:
+		sys_register(fd, IORING_UNREGISTER_BUFFERS, NULL, 0);
+		break;
+	case 2:
+		sys_register(fd, IORING_REGISTER_FILES, files, 4);
+		break;
+	case 3:
+		sys_register(fd, IORING_UNREGISTER_FILES, NULL, 0);
+		break;
+	case 4:
+		sys_register(fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+		break;
+	case 5:
+		sys_register(fd, IORING_REGISTER_EVENTFD, &files[0], 1);
+		break;
+	case 6:
+		words[0] = number();
+		words[1] = number();
+		sys_register(fd, 27 /* IORING_REGISTER_NAPI */, words, 1);
+		break;
+	case 7:
+		words[0] = number();
+		words[1] = number();
+		sys_register(fd, IORING_REGISTER_IOWQ_MAX_WORKERS, words, 2);
+		break;
+	default:
+		for (int i = 0; i < 8; i++)
+			words[i] = one_in(2) ? number() : some_address(ring);
+		sys_register(fd, below(40), one_in(2) ? (void *)words : (void *)(uintptr_t)some_address(ring), number());
+	}
+}
+
+static void use_files(void)
+{
+	char bytes[64] = {0};
+	const int fd = FIRST_FILE + (int)below(FILES);
+
+	if (one_in(2))
+		(void)!write(fd, bytes, below(sizeof(bytes)));
+	else
+		(void)!read(fd, bytes, below(sizeof(bytes)));
+	if (one_in(8)) {
+		close(fd);
+		/* Another file takes its place, as a rule. */
+		dup2(FIRST_FILE + (int)below(FILES), fd);
+	}
+}
+
+static void change_memory(unsigned ring)
+{
+	char *const at = RINGS_OF(ring) + below(4) * PART;
+
+	switch (below(5)) {
+	case 0:
+		munmap(at, PART);
+		break;
+	case 1:
+		mprotect(at, PART, one_in(2) ? PROT_READ : PROT_NONE);
+		break;
+	case 2:
+		madvise(at, PART, MADV_DONTNEED);
+		break;
+	case 3:
+		mprotect(at, PART, PROT_READ | PROT_WRITE);
+		break;
+	default:
+		map_area(DATA_OF(ring), PART);
+	}
+}
+
+static __thread timer_t timer;
+
+/* Interrupts this thread again and again, so that it does not wait for ever. */
+static void make_timer(void)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
+
+	event._sigev_un._tid = gettid();
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer))
+		_exit(2);
+}
+
+static void interrupt_soon(void)
+{
+	const struct itimerspec when = {.it_value.tv_nsec = 1 + (long)below(5000000), .it_interval.tv_nsec = 10000000};
+
+	timer_settime(timer, 0, &when, NULL);
+}
+
+static void call_something(unsigned thread);
+
+static void fork_and_go_on(void)
+{
+	const pid_t child = fork();
+
+	if (child < 0)
+		return;
+	if (child == 0) {
+		make_timer();
+		interrupt_soon();
+		for (int i = 0; i < 10; i++)
+			call_something(below(THREADS));
+		_exit(0);
+	}
+	if (one_in(2))
+		kill(child, SIGKILL);
+	waitpid(child, NULL, one_in(2) ? WNOHANG : 0);
+}
+
+static void call_something(unsigned thread)
+{
+	/* Each thread has a ring of its own, and sometimes uses that of another. */
+	const unsigned ring = one_in(4) ? below(RINGS) : thread;
+
+	COUNT(calls);
+	switch (below(24)) {
+	case 0:
+		open_some_ring(ring);
+		break;
+	case 1:
+	case 2:
+		register_some_region(ring);
+		break;
+	case 3:
+	case 4:
+		write_script(ring);
+		break;
+	case 5:
+	case 6:
+	case 7:
+		fill_some_sqes(ring);
+		break;
+	case 8:
+	case 9:
+	case 10:
+	case 11:
+		enter_some(ring);
+		break;
+	case 12:
+	case 13:
+	case 14:
+		attach_some(ring);
+		break;
+	case 15:
+		detach_some(ring);
+		break;
+	case 16:
+	case 17:
+		register_something(ring);
+		break;
+	case 18:
+		use_files();
+		break;
+	case 19:
+		if (one_in(4))
+			change_memory(ring);
+		break;
+	case 20:
+		if (one_in(8))
+			fork_and_go_on();
+		break;
+	case 21:
+		interrupt_soon();
+		break;
+	case 22:
+		if (one_in(4))
+			close(FIRST_RING + (int)ring);
+		break;
+	default:
+		usleep(below(1000));
+	}
+}
+
+/* A step that waits for ever ends by a signal. So does a write to memory that another thread has taken away. */
+static void on_signal(int number_of_signal)
+{
+	if (number_of_signal == SIGSEGV || number_of_signal == SIGBUS)
+		siglongjmp(after_fault, 1);
+}
+
+static unsigned long long seed_of_episode;
+
+static void *run_thread(void *argument)
+{
+	const unsigned thread = (unsigned)(uintptr_t)argument;
+	volatile int left = CALLS;
+
+	state = seed_of_episode * 1000003 + thread;
+	make_timer();
+	interrupt_soon();
+	/* What most episodes need, so that the calls find something to do. */
+	if (sigsetjmp(after_fault, 1) == 0) {
+		open_some_ring(thread);
+		register_some_region(thread);
+		write_script(thread);
+		fill_some_sqes(thread);
+	}
+	(void)sigsetjmp(after_fault, 1);
+	while (left > 0) {
+		left--;
+		call_something(thread);
+	}
+	return NULL;
+}
+
+static void run_episode(void)
+{
+	static const int signals[] = {SIGALRM, SIGSEGV, SIGBUS, SIGPIPE, SIGUSR1};
+	const struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_NODEFER};
+	pthread_t threads[THREADS];
+	int pipes[4], pair[4];
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* The limit of locked memory holds for who lacks this. Regions of gigabytes would use up the machine's memory otherwise. */
+	drop_capabilities(1ULL << CAP_IPC_LOCK);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &action, NULL);
+	for (unsigned ring = 0; ring < RINGS; ring++)
+		map_area(RINGS_OF(ring), AREA);
+	if (pipe2(pipes, O_NONBLOCK) || pipe(pipes + 2) || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) ||
+	    socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair + 2))
+		_exit(2);
+	for (int i = 0; i < 4; i++) {
+		dup2(pipes[i], FIRST_FILE + i);
+		dup2(pair[i], FIRST_FILE + 4 + i);
+	}
+	for (unsigned i = 1; i < THREADS; i++)
+		pthread_create(&threads[i], NULL, run_thread, (void *)(uintptr_t)i);
+	run_thread(NULL);
+	/* Some episodes end while other threads are in the middle of something. */
+	if (seed_of_episode % 2)
+		for (unsigned i = 1; i < THREADS; i++)
+			pthread_join(threads[i], NULL);
+	_exit(0);
+}
+
+/* Returns how many links of struct_ops there are in the system. */
+static unsigned links(void)
+{
+	unsigned found = 0;
+	__u32 id = 0;
+
+	while (bpf_link_get_next_id(id, &id) == 0) {
+		struct bpf_link_info info = {0};
+		__u32 size = sizeof(info);
+		const int fd = bpf_link_get_fd_by_id(id);
+
+		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.type == BPF_LINK_TYPE_STRUCT_OPS)
+			found++;
+		if (fd >= 0)
+			close(fd);
+	}
+	return found;
+}
+
+/* Waits for a process, for some seconds and then for some more after SIGKILL. Returns false if it does not end. */
+static bool wait_for(pid_t child)
+{
+	for (int tries = 0; tries < 6500; tries++) {
+		if (waitpid(child, NULL, WNOHANG) == child)
+			return true;
+		if (tries == 500)
+			kill(child, SIGKILL);
+		usleep(10000);
+	}
+	return false;
+}
+
+/* Loads a loop for each of the rings' descriptors. Attaching it once makes it fit to be attached by its map alone. */
+static int prepare(void)
+{
+	for (unsigned i = 0; i < RINGS; i++) {
+		struct ring ring;
+		int status = open_ring(&ring, 8, 16U << i, LOOP_RING);
+
+		if (status < 0)
+			return status;
+		offsets = ring.params;
+		if (dup2(ring.fd, FIRST_RING + (int)i) < 0)
+			return -errno;
+		close(ring.fd);
+		ring.fd = FIRST_RING + (int)i;
+		status = load_loop_from(&loops[i], &ring, "random_calls.bpf.o");
+		if (!status)
+			status = attach_loop(&loops[i]);
+		if (status)
+			return status;
+		detach_loop(&loops[i]);
+		close_ring(&ring);
+	}
+	return 0;
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+	const double seconds = argc > 2 ? atof(argv[2]) : 3;
+	const struct rlimit memory = {.rlim_cur = 64UL << 20, .rlim_max = 64UL << 20};
+	double end;
+	int status;
+
+	if (argc < 2) {
+		fprintf(stderr, "usage: kernel-random-calls FOLDER [SECONDS [SEED]]\n");
+		return 2;
+	}
+	object_folder = argv[1];
+	seed_of_episode = argc > 3 ? strtoull(argv[3], NULL, 0) : (unsigned long long)time(NULL) * 1000;
+	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	status = counts == MAP_FAILED ? -errno : prepare();
+	if (status) {
+		fprintf(stderr, "random calls: no loop to begin with: %s\n", strerror(-status));
+		return 1;
+	}
+	printf("The first seed is %llu.\n", seed_of_episode);
+	fflush(stdout);
+	setrlimit(RLIMIT_MEMLOCK, &memory);
+	for (end = now() + seconds; now() < end; seed_of_episode++) {
+		const pid_t child = fork();
+
+		if (child == 0)
+			run_episode();
+		if (child < 0 || !wait_for(child)) {
+			fprintf(stderr, "random calls: the process of seed %llu does not end\n", seed_of_episode);
+			return 1;
+		}
+		COUNT(episodes);
+	}
+	for (int tries = 0; tries < 1000 && links() != 0; tries++)
+		usleep(20000);
+	printf("%lu episodes, %lu calls. It worked to open %lu rings, register %lu regions, attach %lu loops, detach %lu, "
+	       "enter %lu times, "
+	       "submit %lu requests, take %lu turns.\n",
+	       counts->episodes, counts->calls, counts->rings, counts->regions, counts->attached, counts->detached,
+	       counts->entered, counts->submitted, counts->turns);
+	if (links() != 0) {
+		fprintf(stderr, "random calls: %u links of struct_ops are left\n", links());
+		return 1;
+	}
+	if (!counts->rings || !counts->regions || !counts->attached || !counts->detached || !counts->entered ||
+	    !counts->turns) {
+		fprintf(stderr, "random calls: some kind of call has never worked, so this has tested nothing\n");
+		return 1;
+	}
+	return 0;
+}

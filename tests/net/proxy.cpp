@@ -347,6 +347,8 @@ TEST_CASE("A reset of either side behind any byte of a talk becomes a reset of t
         CHECK(server.receive(asked) == request.substr(0, asked));
         CHECK(server.send(std::string_view(answer).substr(0, answered)));
         count++;
+        // A client that is reset before the loop knows that its upstream is there has not failed.
+        ensure(eventually([&] { return proxy->upstream(0).connections == count; }));
         return std::pair(std::move(client), std::move(server));
     };
     for (std::size_t asked = 0; asked <= request.size(); asked += step) {

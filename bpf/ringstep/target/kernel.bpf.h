@@ -163,14 +163,20 @@ static __always_inline bool ringstep__kernel_owes_work(const struct ringstep__en
 
 extern int bpf_io_uring_run_work___ringstep(struct iou_ctx___ringstep *ctx, __u32 min) __ksym __weak;
 
+/* Returns whether the kernel can do the ring's deferred work during a call (kernel/next). The value is a constant when the program is loaded. */
+static __always_inline bool ringstep__can_run_work(void)
+{
+	return bpf_ksym_exists(bpf_io_uring_run_work___ringstep);
+}
+
 /*
  * Lets the kernel do the ring's deferred work, such as completing a receive for which data has arrived: at least `min` pieces, if there are so
- * many. Only kernels with kernel/next can do that during a call. Returns how many completions are in the CQ, or a negative number if the call
- * should end or the kernel cannot do it. A wake-up makes it return a negative number, so no wake-up gets lost.
+ * many. Returns how many completions are in the CQ, or a negative number if the call should end. A wake-up makes it return a negative number, so no
+ * wake-up gets lost. Only kernels that can do it may come here: see ringstep__can_run_work().
  */
 static __always_inline int ringstep__run_work(const struct ringstep__engine *engine, __u32 min)
 {
-	return bpf_ksym_exists(bpf_io_uring_run_work___ringstep) ? bpf_io_uring_run_work___ringstep(engine->ring, min) : -1;
+	return bpf_io_uring_run_work___ringstep(engine->ring, min);
 }
 
 /*

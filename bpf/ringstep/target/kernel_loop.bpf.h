@@ -70,22 +70,32 @@ static __always_inline __s64 ringstep__call_turns(struct ringstep_turn *turn)
 	return ringstep_limit(RINGSTEP__CALL_TURNS);
 }
 
+/*
+ * Lets the kernel do the work that the completions may come from which the next turn waits for. Returns true if they are in the CQ then. Kernels that
+ * cannot do it during a call have nothing of this in the program, so that it costs their verifiers nothing.
+ */
+static __always_inline bool ringstep__work_brings(const struct ringstep_turn *turn, __u32 head)
+{
+	const __s32 wanted = (__s32)(turn->engine.cq_wait_idx - head);
+
+	if (!ringstep__can_run_work() || wanted <= 0)
+		return false;
+	return ringstep__run_work(&turn->engine, (__u32)wanted - ringstep_cq_ready(turn)) >= wanted;
+}
+
 /* Returns true if another turn follows in this call. `left`: how many more turns it may make. */
 static __always_inline bool ringstep__call_goes_on(struct ringstep_turn *turn, int result, __s64 left)
 {
 	const __u32 head = *turn->head;
-	const __s32 wanted = (__s32)(turn->engine.cq_wait_idx - head);
-	__u32 ready;
 
 	if (RINGSTEP__CALL_TURNS == 1 || result != RINGSTEP_CONTINUE || left <= 0)
 		return false;
 	/* A turn that wants to wait for nothing wants all of the kernel's work to be done. */
-	if (wanted <= 0 || head - turn->cq_head >= RINGSTEP_CALL_TURNS)
+	if (turn->engine.cq_wait_idx - head - 1 >= ringstep_cq_ready(turn) && !ringstep__work_brings(turn, head))
+		return false;
+	if (head - turn->cq_head >= RINGSTEP_CALL_TURNS)
 		return false;
 	if (ringstep__ends(turn->control))
-		return false;
-	ready = ringstep_cq_ready(turn);
-	if ((__u32)wanted > ready && ringstep__run_work(&turn->engine, (__u32)wanted - ready) < wanted)
 		return false;
 	/* Through memory, so that the verifier knows no more of the cursor than in the first turn. */
 	ringstep__sq_store(turn);

@@ -469,6 +469,10 @@ static void fork_and_go_on(void)
 	if (child < 0)
 		return;
 	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* It has this thread only, and ends where the thread would go on with other calls. */
+		if (sigsetjmp(after_fault, 1))
+			_exit(0);
 		make_timer();
 		interrupt_soon();
 		for (int i = 0; i < 10; i++)

@@ -4,6 +4,7 @@
 #include <ringstep/net/http.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -206,6 +207,57 @@ TEST_CASE("Clients that do not read, and clients that go, do not disturb bodies 
     }
     CHECK(eventually([&] { return server->open() == 5; }));
     CHECK(eventually([&] { return alive == 0; }));
+}
+
+TEST_CASE("A body that is idle ends with its connection, and when the time of a drain is over") {
+    const bool reset = GENERATE(true, false);
+    ringstep::Listener listener{"127.0.0.1", 0};
+    std::atomic<std::size_t> open{0};
+    std::atomic<int> alive{0};
+    std::jthread thread([&](const std::stop_token& token) {
+        ringstep::Ring ring{{.sq_entries = 256}};
+        HttpServer server{ring};
+        server.listen(listener.fd());
+        const ringstep::LoopExit exit = ringstep::serve(
+            server,
+            [&](const HttpRequest& request) {
+                alive++;
+                const std::shared_ptr<int> life(new int, [&](const int* it) {
+                    delete it;
+                    alive--;
+                });
+                ensure(server.stream(request, {.body = "begin"}, [life](HttpBody&) { return true; }));
+            },
+            token, 300ms);
+        open = server.open();
+        ensure(exit.ok() && ring.in_flight() == 0);
+    });
+    Client client{listener.port()};
+    CHECK(ask(client, get("/"), true).status == 200);
+    CHECK(client.receive(10) == "5\r\nbegin\r\n");
+    CHECK(eventually([&] { return alive == 1; }));
+    if (reset) {
+        client.reset();
+        CHECK(eventually([&] { return alive == 0; }));
+    }
+    thread.request_stop();
+    thread.join();
+    CHECK(alive == 0);
+    CHECK(open == 0);
+    if (!reset) CHECK(client.rest().empty());
+}
+
+TEST_CASE("A body that begins with more than a response holds is refused as a whole") {
+    Served server{[&](HttpServer& self, const HttpRequest& request) {
+        const auto nothing = [](HttpBody&) { return false; };
+        const std::string head = "HTTP/1.1 200 OK\r\n";
+        ensure(!self.stream(request, {.body = std::string(RINGSTEP_HTTP_REPLY - head.size(), 'x')}, nothing));
+        ensure(self.stream(request, {.body = std::string(RINGSTEP_HTTP_REPLY - 300, 'x')}, nothing));
+    }};
+    const Client client{server.port()};
+    CHECK(ask(client, get("/"), true).status == 200);
+    const bool same = read_chunks(client) == std::string(RINGSTEP_HTTP_REPLY - 300, 'x');
+    CHECK(same);
 }
 
 TEST_CASE("A function that throws cuts its connection off, and the server goes on") {

@@ -36,6 +36,8 @@
 
 namespace ringstep::inline v0 {
 
+class HttpServer;
+
 /// A state of RINGSTEP_SERVER_STATE().
 template <class State>
 concept HasServer = requires(State& state) {
@@ -318,7 +320,9 @@ public:
     /// Hands out the frames of a connection again, after pause(). May be called from any thread.
     void go_on(const ServerConnection& connection) noexcept { wish(connection, &ringstep_server_wish::pause, 0); }
 
-protected:
+private:
+    friend class HttpServer;
+
     // The first half of flush(): from here on, reply() takes nothing. Returns false if the output is being flushed already.
     [[nodiscard]] bool begin_flush(const ServerConnection& connection) noexcept {
         return std::atomic_ref(state()->wishes[connection.slot % capacity].flush).exchange(name_of(connection)) == 0;
@@ -326,7 +330,6 @@ protected:
     // The second half of flush(), if the first one has returned true: lets the loop send.
     void end_flush(const ServerConnection& connection) noexcept { send(RINGSTEP_SERVER_FLUSH, connection); }
 
-private:
     static constexpr std::uint32_t outbox_mask = sizeof(state_type::outbox) / sizeof(__u32) - 1;
     static constexpr std::uint32_t inbox_mask = sizeof(state_type::inbox) / sizeof(__u64) - 1;
     static constexpr std::uint32_t chunk_size = sizeof(state_type::buffers.bytes[0]);

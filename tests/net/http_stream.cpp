@@ -247,6 +247,48 @@ TEST_CASE("A body that is idle ends with its connection, and when the time of a 
     if (!reset) CHECK(client.rest().empty());
 }
 
+TEST_CASE("Output that was flushed can be written to again when its event was taken, and not before") {
+    ringstep::Listener listener{"127.0.0.1", 0};
+    std::atomic<ringstep::Server*> made{nullptr};
+    std::jthread thread([&] {
+        ringstep::Ring ring{{.sq_entries = 256}};
+        ringstep::Server server{ring, ringstep::Framing::lines(100), {.linger = 200ms}};
+        server.listen(listener.fd());
+        made = &server;
+        // Nobody but the test takes events. serve() would.
+        ensure(server.run().reason == ringstep::ExitReason::stop_requested);
+    });
+    REQUIRE(eventually([&] { return made != nullptr; }));
+    ringstep::Server& server = *made;
+    {
+        const Client client{listener.port()};
+        CHECK(client.send("a\n"));
+        ServerEvent event;
+        const auto take = [&](ServerEvent::Kind kind) {
+            return eventually([&] { return server.take(event) && event.kind == kind; });
+        };
+        REQUIRE(take(ServerEvent::Kind::frame));
+        const ServerConnection it = event.connection;
+        CHECK(server.reply(it, "part"));
+        // The nudge comes while the output is being flushed, or after that. Its event is in front of the other one or behind
+        // it.
+        CHECK(server.flush(it));
+        server.nudge(it);
+        CHECK(client.receive(4) == "part");
+        REQUIRE(eventually([&] { return server.ready() == 2; }));
+        CHECK(server.room(it) == 0);
+        CHECK_FALSE(server.reply(it, "more"));
+        CHECK(server.flush(it));  // it is being flushed already, so no second event comes
+        REQUIRE(take(ServerEvent::Kind::room));
+        CHECK(server.room(it) != 0);
+        CHECK(server.reply(it, "more"));
+        server.answer(it);
+        CHECK(client.receive(4) == "more");
+    }
+    CHECK(eventually([&] { return server.open() == 0; }));
+    server.request_stop();
+}
+
 TEST_CASE("A body that begins with more than a response holds is refused as a whole") {
     Served server{[&](HttpServer& self, const HttpRequest& request) {
         const auto nothing = [](HttpBody&) { return false; };

@@ -309,7 +309,7 @@ public:
             return true;
         }
         HttpBody(*this, request.connection, chunked).write(response.body);
-        keep_stream({request.connection, std::move(write), chunked, close, true});
+        keep_stream({request.connection, std::move(write), chunked, close}, true);
         return true;
     }
 
@@ -347,9 +347,8 @@ private:
         HttpWriter write;
         bool chunked = false;
         bool close = false;
-        bool wrote = false;  // there is something to send
     };
-    // Any thread may begin a stream, while the one that takes events looks for those of other connections.
+    // A thread may begin a stream while the thread that takes events continues others, so a mutex guards them.
     struct Streams {
         std::mutex mutex;
         std::array<Stream, capacity> of;
@@ -375,11 +374,11 @@ private:
         Stream& kept = streams_->of[connection.slot % capacity];
         return kept.connection == connection ? std::exchange(kept, Stream()) : Stream();
     }
-    // Keeps a stream, and lets the loop send what was written of it. The output is the loop's from before the stream can be
-    // found, so that a nudge which comes meanwhile does not run the function.
-    void keep_stream(Stream stream) {
+    // Keeps a stream until its function is called the next time. With `wrote`, lets the loop send what was written of it. The
+    // output is marked as being flushed before the stream can be found, so that a nudge does not run the function in between.
+    void keep_stream(Stream stream, bool wrote) {
         const ServerConnection connection = stream.connection;
-        const bool begins = stream.wrote && this->begin_flush(connection);
+        const bool begins = wrote && this->begin_flush(connection);
         {
             const std::lock_guard lock(streams_->mutex);
             streams_->of[connection.slot % capacity] = std::move(stream);
@@ -403,8 +402,7 @@ private:
             throw;
         }
         if (more) {
-            stream.wrote = body.wrote_;
-            keep_stream(std::move(stream));
+            keep_stream(std::move(stream), body.wrote_);
             return;
         }
         if (stream.chunked) this->reply(event.connection, "0\r\n\r\n");

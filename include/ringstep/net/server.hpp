@@ -217,13 +217,15 @@ public:
             case RINGSTEP_SERVER_BROKEN: {
                 const bool has_room = message >> RINGSTEP_SERVER_KIND_SHIFT == RINGSTEP_SERVER_ROOM;
                 event.kind = has_room ? ServerEvent::Kind::room : ServerEvent::Kind::broken;
-                // Only now, so that one flush at a time is on its way, and its event is the next of its kind.
+                // The output stays closed to the application until here. So a new flush cannot begin before the event of the
+                // last one was taken, and no event can be mistaken for that of a later flush.
                 std::uint32_t flushed = name_of(event.connection);
                 std::atomic_ref(shared.wishes[slot].flush).compare_exchange_strong(flushed, 0);
                 break;
             }
             case RINGSTEP_SERVER_NUDGED: {
-                // This comes before the caller looks for the reason of the nudge. A later reason makes another nudge.
+                // After this, nudge() sends another event. The caller looks for the reason of this one later, so it sees all
+                // reasons that came before.
                 ringstep_server_wish& wish = shared.wishes[slot];
                 std::atomic_ref(wish.taken).exchange(std::atomic_ref(wish.nudge).load());
                 event.kind = ServerEvent::Kind::nudged;
@@ -291,7 +293,8 @@ public:
     /// thread.
     void nudge(const ServerConnection& connection) noexcept {
         ringstep_server_wish& wish = state()->wishes[connection.slot % capacity];
-        // This reads and writes, so that it comes before or after what take() does, and never at the same time.
+        // A read-modify-write like the one in take(). A plain load could be done before the caller's own store of what the
+        // nudge is about. Then this function would send nothing, and the thread that takes events would not see the store.
         std::uint32_t taken = std::atomic_ref(wish.taken).fetch_add(0);
         if (!std::atomic_ref(wish.nudge).compare_exchange_strong(taken, taken + 1)) return;
         if (std::atomic_ref(wish.asked).exchange(1) == 0) send(RINGSTEP_SERVER_WISH, connection);

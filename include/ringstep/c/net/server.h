@@ -224,8 +224,7 @@ enum ringstep_server_event {
 	RINGSTEP_SERVER_FRAME = 1,  /* the application has to answer a frame */
 	RINGSTEP_SERVER_CLOSED = 2, /* the connection is gone */
 	RINGSTEP_SERVER_ROOM = 3,   /* what was flushed has been sent, and the output is empty */
-	RINGSTEP_SERVER_BROKEN =
-		4, /* the connection has failed, and the application has a frame of it: nothing more can be sent */
+	RINGSTEP_SERVER_BROKEN = 4, /* the connection has failed while the application has a frame of it */
 	RINGSTEP_SERVER_NUDGED = 5, /* some thread wants that the application looks at the connection */
 };
 

@@ -58,8 +58,8 @@ struct Options {
     std::string json;
 };
 
-/// Returns the processors that this process may use. A thread inherits the one that its creator is kept on, so they are asked
-/// for once, before any thread is kept on one.
+/// Returns the processors that this process may use. The first call asks the kernel, and must come before pin() restricts any
+/// thread: a new thread has the restriction of the thread that creates it.
 const cpu_set_t& allowed_processors() {
     static const cpu_set_t allowed = [] {
         cpu_set_t set;

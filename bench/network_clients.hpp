@@ -49,7 +49,7 @@ inline std::uint64_t tcp_timeouts() {
     return 0;
 }
 
-/// What each connection sends at once, and how often.
+/// The requests that a connection sends in one round, the answers that it must get, and how many rounds there are.
 struct Load {
     std::string requests;
     std::string answers;

@@ -82,7 +82,7 @@ struct Requests {
         state->stop_at = requests;
     }
 
-    /// Returns what is wrong with the completions that the loop has seen, or an empty text if each came once.
+    /// Returns an empty text if each request has completed once, with the right result. Returns what is wrong otherwise.
     [[nodiscard]] std::string wrong(const ringstep::RegionView<scripted>& state) const {
         std::array<unsigned, requests> seen{};
         for (const scripted_record& record : records(state)) {
@@ -209,7 +209,7 @@ public:
     }
     [[nodiscard]] bool all_fed() const { return fed_ == bytes_to_receive; }
 
-    /// Waits until nothing holds the other end of the socket any more: neither the process nor a request of its ring.
+    /// Waits until the child's end of the socket is closed. The process and the requests of its ring keep it open.
     [[nodiscard]] bool ring_is_gone() const { return peer_is_gone(sockets_.ends[0]); }
 
     /// Waits for the child, and returns its status for WIFEXITED() and the like.

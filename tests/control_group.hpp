@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ensure.hpp"
+#include "eventually.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -12,23 +13,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <string>
 #include <string_view>
-#include <thread>
-
-/// Waits up to 30 seconds until the condition holds, and returns whether it does.
-template <class Condition>
-[[nodiscard]] bool eventually(const Condition& condition) {
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > until) return false;
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return true;
-}
 
 /// A group of cgroup v2 below the root. The destructor removes it, when no process is in it any more.
 class ControlGroup {

@@ -3,9 +3,9 @@
 #include <ringstep/program.hpp>
 
 #include "child.hpp"
-#include "control_group.hpp"
 #include "descriptors.hpp"
 #include "ensure.hpp"
+#include "eventually.hpp"
 #include "loops/scripted.hpp"
 #include "thorough.hpp"
 
@@ -45,7 +45,7 @@ using Scripted = LoopProgram<scripted_loop>;
 
 namespace {
 
-/// Takes the second processor away, and gives it back at the end.
+/// Sets whether the machine's second processor is online. The destructor sets it online again.
 class SecondProcessor {
 public:
     SecondProcessor() {

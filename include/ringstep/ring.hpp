@@ -293,7 +293,11 @@ public:
 private:
     friend struct detail::RingAccess;
 
-    struct Adopted {};
+    // With a constructor of its own it is no aggregate. Otherwise clang, in a template, would take Ring{{.sq_entries = 8}} for
+    // a call that may also mean the constructor below.
+    struct Adopted {
+        explicit Adopted() = default;
+    };
     explicit Ring(Adopted) noexcept {}
 
     // Closes the new ring if memory runs out here.

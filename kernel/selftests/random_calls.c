@@ -354,12 +354,12 @@ static void detach_some(unsigned ring)
 	}
 }
 
-/* Registers and unregisters files, buffers, an eventfd, busy polling, workers, and what the number below 40 may mean. */
+/* Registers and unregisters files, buffers, an eventfd, busy polling and workers, or makes any call of io_uring_register() below 40. */
 static void register_something(unsigned ring)
 {
 	struct iovec vectors[4];
 	int files[4];
-	unsigned long long words[8] = {0};
+	unsigned long long words[8] = {number(), number()};
 	const int fd = FIRST_RING + (int)ring;
 
 	for (int i = 0; i < 4; i++) {
@@ -387,13 +387,9 @@ static void register_something(unsigned ring)
 		sys_register(fd, IORING_REGISTER_EVENTFD, &files[0], 1);
 		break;
 	case 6:
-		words[0] = number();
-		words[1] = number();
 		sys_register(fd, 27 /* IORING_REGISTER_NAPI */, words, 1);
 		break;
 	case 7:
-		words[0] = number();
-		words[1] = number();
 		sys_register(fd, IORING_REGISTER_IOWQ_MAX_WORKERS, words, 2);
 		break;
 	default:
@@ -469,6 +465,10 @@ static void fork_and_go_on(void)
 	if (child < 0)
 		return;
 	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* It has this thread only, and ends where the thread would go on with other calls. */
+		if (sigsetjmp(after_fault, 1))
+			_exit(0);
 		make_timer();
 		interrupt_soon();
 		for (int i = 0; i < 10; i++)

@@ -20,6 +20,8 @@
 #include <thread>
 #include <utility>
 
+#include "eventually.hpp"
+
 /// A TCP connection to a port of 127.0.0.1.
 class Client {
 public:
@@ -150,13 +152,3 @@ private:
     bool ended_ = false;
     int error_ = 0;
 };
-
-/// Waits until `condition()` holds, for half a minute at most, and returns whether it does.
-template <class Condition>
-[[nodiscard]] bool eventually(const Condition& condition) {
-    for (int i = 0; i < 30'000; i++) {
-        if (condition()) return true;
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return condition();
-}

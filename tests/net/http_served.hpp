@@ -3,8 +3,6 @@
 #pragma once
 
 #include <ringstep/net/http.hpp>
-#include <ringstep/net/listener.hpp>
-#include <ringstep/ringstep.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -14,19 +12,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <exception>
-#include <functional>
-#include <future>
 #include <random>
-#include <stop_token>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "ensure.hpp"
 #include "net/client.hpp"
+#include "net/served.hpp"
 
 namespace http_test {
 
@@ -38,60 +32,17 @@ using ringstep::HttpResponse;
 using ringstep::HttpServer;
 
 /// Serves on a thread of its own, and calls a function for each request there.
-class Served {
+class Served : public ServedBy<HttpServer, HttpRequest> {
 public:
-    using Handle = std::function<void(HttpServer&, const HttpRequest&)>;
-
     /// Before it listens, calls `prepare` on the thread of the server.
-    explicit Served(Handle handle, HttpOptions options = {}, std::function<void(HttpServer&)> prepare = {}) {
-        options.server.linger = 200ms;  // at the end, clients are still there
-        std::promise<HttpServer*> made;
-        auto there = made.get_future();
-        thread_ = std::jthread(
-            [this, options, &made, handle = std::move(handle), prepare = std::move(prepare)](const std::stop_token& token) {
-                try {
-                    ringstep::Ring ring{{.sq_entries = 256}};
-                    HttpServer server{ring, options};
-                    if (prepare) prepare(server);
-                    server.listen(listener_.fd());
-                    made.set_value(&server);
-                    exit_ = ringstep::serve(server, [&](const HttpRequest& request) { handle(server, request); }, token, 5s);
-                    counters_ = server.counters();
-                    available_ = server.state()->buffers.ring.available;
-                    in_flight_ = ring.in_flight();
-                    open_ = server.open();
-                } catch (...) {
-                    made.set_exception(std::current_exception());
-                }
-            });
-        server_ = there.get();
-    }
-    Served(const Served&) = delete;
-    Served& operator=(const Served&) = delete;
-    ~Served() { stop(); }
-    HttpServer* operator->() const { return server_; }
-    [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
-    void stop() {
-        if (!thread_.joinable()) return;
-        thread_.request_stop();
-        thread_.join();
-        CHECK(exit_.ok());
-        CHECK(available_ == HttpServer::buffers);
-        CHECK(in_flight_ == 0);
-        CHECK(open_ == 0);
-    }
-    void request_stop() { thread_.request_stop(); }
-    [[nodiscard]] const ringstep_server_counters& counters() const { return counters_; }
-
-private:
-    ringstep::Listener listener_{"127.0.0.1", 0};
-    HttpServer* server_ = nullptr;
-    ringstep::LoopExit exit_;
-    ringstep_server_counters counters_{};
-    std::uint32_t available_ = 0;
-    std::uint32_t open_ = 0;
-    std::uint64_t in_flight_ = 0;
-    std::jthread thread_;
+    explicit Served(Handle handle, const HttpOptions& options = {}, Prepare prepare = {})
+        : ServedBy(
+              [options](ringstep::Ring& ring) {
+                  HttpOptions own = options;
+                  own.server.linger = 200ms;  // at the end, clients are still there
+                  return HttpServer{ring, own};
+              },
+              std::move(handle), std::move(prepare)) {}
 };
 
 /// A response as a client reads it.

@@ -4,6 +4,7 @@
 #include <ringstep/net/http.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -206,6 +207,99 @@ TEST_CASE("Clients that do not read, and clients that go, do not disturb bodies 
     }
     CHECK(eventually([&] { return server->open() == 5; }));
     CHECK(eventually([&] { return alive == 0; }));
+}
+
+TEST_CASE("A body that is idle ends with its connection, and when the time of a drain is over") {
+    const bool reset = GENERATE(true, false);
+    ringstep::Listener listener{"127.0.0.1", 0};
+    std::atomic<std::size_t> open{0};
+    std::atomic<int> alive{0};
+    std::jthread thread([&](const std::stop_token& token) {
+        ringstep::Ring ring{{.sq_entries = 256}};
+        HttpServer server{ring};
+        server.listen(listener.fd());
+        const ringstep::LoopExit exit = ringstep::serve(
+            server,
+            [&](const HttpRequest& request) {
+                alive++;
+                const std::shared_ptr<int> life(new int, [&](const int* it) {
+                    delete it;
+                    alive--;
+                });
+                ensure(server.stream(request, {.body = "begin"}, [life](HttpBody&) { return true; }));
+            },
+            token, 300ms);
+        open = server.open();
+        ensure(exit.ok() && ring.in_flight() == 0);
+    });
+    Client client{listener.port()};
+    CHECK(ask(client, get("/"), true).status == 200);
+    CHECK(client.receive(10) == "5\r\nbegin\r\n");
+    CHECK(eventually([&] { return alive == 1; }));
+    if (reset) {
+        client.reset();
+        CHECK(eventually([&] { return alive == 0; }));
+    }
+    thread.request_stop();
+    thread.join();
+    CHECK(alive == 0);
+    CHECK(open == 0);
+    if (!reset) CHECK(client.rest().empty());
+}
+
+TEST_CASE("Output that was flushed can be written to again when its event was taken, and not before") {
+    ringstep::Listener listener{"127.0.0.1", 0};
+    std::atomic<ringstep::Server*> made{nullptr};
+    std::jthread thread([&] {
+        ringstep::Ring ring{{.sq_entries = 256}};
+        ringstep::Server server{ring, ringstep::Framing::lines(100), {.linger = 200ms}};
+        server.listen(listener.fd());
+        made = &server;
+        // Nobody but the test takes events. serve() would.
+        ensure(server.run().reason == ringstep::ExitReason::stop_requested);
+    });
+    REQUIRE(eventually([&] { return made != nullptr; }));
+    ringstep::Server& server = *made;
+    {
+        const Client client{listener.port()};
+        CHECK(client.send("a\n"));
+        ServerEvent event;
+        const auto take = [&](ServerEvent::Kind kind) {
+            return eventually([&] { return server.take(event) && event.kind == kind; });
+        };
+        REQUIRE(take(ServerEvent::Kind::frame));
+        const ServerConnection it = event.connection;
+        CHECK(server.reply(it, "part"));
+        // The nudge comes while the output is being flushed, or after that. Its event is in front of the other one or behind
+        // it.
+        CHECK(server.flush(it));
+        server.nudge(it);
+        CHECK(client.receive(4) == "part");
+        REQUIRE(eventually([&] { return server.ready() == 2; }));
+        CHECK(server.room(it) == 0);
+        CHECK_FALSE(server.reply(it, "more"));
+        CHECK(server.flush(it));  // it is being flushed already, so no second event comes
+        REQUIRE(take(ServerEvent::Kind::room));
+        CHECK(server.room(it) != 0);
+        CHECK(server.reply(it, "more"));
+        server.answer(it);
+        CHECK(client.receive(4) == "more");
+    }
+    CHECK(eventually([&] { return server.open() == 0; }));
+    server.request_stop();
+}
+
+TEST_CASE("A body that begins with more than a response holds is refused as a whole") {
+    Served server{[&](HttpServer& self, const HttpRequest& request) {
+        const auto nothing = [](HttpBody&) { return false; };
+        const std::string head = "HTTP/1.1 200 OK\r\n";
+        ensure(!self.stream(request, {.body = std::string(RINGSTEP_HTTP_REPLY - head.size(), 'x')}, nothing));
+        ensure(self.stream(request, {.body = std::string(RINGSTEP_HTTP_REPLY - 300, 'x')}, nothing));
+    }};
+    const Client client{server.port()};
+    CHECK(ask(client, get("/"), true).status == 200);
+    const bool same = read_chunks(client) == std::string(RINGSTEP_HTTP_REPLY - 300, 'x');
+    CHECK(same);
 }
 
 TEST_CASE("A function that throws cuts its connection off, and the server goes on") {

@@ -123,6 +123,14 @@ std::uint64_t share(std::uint64_t percent) {
     return rounds(6'000, loading_is_cheap() ? 1'000'000 : 16'000) * percent / 100;
 }
 
+/// Checks that as many connections were accepted and closed, that none was refused, and that no completion was stale.
+void check_counters(const auto& counters, std::uint64_t count) {
+    CHECK(counters.accepted == count);
+    CHECK(counters.closed == count);
+    CHECK(counters.refused == 0);
+    CHECK(counters.foreign == 0);
+}
+
 const Talk talk_of_key_value{"PING\r\n", "+PONG\r\n", "PING\r\nQUIT\r\nPING\r\n", "+PONG\r\n+BYE\r\n"};
 
 }  // namespace
@@ -140,10 +148,7 @@ TEST_CASE("Of many connections to key-value nothing is left") {
         INFO(server.said());
         REQUIRE(ended);
         Watch::check_slots();
-        CHECK(server.counters().accepted == count);
-        CHECK(server.counters().closed == count);
-        CHECK(server.counters().refused == 0);
-        CHECK(server.counters().foreign == 0);
+        check_counters(server.counters(), count);
         CHECK(server.stop().ok());
         CHECK(server.available() == KeyValue::Server::buffers);
         CHECK(server.in_flight() == 0);
@@ -175,10 +180,7 @@ TEST_CASE("Of many connections to a server of frames nothing is left") {
         CHECK(opened == count);
         Watch::check_slots();
         server.stop();
-        CHECK(server.counters().accepted == count);
-        CHECK(server.counters().closed == count);
-        CHECK(server.counters().refused == 0);
-        CHECK(server.counters().foreign == 0);
+        check_counters(server.counters(), count);
     }
     watch.end(count);
 }
@@ -211,10 +213,7 @@ TEST_CASE("Of many connections to an HTTP server nothing is left") {
         REQUIRE(eventually([&] { return server->open() == 0; }));
         Watch::check_slots();
         server.stop();
-        CHECK(server.counters().accepted == count);
-        CHECK(server.counters().closed == count);
-        CHECK(server.counters().refused == 0);
-        CHECK(server.counters().foreign == 0);
+        check_counters(server.counters(), count);
     }
     watch.end(count);
 }
@@ -237,10 +236,8 @@ TEST_CASE("Of many connections by way of a proxy nothing is left") {
         REQUIRE(eventually([&] { return server->open() == 0; }));
         Watch::check_slots();
         proxy.stop();
-        CHECK(proxy.counters().accepted == count);
-        CHECK(proxy.counters().closed == count);
+        check_counters(proxy.counters(), count);
         CHECK(proxy.counters().unserved == 0);
-        CHECK(proxy.counters().refused == 0);
         CHECK(proxy.upstream(0).connections + before >= server.counters().accepted);
     }
     watch.end(count);

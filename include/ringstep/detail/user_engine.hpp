@@ -229,11 +229,11 @@ private:
     void send(std::uint32_t count) noexcept {
         std::atomic_ref<std::uint32_t>(user_.wakes_sent).fetch_add(count, std::memory_order_seq_cst);
         int error = 0;
-        std::uint32_t sent = waker_.post(ring_->fd(), user_.wake_tag, count, error);
-        // Fewer completions would not wake the thread.
+        std::uint32_t sent = waker_.post(ring_->fd(), user_.wake_tag, count, &error);
+        // The thread waits for `count` completions, so fewer of them would not wake it.
         for (int tries = 0; sent != count && tries < Waker::most_tries(error) && is_waiting(); tries++) {
             sleep_a_millisecond();
-            sent += waker_.post(ring_->fd(), user_.wake_tag, count - sent, error);
+            sent += waker_.post(ring_->fd(), user_.wake_tag, count - sent, &error);
         }
         if (sent != count) std::atomic_ref<std::uint32_t>(user_.wakes_sent).fetch_sub(count - sent);
     }

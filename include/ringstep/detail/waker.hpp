@@ -2,6 +2,7 @@
 // Wakes a thread that sleeps in a loop, by messages to its ring.
 #pragma once
 
+#include <ringstep/detail/call_filter.hpp>
 #include <ringstep/detail/fork.hpp>
 #include <ringstep/detail/uapi.hpp>
 #include <ringstep/error.hpp>
@@ -49,10 +50,8 @@ public:
     Waker& operator=(const Waker&) = delete;
 
     /// Returns how often to try again after this errno, a millisecond later each time. The kernel may be short of memory, and a
-    /// stop must not get lost. A filter of system calls (EPERM, EACCES, ENOSYS) hardly ever changes its mind.
-    [[nodiscard]] static int most_tries(int error) noexcept {
-        return error == EPERM || error == EACCES || error == ENOSYS ? 20 : 1000;
-    }
+    /// stop must not get lost. A filter of system calls forbids the next call, too, as a rule.
+    [[nodiscard]] static int most_tries(int error) noexcept { return may_come_from_call_filter(error) ? 20 : 1000; }
 
     /// Makes a loop in the kernel take its next turn. Does nothing for a ring of the parent process (-1). May be called from
     /// any thread.
@@ -65,12 +64,11 @@ public:
         }
     }
 
-    /// Posts `count` completions with this user_data on the ring, and returns how many were sent. If these are fewer, the errno
-    /// is in `error`. The others are never sent. For a ring of the parent process (-1), it sends nothing and returns `count`.
-    /// May be called from any thread.
-    std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count, int& error) noexcept {
+    /// Posts `count` completions with this user_data on the ring, and returns how many were sent. If these are fewer than
+    /// `count`, the rest is never sent, and `*error` is the errno. For a ring of the parent process (-1), it sends nothing and
+    /// returns `count`. May be called from any thread.
+    std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count, int* error = nullptr) noexcept {
         const SignalProofLock lock(mutex_);
-        error = 0;
         if (!is_open_ || ring_fd < 0) return count;
         std::uint32_t sent = 0;
         while (sent < count) {
@@ -83,17 +81,12 @@ public:
             }
             const int submitted = submit();
             if (submitted <= 0) {
-                error = submitted < 0 ? -submitted : EAGAIN;
+                if (error != nullptr) *error = submitted < 0 ? -submitted : EAGAIN;
                 break;
             }
             sent += static_cast<std::uint32_t>(submitted);
         }
         return sent;
-    }
-    /// Posts completions like the function above, for callers that do not need the errno.
-    std::uint32_t post(int ring_fd, std::uint64_t user_data, std::uint32_t count) noexcept {
-        int error = 0;
-        return post(ring_fd, user_data, count, error);
     }
 
 private:

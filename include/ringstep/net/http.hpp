@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -31,6 +32,7 @@
 #include <ctime>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -84,7 +86,7 @@ public:
     explicit HttpServer(Ring& ring, const HttpOptions& options = {}, const LoopOptions& loop = {})
         : Base(ring, with_slots(options), loop),
           assembled_(std::make_unique<Assembled[]>(capacity)),
-          streams_(std::make_unique<Stream[]>(capacity)),
+          streams_(std::make_unique<Streams>()),
           files_(std::min<std::uint32_t>(options.files, RINGSTEP_HTTP_FILES)) {
         ringstep_http_own& own = state()->own;
         own.longest_body = options.longest_body;
@@ -225,8 +227,11 @@ public:
             Assembled& assembled = assembled_[event.connection.slot];
             switch (event.kind) {
                 case ServerEvent::Kind::frame: break;
-                case ServerEvent::Kind::opened:
-                case ServerEvent::Kind::closed: assembled = Assembled(); continue;  // the rest of a request that was cut
+                case ServerEvent::Kind::opened: assembled = Assembled(); continue;  // the rest of a request that was cut
+                case ServerEvent::Kind::closed:
+                    assembled = Assembled();
+                    (void)take_stream(event.connection);
+                    continue;
                 case ServerEvent::Kind::room:
                 case ServerEvent::Kind::broken:
                 case ServerEvent::Kind::nudged: continue_stream(event); continue;
@@ -268,12 +273,17 @@ public:
      * in chunks. To a client of HTTP/1.0 it is sent as it is, and the connection is closed behind it.
      *
      * A function that has nothing to write yet returns true without writing. It is called again after nudge() of its
-     * connection, which any thread may call at any time. If the connection fails, the function is destroyed without another
-     * call: at the latest when what was written next cannot be sent. If it throws, the connection is closed, so that the client
-     * notices, and take() throws that on. It is not called for HEAD and the statuses 204 and 304.
+     * connection, which any thread may call at any time. If the connection fails, the server destroys the function without
+     * another call. A peer that only ends its sending side may still be reading, so that is no failure. A body that is idle for
+     * long should write something now and then: what cannot be sent is how the server learns that a peer is gone without a
+     * word.
+     *
+     * If the function throws, the connection is closed, and take() throws the exception again. The client notices, because no
+     * chunk says that this is the end. A client of HTTP/1.0 does not notice. The function is not called for HEAD and the
+     * statuses 204 and 304.
      *
      * Returns false if nothing was sent, for the reasons of respond(). May be called from any thread; `write` runs on the
-     * thread that calls take().
+     * thread that calls take(). Do not call reply() or answer() for the request.
      *
      * **Example**:
      *
@@ -292,14 +302,15 @@ public:
         const bool has_body = response.status >= 200 && response.status != 204 && response.status != 304;
         if (has_body && chunked) text += "Transfer-Encoding: chunked\r\n";
         end_head(text, request, response, close);
-        if (text.size() + response.body.size() > RINGSTEP_HTTP_REPLY || !reply(request.connection, text)) return false;
+        if (text.size() + response.body.size() + HttpBody::around > RINGSTEP_HTTP_REPLY) return false;
+        if (!reply(request.connection, text)) return false;
         if (!has_body || request.method == "HEAD") {
             answer(request.connection, close);
             return true;
         }
         HttpBody(*this, request.connection, chunked).write(response.body);
-        streams_[request.connection.slot % capacity] = {std::move(write), chunked, close};
-        return flush(request.connection);
+        keep_stream({request.connection, std::move(write), chunked, close}, true);
+        return true;
     }
 
     /// Ends an answer that was written by reply(), whole, with its status line. The connection is closed behind it if `close`
@@ -332,9 +343,15 @@ private:
 
     // A response whose body is written piece by piece.
     struct Stream {
+        ServerConnection connection;
         HttpWriter write;
         bool chunked = false;
         bool close = false;
+    };
+    // A thread may begin a stream while the thread that takes events continues others, so a mutex guards them.
+    struct Streams {
+        std::mutex mutex;
+        std::array<Stream, capacity> of;
     };
 
     // Adds the fields that all heads have, and the empty line.
@@ -351,30 +368,45 @@ private:
         text += "\r\n";
     }
 
+    // Takes the stream of a connection, if it has one. The caller runs or destroys its function without the lock.
+    Stream take_stream(const ServerConnection& connection) {
+        const std::lock_guard lock(streams_->mutex);
+        Stream& kept = streams_->of[connection.slot % capacity];
+        return kept.connection == connection ? std::exchange(kept, Stream()) : Stream();
+    }
+    // Keeps a stream until its function is called the next time. With `wrote`, lets the loop send what was written of it. The
+    // output is marked as being flushed before the stream can be found, so that a nudge does not run the function in between.
+    void keep_stream(Stream stream, bool wrote) {
+        const ServerConnection connection = stream.connection;
+        const bool begins = wrote && this->begin_flush(connection);
+        {
+            const std::lock_guard lock(streams_->mutex);
+            streams_->of[connection.slot % capacity] = std::move(stream);
+        }
+        if (begins) this->end_flush(connection);
+    }
+
     // Lets the function of a stream write, or ends the stream of a connection that has failed.
     void continue_stream(const ServerEvent& event) {
-        Stream& stream = streams_[event.connection.slot];
+        const bool broken = event.kind == ServerEvent::Kind::broken;
+        // A nudge may come while the output is being flushed. The function is called when there is room.
+        if (!broken && this->room(event.connection) == 0) return;
+        Stream stream = take_stream(event.connection);
         if (!stream.write) return;  // the application has flushed by itself, or the nudge is for another body
-        if (event.kind == ServerEvent::Kind::nudged && room(event.connection) == 0) return;  // it is called when there is room
         HttpBody body(*this, event.connection, stream.chunked);
         bool more = false;
-        if (event.kind != ServerEvent::Kind::broken) {
-            try {
-                more = stream.write(body);
-            } catch (...) {
-                stream = Stream();
-                answer(event.connection, true);
-                throw;
-            }
+        try {
+            more = !broken && stream.write(body);
+        } catch (...) {
+            answer(event.connection, true);
+            throw;
         }
         if (more) {
-            if (body.wrote_) flush(event.connection);
+            keep_stream(std::move(stream), body.wrote_);
             return;
         }
-        if (stream.chunked) reply(event.connection, "0\r\n\r\n");
-        const bool close = stream.close || event.kind == ServerEvent::Kind::broken;
-        stream = Stream();
-        answer(event.connection, close);
+        if (stream.chunked) this->reply(event.connection, "0\r\n\r\n");
+        answer(event.connection, stream.close || broken);
     }
 
     static ServerOptions with_slots(const HttpOptions& options) noexcept {
@@ -595,7 +627,7 @@ private:
     }
 
     std::unique_ptr<Assembled[]> assembled_;
-    std::unique_ptr<Stream[]> streams_;
+    std::unique_ptr<Streams> streams_;
     std::uint32_t files_;
 };
 

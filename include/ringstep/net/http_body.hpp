@@ -31,8 +31,8 @@ public:
     HttpBody(const HttpBody&) = delete;
     HttpBody& operator=(const HttpBody&) = delete;
 
-    /// Returns how many bytes the next write() takes, up to about 65,500 at first. None are taken when nothing more fits: the
-    /// function is called again when there is room.
+    /// Returns how many bytes the next write() takes, up to about 65,500 at first. Returns 0 if nothing more fits. The function
+    /// is called again when there is room.
     [[nodiscard]] std::size_t room() const noexcept {
         const std::size_t room = server_.room(connection_);
         return room > around ? room - around : 0;

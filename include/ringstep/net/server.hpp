@@ -36,6 +36,8 @@
 
 namespace ringstep::inline v0 {
 
+class HttpServer;
+
 /// A state of RINGSTEP_SERVER_STATE().
 template <class State>
 concept HasServer = requires(State& state) {
@@ -75,7 +77,7 @@ struct ServerEvent {
         frame,   ///< a frame has to be answered
         closed,  ///< the connection is gone; its handle means nothing any more
         room,    ///< what ServerLoop::flush() was called for has been sent: there is room for more of the answer
-        broken,  ///< what ServerLoop::flush() was called for cannot be sent: the connection has failed, and answer() is due
+        broken,  ///< the connection has failed while the application has a frame of it; answer() is still due
         nudged,  ///< a thread has called ServerLoop::nudge() for the connection
     };
     Kind kind = Kind::opened;            ///< what has happened
@@ -211,12 +213,21 @@ public:
                 break;
             }
             case RINGSTEP_SERVER_CLOSED: event.kind = ServerEvent::Kind::closed; break;
-            case RINGSTEP_SERVER_ROOM: event.kind = ServerEvent::Kind::room; break;
-            case RINGSTEP_SERVER_BROKEN: event.kind = ServerEvent::Kind::broken; break;
+            case RINGSTEP_SERVER_ROOM:
+            case RINGSTEP_SERVER_BROKEN: {
+                const bool has_room = message >> RINGSTEP_SERVER_KIND_SHIFT == RINGSTEP_SERVER_ROOM;
+                event.kind = has_room ? ServerEvent::Kind::room : ServerEvent::Kind::broken;
+                // The output stays closed to the application until here. So a new flush cannot begin before the event of the
+                // last one was taken, and no event can be mistaken for that of a later flush.
+                std::uint32_t flushed = name_of(event.connection);
+                std::atomic_ref(shared.wishes[slot].flush).compare_exchange_strong(flushed, 0);
+                break;
+            }
             case RINGSTEP_SERVER_NUDGED: {
-                // Before anybody looks at what the nudge is about: what comes later is worth another one.
+                // After this, nudge() sends another event. The caller looks for the reason of this one later, so it sees all
+                // reasons that came before.
                 ringstep_server_wish& wish = shared.wishes[slot];
-                std::atomic_ref(wish.taken).store(std::atomic_ref(wish.nudge).load());
+                std::atomic_ref(wish.taken).exchange(std::atomic_ref(wish.nudge).load());
                 event.kind = ServerEvent::Kind::nudged;
                 break;
             }
@@ -266,15 +277,14 @@ public:
     }
 
     /// Sends what was appended to the answer of a frame so far, for answers that are longer than the output or come little by
-    /// little. When all of it has been sent, there is an event of kind `room`, and reply() has room for the whole output; until
-    /// then it takes nothing. If the connection fails, the event is of kind `broken` instead: nothing more can be sent, and the
-    /// frame has to be answered. With nothing to send, the event comes at once. Returns false if the connection has no frame
-    /// with the application. The buffer of the frame is held until the answer ends. May be called from any thread that may call
-    /// reply().
+    /// little. When all of it has been sent, there is an event of kind `room`. Until take() has returned that, reply() takes
+    /// nothing, and then there is room for the whole output. If the connection fails, the event is of kind `broken` instead:
+    /// nothing more can be sent, and the frame has to be answered. With nothing to send, the event comes at once. Returns false
+    /// if the connection has no frame with the application. The buffer of the frame is held until the answer ends. May be
+    /// called from any thread that may call reply().
     bool flush(const ServerConnection& connection) noexcept {
         if (!has_frame(connection)) return false;
-        const std::atomic_ref flush(state()->wishes[connection.slot % capacity].flush);
-        if (flush.exchange(name_of(connection)) == 0) send(RINGSTEP_SERVER_FLUSH, connection);
+        if (begin_flush(connection)) end_flush(connection);
         return true;
     }
 
@@ -283,7 +293,9 @@ public:
     /// thread.
     void nudge(const ServerConnection& connection) noexcept {
         ringstep_server_wish& wish = state()->wishes[connection.slot % capacity];
-        std::uint32_t taken = std::atomic_ref(wish.taken).load();
+        // A read-modify-write like the one in take(). A plain load could be done before the caller's own store of what the
+        // nudge is about. Then this function would send nothing, and the thread that takes events would not see the store.
+        std::uint32_t taken = std::atomic_ref(wish.taken).fetch_add(0);
         if (!std::atomic_ref(wish.nudge).compare_exchange_strong(taken, taken + 1)) return;
         if (std::atomic_ref(wish.asked).exchange(1) == 0) send(RINGSTEP_SERVER_WISH, connection);
     }
@@ -312,6 +324,15 @@ public:
     void go_on(const ServerConnection& connection) noexcept { wish(connection, &ringstep_server_wish::pause, 0); }
 
 private:
+    friend class HttpServer;
+
+    // The first half of flush(): from here on, reply() takes nothing. Returns false if the output is being flushed already.
+    [[nodiscard]] bool begin_flush(const ServerConnection& connection) noexcept {
+        return std::atomic_ref(state()->wishes[connection.slot % capacity].flush).exchange(name_of(connection)) == 0;
+    }
+    // The second half of flush(), if the first one has returned true: lets the loop send.
+    void end_flush(const ServerConnection& connection) noexcept { send(RINGSTEP_SERVER_FLUSH, connection); }
+
     static constexpr std::uint32_t outbox_mask = sizeof(state_type::outbox) / sizeof(__u32) - 1;
     static constexpr std::uint32_t inbox_mask = sizeof(state_type::inbox) / sizeof(__u64) - 1;
     static constexpr std::uint32_t chunk_size = sizeof(state_type::buffers.bytes[0]);

@@ -16,12 +16,7 @@ begin_nginx 8002 <<END
 		location / { return 200 nginx; }
 	}
 END
-begin_haproxy 8004 <<'END'
-frontend direct
- mode http
- bind 127.0.0.1:8004
- http-request return status 200 content-type text/plain string haproxy
-END
+begin_answering_haproxy 8004
 
 begin_proxy "$1" 127.0.0.1:8002 127.0.0.1:8004
 expect "haproxy nginx " "$(for i in 1 2; do ask http://127.0.0.1:9000/; echo; done | sort | tr -s '\n' ' ')" "two requests through the proxy"

@@ -131,6 +131,16 @@ begin_haproxy() {
 	await_port "$1"
 }
 
+# begin_answering_haproxy PORT: answers every request with the text "haproxy".
+begin_answering_haproxy() {
+	begin_haproxy "$1" <<-END
+		frontend direct
+		 mode http
+		 bind 127.0.0.1:$1
+		 http-request return status 200 content-type text/plain string haproxy
+	END
+}
+
 # Asks by curl, without the user's settings and with a limit of time.
 ask() {
 	curl --disable --silent --show-error --max-time 20 "$@"

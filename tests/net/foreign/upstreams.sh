@@ -19,12 +19,7 @@ begin_nginx 8002 <<END
 		location / { alias $work/; limit_rate 1k; } # a note takes seconds
 	}
 END
-begin_haproxy 8004 <<'END'
-frontend direct
- mode http
- bind 127.0.0.1:8004
- http-request return status 200 content-type text/plain string haproxy
-END
+begin_answering_haproxy 8004
 
 # Waits until this many connections to port 8002 are open, for 20 s at most.
 await_connections() {

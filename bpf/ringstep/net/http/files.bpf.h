@@ -2,9 +2,10 @@
 /*
  * The part of an HTTP server's step that sends files.
  *
- * The step writes the head of an answer behind the end of the output, and the first read puts the file's bytes behind that. The output grows by both only
- * if the read succeeds. So a file that cannot be read gets an error status, and a short file takes one read and one send. A longer file is sent in pieces: the step reads as many bytes as
- * the output has room for, sends all of them, and reads again. Meanwhile, the connection waits as it does when the application has its frame.
+ * The step writes the head of an answer behind the end of the output, and the first read puts the file's bytes behind that. The output grows by both
+ * only if the read succeeds. So a file that cannot be read gets an error status, and a short file takes one read and one send. A longer file is sent
+ * in pieces: the step reads as many bytes as the output has room for, sends all of them, and reads again. Meanwhile, the connection waits as it does
+ * when the application has its frame.
  *
  * This file is not for authors. It is a part of the loop http.
  */

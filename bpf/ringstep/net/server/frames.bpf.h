@@ -204,7 +204,7 @@ ringstep_apart int ringstep__server_handled(ringstep_server_state *state ringste
 	if (verdict == RINGSTEP_LATER && ringstep__server_options.later) {
 		struct ringstep_server_frame *frame = &state->frames[slot & RINGSTEP__SERVER_MASK];
 
-		link->flags |= RINGSTEP_CONNECTION_LATER;
+		link->flags = (link->flags | RINGSTEP_CONNECTION_LATER) & ~RINGSTEP_CONNECTION_TOLD;
 		ringstep_store(&state->wishes[slot & RINGSTEP__SERVER_MASK].flush, 0);
 		link->kept = give;
 		frame->place = state->server.frame_place;

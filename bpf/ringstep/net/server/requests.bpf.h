@@ -69,8 +69,8 @@ static __always_inline int ringstep__server_decide_end(ringstep_server_state *st
 }
 
 /*
- * What the application has flushed was sent, or the connection has failed. Gives the output back to the application, and tells it. Nothing of the
- * connection's output is in flight.
+ * What the application has flushed was sent, or the connection has failed. Empties the output, and tells the application, which may use the output
+ * again when it takes the event. Nothing of the connection's output is in flight.
  */
 ringstep_apart int ringstep__server_flushed(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
 {
@@ -79,10 +79,25 @@ ringstep_apart int ringstep__server_flushed(ringstep_server_state *state ringste
 	link->flags &= ~(RINGSTEP_CONNECTION_FLUSHING | RINGSTEP_CONNECTION_BLOCKED);
 	link->out_begin = 0;
 	link->out_end = 0;
-	ringstep__store_fully(&state->wishes[slot & RINGSTEP__SERVER_MASK].flush, 0);
+	if (RINGSTEP__IS(link, FAILED))
+		link->flags |= RINGSTEP_CONNECTION_TOLD;
 	ringstep__server_tell(state, slot, link->generation,
 			      RINGSTEP__IS(link, FAILED) ? RINGSTEP_SERVER_BROKEN : RINGSTEP_SERVER_ROOM);
 	return 0;
+}
+
+/* Tells the application of what it may wait for while it has a frame of this connection. Nothing of the connection's output is in flight. */
+static __always_inline void ringstep__server_tell_of_output(ringstep_server_state *state, struct ringstep_connection *link,
+							    __u32 slot)
+{
+	if (RINGSTEP__IS(link, FLUSHING)) {
+		if (RINGSTEP__IS(link, FAILED) || ringstep_load(&link->out_end) == link->out_begin)
+			ringstep__server_flushed(state, slot);
+	} else if (RINGSTEP__IS(link, FAILED) && RINGSTEP__IS(link, LATER) && !RINGSTEP__IS(link, TOLD)) {
+		/* It may have nothing to send for now, and would not learn of this by a flush. The slot is not free before it has answered. */
+		link->flags |= RINGSTEP_CONNECTION_TOLD;
+		ringstep__server_tell(state, slot, link->generation, RINGSTEP_SERVER_BROKEN);
+	}
 }
 
 /* Decides which requests a connection needs now. */
@@ -96,9 +111,8 @@ ringstep_apart int ringstep__server_decide(ringstep_server_state *state ringstep
 
 	if (!link->identity || link->in_flight & RINGSTEP__PART_BIT(CLOSE))
 		return 0;
-	if (ringstep__server_options.later && RINGSTEP__IS(link, FLUSHING) && !sending &&
-	    (RINGSTEP__IS(link, FAILED) || ringstep_load(&link->out_end) == link->out_begin))
-		ringstep__server_flushed(state, slot);
+	if (ringstep__server_options.later && !sending)
+		ringstep__server_tell_of_output(state, link, slot);
 	pending = ringstep_load(&link->out_end) != link->out_begin;
 	if (!RINGSTEP__IS(link, FAILED)) {
 		if (pending && !sending) {

@@ -51,6 +51,7 @@ enum ringstep_connection_flag {
 	RINGSTEP_CONNECTION_CANCELLED = 1 << 12, /* what is in flight was cancelled, and has not ended yet */
 	RINGSTEP_CONNECTION_MISSED = 1 << 13, /* a cancellation has found nothing, and is tried again when the timer expires */
 	RINGSTEP_CONNECTION_FLUSHING = 1 << 14, /* the application waits until the output that it has written was sent */
+	RINGSTEP_CONNECTION_TOLD = 1 << 15,	/* the application was told that it has failed, while it has a frame of it */
 };
 
 /* What the library keeps for a connection. All of it is the loop's; the application reads it. */
@@ -95,7 +96,7 @@ struct ringstep_server_wish {
 	__u32 asked; /* a message is on its way */
 	__u32 close; /* close when the output has been sent: as ringstep_server_frame.handed; 0: no */
 	__u32 pause; /* hand out no more frames: as ringstep_server_frame.handed; 0: do */
-	__u32 flush; /* the output is the loop's until it was sent: as ringstep_server_frame.handed; 0: the application may append to it */
+	__u32 flush; /* the output is being flushed, so the application must not append to it: as ringstep_server_frame.handed; 0: it may */
 	__u32 nudge; /* counts the nudges that were asked for. One more is asked for only if `taken` is the same */
 	__u32 told;  /* written by the loop: the last of them that it has told the application of */
 	__u32 taken; /* the last of them that the application has taken */
@@ -223,7 +224,7 @@ enum ringstep_server_event {
 	RINGSTEP_SERVER_FRAME = 1,  /* the application has to answer a frame */
 	RINGSTEP_SERVER_CLOSED = 2, /* the connection is gone */
 	RINGSTEP_SERVER_ROOM = 3,   /* what was flushed has been sent, and the output is empty */
-	RINGSTEP_SERVER_BROKEN = 4, /* what was flushed cannot be sent: the connection has failed */
+	RINGSTEP_SERVER_BROKEN = 4, /* the connection has failed while the application has a frame of it */
 	RINGSTEP_SERVER_NUDGED = 5, /* some thread wants that the application looks at the connection */
 };
 

@@ -2,6 +2,8 @@
 // What clients, upstreams and limits do to servers and to the proxy: resets behind every byte, floods of connects, no buffers
 // for seconds, no slots, and upstreams that do whatever they like.
 #include <ringstep/compiled/kv.hpp>
+#include <ringstep/net/frames.hpp>
+#include <ringstep/net/listener.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -328,4 +330,48 @@ TEST_CASE("While an application holds all buffers for seconds, clients wait, and
     server.stop();
     CHECK(server.counters().evicted == 0);
     CHECK(server.counters().timed_out == 0);
+}
+
+// --- Events that nobody takes ------------------------------------------------------------------------------------------------
+
+TEST_CASE("While an application takes no events, connections wait, and every one of them is told later") {
+    only_where_quick();
+    // As many events as the loop keeps are 8 for each connection that may be open, and each of these brings two.
+    constexpr std::uint64_t count = 9 * ringstep::Server::capacity / 2;
+    const ringstep::Listener listener{"127.0.0.1", 0, {.backlog = 4096}};
+    ringstep::Ring ring{{.sq_entries = 256}};
+    ringstep::Server server{ring, ringstep::Framing::lines(100), {.linger = 100ms}};
+    server.listen(listener.fd());
+    std::uint64_t accepted = 0;
+    std::uint64_t opened = 0;
+    std::uint64_t closed = 0;
+    std::jthread application([&] {
+        for (std::uint64_t i = 0; i < count; i++) {
+            Client client{listener.port()};
+            ensure(client.connected());
+            client.reset();
+        }
+        ensure(eventually([&] { return server.counters().closed >= ringstep::Server::capacity; }));
+        std::this_thread::sleep_for(300ms);
+        accepted = server.counters().accepted;
+        const Client last{listener.port()};
+        ensure(last.send("last\n"));
+        (void)eventually([&] {
+            ServerEvent event;
+            while (server.take(event)) {
+                if (event.kind == ServerEvent::Kind::opened) opened++;
+                if (event.kind == ServerEvent::Kind::closed) closed++;
+                if (event.kind == ServerEvent::Kind::frame) server.answer(event.connection, true);
+            }
+            return closed + server.counters().refused > count;
+        });
+        server.drain(1s);
+    });
+    CHECK(server.run().ok());
+    application.join();
+    CHECK(accepted < count);
+    // A connection that comes while all slots are taken is refused, and nothing is told of it.
+    CHECK(opened + server.counters().refused == count + 1);
+    CHECK(closed == opened);
+    CHECK(server.state()->buffers.ring.available == ringstep::Server::buffers);
 }

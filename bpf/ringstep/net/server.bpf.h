@@ -111,6 +111,7 @@ typedef RINGSTEP_SERVER_TYPE ringstep_server_state;
 #define RINGSTEP__SERVER ((ringstep_server_state *)0)
 #define RINGSTEP__SERVER_MASK ringstep_mask(RINGSTEP__SERVER->connections)
 #define RINGSTEP__SERVER_MOST (RINGSTEP__SERVER_MASK + 1)
+#define RINGSTEP__SERVER_NOWHERE (-0x7fffffff - 1) /* a listener that no server has: an accept from it is ended */
 #define RINGSTEP__CHUNK_MASK ringstep_mask(RINGSTEP__SERVER->buffers.bytes)
 #define RINGSTEP__CHUNK_SIZE ((__u32)sizeof(RINGSTEP__SERVER->buffers.bytes[0]))
 #define RINGSTEP__OUTPUT_SIZE ((__u32)sizeof(RINGSTEP__SERVER->connections[0].output))

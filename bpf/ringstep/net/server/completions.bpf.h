@@ -73,6 +73,9 @@ ringstep_apart int ringstep__server_accepted(ringstep_server_state *state ringst
 	}
 	if (result >= 0) {
 		ringstep__server_open(state, (__u32)result - server->first_slot);
+		/* The step ends an accept that is from another socket than the listener. */
+		if (unlikely(ringstep__server_is_unheard(state)))
+			server->accepts_from = RINGSTEP__SERVER_NOWHERE;
 	} else if (result == -RINGSTEP__ENFILE && server->open >= RINGSTEP__SERVER_MOST) {
 		ringstep__server_count(state, refused, 1);
 	} else if (ringstep__accept_is_over(result)) {

@@ -193,6 +193,15 @@ static __always_inline void ringstep__server_tell(ringstep_server_state *state, 
 					 (slot & RINGSTEP_SERVER_SLOT));
 }
 
+/*
+ * Returns true if the application has left so many events that there may be no room for those of more connections. Besides its OPENED, a
+ * connection adds at most five before the application takes one of them: FRAME, BROKEN or ROOM, NUDGED, and CLOSED.
+ */
+static __always_inline bool ringstep__server_is_unheard(const ringstep_server_state *state)
+{
+	return ringstep__server_options.later && ringstep_mailbox_uncollected(&state->mailbox) >= 2 * RINGSTEP__SERVER_MOST;
+}
+
 /* Goes on after the author's function has returned. */
 ringstep_apart int ringstep__server_handled(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, int verdict)
 {

@@ -273,9 +273,10 @@ static __always_inline int ringstep__server_end(struct ringstep_turn *turn, ring
 			deadline = server->drain_deadline;
 	} else if (unlikely(server->accepting == 1 && ringstep_load(&server->listener) != server->accepts_from)) {
 		ringstep__server_accept(turn, state, false);
-	} else if (!server->accepting && ringstep_load(&server->listener) >= 0 && server->open < RINGSTEP__SERVER_MOST &&
-		   (!ringstep__server_options.later ||
-		    ringstep_mailbox_uncollected(&state->mailbox) < 2 * RINGSTEP__SERVER_MOST)) {
+	} else if (!server->accepting && ringstep_load(&server->listener) >= 0 && server->open < RINGSTEP__SERVER_MOST) {
+		/* Nobody wakes the loop when the application takes events, so it looks again after a while. */
+		if (ringstep__server_is_unheard(state))
+			server->accept_again = ringstep_later(bpf_ktime_get_ns(), RINGSTEP__ACCEPT_PAUSE);
 		if (!server->accept_again || ringstep_expired(server->accept_again))
 			ringstep__server_accept(turn, state, true);
 		else if (server->accept_again < deadline)

@@ -74,7 +74,7 @@ static __always_inline __s64 ringstep__call_turns(struct ringstep_turn *turn)
  * Lets the kernel do the work that the completions may come from which the next turn waits for. Returns true if they are in the CQ then. Kernels that
  * cannot do it during a call have nothing of this in the program, so that it costs their verifiers nothing.
  */
-static __always_inline bool ringstep__work_brings(const struct ringstep_turn *turn, __u32 head)
+static __always_inline bool ringstep__work_brings(struct ringstep_turn *turn, __u32 head)
 {
 	const __s32 wanted = (__s32)(turn->engine.cq_wait_idx - head);
 

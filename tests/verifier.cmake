@@ -65,8 +65,10 @@ foreach(kernel IN LISTS ends)
   if(kernel MATCHES "-ringstep")
     set(ring)
   endif()
-  ringstep_add_vm_test(${kernel} verifier-budgets TIMEOUT 120
-                       COMMAND "$<TARGET_FILE:verifier-budgets>" check "${loop_list}" "${PROJECT_SOURCE_DIR}/bpf/budgets.csv" ${ring})
+  string(REGEX REPLACE "-ringstep.*" "" name "${kernel}")
+  ringstep_add_vm_test(
+    ${kernel} verifier-budgets TIMEOUT 120
+    COMMAND "$<TARGET_FILE:verifier-budgets>" check "${loop_list}" "${PROJECT_SOURCE_DIR}/bpf/budgets.csv" ${name} ${ring})
 endforeach()
 
 # The loops of docs/verifier.md, each as it is wrong and as it is right.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What the verifier spends on each loop, in the running kernel, beside what it may spend.
 //
-// Usage: verifier-budgets measure LOOPS               writes lines for the table: what was measured, and the margin
-//        verifier-budgets check LOOPS TABLE [RING]    fails where a loop has no budget, or has outgrown it
-//        verifier-budgets accept OBJECT…              fails where the verifier refuses an object
+// Usage: verifier-budgets measure LOOPS KERNEL               writes lines for the table: what was measured, and the margin
+//        verifier-budgets check LOOPS TABLE KERNEL [RING]    fails where a loop has no budget, or has outgrown it
+//        verifier-budgets accept OBJECT…                     fails where the verifier refuses an object
+// KERNEL is the name of the running kernel in the table: its series, or `next` for the newest one with our patches.
 // The file LOOPS has a line NAME=OBJECT for each loop. A line NAME@RING=OBJECT limits the loop to that kind of ring.
 // TABLE is bpf/budgets.csv, which ./dev budgets writes. With RING, `check` looks at that kind of ring only, unless
 // RINGSTEP_THOROUGH is set.
@@ -18,8 +19,6 @@
 #include "verifier/load.hpp"
 
 #include <fmt/format.h>
-
-#include <sys/utsname.h>
 
 #include <algorithm>
 #include <array>
@@ -40,8 +39,6 @@ namespace {
 
 constexpr std::string_view header = "kernel,loop,ring,instructions,stack";
 
-using Series = std::pair<unsigned, unsigned>;
-
 struct Loop {
     std::string name, object;
     std::string ring;  // empty: it has budgets on all kinds of rings
@@ -56,7 +53,7 @@ struct Cost {
     unsigned long instructions = 0, stack = 0;
 };
 
-using Key = std::tuple<Series, std::string, std::string>;  // kernel, loop, ring
+using Key = std::tuple<std::string, std::string, std::string>;  // kernel, loop, ring
 using Table = std::map<Key, Cost>;
 
 // The verifier sees another program for each: sizes and shifts are constants to it, and what they exclude is dead code. The
@@ -67,17 +64,11 @@ const std::array<Kind, 3> kinds{{
     {"long-entries", {.sq_entries = 64, .cq_entries = 256, .cqe32 = true, .sqe128 = true}},
 }};
 
-Series series_of(const std::string& release) {
-    Series series{};
-    if (std::sscanf(release.c_str(), "%u.%u", &series.first, &series.second) != 2)
-        throw std::runtime_error("no kernel version: " + release);
+// Returns the two numbers of a series. A kernel that has a name instead is newer than all series.
+std::pair<unsigned, unsigned> series_of(const std::string& kernel) {
+    std::pair<unsigned, unsigned> series{~0U, 0};
+    (void)std::sscanf(kernel.c_str(), "%u.%u", &series.first, &series.second);
     return series;
-}
-
-Series running_series() {
-    utsname name{};
-    ::uname(&name);
-    return series_of(name.release);
 }
 
 std::vector<Loop> read_loops(const std::string& path) {
@@ -106,7 +97,7 @@ Table read_table(const std::string& path) {
         if (std::sscanf(line.c_str(), "%63[^,],%63[^,],%63[^,],%lu,%lu", kernel.data(), loop.data(), ring.data(),
                         &cost.instructions, &cost.stack) != 5)
             throw std::runtime_error(fmt::format("{}: not a budget: {}", path, line));
-        table[{series_of(kernel.data()), loop.data(), ring.data()}] = cost;
+        table[{kernel.data(), loop.data(), ring.data()}] = cost;
     }
     return table;
 }
@@ -128,45 +119,43 @@ unsigned long with_margin(unsigned long measured, unsigned long step) {
     return (measured + margin + step - 1) / step * step;
 }
 
-void print_budgets(const std::vector<Loop>& loops) {
-    const Series series = running_series();
+void print_budgets(const std::vector<Loop>& loops, const std::string& kernel) {
     for (const Loop& loop : loops) {
         for (const Kind& kind : kinds) {
             if (!loop.ring.empty() && loop.ring != kind.name) continue;
             const Cost cost = measure(loop, kind);
-            fmt::print("{}.{},{},{},{},{}\n", series.first, series.second, loop.name, kind.name,
-                       with_margin(cost.instructions, 10), with_margin(cost.stack, 8));
+            fmt::print("{},{},{},{},{}\n", kernel, loop.name, kind.name, with_margin(cost.instructions, 10),
+                       with_margin(cost.stack, 8));
         }
     }
 }
 
-// The kernel whose budgets hold: the running one's series, or for one that the table does not know yet the newest before it.
-Series budgeted_series(const Table& table, Series running) {
-    Series best{};
+// Returns the kernel whose budgets hold: the running one, or for one that the table does not know yet the newest before it.
+std::string budgeted(const Table& table, const std::string& running) {
+    std::string best;
     for (const auto& [key, cost] : table) {
-        if (std::get<0>(key) <= running) best = std::max(best, std::get<0>(key));
+        const std::string& kernel = std::get<0>(key);
+        if (kernel == running) return kernel;
+        if (series_of(kernel) <= series_of(running) && (best.empty() || series_of(best) < series_of(kernel))) best = kernel;
     }
-    if (best == Series{}) throw std::runtime_error("the table has no budgets for this kernel, nor for an older one");
+    if (best.empty()) throw std::runtime_error("the table has no budgets for this kernel, nor for an older one");
     return best;
 }
 
-bool check(const std::vector<Loop>& loops, const std::string& path, std::string_view ring) {
+bool check(const std::vector<Loop>& loops, const std::string& path, const std::string& running, std::string_view ring) {
     const Table table = read_table(path);
-    const Series running = running_series();
-    const Series series = budgeted_series(table, running);
+    const std::string kernel = budgeted(table, running);
     std::vector<std::string> faults;
     std::set<std::string> names;
 
-    if (series != running)
-        fmt::print("{}.{} has no budgets of its own: held to those of {}.{}\n", running.first, running.second, series.first,
-                   series.second);
+    if (kernel != running) fmt::print("{} has no budgets of its own: held to those of {}\n", running, kernel);
     fmt::print("{:12} {:14} {:>12} {:>8} {:>6} {:>8}\n", "loop", "ring", "instructions", "budget", "stack", "budget");
     for (const Loop& loop : loops) {
         names.insert(loop.name);
         for (const Kind& kind : kinds) {
             if ((!loop.ring.empty() && loop.ring != kind.name) || (!ring.empty() && ring != kind.name)) continue;
             const Cost cost = measure(loop, kind);
-            const auto budget = table.find({series, loop.name, std::string(kind.name)});
+            const auto budget = table.find({kernel, loop.name, std::string(kind.name)});
             if (budget == table.end()) {
                 faults.push_back(fmt::format("{} on the {} ring has no budget: {} instructions, {} bytes of stack", loop.name,
                                              kind.name, cost.instructions, cost.stack));
@@ -197,15 +186,14 @@ bool check(const std::vector<Loop>& loops, const std::string& path, std::string_
 
 int main(int argc, char** argv) try {
     const std::vector<std::string_view> arguments(argv + 1, argv + argc);
-    if (arguments.size() == 2 && arguments[0] == "measure") {
-        print_budgets(read_loops(argv[2]));
+    if (arguments.size() == 3 && arguments[0] == "measure") {
+        print_budgets(read_loops(argv[2]), argv[3]);
         return 0;
     }
-    if ((arguments.size() == 3 || arguments.size() == 4) && arguments[0] == "check")
-        return check(read_loops(argv[2]), argv[3],
-                     arguments.size() == 4 && rounds(0, 1) == 0 ? arguments[3] : std::string_view{})
-                   ? 0
-                   : 1;
+    if ((arguments.size() == 4 || arguments.size() == 5) && arguments[0] == "check") {
+        const std::string_view ring = arguments.size() == 5 && rounds(0, 1) == 0 ? arguments[4] : std::string_view{};
+        return check(read_loops(argv[2]), argv[3], argv[4], ring) ? 0 : 1;
+    }
     if (arguments.size() > 1 && arguments[0] == "accept") {
         for (const std::string_view object : arguments | std::views::drop(1)) {
             const ringstep::Ring ring(kinds[0].options);

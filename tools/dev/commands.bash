@@ -106,6 +106,13 @@ help_budgets() {
 	END
 }
 
+# Prints the lines of the table for a kernel, by the name that it has there.
+measure_budgets() {
+	# Uses a process of its own, because a virtual machine's exit status ends the script.
+	"$repo/dev" vm --kernel "$1" --time 120 -- "$build/tests/verifier-budgets" measure "$build/tests/verifier/loops" "$2" ||
+		fail "budgets: no figures from $1; the table stays as it is"
+}
+
 command_budgets() {
 	local series lines='kernel,loop,ring,instructions,stack' measured
 	local -a all
@@ -115,18 +122,13 @@ command_budgets() {
 	configure
 	build_targets verifier-budgets
 	for series in "${all[@]}"; do
-		# Uses a process of its own, because a virtual machine's exit status ends the script.
-		measured=$("$repo/dev" vm --kernel "$series" --time 120 -- \
-			"$build/tests/verifier-budgets" measure "$build/tests/verifier/loops") ||
-			fail "budgets: no figures from $series; the table stays as it is"
+		measured=$(measure_budgets "$series" "$series")
 		lines+=$'\n'$measured
 	done
-	# Measures our patched kernels if they are built. The budgets of other kernels stay. `next` has the budgets of its base kernel.
-	for series in $(patched_older_series); do
+	# Measures our patched kernels if they are built. The budgets of others stay.
+	for series in $(patched_series_list); do
 		if have_patched_kernel "$series-ringstep"; then
-			measured=$("$repo/dev" vm --kernel "$series-ringstep" --time 120 -- \
-				"$build/tests/verifier-budgets" measure "$build/tests/verifier/loops") ||
-				fail "budgets: no figures from $series-ringstep; the table stays as it is"
+			measured=$(measure_budgets "$series-ringstep" "$series")
 			lines+=$'\n'$measured
 		elif measured=$(grep "^${series//./\\.}," "$repo/bpf/budgets.csv"); then
 			lines+=$'\n'$measured

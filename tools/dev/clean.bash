@@ -49,10 +49,13 @@ command_clean() {
 		fi
 	done
 	for version in $(cached_kernels | sort -Vr); do
-		if [[ -n $everything || $(series_of "$version") == "$previous" ]]; then
+		# The newest of each series and flavour stays.
+		current=" $(series_of "$version")-${version%-amd64} "
+		current=${current/-*-/-}
+		if [[ -n $everything || $previous == *"$current"* ]]; then
 			remove_tree "$cache/kernels/$version"
 		fi
-		previous=$(series_of "$version")
+		previous+=$current
 	done
 	clean_patched_kernels "$everything"
 	clean_liburing "$everything"

@@ -1,6 +1,7 @@
 # Part of `dev`, which reads this file: the kernels of the archive.
 #
-# The name of a kernel is its full version, as uname -r prints it, for example 7.3.4+deb13-cloud-amd64. In the cache:
+# The name of a kernel is its full version, as uname -r prints it, for example 7.3.4+deb13-cloud-amd64. Debian builds each version in several
+# flavours. Machines run `cloud`, the small one for virtual machines, and `rt`, with PREEMPT_RT, where its name ends with -rt. In the cache:
 #   kernels/index-…      the package names that the archive has, refreshed once a day; named by the suites that it is made from
 #   kernels/VERSION/     vmlinuz, vmlinux, config, modules/, feature (yes or no)
 #
@@ -13,7 +14,7 @@ first_series=7.1
 series_without=(6.1 6.12)
 older_suite=bookworm
 feature_type=io_uring_bpf_ops
-kernel_index=$cache/kernels/index-$suite-$older_suite
+kernel_index=$cache/kernels/index-$suite-$older_suite-flavours
 
 # Runs apt with a configuration of our own. It leaves the machine's package lists unchanged, and works for an ordinary user.
 apt_kernels() {
@@ -46,7 +47,7 @@ update_index() {
 		sed -i "/ $older_suite/d" "$cache/apt/sources.list"
 		apt_kernels apt-get update || return
 	fi
-	apt_kernels apt-cache search --names-only '^linux-(binary|binary-unsigned|image|modules|base)-[0-9].*-cloud-amd64$' |
+	apt_kernels apt-cache search --names-only '^linux-(binary|binary-unsigned|image|modules|base)-[0-9].*-(cloud|rt)-amd64$' |
 		cut -d ' ' -f 1 >"$kernel_index.tmp" || return
 	[[ -s $kernel_index.tmp ]] || { echo "no kernel packages in the archive"; return 1; }
 	mv "$kernel_index.tmp" "$kernel_index"
@@ -77,12 +78,12 @@ cached_kernels() {
 	done
 }
 
-# Lists all kernels of the archive and of the cache, newest first.
+# Lists all kernels of the archive and of the cache, newest first: those for virtual machines, or those of a flavour.
 all_kernels() {
 	{
 		sed -n -E 's/^linux-(binary-unsigned|binary|image)-([0-9].*)$/\2/p' "$kernel_index" 2>/dev/null || true
 		cached_kernels
-	} | sort -Vru
+	} | sed -n "/-${1:-cloud}-amd64\$/p" | sort -Vru
 }
 
 series_of() {
@@ -104,13 +105,15 @@ series_with_feature() {
 
 # Lists the kernels that a name stands for, best first.
 candidates() {
-	local name=$1
+	local name=${1%-rt} flavour=cloud
+	[[ $1 != *-rt ]] || flavour=rt
+	[[ $1 != *-rt-amd64 ]] || name=$1 flavour=rt
 	case $name in
 		newest) name=$(series_with_feature | tail -n 1) ;;
 		oldest) name=$(series_with_feature | sed -n 1p) ;;
 	esac
 	[[ -n $name ]] || return 0
-	all_kernels | while read -r version; do
+	all_kernels $flavour | while read -r version; do
 		[[ $version != "$name" && $version != "$name".* && $version != "$name"+* ]] || echo "$version"
 	done
 }
@@ -266,8 +269,10 @@ command_kernels() {
 		fi
 		printf '%-8s %-32s %-8s %s\n' "$series" "$version" "$feature" "$state"
 		for name in $(cached_kernels); do
-			[[ $(series_of "$name") != "$series" || $name == "$version" ]] ||
-				printf '%-8s %-32s %-8s %s\n' '' "$name" "$(cat "$cache/kernels/$name/feature")" superseded
+			[[ $(series_of "$name") == "$series" && $name != "$version" ]] || continue
+			state=superseded
+			[[ $name != "$(candidates "$series-rt" | sed -n 1p)" ]] || state='PREEMPT_RT'
+			printf '%-8s %-32s %-8s %s\n' '' "$name" "$(cat "$cache/kernels/$name/feature")" "$state"
 		done
 	done
 	# ./dev kernel builds these.

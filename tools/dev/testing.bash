@@ -46,7 +46,8 @@ help_test() {
 		Builds, fetches the kernels, and runs all tests as one ctest run: on this machine, in the oldest kernel series that has the
 		feature, in the newest, in one between them, and what works without it in two that lack it.
 
-		  --kernel KERNEL   only the tests in that kernel (7.1, 7.3.4, newest, 6.12-ringstep, next …); may be given more than once
+		  --kernel KERNEL   only the tests in that kernel (7.1, 7.3.4, newest, 7.3-rt, 6.12-ringstep, next …); may be given
+		                    more than once. 7.3-rt is the kernel with PREEMPT_RT
 		  --thorough        repeat and soak for as long as it takes to find what is rare: most of an hour more
 
 		Everything else goes to ctest: ./dev test -R copy --verbose

@@ -392,8 +392,8 @@ help_vm() {
 		the kernel has complained and after a command that was ended by its time limit. --stop ends it (all of them without KERNEL);
 		so does nobody using it for two hours.
 
-		  --kernel KERNEL    7.1, 7.3, 6.12 … (its newest point release), 7.3.4, newest or oldest (with the feature), 6.12-ringstep or
-		                     next (with our patches: ./dev kernel), or the path of a bzImage, with its modules in modules/ and
+		  --kernel KERNEL    7.1, 7.3, 6.12 … (its newest point release), 7.3.4, newest or oldest (with the feature), 7.3-rt or newest-rt
+		                     (with PREEMPT_RT), 6.12-ringstep or next (with our patches: ./dev kernel), or the path of a bzImage, with its modules in modules/ and
 		                     its configuration in config beside it, where there are any. Without this: newest
 		  --time SECONDS     end it after that time (300; 0 for no limit), start of the machine included if it is started for this
 		  --memory MiB       memory (2048)

@@ -11,9 +11,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -25,6 +27,7 @@
 #include "net/client.hpp"
 #include "net/http_files.hpp"
 #include "net/http_served.hpp"
+#include "thorough.hpp"
 
 using namespace http_test;
 using ringstep::HttpBody;
@@ -167,6 +170,88 @@ TEST_CASE("A body that comes little by little is continued by any thread", "[mai
     CHECK(read_chunks(client) == "piece 29\n");
     server->nudge(there);  // which has no effect any more
     CHECK(ask(client, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", true).status == 200);
+}
+
+TEST_CASE("Bodies that several threads begin and nudge, also late and for nothing, are whole") {
+    // What a thread hands to the function of a body. A nudge that got lost would leave pieces here, and the client waiting.
+    struct Pieces {
+        std::mutex mutex;
+        std::string ready;
+        bool last = false;
+    };
+    std::mutex mutex;
+    std::deque<HttpRequest> requests;
+    std::atomic<bool> over{false};
+    std::atomic<unsigned> seed{0};
+    Served server{[&](HttpServer&, const HttpRequest& request) {
+        const std::lock_guard lock(mutex);
+        requests.push_back(request);
+    }};
+    const auto make = [&](const HttpRequest& request, std::mt19937& random) {
+        const ServerConnection connection = request.connection;
+        const std::size_t count = std::stoul(std::string(request.path.substr(1)));
+        const auto pieces = std::make_shared<Pieces>();
+        ensure(server->stream(request, {}, [pieces](HttpBody& body) {
+            const std::lock_guard lock(pieces->mutex);
+            if (!body.write(pieces->ready)) return true;
+            pieces->ready.clear();
+            return !pieces->last;
+        }));
+        for (std::size_t i = 0; i < count; i++) {
+            {
+                const std::lock_guard lock(pieces->mutex);
+                pieces->ready += std::to_string(i) + ",";
+                pieces->last = i + 1 == count;
+            }
+            server->nudge(connection);
+            if (random() % 2 != 0) std::this_thread::yield();
+        }
+        // The next request of the connection may be there already.
+        for (auto late = random() % 3; late > 0; late--) server->nudge(connection);
+    };
+    {
+        std::vector<std::jthread> threads;
+        for (unsigned thread = 0; thread < 3; thread++) {
+            threads.emplace_back([&] {
+                std::mt19937 random(seed++);
+                while (!over) {
+                    std::optional<HttpRequest> request;
+                    {
+                        const std::lock_guard lock(mutex);
+                        if (!requests.empty()) {
+                            request = requests.front();
+                            requests.pop_front();
+                        }
+                    }
+                    if (request)
+                        make(*request, random);
+                    else
+                        std::this_thread::sleep_for(100us);
+                }
+            });
+        }
+        std::vector<Client> clients;
+        for (unsigned i = 0; i < 4; i++) clients.emplace_back(server.port());
+        std::size_t wrong = 0;
+        for (unsigned round = 0; round < rounds(100, 20000); round++) {
+            // Two requests at once, so that the second one begins as soon as the first one's body has ended.
+            const std::size_t count = 1 + round % 5;
+            const std::string request = get("/" + std::to_string(count));
+            std::string expected;
+            for (std::size_t i = 0; i < count; i++) expected += std::to_string(i) + ",";
+            for (const Client& client : clients) ensure(client.send(request + request));
+            for (const Client& client : clients) {
+                for (int i = 0; i < 2; i++) {
+                    if (read(client, true).status != 200 || read_chunks(client) != expected) wrong++;
+                }
+            }
+            if (wrong != 0) break;
+        }
+        over = true;
+        CHECK(wrong == 0);
+    }
+    server.stop();
+    CHECK(server.counters().failed == 0);
 }
 
 TEST_CASE("Clients that do not read, and clients that go, do not disturb bodies of others", "[main]") {

@@ -209,34 +209,37 @@ fault_line() {
 	sed -n "s/^$2: //p;/^---/q" "$1"
 }
 
-# try_fault SERIES NAME: fails unless the test of a fault passes without the fault and shows the expected complaint with it.
+# try_fault SERIES NAME: fails unless the tests of a fault pass without the fault and show the expected complaint with it.
 try_fault() {
-	local series=$1 name=$2 expected test program log status complaint
+	local series=$1 name=$2 expected program kind log status complaint
+	local -a tests
 	local patch=$repo/kernel/faults/$series/$name.patch
 	[[ -f $patch ]] || fail "there is no $patch"
 	expected=$(fault_line "$patch" Caught-by)
-	test=$(fault_line "$patch" Test)
-	[[ -n $expected && -n $test ]] || fail "$patch needs the lines 'Caught-by: REGEX' and 'Test: NAME'"
-	program=$build/kernel/selftests/kernel-selftests
-	grep -qx "$test" <<<"$("$program" "$(dirname "$program")" --list)" || program+=-next
+	read -ra tests < <(fault_line "$patch" Test)
+	[[ -n $expected && -n ${tests[*]} ]] || fail "$patch needs the lines 'Caught-by: REGEX' and 'Test: NAME…'"
+	for kind in '' -next -injection; do
+		program=$build/kernel/selftests/kernel-selftests$kind
+		! grep -qx "${tests[0]}" <<<"$("$program" "$(dirname "$program")" --list)" || break
+	done
 	log=$(mktemp)
 	status=0
-	"$repo/dev" vm --kernel "$series-ringstep-debug" --time 300 -- "$program" "$(dirname "$program")" "$test" >"$log" 2>&1 || status=$?
+	"$repo/dev" vm --kernel "$series-ringstep-debug" --time 300 -- "$program" "$(dirname "$program")" "${tests[@]}" >"$log" 2>&1 || status=$?
 	if ((status != 0)); then
 		cat "$log" >&2
-		say "$name: $test fails without the fault"
+		say "$name: ${tests[*]} fails without the fault"
 		return 1
 	fi
 	# The exit status does not matter, because the fault may crash the machine.
-	"$repo/dev" vm --kernel "$series-ringstep-debug+$name" --time 300 --verbose -- "$program" "$(dirname "$program")" "$test" >"$log" 2>&1 ||
+	"$repo/dev" vm --kernel "$series-ringstep-debug+$name" --time 300 --verbose -- "$program" "$(dirname "$program")" "${tests[@]}" >"$log" 2>&1 ||
 		true
 	if ! complaint=$(grep -Eam 1 "$expected" "$log"); then
 		cat "$log" >&2
-		say "$name: nothing in $test says \"$expected\""
+		say "$name: nothing in ${tests[*]} says \"$expected\""
 		return 1
 	fi
 	rm -f "$log"
-	say "$name: caught by $test: ${complaint#*] }"
+	say "$name: caught by ${tests[*]}: ${complaint#*] }"
 }
 
 command_kernel() {
@@ -291,7 +294,7 @@ command_kernel() {
 			;;
 		faults)
 			configure
-			build_targets kernel-selftests kernel-selftests-next
+			build_targets kernel-selftests kernel-selftests-next kernel-selftests-injection
 			((${#names[@]})) || mapfile -t names < <(cd "$repo/kernel/faults/$series" && printf '%s\n' *.patch | sed 's/\.patch$//')
 			for name in "${names[@]}"; do
 				try_fault "$series" "$name" || failed=$((failed + 1))

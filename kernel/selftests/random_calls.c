@@ -15,6 +15,7 @@
 #define _GNU_SOURCE
 #include "check.h"
 #include "random_calls.h"
+#include "random_numbers.h"
 #include "ring.h"
 
 #include <bpf/bpf.h>
@@ -69,49 +70,7 @@ static struct loop loops[RINGS];
 /* The offsets in the queues of the rings, which are the same for all of them. The SQ's array is left out: rings have none, or it is never filled. */
 static struct io_uring_params offsets;
 
-static __thread unsigned long long state;
 static __thread sigjmp_buf after_fault;
-
-/* Splitmix64, by Sebastiano Vigna */
-static unsigned long long random_bits(void)
-{
-	unsigned long long z = state += 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
-	return z ^ z >> 31;
-}
-
-static unsigned below(unsigned most)
-{
-	return (unsigned)(random_bits() % most);
-}
-
-static bool one_in(unsigned many)
-{
-	return below(many) == 0;
-}
-
-/* A number that is small, at a border, or anything. */
-static __u32 number(void)
-{
-	static const __u32 borders[] = {0, 1, 2, 8, 255, 4095, 4096, 65536, 1U << 30, 1U << 31, ~0U - 1, ~0U};
-
-	switch (below(8)) {
-	case 0:
-		return (__u32)random_bits();
-	case 1:
-	case 2:
-		return borders[below(sizeof(borders) / sizeof(borders[0]))];
-	default:
-		return below(9);
-	}
-}
-
-static __u32 some_flags(__u32 usual)
-{
-	return one_in(6) ? usual ^ 1U << below(32) : usual;
-}
 
 /* Never one of the three that this program shares with who has started it: a request could shut that down. */
 static int some_fd(void)
@@ -558,7 +517,7 @@ static void *run_thread(void *argument)
 	const unsigned thread = (unsigned)(uintptr_t)argument;
 	volatile int left = CALLS;
 
-	state = seed_of_episode * 1000003 + thread;
+	random_state = seed_of_episode * 1000003 + thread;
 	make_timer();
 	interrupt_soon();
 	/* What most episodes need, so that the calls find something to do. */

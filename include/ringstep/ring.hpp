@@ -293,8 +293,8 @@ public:
 private:
     friend struct detail::RingAccess;
 
-    // With a constructor of its own it is no aggregate. Otherwise clang, in a template, would take Ring{{.sq_entries = 8}} for
-    // a call that may also mean the constructor below.
+    // This has a constructor so that it is no aggregate. If it were one, clang would call Ring{{.sq_entries = 8}} ambiguous in
+    // a template, because the inner braces could also make an argument of the constructor below.
     struct Adopted {
         explicit Adopted() = default;
     };

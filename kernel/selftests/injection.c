@@ -66,8 +66,8 @@ static bool says_so(int result)
 
 /*
  * Calls `act` with every fault. `restore`, if there is one, gets its result after each call, without a fault, and makes everything as it was before
- * the call. It does all of that several times. What a call allocates depends a little on what was freed before, so one round may miss a fault; and
- * kmemleak does not see memory that something seems to point to, which is seldom so for each of several pieces.
+ * the call. It does all of that several times. What a call allocates depends a little on what was freed before, so one round may miss a fault. And
+ * kmemleak overlooks a leaked object if some word in memory happens to look like its address; it hardly overlooks all of several objects.
  */
 static void with_every_fault(const char *name, int (*act)(void), void (*restore)(int result))
 {

@@ -206,7 +206,7 @@ TEST_CASE("Bodies that several threads begin and nudge, also late and for nothin
             server->nudge(connection);
             if (random() % 2 != 0) std::this_thread::yield();
         }
-        // The next request of the connection may be there already.
+        // These nudges are too late. They may reach the body of the connection's next request, which must not suffer from it.
         for (auto late = random() % 3; late > 0; late--) server->nudge(connection);
     };
     {

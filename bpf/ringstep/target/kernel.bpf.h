@@ -170,9 +170,9 @@ static __always_inline bool ringstep__can_run_work(void)
 }
 
 /*
- * Lets the kernel do the ring's deferred work, such as completing a receive for which data has arrived: at least `min` pieces, if there are so
- * many. Returns how many completions are in the CQ, or a negative number if the call should end. A wake-up makes it return a negative number, so no
- * wake-up gets lost. Only kernels that can do it may come here: see ringstep__can_run_work().
+ * Lets the kernel do some of the ring's deferred work. Such work completes a receive for which data has arrived, for example. The kernel does at
+ * least `min` pieces of it, or all if there are fewer. Returns how many completions are in the CQ, or a negative number if the call should end. A
+ * wake-up makes it return a negative number, so no wake-up gets lost. Call it only where ringstep__can_run_work() returns true.
  */
 static __always_inline int ringstep__run_work(const struct ringstep__engine *engine, __u32 min)
 {

@@ -4,7 +4,9 @@
 foreach(loop IN ITEMS scripted together wide)
   ringstep_add_loop(${loop} SOURCE "loops/${loop}.bpf.c" STATE "loops/${loop}.h")
 endforeach()
-ringstep_add_loop(rejected SOURCE loops/rejected.bpf.c STATE loops/rejected.h NOT_INSPECTED) # the verifier is to refuse it
+foreach(loop IN ITEMS rejected rejected_late rejected_branches) # the verifier is to refuse them
+  ringstep_add_loop(${loop} SOURCE "loops/${loop}.bpf.c" STATE loops/rejected.h NOT_INSPECTED)
+endforeach()
 
 ringstep_add_test(compact HOST)
 ringstep_add_test(error HOST)
@@ -27,7 +29,7 @@ ringstep_add_test(detaching USER KERNELS MAIN LOOPS scripted nop_chain)
 ringstep_add_test(signals USER KERNELS LOOPS scripted)
 ringstep_add_test(signals_first USER KERNELS LOOPS scripted)
 ringstep_add_test(waker USER KERNELS MAIN LOOPS scripted)
-ringstep_add_test(refusals KERNELS LOOPS scripted rejected nop_chain)
+ringstep_add_test(refusals KERNELS LOOPS scripted rejected rejected_late rejected_branches nop_chain)
 ringstep_add_test(closing USER KERNELS MAIN LOOPS scripted nop_chain)
 ringstep_add_test(closing_memory USER KERNELS LOOPS scripted)
 ringstep_add_test(fork USER KERNELS MAIN LOOPS scripted nop_chain copy enter)

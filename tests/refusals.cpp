@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the kernel refuses, and what is said about it.
 #include <ringstep/compiled/rejected.hpp>
+#include <ringstep/compiled/rejected_branches.hpp>
+#include <ringstep/compiled/rejected_late.hpp>
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
@@ -197,6 +199,21 @@ TEST_CASE("A program that the verifier rejects brings its log, and nothing is pr
     CHECK(says(error.verifier_log(), "unbounded"));
     CHECK(says(error.what(), "unbounded"));
     CHECK_FALSE(ring.has_loop());
+}
+
+TEST_CASE("A log that does not fit still tells a mistake from a program that is too large") {
+    Ring ring;
+    const Error mistake = error_of([&] { LoopProgram<ringstep::loops::rejected_late> program(ring); });
+    INFO(mistake.what());
+    CHECK(mistake.error_number() == EINVAL);
+    CHECK(says(mistake.verifier_log(), "unbounded"));
+    CHECK(says(mistake.advice(), "only its end"));
+    CHECK_FALSE(says(mistake.advice(), "too large"));
+    const Error size = error_of([&] { LoopProgram<ringstep::loops::rejected_branches> program(ring); });
+    INFO(size.what());
+    CHECK(size.error_number() == E2BIG);
+    CHECK(says(size.verifier_log(), "too complex"));
+    CHECK(says(size.advice(), "too large"));
 }
 
 TEST_CASE("Capabilities: none is not enough, CAP_BPF with CAP_PERFMON is") {

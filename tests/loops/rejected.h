@@ -11,4 +11,13 @@ struct rejected {
 	__u64 values[8];
 };
 
+struct rejected_late {
+	__u64 index;
+	__u64 values[8];
+};
+
+struct rejected_branches {
+	__u64 values[8];
+};
+
 #endif

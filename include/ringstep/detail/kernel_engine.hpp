@@ -279,8 +279,14 @@ private:
         std::string log = verifier_log;
         if (!log.empty()) {
             advice = "The verifier rejected the program; docs/verifier.md tells what its words mean.";
-            // A log that did not fit hides the verifier's message.
-            if (result == -ENOSPC) result = -E2BIG;
+            // For a log that does not fit, the kernel returns this errno instead of the verifier's. It keeps the end of the
+            // log.
+            if (result == -ENOSPC) {
+                const bool too_large = log.find("BPF program is too large") != std::string::npos ||
+                                       log.find("jumps is too complex") != std::string::npos;
+                result = too_large ? -E2BIG : -EINVAL;
+                advice += " The log did not fit, and this is only its end.";
+            }
         } else if (!kernel_has_loops()) {
             // If the verifier did not run, the errno says little: libbpf has several for a kernel without loops.
             throw NoLoops(-result, "loading of loop '" + name_ + "' into the kernel", std::string(without_loops));

@@ -49,10 +49,11 @@ location = /fixed {{ default_type text/plain; return 200 """ + "x" * FIXED + """
 """
 OPEN_FILES = "open_file_cache max=100; open_file_cache_valid 1h;"
 NO_PUSH = "tcp_nopush on;"
-NGINX_STREAM = NGINX + "stream {{ server {{ listen 127.0.0.1:{port}; proxy_pass 127.0.0.1:{upstream}; }} }}\n"
+NGINX_STREAM = NGINX + "stream {{ server {{ listen 127.0.0.1:{port}; proxy_buffer_size 32k; proxy_pass 127.0.0.1:{upstream}; }} }}\n"
 HAPROXY = """
 global
  nbthread 1
+ tune.bufsize 32768
  maxconn 4096
 defaults
  mode tcp

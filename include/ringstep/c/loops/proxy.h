@@ -10,7 +10,7 @@
 #ifndef RINGSTEP_PROXY_CONNECTIONS     /* the tests of steps have smaller states */
 #define RINGSTEP_PROXY_CONNECTIONS 512 /* clients at most */
 #endif
-#define RINGSTEP_PROXY_BUFFER 16384 /* bytes on their way, for each direction of a client */
+#define RINGSTEP_PROXY_BUFFER 32768 /* bytes on their way, for each direction of a client */
 #define RINGSTEP_PROXY_UPSTREAMS 16 /* upstreams at most */
 
 /* How the proxy chooses an upstream for a client. */

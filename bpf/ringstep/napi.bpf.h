@@ -6,7 +6,7 @@
  * receive from devices that can be polled. Include this file after <ringstep/loop.bpf.h>, and write before the end of the step:
  *
  *	if (state->answer_is_due)
- *		ringstep_busy_poll(turn, 50);
+ *		ringstep_busy_poll(turn, 50000);
  *	return ringstep_submit_and_wait(turn, 1);
  *
  * The effect depends on the engine:
@@ -22,13 +22,14 @@
 #include <ringstep/turn.bpf.h>
 
 /*
- * Lets the wait at the end of this turn begin with up to `microseconds` of busy polling. Call it in each turn whose wait should poll.
+ * Lets the wait at the end of this turn begin with up to `nanoseconds` of busy polling. ~0ULL polls for as long as the registration
+ * allows. The kernel counts in units of 1,024 ns. Call it in each turn whose wait should poll.
  *
- * Example: ringstep_busy_poll(turn, 50);
+ * Example: ringstep_busy_poll(turn, 50000);
  */
-static __always_inline void ringstep_busy_poll(struct ringstep_turn *turn, __u32 microseconds)
+static __always_inline void ringstep_busy_poll(struct ringstep_turn *turn, __u64 nanoseconds)
 {
-	ringstep__set_busy_poll(&turn->engine, microseconds);
+	ringstep__set_busy_poll(&turn->engine, nanoseconds);
 }
 
 #endif /* RINGSTEP_NAPI_BPF_H */

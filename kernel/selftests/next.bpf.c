@@ -81,7 +81,7 @@ int step(unsigned long long *args)
 	turn &= NEXT_TURNS - 1;
 	now = bpf_ktime_get_ns();
 	plan->flags[turn] = params->flags;
-	plan->busy_poll_us[turn] = params->busy_poll_us;
+	plan->busy_poll_ns[turn] = params->busy_poll_ns;
 	plan->began[turn] = now;
 	plan->turns++;
 	if (plan->turns > plan->leave)
@@ -99,7 +99,7 @@ int step(unsigned long long *args)
 
 	wait = &plan->wait[turn];
 	params->cq_wait_idx = *(volatile __u32 *)(cq + cq_head) + wait->count;
-	params->busy_poll_us = wait->busy_poll_us;
+	params->busy_poll_ns = wait->busy_poll_ns;
 	if (wait->leave_flags)
 		return IOU_LOOP_CONTINUE;
 	plan->until[turn] = wait->timeout_ns + (wait->from_now ? now : 0);

@@ -11,7 +11,7 @@ struct iou_loop_params {
 	__u32 cq_wait_idx;
 	__u32 flags;
 	__u64 timeout_ns;
-	__u32 busy_poll_us;
+	__u64 busy_poll_ns;
 };
 
 extern int bpf_io_uring_read_buffer(struct iou_ctx *ring, __u32 index, __u64 offset, void *dst, __u32 dst__sz) __ksym;

@@ -16,10 +16,9 @@ struct next_wait {
 	__u32 flags;
 	__u32 leave_flags; /* if not 0, the step writes neither flags nor timeout */
 	__u32 count;	   /* how many completions to wait for */
-	__u32 busy_poll_us;
+	__u32 from_now;	   /* if not 0, the step adds the current time to the timeout */
 	__u64 timeout_ns;
-	__u32 from_now; /* if not 0, the step adds the current time to the timeout */
-	__u32 unused;
+	__u64 busy_poll_ns;
 };
 
 struct next_copy {
@@ -48,8 +47,8 @@ struct next_plan {
 	__u32 reaped;
 	__s32 last_res;
 	__u32 unused;
-	__u32 flags[NEXT_TURNS]; /* at the start of the turn, like busy_poll_us */
-	__u32 busy_poll_us[NEXT_TURNS];
+	__u32 flags[NEXT_TURNS]; /* at the start of the turn, like busy_poll_ns */
+	__u64 busy_poll_ns[NEXT_TURNS];
 	__u64 began[NEXT_TURNS];      /* bpf_ktime_get_ns() at the start of the turn */
 	__u64 until[NEXT_TURNS];      /* the timeout that the step set */
 	__s32 work_result[NEXT_WORK]; /* of the first runs of deferred work, in all turns */

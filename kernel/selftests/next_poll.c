@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Busy polling of network devices. */
 #define _GNU_SOURCE
+#include "network.h"
 #include "next.h"
 #include "next_setup.h"
 
 #include <linux/ethtool.h>
-#include <linux/sockios.h>
-#include <net/if.h>
 #include <netinet/in.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -18,28 +16,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Numbers that the installed headers may lack. */
-enum {
-	REGISTER_NAPI = 27,
-	NAPI_DYNAMIC = 0,
-};
-
-/* As struct io_uring_napi. */
-struct napi_registration {
-	__u32 busy_poll_to;
-	__u8 prefer_busy_poll;
-	__u8 opcode;
-	__u8 pad[2];
-	__u32 op_param;
-	__u32 resv;
-};
-
 /* Without a device to poll, a wait with busy polling is an ordinary wait. */
 static void nothing_to_poll(void)
 {
 	struct setup setup;
 	const struct next_plan *plan;
-	const struct next_wait wait = {.flags = F_TIMEOUT, .count = 1, .timeout_ns = 10 * MS, .busy_poll_us = 5000};
+	const struct next_wait wait = {.flags = F_TIMEOUT, .count = 1, .timeout_ns = 10 * MS, .busy_poll_ns = 5 * MS};
 
 	make_next_setup(&setup, 0);
 	plan = setup.ring.next_plan;
@@ -48,56 +30,10 @@ static void nothing_to_poll(void)
 
 		CHECK_EQ(run_wait(&setup, 2, wait), 0);
 		CHECK_EQ(plan->flags[1], F_TIMED_OUT);
-		CHECK_EQ(plan->busy_poll_us[1], 0);
+		CHECK_EQ(plan->busy_poll_ns[1], 0);
 		NEED(sys_register(setup.ring.fd, REGISTER_NAPI, &napi, 1));
 	}
 	end_setup(&setup);
-}
-
-/* Returns a number of this network namespace's statistics, -1 if there is none of that name, or another negative errno. */
-static long statistic(const char *name)
-{
-	static char names[8192], values[8192];
-	FILE *file = fopen("/proc/thread-self/net/netstat", "r");
-	long result = -1;
-
-	if (!file)
-		return -errno;
-	while (fgets(names, sizeof(names), file) && fgets(values, sizeof(values), file)) {
-		char *name_rest, *value_rest, *value = strtok_r(values, " \n", &value_rest);
-
-		for (char *word = strtok_r(names, " \n", &name_rest); word && value; word = strtok_r(NULL, " \n", &name_rest)) {
-			if (strcmp(word, name) == 0)
-				result = atol(value);
-			value = strtok_r(NULL, " \n", &value_rest);
-		}
-	}
-	fclose(file);
-	return result;
-}
-
-/* Runs a command of the shell. Ends the test if the command fails. */
-static void run_command(const char *command)
-{
-	const int status = system(command);
-
-	if (status) {
-		fprintf(stderr, "%s: status %d\n", command, status);
-		exit(FAILED);
-	}
-}
-
-/* Turns an offload of a network device on or off. `what` is one of ETHTOOL_S…. */
-static void set_offload(const char *device, __u32 what, __u32 on)
-{
-	struct ethtool_value value = {.cmd = what, .data = on};
-	struct ifreq request = {};
-	const int fd = socket(AF_INET, SOCK_DGRAM, 0);
-
-	strcpy(request.ifr_name, device);
-	request.ifr_data = (char *)&value;
-	NEED(ioctl(fd, SIOCETHTOOL, &request));
-	close(fd);
 }
 
 #define PEER_NETWORK "ip addr add 10.9.0.2/24 dev v1 && ip link set v1 up"
@@ -186,15 +122,17 @@ static void polls_devices(void)
 	fd = receiver();
 	NEED(sys_register(setup.ring.fd, REGISTER_NAPI, &napi, 1));
 	CHECK_EQ(polled_packets(&setup, fd, (struct next_wait){.count = 1}, 50), 0);
-	CHECK(EVENTUALLY(polled_packets(&setup, fd, (struct next_wait){.count = 1, .busy_poll_us = 5000}, 50) > 0));
-	CHECK_EQ(setup.ring.next_plan->busy_poll_us[1] | setup.ring.next_plan->busy_poll_us[NEXT_TURNS - 1], 0);
+	CHECK(EVENTUALLY(polled_packets(&setup, fd, (struct next_wait){.count = 1, .busy_poll_ns = 5 * MS}, 50) > 0));
+	CHECK_EQ(setup.ring.next_plan->busy_poll_ns[1] | setup.ring.next_plan->busy_poll_ns[NEXT_TURNS - 1], 0);
+	/* As long as the registration allows. The time at which that would end is beyond the last one. */
+	CHECK(EVENTUALLY(polled_packets(&setup, fd, (struct next_wait){.count = 1, .busy_poll_ns = ~0ULL}, 50) > 0));
 	/* If the time until which to wait has passed, there is no time to poll. */
 	for (int i = 0; i < 50; i++)
 		CHECK_EQ(polled_packets(&setup, fd,
 					(struct next_wait){.flags = F_TIMEOUT | F_TIMEOUT_ABS,
 							   .count = 1,
 							   .timeout_ns = 1,
-							   .busy_poll_us = 10000},
+							   .busy_poll_ns = 10 * MS},
 					1),
 			 0);
 	kill(child, SIGKILL);

@@ -18,7 +18,7 @@ int write_all_params(unsigned long long *args)
 	params->cq_wait_idx = 1;
 	params->flags = 1;
 	params->timeout_ns = 1;
-	params->busy_poll_us = 1;
+	params->busy_poll_ns = 1;
 	return IOU_LOOP_STOP;
 }
 

@@ -14,7 +14,7 @@ struct iou_loop_params {
 	__u32 cq_wait_idx;
 	__u32 flags;
 	__u64 timeout_ns;
-	__u32 busy_poll_us;
+	__u64 busy_poll_ns;
 } __attribute__((preserve_access_index));
 
 extern int bpf_io_uring_read_buffer(struct iou_ctx *ring, __u32 index, __u64 offset, void *dst, __u32 dst__sz) __ksym __weak;
@@ -123,8 +123,8 @@ int step(unsigned long long *args)
 			}
 			break;
 		case SCRIPT_BUSY_POLL:
-			if (bpf_core_field_exists(params->busy_poll_us))
-				params->busy_poll_us = a;
+			if (bpf_core_field_exists(params->busy_poll_ns))
+				params->busy_poll_ns = (__u64)a << (b & 63);
 			break;
 		case SCRIPT_READ_BUFFER:
 			if (bpf_io_uring_read_buffer && b <= SCRIPT_DATA)

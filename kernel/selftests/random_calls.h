@@ -13,7 +13,7 @@ enum script_what {
 	SCRIPT_WAIT,	     /* waits until there are a[0] completions more than were taken */
 	SCRIPT_WAIT_AT,	     /* waits for the position a[0] of the CQ */
 	SCRIPT_TIMEOUT,	     /* sets the flags a[0] and the timeout, a[1] nanoseconds */
-	SCRIPT_BUSY_POLL,    /* polls for a[0] microseconds */
+	SCRIPT_BUSY_POLL,    /* polls for a[0] nanoseconds, shifted to the left by the last six bits of a[1] */
 	SCRIPT_READ_BUFFER,  /* reads a[1] bytes of the registered buffer a[0], from a[2] on */
 	SCRIPT_WRITE_BUFFER, /* writes there */
 	SCRIPT_RETURN,	     /* ends the step with a[0], which need not be one of the two values that are allowed */

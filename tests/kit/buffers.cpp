@@ -147,7 +147,7 @@ TEST_CASE("A loop decides by the header of what lies in a registered buffer") {
 TEST_CASE("It gives up when nothing comes in, with a request for that only where there is no other way") {
     Sorting sorting;
     sorting.start(sorting.in_region(), 0, soon);
-    sorting.program.state()->poll_us = GENERATE(0U, 100U);
+    sorting.program.state()->poll_ns = GENERATE(0U, 100'000U);
     sorting.send(record(SORTER_DROP, sizeof(sorter_header), 1));
     LoopExit exit = sorting.program.run();
     CHECK(exit.code == SORTER_IDLE);

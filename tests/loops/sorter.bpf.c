@@ -69,6 +69,6 @@ RINGSTEP_LOOP(sorter, struct sorter)
 	}
 	if (ringstep_expired(state->deadline))
 		return ringstep_stop(turn, SORTER_IDLE);
-	ringstep_busy_poll(turn, state->poll_us);
+	ringstep_busy_poll(turn, state->poll_ns);
 	return ringstep_submit_and_wait_until(turn, 1, state->deadline);
 }

@@ -29,6 +29,7 @@ machine_is_there() {
 machine_options() {
 	local options=cpus-$vm_cpus-memory-$vm_memory
 	[[ -z $vm_net ]] || options+=-net
+	[[ -z $vm_wire ]] || options+=-wire-$vm_wire
 	[[ -z $vm_disk ]] || options+=-disk-$vm_disk
 	[[ -z $vm_append ]] || options+=-$(sha256sum <<<"$vm_append" | cut -c 1-8)
 	echo "$options"

@@ -17,6 +17,7 @@ parse_vm_options() {
 	vm_user=
 	vm_tty=
 	vm_net=
+	vm_wire=
 	vm_disk=
 	vm_plugin=
 	vm_env=()
@@ -41,7 +42,7 @@ parse_vm_options() {
 				fi
 				;;
 			--test-start | --test-stop) vm_action=${1#--} ;;
-			--kernel | --time | --memory | --cpus | --append | --disk | --plugin | --env)
+			--kernel | --time | --memory | --cpus | --append | --disk | --wire | --plugin | --env)
 				(($# > 1)) || usage_error "vm: $1 needs a value" vm
 				case $1 in
 					--kernel) vm_kernel=$(full_kernel_name "$2") ;;
@@ -50,6 +51,7 @@ parse_vm_options() {
 					--cpus) vm_cpus=$2 ;;
 					--append) vm_append+=" $2" ;;
 					--disk) vm_disk=$2 ;;
+					--wire) vm_wire=$2 ;;
 					--plugin) vm_plugin=$2 ;;
 					--env) vm_env+=("$2") ;;
 				esac
@@ -244,6 +246,9 @@ qemu_command() {
 	)
 	[[ -z $vm_plugin ]] || qemu+=(-plugin "$vm_plugin")
 	[[ -z $vm_net ]] || qemu+=(-netdev "user,id=net" -device "virtio-net-pci,netdev=net")
+	if [[ -n $vm_wire ]]; then
+		qemu+=(-netdev "hubport,id=wire0,hubid=1" -device "$vm_wire,netdev=wire0" -netdev "hubport,id=wire1,hubid=1" -device "$vm_wire,netdev=wire1")
+	fi
 	if [[ -n $vm_disk ]]; then
 		truncate --size "${vm_disk}M" "$vm_run/disk"
 		qemu+=(-drive "file=${at}disk,format=raw,if=none,id=disk,cache=unsafe" -device "nvme,drive=disk,serial=ringstep")
@@ -403,6 +408,8 @@ help_vm() {
 		  --user             run the command as an ordinary user (65534) and not as root
 		  --tty              give the command a terminal. A shell has one anyway
 		  --net              a network, by way of this machine (not in kernels that come without modules)
+		  --wire MODEL       two network devices, connected with each other: virtio-net-pci, e1000e … as QEMU names them. The kernel needs
+		                     their driver: next has those two
 		  --disk MiB         an empty disk, /dev/nvme0n1
 		  --env NAME[=VALUE] pass this variable. PATH, HOME, TERM, LANG, RINGSTEP_*, CATCH_*, GTEST_* and *SAN_OPTIONS are passed anyway
 		  --append "ARGS"    more kernel arguments

@@ -44,7 +44,7 @@ struct iou_loop_params___ringstep {
 	/* No released kernel has these; see kernel/next. */
 	__u32 flags;
 	__u64 timeout_ns;
-	__u32 busy_poll_us;
+	__u64 busy_poll_ns;
 } __attribute__((preserve_access_index)) /* the field is found by name when the program is loaded */;
 
 enum iou_loop_flags___ringstep {
@@ -224,15 +224,15 @@ static __always_inline void ringstep__set_deadline(struct ringstep__engine *engi
 	params->flags = IOU_LOOP_TIMEOUT___ringstep | IOU_LOOP_TIMEOUT_ABS___ringstep;
 }
 
-/* Lets the wait at the end of the turn begin with up to `microseconds` of busy polling, if the kernel can do that. See napi.bpf.h. */
-static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *engine, __u32 microseconds)
+/* Lets the wait at the end of the turn begin with up to `nanoseconds` of busy polling, if the kernel can do that. See napi.bpf.h. */
+static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *engine, __u64 nanoseconds)
 {
 	struct iou_loop_params___ringstep *params = engine->params;
 
-	if (!bpf_core_field_exists(struct iou_loop_params___ringstep, busy_poll_us))
+	if (!bpf_core_field_exists(struct iou_loop_params___ringstep, busy_poll_ns))
 		return;
 	ringstep__not_in_advance(params);
-	params->busy_poll_us = microseconds;
+	params->busy_poll_ns = nanoseconds;
 }
 
 /* Forgets how the last turn wanted to wait, if the next one follows without a wait. The kernel does so after each wait. */

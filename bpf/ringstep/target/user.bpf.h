@@ -299,10 +299,10 @@ static __always_inline void ringstep__set_deadline(struct ringstep__engine *engi
 }
 
 /* Does nothing, because io_uring_enter() polls before each wait by itself. */
-static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *engine, __u32 microseconds)
+static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *engine, __u64 nanoseconds)
 {
 	(void)engine;
-	(void)microseconds;
+	(void)nanoseconds;
 }
 
 /* Returns true: the kernel does its deferred work in io_uring_enter(), which comes after the step. */

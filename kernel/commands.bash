@@ -197,11 +197,36 @@ build_packages() {
 	need_source "$package" "$version" || exit 1
 	source=$source_file
 	need_source "${package/source/config}" "$version" amd64 || exit 1
-	export CCACHE_DIR=$cache/ccache
+	# Thousands of large objects: they would drive those of the library out of its cache, and an interrupted build goes on from there.
+	export CCACHE_DIR=$cache/patched/ccache CCACHE_MAXSIZE=15G
 	step "Building $until of $package $version, as Debian configures $flavour" \
 		"$repo/kernel/package" "$series" "$flavour" "$source" "$source_file" "$cache/patched/build/$series" "$out" "$until" || exit 1
 	rm -rf "$cache/patched/build/$series"
 	exec {kernel_lock}>&-
+}
+
+# unpack_mmdebstrap FOLDER: fetches the program that makes Debian systems, a single script, into FOLDER.
+unpack_mmdebstrap() {
+	mkdir -p "$1/fetched" || return
+	(cd "$1/fetched" && apt_kernels apt-get download mmdebstrap && dpkg-deb -x ./mmdebstrap_*.deb ..)
+}
+
+# try_packages FOLDER: installs the packages in FOLDER in a fresh Debian system, boots it and runs a test of the library there.
+try_packages() {
+	local work=$cache/patched/try status=0
+	[[ -d $1 ]] || fail "there is no folder $1. ./dev kernel deb makes packages"
+	need_free_space 4000
+	configure
+	build_targets test-exits ringstep-check
+	refresh_index
+	rm -rf "$work"
+	remove_at_exit "$work"
+	step "Fetching mmdebstrap" unpack_mmdebstrap "$work" || exit 1
+	sed -n "/ $suite\(-updates\|-security\)\{0,1\} /p" "$cache/apt/sources.list" >"$work/sources.list"
+	step "Installing and booting the packages in $1" "$repo/kernel/try-packages" "$work/usr/bin/mmdebstrap" "$suite" "$work/sources.list" "$1" \
+		"$build" "$work/system" || status=$?
+	[[ ! -f $work/system/console ]] || sed -n '/^ringstep: booted/,$p' "$work/system/console" | tr -d '\r'
+	((status == 0)) || fail "the packages in $1 do not run the library"
 }
 
 # fault_line PATCH KEY: prints a line of the description of a fault, such as Test or Caught-by.
@@ -247,14 +272,19 @@ command_kernel() {
 	local -a names=()
 	case $what in
 		build | deb | faults) ;;
+		try)
+			(($# < 3)) || usage_error "kernel: unknown argument $3" kernel
+			try_packages "${2:-$out}"
+			return
+			;;
 		tests)
 			(($# == 1)) || usage_error "kernel: unknown argument $2" kernel
 			find_liburing_tests
 			echo "$liburing_tests"
 			return
 			;;
-		'') usage_error "kernel: say what to do: build, deb, faults or tests" kernel ;;
-		*) usage_error "kernel: cannot $what. It can build, deb, faults or tests" kernel ;;
+		'') usage_error "kernel: say what to do: build, deb, try, faults or tests" kernel ;;
+		*) usage_error "kernel: cannot $what. It can build, deb, try, faults or tests" kernel ;;
 	esac
 	shift
 	while (($#)); do
@@ -308,6 +338,7 @@ help_kernel() {
 	cat <<-'END'
 		./dev kernel build SERIES [--debug | --plain | --fault NAME]
 		./dev kernel deb SERIES [--flavour FLAVOUR] [--objects]
+		./dev kernel try [FOLDER]
 		./dev kernel faults SERIES [NAME…]
 		./dev kernel tests
 
@@ -331,6 +362,9 @@ help_kernel() {
 
 		  --flavour FLAVOUR   amd64 (default), cloud-amd64 or rt-amd64
 		  --objects           only make the configuration and compile what the patches change; takes minutes
+
+		try: install the packages in a folder (build/kernel-packages) in a fresh Debian system, boot that from a disk with the initramfs that
+		the installation has made, and run a test of the library in it.
 
 		faults: build a debugging kernel for each patch in kernel/faults/SERIES/, or for those named. Each patch breaks something, and names
 		a selftest and a complaint. Fail if the selftest does not cause the complaint.

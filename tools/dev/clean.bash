@@ -57,6 +57,9 @@ command_clean() {
 		fi
 		previous+=$current
 	done
+	for version in $([[ -z $everything ]] || added_kernels); do
+		remove_tree "$cache/kernels/$version"
+	done
 	clean_patched_kernels "$everything"
 	clean_liburing "$everything"
 	for folder in "$cache"/kernels/tmp "$cache"/kernels/failed-* "$cache"/initramfs "$cache"/demo/*.tmp; do

@@ -3,7 +3,7 @@
 # The name of a kernel is its full version, as uname -r prints it, for example 7.3.4+deb13-cloud-amd64. Debian builds each version in several
 # flavours. Machines run `cloud`, the small one for virtual machines, and `rt`, with PREEMPT_RT, where its name ends with -rt. In the cache:
 #   kernels/index-…      the package names that the archive has, refreshed once a day; named by the suites that it is made from
-#   kernels/VERSION/     vmlinuz, vmlinux, config, modules/, feature (yes or no)
+#   kernels/VERSION/     vmlinuz, vmlinux, config, modules/, feature (yes or no), added (empty: from a package that ./dev kernels --add was given)
 #
 # vmlinux is the unpacked kernel. QEMU starts it directly (PVH), which saves a second on each start of a machine, and always puts it at one
 # address. bpftool can read its types: ./dev run -- bpftool btf dump file …/vmlinux format c
@@ -71,10 +71,19 @@ refresh_index() {
 	exec {lock}>&-
 }
 
+# Lists the kernels in the cache that are from the archive.
 cached_kernels() {
 	local folder
 	for folder in "$cache"/kernels/[0-9]*/; do
-		[[ ! -f $folder/vmlinux ]] || basename "$folder"
+		[[ ! -f $folder/vmlinux || -f $folder/added ]] || basename "$folder"
+	done
+}
+
+# Lists the kernels in the cache that are from packages of somebody else.
+added_kernels() {
+	local folder
+	for folder in "$cache"/kernels/[0-9]*/; do
+		[[ ! -f $folder/added ]] || basename "$folder"
 	done
 }
 
@@ -103,9 +112,13 @@ series_with_feature() {
 	done
 }
 
-# Lists the kernels that a name stands for, best first.
+# Lists the kernels that a name stands for, best first. An added kernel has no other name than its full one.
 candidates() {
 	local name=${1%-rt} flavour=cloud
+	if [[ -f $cache/kernels/$1/added ]]; then
+		echo "$1"
+		return
+	fi
 	[[ $1 != *-rt ]] || flavour=rt
 	[[ $1 != *-rt-amd64 ]] || name=$1 flavour=rt
 	case $name in
@@ -134,12 +147,54 @@ unpack_image() {
 	dd if="$image" iflag=skip_bytes,count_bytes skip=$offset count=$((length - 4)) bs=1M status=none | "${unpack[@]}"
 }
 
+# Starts an empty folder to unpack a kernel in. The caller must hold the lock.
+begin_kernel() {
+	rm -rf "$cache/kernels/tmp"
+	mkdir -p "$cache/kernels/tmp/packages" "$cache/kernels/tmp/kernel"
+}
+
+# Unpacks the packages of one kernel, which are in kernels/tmp/packages, into kernels/VERSION. Without a version, that of the kernel image is
+# taken. Sets $kernel_version. The caller must hold the lock.
+unpack_kernel() {
+	local work=$cache/kernels/tmp package image
+	local root=$work/root
+	kernel_version=${1:-}
+	for package in "$work"/packages/*.deb; do
+		dpkg-deb -x "$package" "$root" || return
+	done
+	# Debian 12 and older have /lib beside /usr.
+	if [[ -d $root/lib ]]; then
+		mkdir -p "$root/usr"
+		cp -a "$root/lib" "$root/usr/" && rm -r "${root:?}/lib" || return
+	fi
+	image=$(find "$root"/boot/vmlinuz-* "$root"/usr/lib/modules/*/vmlinuz 2>/dev/null | grep -F "${kernel_version:-vmlinuz}" | sed -n 1p)
+	[[ -n $image ]] || { echo "no kernel image in the package"; return 1; }
+	if [[ -z $kernel_version ]]; then
+		[[ $image == */boot/* ]] && kernel_version=${image##*/vmlinuz-} || kernel_version=$(basename "$(dirname "$image")")
+	fi
+	if [[ -d $root/usr/lib/modules/$kernel_version/kernel ]]; then
+		depmod -b "$root/usr" -m /lib/modules "$kernel_version" 2>/dev/null || depmod -b "$root" "$kernel_version" || true
+		cp -a "$root/usr/lib/modules/$kernel_version" "$work/kernel/modules" || return
+		rm -f "$work/kernel/modules/vmlinuz" "$work/kernel/modules/System.map"
+	fi
+	cp "$image" "$work/kernel/vmlinuz" || return
+	cp "$root/boot/config-$kernel_version" "$work/kernel/config" 2>/dev/null ||
+		cp "$root/usr/lib/modules/$kernel_version/config" "$work/kernel/config" 2>/dev/null || true
+	unpack_image "$image" >"$work/kernel/vmlinux" || { echo "cannot unpack the kernel image of $kernel_version"; return 1; }
+	if grep --quiet --text "$feature_type" "$work/kernel/vmlinux"; then
+		echo yes >"$work/kernel/feature"
+	else
+		echo no >"$work/kernel/feature"
+	fi
+	rm -rf "${cache:?}/kernels/$kernel_version"
+	mv "$work/kernel" "$cache/kernels/$kernel_version"
+	rm -rf "$work"
+}
+
 # Downloads a kernel and unpacks it into kernels/VERSION. The caller must hold the lock.
 fetch_kernel() {
-	local version=$1 work=$cache/kernels/tmp root package image
-	rm -rf "$work"
-	mkdir -p "$work/packages" "$work/kernel"
-	root=$work/root
+	local version=$1 work=$cache/kernels/tmp package
+	begin_kernel
 	if grep -qx "linux-binary-$version" "$kernel_index"; then
 		package=linux-binary-$version
 	elif grep -qx "linux-binary-unsigned-$version" "$kernel_index"; then
@@ -153,33 +208,21 @@ fetch_kernel() {
 		! grep -qx "$package" "$kernel_index" ||
 			(cd "$work/packages" && apt_kernels apt-get download "$package") || true
 	done
-	for package in "$work"/packages/*.deb; do
-		dpkg-deb -x "$package" "$root" || return
-	done
-	# Debian 12 and older have /lib beside /usr.
-	if [[ -d $root/lib ]]; then
-		mkdir -p "$root/usr"
-		cp -a "$root/lib" "$root/usr/" && rm -r "${root:?}/lib" || return
-	fi
-	image=$(find "$root/boot/vmlinuz-$version" "$root/usr/lib/modules/$version/vmlinuz" 2>/dev/null | sed -n 1p)
-	[[ -n $image ]] || { echo "no kernel image in the packages of $version"; return 1; }
-	if [[ -d $root/usr/lib/modules/$version/kernel ]]; then
-		depmod -b "$root/usr" -m /lib/modules "$version" 2>/dev/null || depmod -b "$root" "$version" || true
-		cp -a "$root/usr/lib/modules/$version" "$work/kernel/modules" || return
-		rm -f "$work/kernel/modules/vmlinuz" "$work/kernel/modules/System.map"
-	fi
-	cp "$image" "$work/kernel/vmlinuz" || return
-	cp "$root/boot/config-$version" "$work/kernel/config" 2>/dev/null ||
-		cp "$root/usr/lib/modules/$version/config" "$work/kernel/config" 2>/dev/null || true
-	unpack_image "$image" >"$work/kernel/vmlinux" || { echo "cannot unpack the kernel image of $version"; return 1; }
-	if grep --quiet --text "$feature_type" "$work/kernel/vmlinux"; then
-		echo yes >"$work/kernel/feature"
-	else
-		echo no >"$work/kernel/feature"
-	fi
-	rm -rf "${cache:?}/kernels/$version"
-	mv "$work/kernel" "$cache/kernels/$version"
-	rm -rf "$work"
+	unpack_kernel "$version"
+}
+
+# add_kernel PACKAGE: unpacks the kernel of a Debian package that is not from the archive, and sets $kernel_version.
+add_kernel() {
+	local lock
+	[[ -f $1 ]] || fail "there is no file $1 in the tool box. It sees the repository and the current folder"
+	mkdir -p "$cache/kernels"
+	exec {lock}>"$cache/kernels/lock"
+	flock $lock
+	begin_kernel
+	cp "$1" "$cache/kernels/tmp/packages/kernel.deb"
+	unpack_kernel || fail "$1 is no package of a kernel that can be run"
+	touch "$cache/kernels/$kernel_version/added"
+	exec {lock}>&-
 }
 
 # Sets $kernel_version and $kernel_folder to the best kernel for a name, and gets it into the cache if it is not there.
@@ -223,11 +266,13 @@ test_series() {
 
 help_kernels() {
 	cat <<-'END'
-		./dev kernels [--fetch KERNEL]… | --where KERNEL
+		./dev kernels [--fetch KERNEL]… [--add PACKAGE]… | --where KERNEL
 
 		Lists the kernels that ./dev vm can run: newest point release of each series, whether it has the feature, what is in the cache.
 
 		  --fetch KERNEL   download that one now
+		  --add PACKAGE    unpack the kernel of a Debian package (linux-image-….deb), one that your machines run, for example. Its name for
+		                   ./dev vm and ./dev test is then the full version, which this prints
 		  --where KERNEL   print nothing but the folder that it is in
 	END
 }
@@ -240,6 +285,12 @@ command_kernels() {
 			--fetch)
 				(($# > 1)) || usage_error "kernels: --fetch needs a kernel" kernels
 				fetch+=("$2")
+				shift 2
+				;;
+			--add)
+				(($# > 1)) || usage_error "kernels: --add needs a package" kernels
+				add_kernel "$2"
+				say "added: $kernel_version"
 				shift 2
 				;;
 			--where)
@@ -274,6 +325,9 @@ command_kernels() {
 			[[ $name != "$(candidates "$series-rt" | sed -n 1p)" ]] || state='PREEMPT_RT'
 			printf '%-8s %-32s %-8s %s\n' '' "$name" "$(cat "$cache/kernels/$name/feature")" "$state"
 		done
+	done
+	for name in $(added_kernels); do
+		printf '%-8s %-32s %-8s %s\n' '' "$name" "$(cat "$cache/kernels/$name/feature")" "$(du -sh "$cache/kernels/$name" | cut -f 1), added"
 	done
 	# ./dev kernel builds these.
 	for series in $(patched_series_list); do

@@ -38,6 +38,31 @@ inline int status_of(pid_t child) {
     return status;
 }
 
+/// Forks a child that ends with the status that the function returns, or with 99 if it throws. What a child throws must not get
+/// into its copy of the test session, which would go on with the next test.
+template <class F>
+pid_t fork_and_run(F&& function) {
+    (void)std::fflush(nullptr);  // or the child would write it, too
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    int status = 99;
+    try {
+        status = function();
+    } catch (const std::exception& error) {
+        (void)std::fprintf(stderr, "in a child: %s\n", error.what());
+    } catch (...) {
+        (void)std::fprintf(stderr, "in a child: a check failed\n");
+    }
+    (void)std::fflush(nullptr);
+    ::_exit(status);
+}
+
+/// Waits at most a minute until there is something to read. A child that has died before it wrote leaves its parent without.
+inline bool readable(int fd) {
+    pollfd polled{.fd = fd, .events = POLLIN, .revents = 0};
+    return ::poll(&polled, 1, 60'000) == 1;
+}
+
 namespace test_detail {
 
 inline Outcome collect(pid_t child, std::array<int, 2> descriptors) {

@@ -345,8 +345,7 @@ TEST_CASE("Who attaches a debugger, or stops the process, does not end what goes
     constexpr unsigned rounds = 10;
     const Pipe input;
     const Pipe output;
-    const pid_t child = ::fork();
-    if (child == 0) {
+    const pid_t child = fork_and_run([&] {
         ::alarm(60);
         Pipe own;
         own.fds = input.fds;
@@ -364,9 +363,10 @@ TEST_CASE("Who attaches a debugger, or stops the process, does not end what goes
         } while (exit.reason == ExitReason::interrupted);
         ensure(exit.ok() && exit.submitted <= 1 && exit.completions == 1 && own.buffer[0] == 'a');
         ensure(::write(output.fds[1], &interrupted, sizeof interrupted) == sizeof interrupted);
-        ::_exit(0);
-    }
+        return 0;
+    });
     char ready = 0;
+    REQUIRE(readable(output.fds[0]));
     REQUIRE(::read(output.fds[0], &ready, 1) == 1);
     std::this_thread::sleep_for(50ms);
     const auto stopped = [child] {

@@ -452,8 +452,7 @@ TEST_CASE("A forked child has a copy of its parent's pinned memory, and the pare
             extra[1] = std::byte{0};
             const Pipe told;
             const Pipe go;
-            const pid_t child = ::fork();
-            if (child == 0) {
+            const pid_t child = fork_and_run([&] {
                 ::alarm(60);
                 char byte = 0;
                 const std::uint64_t before = turns();
@@ -461,10 +460,11 @@ TEST_CASE("A forked child has a copy of its parent's pinned memory, and the pare
                 ensure(::write(told.in(), "r", 1) == 1 && ::read(go.out(), &byte, 1) == 1);
                 const bool copy = turns() == before && extra[1] == std::byte{0};
                 const bool same = turns() != before && extra[1] == std::byte{1};
-                ::_exit(same ? 1 : copy ? 2 : 3);
-            }
+                return same ? 1 : copy ? 2 : 3;
+            });
             REQUIRE(child > 0);
             char byte = 0;
+            REQUIRE(readable(told.out()));
             REQUIRE(::read(told.out(), &byte, 1) == 1);
             CHECK(goes_on());
             extra[1] = std::byte{1};

@@ -3,6 +3,7 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
+#include "child.hpp"
 #include "ensure.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -170,15 +171,14 @@ TEST_CASE("A forked child makes loops of its own from the program") {
     Ring ring;
     Nops program(ring, {.engine = Engine::kernel});
     const auto before = loaded();
-    const pid_t child = ::fork();
-    if (child == 0) {
+    const pid_t child = fork_and_run([&] {
         Ring own;
         Nops nops(own, {.engine = Engine::kernel});
         nops.state()->total = 10;
         nops.state()->depth = 1;
         const bool good = nops.run().ok() && nops.state()->completed == 10 && loaded() == before;
-        ::_exit(good ? 0 : 1);
-    }
+        return good ? 0 : 1;
+    });
     int status = -1;
     REQUIRE(::waitpid(child, &status, 0) == child);
     CHECK(status == 0);

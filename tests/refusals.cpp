@@ -6,6 +6,7 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
+#include "child.hpp"
 #include "descriptors.hpp"
 #include "error_of.hpp"
 #include "loops/rejected.h"
@@ -40,16 +41,15 @@ bool says(std::string_view text, std::string_view word) { return text.find(word)
 
 /// Runs the function in a child process; returns what it printed.
 template <class F>
-std::string in_child(F&& function) {
+std::string said_by_child(F&& function) {
     int pipe_fds[2];
     REQUIRE(::pipe(pipe_fds) == 0);
-    const pid_t child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
+    const pid_t child = fork_and_run([&] {
         const std::string said = function();
         (void)!::write(pipe_fds[1], said.data(), said.size());
-        ::_exit(0);
-    }
+        return 0;
+    });
+    REQUIRE(child >= 0);
     ::close(pipe_fds[1]);
     std::string text;
     char buffer[4096];
@@ -80,7 +80,7 @@ std::string load_and_run() {
 }
 
 std::string load_with(std::uint64_t capabilities) {
-    return in_child([&]() -> std::string {
+    return said_by_child([&]() -> std::string {
         ringstep::forget_loaded_programs();  // so that it has to be loaded
         if (!keep_capabilities(capabilities)) return "capset failed";
         return load_and_run();
@@ -230,7 +230,7 @@ TEST_CASE("Capabilities: none is not enough, CAP_BPF with CAP_PERFMON is") {
 
 TEST_CASE("Capabilities: a program that the process has loaded takes CAP_BPF alone") {
     const auto next_with = [](std::uint64_t capabilities) {
-        return in_child([&]() -> std::string {
+        return said_by_child([&]() -> std::string {
             Ring first;
             const Nops loaded(first);
             if (!keep_capabilities(capabilities)) return "capset failed";
@@ -242,7 +242,7 @@ TEST_CASE("Capabilities: a program that the process has loaded takes CAP_BPF alo
 }
 
 TEST_CASE("Capabilities may be dropped between attach and run") {
-    CHECK(in_child([]() -> std::string {
+    CHECK(said_by_child([]() -> std::string {
               Ring ring;
               Nops program(ring);
               if (!keep_capabilities(0)) return "capset failed";
@@ -254,7 +254,7 @@ TEST_CASE("Capabilities may be dropped between attach and run") {
 
 TEST_CASE("A fallback because too little memory may be locked says how much is needed, the limit, and how to raise it") {
     for (const char* const wanted : {"", "kernel"}) {
-        const std::string said = in_child([&]() -> std::string {
+        const std::string said = said_by_child([&]() -> std::string {
             ::setenv("RINGSTEP_ENGINE", wanted, 1);  // NOLINT(concurrency-mt-unsafe)
             const rlimit limit{128 << 10, 128 << 10};
             if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return "no limit";
@@ -282,7 +282,7 @@ TEST_CASE("A fallback because too little memory may be locked says how much is n
 }
 
 TEST_CASE("An error in a kernel with loops is not taken for a kernel without") {
-    CHECK(in_child([]() -> std::string {
+    CHECK(said_by_child([]() -> std::string {
               if (!keep_capabilities(0)) return "capset failed";
               ::unsetenv("RINGSTEP_ENGINE");  // NOLINT(concurrency-mt-unsafe)
               Ring ring;

@@ -210,16 +210,14 @@ TEST_CASE("A child that was forked does not stop its parent's loops, and can hav
     const Defaults defaults;
     Server server;
     const StopOnSignals signals{server.program};
-    pid_t child = ::fork();
-    if (child == 0) {
+    pid_t child = fork_and_run([] {
         ::raise(SIGTERM);
-        ::_exit(1);
-    }
+        return 1;
+    });
     const int killed = status_of(child);
     CHECK(WIFSIGNALED(killed));
     CHECK(WTERMSIG(killed) == SIGTERM);
-    child = ::fork();
-    if (child == 0) {
+    child = fork_and_run([&] {
         int right = 0;
         {
             Server own;
@@ -228,8 +226,8 @@ TEST_CASE("A child that was forked does not stop its parent's loops, and can hav
             right = own.run().reason == ExitReason::stop_requested && its_own.received() == SIGTERM ? 0 : 1;
         }
         if (signals.received() != 0 || handler_of(SIGTERM) != SIG_DFL) right = 2;
-        ::_exit(right);
-    }
+        return right;
+    });
     CHECK(status_of(child) == 0);
     server.feed();
     CHECK(server.run().ok());
@@ -272,16 +270,16 @@ TEST_CASE("A server ends on SIGTERM, once, and what comes before its loop is not
     for (unsigned round = 0; round < servers; round++) {
         std::array<int, 2> told{};
         REQUIRE(::pipe(told.data()) == 0);
-        const pid_t child = ::fork();
-        if (child == 0) {
+        const pid_t child = fork_and_run([&] {
             ::alarm(60);
             Server server;
             const StopOnSignals signals{server.program};
             ensure(::write(told[1], "r", 1) == 1);
             const LoopExit exit = server.run();
-            ::_exit(exit.reason == ExitReason::stop_requested && signals.received() == SIGTERM ? 3 : 1);
-        }
+            return exit.reason == ExitReason::stop_requested && signals.received() == SIGTERM ? 3 : 1;
+        });
         char ready = 0;
+        REQUIRE(readable(told[0]));
         REQUIRE(::read(told[0], &ready, 1) == 1);
         std::this_thread::sleep_for(std::chrono::microseconds(round * 2000 / servers));
         REQUIRE(::kill(child, SIGTERM) == 0);

@@ -221,7 +221,9 @@ add_kernel() {
 	begin_kernel
 	cp "$1" "$cache/kernels/tmp/packages/kernel.deb"
 	unpack_kernel || fail "$1 is no package of a kernel that can be run"
-	touch "$cache/kernels/$kernel_version/added"
+	# One that the archive has keeps its other names.
+	grep -qxF -e "linux-image-$kernel_version" -e "linux-binary-$kernel_version" -e "linux-binary-unsigned-$kernel_version" "$kernel_index" 2>/dev/null ||
+		touch "$cache/kernels/$kernel_version/added"
 	exec {lock}>&-
 }
 

@@ -181,7 +181,7 @@ choose_vm_kernel() {
 		find_kernel "$vm_kernel"
 		vm_kernel_dir=$kernel_folder
 		vm_image=$vm_kernel_dir/vmlinux
-		if [[ $vm_kernel == *-debug* ]]; then
+		if [[ $vm_kernel == *-debug* || $vm_kernel == *-kcsan ]]; then
 			# What comes first on the way that saves the second is compiled for KASAN like the rest, but runs before its memory is there.
 			vm_image=$vm_kernel_dir/vmlinuz
 			# Without that, KASAN says nothing more once it has complained while the machine boots.

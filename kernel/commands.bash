@@ -1,14 +1,14 @@
 # Part of `dev`, which reads this file: the command `kernel`, and kernels that are built here rather than fetched.
 #
 # The cache has these folders besides those of the archive's kernels:
-#   patched/NAME/HASH-SOURCE/   vmlinux, vmlinuz, config and version of a kernel. NAME is SERIES-ringstep, SERIES-ringstep-debug, SERIES-plain or
-#                               SERIES-ringstep-debug+FAULT. HASH is the hash of everything that the kernel is made of except the source.
+#   patched/NAME/HASH-SOURCE/   vmlinux, vmlinuz, config and version of a kernel. NAME is SERIES-ringstep, SERIES-ringstep-debug, SERIES-plain,
+#                               SERIES-ringstep-kcsan or SERIES-ringstep-debug+FAULT. HASH is the hash of everything that the kernel is made of except the source.
 #                               SOURCE is the version of the source package
 #   patched/source/             the newest source packages of each series
 #   patched/build/SERIES/       the folder of a build, removed afterwards
 
 is_patched_kernel() {
-	[[ $1 =~ ^[^/-]+-(ringstep|plain|ringstep-debug(\+[^/+]+)?)$ ]]
+	[[ $1 =~ ^[^/-]+-(ringstep|plain|ringstep-kcsan|ringstep-debug(\+[^/+]+)?)$ ]]
 }
 
 # patched_parts NAME: sets $patched_series, $patched_kind, $patched_hash, and $patched_faults, an array with the patch of a fault or empty.
@@ -26,6 +26,7 @@ patched_parts() {
 		fail "there are no patches for Linux $patched_series in $repo/kernel"
 	[[ ! -f $repo/kernel/$patched_series/series.config ]] || parts+=("$repo/kernel/$patched_series/series.config")
 	[[ $patched_kind != *-debug ]] || parts+=("$repo/kernel/config/debug.config")
+	[[ $patched_kind != *-kcsan ]] || parts+=("$repo/kernel/config/kcsan.config")
 	[[ $patched_kind == plain ]] || parts+=("$repo/kernel/$patched_series"/*.patch)
 	patched_hash=$(cat "${parts[@]}" "${patched_faults[@]}" | sha256sum | cut -c 1-12)
 }
@@ -88,7 +89,7 @@ lock_kernel_builds() {
 # build_minutes NAME: prints how long the build of a kernel takes on two processors. It takes a few minutes if the compiler cache has the source.
 build_minutes() {
 	case $1 in
-		*-debug*) echo "40 minutes" ;;
+		*-debug* | *-kcsan) echo "40 minutes" ;;
 		*) echo "20 minutes" ;;
 	esac
 }
@@ -229,6 +230,36 @@ try_packages() {
 	((status == 0)) || fail "the packages in $1 do not run the library"
 }
 
+# find_races SERIES: runs the selftests in a kernel with KCSAN. Prints the races of data that the kernel reports, and fails if one of them is in
+# io_uring and not in config/kcsan.known. A race that was not seen may still be there, because KCSAN looks at samples.
+find_races() {
+	local series=$1 selftests=$build/kernel/selftests log status title new=0 command
+	local known=$repo/kernel/config/kcsan.known
+	local -a commands=("$selftests/kernel-selftests $selftests" "$selftests/kernel-random-calls $selftests 120")
+	[[ $series != next ]] || commands+=("$selftests/kernel-selftests-next $selftests")
+	configure
+	build_targets kernel-selftests kernel-selftests-next kernel-random-calls
+	log=$(mktemp)
+	remove_at_exit "$log"
+	for command in "${commands[@]}"; do
+		status=0
+		# shellcheck disable=SC2086 # split on purpose
+		"$repo/dev" vm --own --kernel "$series-ringstep-kcsan" --time 1500 -- "$repo/kernel/selftests/races.sh" $command >"$log" 2>"$log.said" || status=$?
+		# 126: the kernel has complained, which a race is
+		if ((status != 0 && status != 126)); then
+			cat "$log.said" >&2
+			fail "${command%% *} failed in $series-ringstep-kcsan (status $status)"
+		fi
+		say "${command##*/}: $(grep -c '^race: ' "$log") pairs of functions race:"
+		cat "$log"
+		while read -r title; do
+			grep -v '^#' "$known" | cut -f 1 | grep -qxEf - <(echo "$title") || { say "not known: $title"; new=$((new + 1)); }
+		done < <(sed -n 's/^race: \(.*\)\t.*/\1/p' "$log" | grep -E '(^|[ /])_*(bpf_)?io_')
+		rm -f "$log.said"
+	done
+	((new == 0)) || fail "$new races in io_uring are not in $known"
+}
+
 # fault_line PATCH KEY: prints a line of the description of a fault, such as Test or Caught-by.
 fault_line() {
 	sed -n "s/^$2: //p;/^---/q" "$1"
@@ -271,7 +302,7 @@ command_kernel() {
 	local what=${1:-} series='' kind=ringstep fault='' flavour=amd64 until=packages out=$build/kernel-packages name failed=0
 	local -a names=()
 	case $what in
-		build | deb | faults) ;;
+		build | deb | faults | races) ;;
 		try)
 			(($# < 3)) || usage_error "kernel: unknown argument $3" kernel
 			try_packages "${2:-$out}"
@@ -283,13 +314,14 @@ command_kernel() {
 			echo "$liburing_tests"
 			return
 			;;
-		'') usage_error "kernel: say what to do: build, deb, try, faults or tests" kernel ;;
-		*) usage_error "kernel: cannot $what. It can build, deb, try, faults or tests" kernel ;;
+		'') usage_error "kernel: say what to do: build, deb, try, faults, races or tests" kernel ;;
+		*) usage_error "kernel: cannot $what. It can build, deb, try, faults, races or tests" kernel ;;
 	esac
 	shift
 	while (($#)); do
 		case $what:$1 in
 			build:--debug) kind=ringstep-debug ;;
+			build:--kcsan) kind=ringstep-kcsan ;;
 			build:--plain) kind=plain ;;
 			build:--fault)
 				(($# > 1)) || usage_error "kernel: --fault needs the name of a patch in kernel/faults" kernel
@@ -322,6 +354,7 @@ command_kernel() {
 			build_packages "$series" "$flavour" "$out" "$until"
 			[[ $until == objects ]] || say "the packages are in $out"
 			;;
+		races) find_races "$series" ;;
 		faults)
 			configure
 			build_targets kernel-selftests kernel-selftests-next kernel-selftests-injection
@@ -336,10 +369,11 @@ command_kernel() {
 
 help_kernel() {
 	cat <<-'END'
-		./dev kernel build SERIES [--debug | --plain | --fault NAME]
+		./dev kernel build SERIES [--debug | --kcsan | --plain | --fault NAME]
 		./dev kernel deb SERIES [--flavour FLAVOUR] [--objects]
 		./dev kernel try [FOLDER]
 		./dev kernel faults SERIES [NAME…]
+		./dev kernel races SERIES
 		./dev kernel tests
 
 		build: build a kernel for tests, with the patches in kernel/SERIES/, from the newest source package of that series in the archive
@@ -347,10 +381,11 @@ help_kernel() {
 		the same source is not built again. RINGSTEP_JOBS sets how many compilers run at a time.
 
 		  --debug        add KASAN, lock checking (PROVE_LOCKING), DEBUG_ATOMIC_SLEEP and UBSAN
+		  --kcsan        add what finds races of data (KCSAN)
 		  --plain        leave out the patches and keep configuration and compiler, for comparisons
 		  --fault NAME   like --debug, and also apply kernel/faults/SERIES/NAME.patch
 
-		Other commands call these kernels SERIES-ringstep, SERIES-ringstep-debug, SERIES-plain and SERIES-ringstep-debug+NAME, and build
+		Other commands call these kernels SERIES-ringstep, SERIES-ringstep-debug, SERIES-ringstep-kcsan, SERIES-plain and SERIES-ringstep-debug+NAME, and build
 		them if they are missing. `next` is short for next-ringstep:
 
 		  ./dev vm --kernel 6.12-ringstep -- build/tests/test-exits
@@ -368,6 +403,9 @@ help_kernel() {
 
 		faults: build a debugging kernel for each patch in kernel/faults/SERIES/, or for those named. Each patch breaks something, and names
 		a selftest and a complaint. Fail if the selftest does not cause the complaint.
+
+		races: run the selftests in a kernel with KCSAN, and show the races of data that it reports. Fail if one is in io_uring and not in
+		kernel/config/kcsan.known.
 
 		tests: fetch and build the tests that come with the tool box's liburing, and print their folder. The ctest entries liburing-tests
 		of patched kernels run them.

@@ -22,12 +22,12 @@
 #include <ringstep/turn.bpf.h>
 
 /*
- * Lets the wait at the end of this turn begin with up to `nanoseconds` of busy polling. ~0ULL polls for as long as the registration
- * allows. The kernel counts in units of 1,024 ns. Call it in each turn whose wait should poll.
+ * Lets the wait at the end of this turn begin with up to `nanoseconds` of busy polling, but no longer than the registration allows. The
+ * kernel counts in units of 1,024 ns. Call it in each turn whose wait should poll.
  *
  * Example: ringstep_busy_poll(turn, 50000);
  */
-static __always_inline void ringstep_busy_poll(struct ringstep_turn *turn, __u64 nanoseconds)
+static __always_inline void ringstep_busy_poll(struct ringstep_turn *turn, __u32 nanoseconds)
 {
 	ringstep__set_busy_poll(&turn->engine, nanoseconds);
 }

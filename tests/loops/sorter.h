@@ -36,7 +36,7 @@ struct sorter {
 	__s32 input, output;
 	__u32 size; /* most of a record */
 	__u32 slot;
-	__u64 poll_ns; /* for which to poll devices before each wait */
+	__u32 poll_ns; /* for which to poll devices before each wait */
 
 	/* by the loop */
 	__s32 error;

@@ -299,7 +299,7 @@ static __always_inline void ringstep__set_deadline(struct ringstep__engine *engi
 }
 
 /* Does nothing, because io_uring_enter() polls before each wait by itself. */
-static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *engine, __u64 nanoseconds)
+static __always_inline void ringstep__set_busy_poll(struct ringstep__engine *engine, __u32 nanoseconds)
 {
 	(void)engine;
 	(void)nanoseconds;

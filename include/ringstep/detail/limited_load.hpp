@@ -11,11 +11,29 @@
 #include <time.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <new>
 #include <string>
+#include <string_view>
 
 namespace ringstep::inline v0::detail {
+
+/// Returns true if a log of the verifier ends with what it was looking at, and not with what is wrong: then it was interrupted.
+/// libbpf loads a refused program once more, with a log, and this may be what the time limit ends. If the log does not fit, the
+/// errno does not say so.
+[[nodiscard]] inline bool verifier_was_interrupted(std::string_view log) noexcept {
+    const std::size_t end = log.rfind("\nprocessed ");
+    if (end == std::string_view::npos || end == 0) return false;
+    const std::size_t before = log.rfind('\n', end - 1);
+    const std::size_t begin = before == std::string_view::npos ? 0 : before + 1;
+    const std::string_view line = log.substr(begin, end - begin);
+    // An instruction ("123: (85) call …"), the state at a branch, a line of the source, or a function that is verified by
+    // itself.
+    const std::size_t digits = line.find_first_not_of("0123456789");
+    return (digits != 0 && digits != std::string_view::npos && line.substr(digits).starts_with(": ")) ||
+           line.starts_with("from ") || line.starts_with("; ") || line.starts_with("Func#");
+}
 
 /**
  * Loads a BPF object with a time limit, because the verifier may take minutes for a loop that it rejects in the end.

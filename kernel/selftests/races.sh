@@ -1,0 +1,18 @@
+#!/bin/bash
+# Runs a command in a kernel with KCSAN, and then prints the races of data that the kernel has reported meanwhile: a line for each pair of
+# functions with how often it was reported, and the first report of each pair that has a function of io_uring.
+# Usage: races.sh COMMAND ARGUMENTS…
+set -u
+messages=$(mktemp)
+dmesg --follow --notime >"$messages" 2>/dev/null &
+reader=$!
+"$@" >&2
+status=$?
+sleep 1
+kill $reader
+awk '
+	/BUG: KCSAN: / { title = $0; sub(/.*BUG: KCSAN: /, "", title); count[title]++; first = count[title] == 1 && title ~ /(^|[ \/])_*(bpf_)?io_/; lines = 0 }
+	first && lines++ < 60 { report[title] = report[title] "    " $0 "\n" }
+	/^=====/ && lines > 3 { first = 0 }
+	END { for (title in count) { printf "race: %s\t%d\n%s", title, count[title], report[title] } }' "$messages"
+exit $status

@@ -14,14 +14,14 @@ int write_far_past_params(unsigned long long *args)
 {
 	__u32 *params = (__u32 *)args[1];
 
-	params[5] = 1;
+	params[6] = 1;
 	return IOU_LOOP_STOP;
 }
 
 SEC("?struct_ops.s/loop_step")
 int write_across_far_end(unsigned long long *args)
 {
-	((volatile __u64 *)args[1])[2] = 1;
+	*(volatile __u64 *)((char *)args[1] + 20) = 1;
 	return IOU_LOOP_STOP;
 }
 

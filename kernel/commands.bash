@@ -250,7 +250,7 @@ find_races() {
 			cat "$log.said" >&2
 			fail "${command%% *} failed in $series-ringstep-kcsan (status $status)"
 		fi
-		say "${command##*/}: $(grep -c '^race: ' "$log") pairs of functions race:"
+		say "$(basename "${command%% *}"): $(grep -c '^race: ' "$log") pairs of functions race. $(grep -E '^(setup_watchpoints|data_races): ' "$log.said" | paste -sd' ')"
 		cat "$log"
 		while read -r title; do
 			grep -v '^#' "$known" | cut -f 1 | grep -qxEf - <(echo "$title") || { say "not known: $title"; new=$((new + 1)); }

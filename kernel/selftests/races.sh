@@ -3,6 +3,9 @@
 # functions with how often it was reported, and the first report of each pair that has a function of io_uring.
 # Usage: races.sh COMMAND ARGUMENTS…
 set -u
+# An access is watched for so many microseconds. In an emulated machine, the other processor comes to much less in the usual 80. The kernel does
+# not boot with more.
+echo 2000 >/sys/module/kcsan/parameters/udelay_task
 messages=$(mktemp)
 dmesg --follow --notime >"$messages" 2>/dev/null &
 reader=$!
@@ -10,6 +13,7 @@ reader=$!
 status=$?
 sleep 1
 kill $reader
+grep -E '^(setup_watchpoints|data_races): ' /sys/kernel/debug/kcsan >&2
 awk '
 	/BUG: KCSAN: / { title = $0; sub(/.*BUG: KCSAN: /, "", title); count[title]++; first = count[title] == 1 && title ~ /(^|[ \/])_*(bpf_)?io_/; lines = 0 }
 	first && lines++ < 60 { report[title] = report[title] "    " $0 "\n" }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <ringstep/detail/limited_load.hpp>
 #include <ringstep/error.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -41,17 +40,4 @@ TEST_CASE("Copies cannot throw and share the text") {
     const Error error(EIO, "reading");
     const Error copy = error;
     CHECK(copy.what() == error.what());
-}
-
-TEST_CASE("The end of a verifier's log tells an interruption from a refusal") {
-    using ringstep::detail::verifier_was_interrupted;
-    CHECK(verifier_was_interrupted("x\n1594: (61) r2 = *(u32 *)(r9 +52)\nprocessed 401297 insns (limit 1000000)\n"));
-    CHECK(verifier_was_interrupted("1090: (85) call pc+6477\nFunc#10 ('f') is global and assumed valid.\nprocessed 1 insns\n"));
-    CHECK(verifier_was_interrupted("; if (a) @ step.c:1\nprocessed 1 insns\n"));
-    CHECK(verifier_was_interrupted("from 12 to 14: R0=scalar()\nprocessed 1 insns\n"));
-    CHECK_FALSE(verifier_was_interrupted("17: (79) r1 = *(u64 *)(r2 +0)\nR2 unbounded memory access\nprocessed 18 insns\n"));
-    CHECK_FALSE(verifier_was_interrupted("1: (05) goto pc+1\nThe sequence of 8193 jumps is too complex.\nprocessed 2 insns\n"));
-    CHECK_FALSE(verifier_was_interrupted("\nprocessed 2 insns\n"));
-    CHECK_FALSE(verifier_was_interrupted("17: (79) r1 = *(u64 *)(r2 +0)\n"));
-    CHECK_FALSE(verifier_was_interrupted(""));
 }

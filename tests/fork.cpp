@@ -48,32 +48,27 @@ using Scripted = LoopProgram<scripted_loop>;
 namespace {
 
 /// What a child found wrong: the line. It ends with that, without a word to Catch2, which is the parent's.
-struct Wrong {
-    int line;
+class Wrong : public std::exception {
+public:
+    explicit Wrong(int line) : text_("line " + std::to_string(line)) {}
+    [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
+
+private:
+    std::string text_;
 };
 #define CHILD_CHECK(condition)                   \
     do {                                         \
-        if (!(condition)) throw Wrong{__LINE__}; \
+        if (!(condition)) throw Wrong(__LINE__); \
     } while (false)
 
 /// Forks a child that does this. One that hangs is ended by a signal.
 template <class F>
 pid_t fork_child(const F& action) {
-    (void)std::fflush(nullptr);
-    const pid_t child = ::fork();
-    if (child != 0) return child;
-    ::alarm(60);
-    int status = 0;
-    try {
+    return fork_and_run([&] {
+        ::alarm(60);
         action();
-    } catch (const Wrong& wrong) {
-        (void)std::fprintf(stderr, "in a child: line %d\n", wrong.line);
-        status = 1;
-    } catch (const std::exception& error) {
-        (void)std::fprintf(stderr, "in a child: %s\n", error.what());
-        status = 2;
-    }
-    ::_exit(status);
+        return 0;
+    });
 }
 
 /// Returns the exit status, or 1000 and the signal that ended it.

@@ -39,28 +39,6 @@ using rejected_loop = ringstep::loops::rejected;
 
 bool says(std::string_view text, std::string_view word) { return text.find(word) != std::string_view::npos; }
 
-/// Runs the function in a child process; returns what it printed.
-template <class F>
-std::string said_by_child(F&& function) {
-    int pipe_fds[2];
-    REQUIRE(::pipe(pipe_fds) == 0);
-    const pid_t child = fork_and_run([&] {
-        const std::string said = function();
-        (void)!::write(pipe_fds[1], said.data(), said.size());
-        return 0;
-    });
-    REQUIRE(child >= 0);
-    ::close(pipe_fds[1]);
-    std::string text;
-    char buffer[4096];
-    for (ssize_t n = 0; (n = ::read(pipe_fds[0], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(n));
-    ::close(pipe_fds[0]);
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    REQUIRE(WIFEXITED(status));
-    return text;
-}
-
 /// Keeps only these capabilities, for this process and those after it.
 bool keep_capabilities(std::uint64_t kept) {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
@@ -80,11 +58,12 @@ std::string load_and_run() {
 }
 
 std::string load_with(std::uint64_t capabilities) {
-    return said_by_child([&]() -> std::string {
-        ringstep::forget_loaded_programs();  // so that it has to be loaded
-        if (!keep_capabilities(capabilities)) return "capset failed";
-        return load_and_run();
-    });
+    return in_child([&]() -> std::string {
+               ringstep::forget_loaded_programs();  // so that it has to be loaded
+               if (!keep_capabilities(capabilities)) return "capset failed";
+               return load_and_run();
+           })
+        .out;
 }
 
 }  // namespace
@@ -230,46 +209,48 @@ TEST_CASE("Capabilities: none is not enough, CAP_BPF with CAP_PERFMON is") {
 
 TEST_CASE("Capabilities: a program that the process has loaded takes CAP_BPF alone") {
     const auto next_with = [](std::uint64_t capabilities) {
-        return said_by_child([&]() -> std::string {
-            Ring first;
-            const Nops loaded(first);
-            if (!keep_capabilities(capabilities)) return "capset failed";
-            return load_and_run();
-        });
+        return in_child([&]() -> std::string {
+                   Ring first;
+                   const Nops loaded(first);
+                   if (!keep_capabilities(capabilities)) return "capset failed";
+                   return load_and_run();
+               })
+            .out;
     };
     CHECK(next_with(std::uint64_t{1} << CAP_BPF) == "ran");
     CHECK(says(next_with(0), "1: loading of loop 'nop_chain'"));
 }
 
 TEST_CASE("Capabilities may be dropped between attach and run") {
-    CHECK(said_by_child([]() -> std::string {
+    CHECK(in_child([]() -> std::string {
               Ring ring;
               Nops program(ring);
               if (!keep_capabilities(0)) return "capset failed";
               program.state()->total = 1000;
               program.state()->depth = 8;
               return program.run().ok() ? "ran" : "did not run";
-          }) == "ran");
+          }).out == "ran");
 }
 
 TEST_CASE("A fallback because too little memory may be locked says how much is needed, the limit, and how to raise it") {
     for (const char* const wanted : {"", "kernel"}) {
-        const std::string said = said_by_child([&]() -> std::string {
-            ::setenv("RINGSTEP_ENGINE", wanted, 1);  // NOLINT(concurrency-mt-unsafe)
-            const rlimit limit{128 << 10, 128 << 10};
-            if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return "no limit";
-            if (!keep_capabilities(std::uint64_t{1} << CAP_BPF | std::uint64_t{1} << CAP_PERFMON)) return "capset failed";
-            try {
-                Ring ring{{.sq_entries = 8}};
-                LoopProgram<scripted_loop> program(ring);
-                if (program.engine() != ringstep::Engine::user) return "took it";
-                add_nops(program.state(), 3);
-                program.state()->stop_at = 3;
-                return program.run().ok() ? program.engine_reason() : "did not run";
-            } catch (const Error& error) {
-                return "threw " + std::to_string(error.error_number()) + ": " + error.what();
-            }
-        });
+        const std::string said = in_child([&]() -> std::string {
+                                     ::setenv("RINGSTEP_ENGINE", wanted, 1);  // NOLINT(concurrency-mt-unsafe)
+                                     const rlimit limit{128 << 10, 128 << 10};
+                                     if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return "no limit";
+                                     if (!keep_capabilities(std::uint64_t{1} << CAP_BPF | std::uint64_t{1} << CAP_PERFMON))
+                                         return "capset failed";
+                                     try {
+                                         Ring ring{{.sq_entries = 8}};
+                                         LoopProgram<scripted_loop> program(ring);
+                                         if (program.engine() != ringstep::Engine::user) return "took it";
+                                         add_nops(program.state(), 3);
+                                         program.state()->stop_at = 3;
+                                         return program.run().ok() ? program.engine_reason() : "did not run";
+                                     } catch (const Error& error) {
+                                         return "threw " + std::to_string(error.error_number()) + ": " + error.what();
+                                     }
+                                 }).out;
         INFO(said);
         CHECK(said.starts_with("threw 12: ") == (std::string_view(wanted) == "kernel"));
         CHECK(says(said, "registration of a memory region"));
@@ -282,7 +263,7 @@ TEST_CASE("A fallback because too little memory may be locked says how much is n
 }
 
 TEST_CASE("An error in a kernel with loops is not taken for a kernel without") {
-    CHECK(said_by_child([]() -> std::string {
+    CHECK(in_child([]() -> std::string {
               if (!keep_capabilities(0)) return "capset failed";
               ::unsetenv("RINGSTEP_ENGINE");  // NOLINT(concurrency-mt-unsafe)
               Ring ring;
@@ -294,5 +275,5 @@ TEST_CASE("An error in a kernel with loops is not taken for a kernel without") {
                   return "refused";
               }
               return "attached";
-          }) == "refused");
+          }).out == "refused");
 }

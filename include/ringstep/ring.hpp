@@ -293,8 +293,8 @@ public:
 private:
     friend struct detail::RingAccess;
 
-    // This has a constructor so that it is no aggregate. If it were one, clang would call Ring{{.sq_entries = 8}} ambiguous in
-    // a template, because the inner braces could also make an argument of the constructor below.
+    // The constructor keeps this from being an aggregate. In a template, clang would otherwise call Ring{{.sq_entries = 8}}
+    // ambiguous, because an aggregate could be made from the inner braces, too.
     struct Adopted {
         explicit Adopted() = default;
     };

@@ -4,18 +4,18 @@
  *
  *     kernel-busy-polling FOLDER [--devices OWN PEER] [--packets N] [--runs N]
  *
- * FOLDER has next.bpf.o. The devices have to be connected with each other, as those of `./dev vm --wire` are. Without them, a pair of veth
- * devices is made. The peer is a process in a network namespace of its own, and on a processor of its own. It sends back what it receives.
+ * FOLDER is the folder of next.bpf.o. OWN and PEER are two network devices that are connected with each other, such as the two that
+ * `./dev vm --wire` makes. Without --devices, the program makes a pair of veth devices. The peer is a process with a network namespace and a
+ * processor of its own. It sends back each packet that it receives.
  *
- * A turn of the loop sends a packet, and waits for the answer. One way sleeps at once. The others poll before that: for a part of the time that
- * an answer takes, for longer than that, and for as long as the registration allows (10 ms). All take turns within a run. The last column is
- * the median of the ratios to the first way within runs.
+ * In each turn, the loop sends a packet and waits for the answer. This is measured in four ways: the wait sleeps at once; it polls for less time
+ * than an answer takes; it polls for longer; and it polls for as long as the registration allows, which is 10 ms. A run measures each way once.
+ * The column `ratio` compares a way with the first one: it is the median of the ratios of all runs.
  */
 #define _GNU_SOURCE
 #include "network.h"
 #include "next_setup.h"
 
-#include <linux/ethtool.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -23,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -98,23 +97,6 @@ static void stay_on(unsigned processor)
 	NEED(sched_setaffinity(0, sizeof(set), &set));
 }
 
-static int udp_socket(__u32 address)
-{
-	const struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(7000), .sin_addr.s_addr = htonl(address)};
-	const int fd = socket(AF_INET, SOCK_DGRAM, 0);
-
-	NEED(bind(fd, (const struct sockaddr *)&own, sizeof(own)));
-	return fd;
-}
-
-static void set_up(const char *device, const char *address)
-{
-	char command[160];
-
-	snprintf(command, sizeof(command), "ip addr add %s/24 dev %s && ip link set %s up", address, device, device);
-	run_command(command);
-}
-
 /* The peer: says over `from` that it has a network namespace, waits for its device, and then answers until it is killed. */
 static void answer(const struct options *options, int from, int to)
 {
@@ -128,10 +110,9 @@ static void answer(const struct options *options, int from, int to)
 	NEED(unshare(CLONE_NEWNET));
 	NEED(write(from, "x", 1) == 1 ? 0 : -1);
 	NEED(read(to, packet, 1) == 1 ? 0 : -1);
-	/* A veth device passes packets to the NAPI of its peer if the peer has GRO on and the device has segmentation (TSO) off. */
 	if (!options->peer)
-		set_offload("v1", ETHTOOL_STSO, 0);
-	set_up(options->peer ? options->peer : "v1", "10.9.0.2");
+		finish_veth_peer();
+	give_address(options->peer ? options->peer : "v1", "10.9.0.2");
 	fd = udp_socket(0x0a090002);
 	NEED(write(from, "y", 1) == 1 ? 0 : -1);
 	for (;;) {
@@ -264,14 +245,12 @@ int main(int argc, char **argv)
 	NEED(read(from_child[0], command, 1) == 1 ? 0 : -1);
 	if (options.own) {
 		snprintf(command, sizeof(command), "ip link set %s netns %d", options.peer, child);
+		run_command(command);
 	} else {
 		NEED(unshare(CLONE_NEWNET));
-		snprintf(command, sizeof(command), "ip link add v0 type veth peer name v1 netns %d", child);
+		make_veth(child);
 	}
-	run_command(command);
-	if (!options.own)
-		set_offload("v0", ETHTOOL_SGRO, 1);
-	set_up(options.own ? options.own : "v0", "10.9.0.1");
+	give_address(options.own ? options.own : "v0", "10.9.0.1");
 	NEED(write(to_child[1], "x", 1) == 1 ? 0 : -1);
 	NEED(read(from_child[0], command, 1) == 1 ? 0 : -1);
 	make_next_setup(&setup, IORING_SETUP_SQ_REWIND);

@@ -6,6 +6,7 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -44,7 +45,8 @@ void run_command(const char *command)
 	}
 }
 
-void set_offload(const char *device, __u32 what, __u32 on)
+/* Turns an offload of a network device on or off. `what` is one of ETHTOOL_S…. */
+static void set_offload(const char *device, __u32 what, __u32 on)
 {
 	struct ethtool_value value = {.cmd = what, .data = on};
 	struct ifreq request = {};
@@ -54,4 +56,36 @@ void set_offload(const char *device, __u32 what, __u32 on)
 	request.ifr_data = (char *)&value;
 	NEED(ioctl(fd, SIOCETHTOOL, &request));
 	close(fd);
+}
+
+/* A veth device passes packets to the NAPI of its peer if the peer has GRO on and the device has segmentation (TSO) off. */
+void make_veth(int peer)
+{
+	char command[80];
+
+	snprintf(command, sizeof(command), "ip link add v0 type veth peer name v1 netns %d", peer);
+	run_command(command);
+	set_offload("v0", ETHTOOL_SGRO, 1);
+}
+
+void finish_veth_peer(void)
+{
+	set_offload("v1", ETHTOOL_STSO, 0);
+}
+
+void give_address(const char *device, const char *address)
+{
+	char command[160];
+
+	snprintf(command, sizeof(command), "ip addr add %s/24 dev %s && ip link set %s up", address, device, device);
+	run_command(command);
+}
+
+int udp_socket(__u32 address)
+{
+	const struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(7000), .sin_addr.s_addr = htonl(address)};
+	const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	NEED(bind(fd, (const struct sockaddr *)&own, sizeof(own)));
+	return fd;
 }

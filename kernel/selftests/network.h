@@ -27,7 +27,14 @@ long statistic(const char *name);
 /* Runs a command of the shell. */
 void run_command(const char *command);
 
-/* Turns an offload of a network device on or off. `what` is one of ETHTOOL_S…. */
-void set_offload(const char *device, __u32 what, __u32 on);
+/* Makes a pair of veth devices: v0 here, and v1 in the network namespace of process `peer`, which then calls finish_veth_peer(). */
+void make_veth(int peer);
+void finish_veth_peer(void);
+
+/* Gives a device an address, such as "10.9.0.1", and turns it on. */
+void give_address(const char *device, const char *address);
+
+/* Opens a UDP socket that is bound to port 7000 of an address. */
+int udp_socket(__u32 address);
 
 #endif

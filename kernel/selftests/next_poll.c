@@ -5,7 +5,6 @@
 #include "next.h"
 #include "next_setup.h"
 
-#include <linux/ethtool.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -36,9 +35,6 @@ static void nothing_to_poll(void)
 	end_setup(&setup);
 }
 
-#define PEER_NETWORK "ip addr add 10.9.0.2/24 dev v1 && ip link set v1 up"
-#define OWN_NETWORK "ip addr add 10.9.0.1/24 dev v0 && ip link set v0 up"
-
 /* The child process at the other end: waits for a byte from `ready`, and then sends packets until it is killed. */
 static void send_packets(int ready)
 {
@@ -47,25 +43,13 @@ static void send_packets(int ready)
 	char byte;
 
 	NEED(read(ready, &byte, 1) == 1 ? 0 : -1);
-	/* A veth device passes packets to the NAPI of its peer if the peer has GRO on and the device has segmentation (TSO) off. */
-	set_offload("v1", ETHTOOL_STSO, 0);
-	run_command(PEER_NETWORK);
+	finish_veth_peer();
+	give_address("v1", "10.9.0.2");
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	for (;;) {
 		sendto(fd, "packet", 6, 0, (const struct sockaddr *)&to, sizeof(to));
 		usleep(500);
 	}
-}
-
-/* Opens the socket that receives the packets. */
-static int receiver(void)
-{
-	const struct sockaddr_in address = {
-		.sin_family = AF_INET, .sin_port = htons(7000), .sin_addr.s_addr = htonl(INADDR_ANY)};
-	const int fd = socket(AF_INET, SOCK_DGRAM, 0);
-
-	NEED(bind(fd, (const struct sockaddr *)&address, sizeof(address)));
-	return fd;
 }
 
 /* Receives at least `count` packets in a loop whose turns end with `wait`. Returns how many of them busy polling received. */
@@ -97,7 +81,7 @@ static void polls_devices(void)
 {
 	struct napi_registration napi = {.busy_poll_to = 10000, .op_param = NAPI_DYNAMIC};
 	struct setup setup;
-	char command[128];
+	char byte;
 	int from_child[2], to_child[2], fd;
 	pid_t child;
 
@@ -111,15 +95,13 @@ static void polls_devices(void)
 		send_packets(to_child[0]);
 	}
 	NEED(unshare(CLONE_NEWNET));
-	NEED(read(from_child[0], command, 1) == 1 ? 0 : -1);
-	snprintf(command, sizeof(command), "ip link add v0 type veth peer name v1 netns %d", child);
-	run_command(command);
-	set_offload("v0", ETHTOOL_SGRO, 1);
-	run_command(OWN_NETWORK);
+	NEED(read(from_child[0], &byte, 1) == 1 ? 0 : -1);
+	make_veth(child);
+	give_address("v0", "10.9.0.1");
 	NEED(write(to_child[1], "y", 1) == 1 ? 0 : -1);
 
 	make_next_setup(&setup, IORING_SETUP_SQ_REWIND);
-	fd = receiver();
+	fd = udp_socket(INADDR_ANY);
 	NEED(sys_register(setup.ring.fd, REGISTER_NAPI, &napi, 1));
 	CHECK_EQ(polled_packets(&setup, fd, (struct next_wait){.count = 1}, 50), 0);
 	CHECK(EVENTUALLY(polled_packets(&setup, fd, (struct next_wait){.count = 1, .busy_poll_ns = 5 * MS}, 50) > 0));

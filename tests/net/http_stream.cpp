@@ -206,7 +206,7 @@ TEST_CASE("Bodies that several threads begin and nudge, also late and for nothin
             server->nudge(connection);
             if (random() % 2 != 0) std::this_thread::yield();
         }
-        // These nudges are too late. They may reach the body of the connection's next request, which must not suffer from it.
+        // These nudges come when the body is over. The connection may have its next body by then, which they must not harm.
         for (auto late = random() % 3; late > 0; late--) server->nudge(connection);
     };
     {

@@ -11,37 +11,20 @@
 #include <time.h>
 
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
 #include <new>
 #include <string>
-#include <string_view>
 
 namespace ringstep::inline v0::detail {
-
-/// Returns true if a log of the verifier ends with what it was looking at, and not with what is wrong: then it was interrupted.
-/// libbpf loads a refused program once more, with a log, and this may be what the time limit ends. If the log does not fit, the
-/// errno does not say so.
-[[nodiscard]] inline bool verifier_was_interrupted(std::string_view log) noexcept {
-    const std::size_t end = log.rfind("\nprocessed ");
-    if (end == std::string_view::npos || end == 0) return false;
-    const std::size_t before = log.rfind('\n', end - 1);
-    const std::size_t begin = before == std::string_view::npos ? 0 : before + 1;
-    const std::string_view line = log.substr(begin, end - begin);
-    // An instruction ("123: (85) call …"), the state at a branch, a line of the source, or a function that is verified by
-    // itself.
-    const std::size_t digits = line.find_first_not_of("0123456789");
-    return (digits != 0 && digits != std::string_view::npos && line.substr(digits).starts_with(": ")) ||
-           line.starts_with("from ") || line.starts_with("; ") || line.starts_with("Func#");
-}
 
 /**
  * Loads a BPF object with a time limit, because the verifier may take minutes for a loop that it rejects in the end.
  *
  * The verifier ends early when its task has a signal to handle. The load therefore runs on a thread of its own, so that the
  * application's threads, handlers and masks stay unchanged. No real signal is sent either. The thread opens a ring whose
- * timeouts interrupt the verifier like a signal, and leave nothing behind in user space. The kernel then answers EAGAIN. libbpf
- * repeats the load several times after that, so there are many timeouts.
+ * timeouts interrupt the verifier like a signal, and leave nothing behind in user space. The kernel then answers EAGAIN, or
+ * ENOSPC if the verifier's log did not fit. libbpf repeats the load several times after that, the last time with a log, so the
+ * timeouts go on.
  */
 class LimitedLoad {
 public:
@@ -72,7 +55,7 @@ public:
     [[nodiscard]] const std::string& diagnostics() const noexcept { return said_; }
 
 private:
-    static constexpr unsigned interruptions = 128, pause_ms = 10;
+    static constexpr unsigned interruptions = 4096, pause_ms = 10;
 
     static void* on_thread(void* self) noexcept {
         auto& load = *static_cast<LimitedLoad*>(self);
@@ -80,7 +63,7 @@ private:
         const bool limited = arm(ring, load.seconds_);
         const std::int64_t end = now() + load.seconds_;
         load.load();
-        if (load.result_ == -EAGAIN && now() >= end) load.result_ = -ETIME;
+        if ((load.result_ == -EAGAIN || load.result_ == -ENOSPC) && now() >= end) load.result_ = -ETIME;
         if (limited) ::io_uring_queue_exit(&ring);
         return nullptr;
     }
@@ -101,17 +84,19 @@ private:
         return time.tv_sec;
     }
 
-    // Sets one timeout that repeats every `seconds`, and many single ones from the end of the first period on, `pause_ms`
-    // apart.
+    // Sets a timeout for the end of the time, and one behind it that repeats every `pause_ms` from then on.
     [[nodiscard]] static bool arm(io_uring& ring, std::uint32_t seconds) noexcept {
-        if (::io_uring_queue_init(interruptions, &ring, 0) != 0) return false;
-        __kernel_timespec times[interruptions];
-        for (unsigned i = 0; i < interruptions; i++) {
-            times[i].tv_sec = std::int64_t{seconds} + i * pause_ms / 1000;
-            times[i].tv_nsec = static_cast<long long>(i * pause_ms % 1000) * 1'000'000;
-            io_uring_prep_timeout(::io_uring_get_sqe(&ring), &times[i], 0, i == 0 ? timeout_multishot : 0);
-        }
-        if (::io_uring_submit(&ring) >= 0) return true;
+        io_uring_params params{};
+        params.flags = IORING_SETUP_CQSIZE;
+        params.cq_entries = interruptions;  // nobody takes the completions, and without room for one, the repetition ends
+        if (::io_uring_queue_init_params(2, &ring, &params) != 0) return false;
+        __kernel_timespec end{.tv_sec = seconds, .tv_nsec = 0};
+        __kernel_timespec pause{.tv_sec = 0, .tv_nsec = pause_ms * 1'000'000};
+        io_uring_sqe* const first = ::io_uring_get_sqe(&ring);
+        io_uring_prep_timeout(first, &end, 0, IORING_TIMEOUT_ETIME_SUCCESS);
+        first->flags |= IOSQE_IO_LINK;
+        io_uring_prep_timeout(::io_uring_get_sqe(&ring), &pause, 0, timeout_multishot);
+        if (::io_uring_submit(&ring) == 2) return true;
         ::io_uring_queue_exit(&ring);
         return false;
     }

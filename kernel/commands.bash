@@ -198,7 +198,8 @@ build_packages() {
 	need_source "$package" "$version" || exit 1
 	source=$source_file
 	need_source "${package/source/config}" "$version" amd64 || exit 1
-	# Thousands of large objects: they would drive those of the library out of its cache, and an interrupted build goes on from there.
+	# These are thousands of large objects. In the usual cache, they would take the place of the library's. A build that is repeated after an
+	# interruption finds here what it had compiled.
 	export CCACHE_DIR=$cache/patched/ccache CCACHE_MAXSIZE=15G
 	step "Building $until of $package $version, as Debian configures $flavour" \
 		"$repo/kernel/package" "$series" "$flavour" "$source" "$source_file" "$cache/patched/build/$series" "$out" "$until" || exit 1
@@ -206,28 +207,36 @@ build_packages() {
 	exec {kernel_lock}>&-
 }
 
-# unpack_mmdebstrap FOLDER: fetches the program that makes Debian systems, a single script, into FOLDER.
-unpack_mmdebstrap() {
-	mkdir -p "$1/fetched" || return
-	(cd "$1/fetched" && apt_kernels apt-get download mmdebstrap && dpkg-deb -x ./mmdebstrap_*.deb ..)
-}
-
 # try_packages FOLDER: installs the packages in FOLDER in a fresh Debian system, boots it and runs a test of the library there.
 try_packages() {
 	local work=$cache/patched/try status=0
-	[[ -d $1 ]] || fail "there is no folder $1. ./dev kernel deb makes packages"
+	local -a packages=("$1"/linux-image-*.deb)
+	[[ ${#packages[@]} == 1 && -f ${packages[0]} ]] || fail "$1 does not have one package linux-image-*.deb. ./dev kernel deb makes packages"
 	need_free_space 4000
 	configure
 	build_targets test-exits ringstep-check
 	refresh_index
 	rm -rf "$work"
+	mkdir -p "$work"
 	remove_at_exit "$work"
-	step "Fetching mmdebstrap" unpack_mmdebstrap "$work" || exit 1
+	step "Fetching mmdebstrap" fetch_mmdebstrap apt_kernels || exit 1
 	sed -n "/ $suite\(-updates\|-security\)\{0,1\} /p" "$cache/apt/sources.list" >"$work/sources.list"
-	step "Installing and booting the packages in $1" "$repo/kernel/try-packages" "$work/usr/bin/mmdebstrap" "$suite" "$work/sources.list" "$1" \
-		"$build" "$work/system" || status=$?
+	step "Installing ${packages[0]} in a fresh system" "$repo/kernel/install-package" "$cache/mmdebstrap/usr/bin/mmdebstrap" "$suite" \
+		"$work/sources.list" "${packages[0]}" "$build" "$work/system" || exit 1
+	boot_disk "$work/system" || status=$?
 	[[ ! -f $work/system/console ]] || sed -n '/^ringstep: booted/,$p' "$work/system/console" | tr -d '\r'
-	((status == 0)) || fail "the packages in $1 do not run the library"
+	((status == 0)) && grep -qa '^ringstep: status 0' "$work/system/console" || fail "the kernel in ${packages[0]} does not run the library"
+}
+
+# boot_disk FOLDER: boots the system that install-package has made in FOLDER, with its own kernel and initramfs, until it powers off. Its console
+# goes to FOLDER/console.
+boot_disk() {
+	local -a kernel=("$1"/root/boot/vmlinuz-*) initrd=("$1"/root/boot/initrd.img-*)
+	local -a accelerator
+	vm_icount='' choose_accelerator
+	timeout 400 qemu-system-x86_64 "${accelerator[@]}" -M q35 -smp 2 -m 2048 -nodefaults -no-user-config -display none -no-reboot \
+		-kernel "${kernel[0]}" -initrd "${initrd[0]}" -append "root=/dev/vda rw init=/ringstep/init console=ttyS0 quiet panic=-1" \
+		-drive "file=$1/disk,format=raw,if=none,id=disk,cache=unsafe" -device virtio-blk-pci,drive=disk -serial "file:$1/console" </dev/null
 }
 
 # find_races SERIES: runs the selftests in a kernel with KCSAN. Prints the races of data that the kernel reports, and fails if one of them is in
@@ -241,6 +250,7 @@ find_races() {
 	build_targets kernel-selftests kernel-selftests-next kernel-random-calls
 	log=$(mktemp)
 	remove_at_exit "$log"
+	remove_at_exit "$log.said"
 	for command in "${commands[@]}"; do
 		status=0
 		# shellcheck disable=SC2086 # split on purpose
@@ -255,7 +265,6 @@ find_races() {
 		while read -r title; do
 			grep -v '^#' "$known" | cut -f 1 | grep -qxEf - <(echo "$title") || { say "not known: $title"; new=$((new + 1)); }
 		done < <(sed -n 's/^race: \(.*\)\t.*/\1/p' "$log" | grep -E '(^|[ /])_*(bpf_)?io_')
-		rm -f "$log.said"
 	done
 	((new == 0)) || fail "$new races in io_uring are not in $known"
 }

@@ -3,8 +3,8 @@
 # functions with how often it was reported, and the first report of each pair that has a function of io_uring.
 # Usage: races.sh COMMAND ARGUMENTS…
 set -u
-# An access is watched for so many microseconds. In an emulated machine, the other processor comes to much less in the usual 80. The kernel does
-# not boot with more.
+# KCSAN delays an access that it watches by this many microseconds. The usual 80 are too few in an emulated machine: the other processor hardly
+# does anything in that time. This is set here because the kernel does not boot with long delays.
 echo 2000 >/sys/module/kcsan/parameters/udelay_task
 messages=$(mktemp)
 dmesg --follow --notime >"$messages" 2>/dev/null &

@@ -98,13 +98,14 @@ install_mmdebstrap() {
 	"$@" apt-get update && "$@" apt-get install --yes --no-install-recommends mmdebstrap
 }
 
-# An ordinary user cannot install packages, but can unpack one: mmdebstrap is a single script.
+# fetch_mmdebstrap [apt_kernels]: unpacks mmdebstrap, which is a single script, in the cache, for who cannot install packages: an ordinary user,
+# or a command in the tool box. There, apt has no lists but those of apt_kernels.
 fetch_mmdebstrap() {
 	local work=$cache/mmdebstrap.tmp.$$
 	[[ ! -x $cache/mmdebstrap/usr/bin/mmdebstrap ]] || return 0
 	mkdir -p "$work"
 	remove_at_exit "$work"
-	(cd "$work" && apt-get download mmdebstrap && dpkg-deb -x ./*.deb . && rm ./*.deb) || return
+	(cd "$work" && "$@" apt-get download mmdebstrap && dpkg-deb -x ./*.deb . && rm ./*.deb) || return
 	rm -rf "$cache/mmdebstrap"
 	mv "$work" "$cache/mmdebstrap"
 }

@@ -214,27 +214,33 @@ start_virtiofsd() {
 	done
 }
 
-# Sets $vm_accel and $qemu, all but where the command's output goes. $1 is what comes before the names of files in the run folder.
-qemu_command() {
-	local at=$1
+# Sets $vm_accel, and $accelerator to QEMU's arguments for that and for the processor.
+choose_accelerator() {
 	# The emulation runs string instructions byte by byte. Without these flags, the kernel copies memory in words.
 	local cpu=max,-erms,-fsrm
-	local -a accel
 	if [[ -n $vm_icount ]]; then
 		vm_accel=icount
-		accel=(-accel "tcg,thread=single" -icount "shift=0,sleep=off")
+		accelerator=(-accel "tcg,thread=single" -icount "shift=0,sleep=off")
 	elif have_kvm; then
 		vm_accel=kvm
-		accel=(-accel kvm)
+		accelerator=(-accel kvm)
 		cpu=max
 	else
 		vm_accel=tcg
-		accel=(-accel "tcg,thread=multi")
+		accelerator=(-accel "tcg,thread=multi")
 		# With these, the emulation leaves its fast way at each access of the kernel to memory of a process. A fifth of the time.
 		cpu+=,-smap,-smep,-pku
 	fi
+	accelerator+=(-cpu "$cpu")
+}
+
+# Sets $vm_accel and $qemu, all but where the command's output goes. $1 is what comes before the names of files in the run folder.
+qemu_command() {
+	local at=$1
+	local -a accelerator
+	choose_accelerator
 	qemu=(
-		qemu-system-x86_64 "${accel[@]}" -cpu "$cpu" -M "q35,memory-backend=memory" -smp "$vm_cpus" -m "$vm_memory"
+		qemu-system-x86_64 "${accelerator[@]}" -M "q35,memory-backend=memory" -smp "$vm_cpus" -m "$vm_memory"
 		-nodefaults -no-user-config -display none -no-reboot
 		# virtiofsd reads and writes the machine's memory, so the memory must be shared.
 		-object "memory-backend-memfd,id=memory,size=${vm_memory}M,share=on"

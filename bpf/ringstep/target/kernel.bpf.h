@@ -44,7 +44,8 @@ struct iou_loop_params___ringstep {
 	/* No released kernel has these; see kernel/next. */
 	__u32 flags;
 	__u64 timeout_ns;
-	__u32 busy_poll_ns; /* 64 bits in the kernel: libbpf makes the access as wide. 32 are enough, and cost older verifiers less */
+	/* The kernel has 64 bits, and libbpf makes the access as wide. With 64 here, Linux 6.12 verifies some loops no longer. */
+	__u32 busy_poll_ns;
 } __attribute__((preserve_access_index)) /* the field is found by name when the program is loaded */;
 
 enum iou_loop_flags___ringstep {
@@ -170,8 +171,8 @@ static __always_inline bool ringstep__can_run_work(void)
 }
 
 /*
- * Lets the kernel do some of the ring's deferred work. Such work completes a receive for which data has arrived, for example. The kernel does at
- * least `min` pieces of it, or all if there are fewer. Returns how many completions are in the CQ, or a negative number if the call should end. A
+ * Lets the kernel do some of the ring's deferred work, such as completing a receive whose data has arrived. The kernel does at least `min`
+ * pieces of it, or all if there are fewer. Returns how many completions are in the CQ, or a negative number if the call should end. A
  * wake-up makes it return a negative number, so no wake-up gets lost. Call it only where ringstep__can_run_work() returns true.
  */
 static __always_inline int ringstep__run_work(const struct ringstep__engine *engine, __u32 min)

@@ -337,14 +337,14 @@ TEST_CASE("An accept that fails for a reason that passes is tried again after a 
 
 TEST_CASE("Limits of time end connections") {
     SECTION("without a byte") {
-        Server server{{.idle = 50ms}};
+        Server server{{.idle = 500ms}};
         Client client{server.port()};
         CHECK(client.ask("PING\r\n", 7) == "+PONG\r\n");
         CHECK(client.rest().empty());
         CHECK(server.counters().timed_out == 1);
     }
     SECTION("in the middle of a frame") {
-        Server server{{.read = 100ms}};
+        Server server{{.read = 500ms}};
         Client client{server.port()};
         CHECK(client.ask("PING\r\nPI", 7) == "+PONG\r\n");
         CHECK(client.send("N"));

@@ -395,16 +395,18 @@ TEST_CASE("A reset of either side behind any byte of a talk becomes a reset of t
 
 TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end only if the upstream has ended") {
     const Upstream upstream;
-    RunningProxy proxy{{upstream.address()}, {.idle = 300ms}};
+    RunningProxy proxy{{upstream.address()}};
+    // Only what is about silence meets a limit of time, as any other exchange may last longer on a busy machine.
+    RunningProxy impatient{{upstream.address()}, {.idle = 700ms}};
     const std::string garbage = random_bytes(400'000, 7);
     /// Connects a client and its upstream.
-    const auto connect = [&] {
-        Client client{proxy.port()};
+    const auto connect = [&](RunningProxy& through) {
+        Client client{through.port()};
         Client server = upstream.accept();
         return std::pair(std::move(client), std::move(server));
     };
     {  // It speaks before it was asked, and ends.
-        auto [client, server] = connect();
+        auto [client, server] = connect(proxy);
         std::jthread sender([&from = server, &garbage] {
             ensure(from.send(garbage));
             from.finish();
@@ -416,7 +418,7 @@ TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end 
         CHECK(server.rest().empty());
     }
     {  // It is reset in the middle.
-        auto [client, server] = connect();
+        auto [client, server] = connect(proxy);
         std::jthread sender([&from = server, &garbage] {
             (void)from.send(garbage);
             from.reset();
@@ -426,29 +428,28 @@ TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end 
         CHECK(client.error() == ECONNRESET);
     }
     {  // It closes at once, and reads nothing.
-        auto [client, server] = connect();
+        auto [client, server] = connect(proxy);
         server.close();
         CHECK(client.rest().empty());
         CHECK(client.ended());
     }
     {  // It is reset at once.
-        auto [client, server] = connect();
+        auto [client, server] = connect(proxy);
         server.reset();
         CHECK(is_reset(client));
     }
     {  // It sends nothing, until the client's patience or the proxy's is over.
-        auto [client, server] = connect();
+        auto [client, server] = connect(impatient);
         CHECK(client.send("are you there?"));
-        const std::uint64_t before = proxy->counters().timed_out;
         CHECK(is_reset(client));
         CHECK(server.rest() == "are you there?");
         CHECK(server.error() == ECONNRESET);
-        CHECK(proxy->counters().timed_out == before + 1);
+        CHECK(impatient->counters().timed_out == 1);
     }
     {  // It sends a byte at a time, and so it is not idle.
-        auto [client, server] = connect();
-        for (int i = 0; i < 6; i++) {
-            std::this_thread::sleep_for(80ms);
+        auto [client, server] = connect(impatient);
+        for (int i = 0; i < 8; i++) {
+            std::this_thread::sleep_for(100ms);
             ensure(server.send("."));
             CHECK(client.receive(1) == ".");
         }
@@ -456,7 +457,7 @@ TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end 
         CHECK(client.rest().empty());
         CHECK(client.ended());
     }
-    CHECK(eventually([&] { return proxy->open() == 0; }));
+    CHECK(eventually([&] { return proxy->open() == 0 && impatient->open() == 0; }));
     CHECK(eventually([&] { return sockets_in_slots() == 0; }));
 }
 

@@ -55,7 +55,8 @@ public:
     [[nodiscard]] const std::string& diagnostics() const noexcept { return said_; }
 
 private:
-    static constexpr unsigned interruptions = 4096, pause_ms = 10;
+    static constexpr unsigned interruptions = 4096;
+    static constexpr long long pause_ms = 10;
 
     static void* on_thread(void* self) noexcept {
         auto& load = *static_cast<LimitedLoad*>(self);

@@ -254,10 +254,10 @@ find_races() {
 	for command in "${commands[@]}"; do
 		status=0
 		# shellcheck disable=SC2086 # split on purpose
-		"$repo/dev" vm --own --kernel "$series-ringstep-kcsan" --time 1500 -- "$repo/kernel/selftests/races.sh" $command >"$log" 2>"$log.said" || status=$?
+		"$repo/dev" vm --own --kernel "$series-ringstep-kcsan" --time 3600 -- "$repo/kernel/selftests/races.sh" $command >"$log" 2>"$log.said" || status=$?
 		# 126: the kernel has complained, which a race is
 		if ((status != 0 && status != 126)); then
-			cat "$log.said" >&2
+			cat "$log" "$log.said" >&2
 			fail "${command%% *} failed in $series-ringstep-kcsan (status $status)"
 		fi
 		say "$(basename "${command%% *}"): $(grep -c '^race: ' "$log") pairs of functions race. $(grep -E '^(setup_watchpoints|data_races): ' "$log.said" | paste -sd' ')"

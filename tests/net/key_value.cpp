@@ -362,6 +362,18 @@ TEST_CASE("Limits of time end connections") {
         }));
         CHECK(server.counters().timed_out == 1);
     }
+    SECTION("of many peers that do not read") {
+        Server server{{.write = 700ms}};
+        std::vector<Client> clients;
+        REQUIRE(Client{server.port()}.ask("SET k " + std::string(250, 'v') + "\r\n", 5) == "+OK\r\n");
+        for (int i = 0; i < 100; i++) clients.emplace_back(server.port(), 4096);
+        const std::string commands = many("GET k\r\n", 10000);
+        CHECK(eventually([&] {
+            for (const Client& client : clients) (void)client.try_send(commands);
+            return server->open() == 0;
+        }));
+        CHECK(server.counters().timed_out + server.counters().evicted == clients.size());
+    }
     SECTION("after its end, without one of the peer's") {
         Server server{{.linger = 50ms}};
         Client client{server.port()};
@@ -376,6 +388,22 @@ TEST_CASE("Limits of time end connections") {
         for (int i = 0; i < 10; i++) {
             CHECK(client.ask("PING\r\n", 7) == "+PONG\r\n");
             std::this_thread::sleep_for(100ms);
+        }
+        CHECK(server.counters().timed_out == 0);
+    }
+    SECTION("and each send has its own") {
+        Server server{{.write = 1400ms}};
+        Client client{server.port(), 4096};
+        CHECK(client.ask("SET k " + std::string(250, 'v') + "\r\n", 5) == "+OK\r\n");
+        // It is longer from the first of them to the last than the limit, and none of them takes that long.
+        for (int i = 0; i < 3; i++) {
+            const std::uint64_t before = server.counters().blocked;
+            std::jthread sender([&] { ensure(client.send(many("GET k\r\n", 20'000))); });
+            CHECK(eventually([&] { return server.counters().blocked > before; }));
+            std::this_thread::sleep_for(200ms);
+            CHECK(client.receive(20'000 * 253).size() == 20'000 * 253);
+            sender.join();
+            std::this_thread::sleep_for(600ms);
         }
         CHECK(server.counters().timed_out == 0);
     }

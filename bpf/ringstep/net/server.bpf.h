@@ -221,11 +221,12 @@ static __always_inline void ringstep__replied(struct ringstep_connection *link, 
 		ringstep__server_begin(turn, state);                                                                           \
 		ringstep_while_at_most (limit, state->server.ready.count) {                                                    \
 			const __u32 slot = ringstep_list_first(&state->server.ready, state->connections);                      \
-			const int next = RINGSTEP__SERVER_NEXT(state, slot);                                                   \
+			int next = RINGSTEP__SERVER_NEXT(state, slot);                                                         \
                                                                                                                                \
 			if (next == RINGSTEP__NEXT_FRAME) {                                                                    \
-				ringstep__server_handled(state, slot, name##_frame(state, slot, 0));                           \
-				continue;                                                                                      \
+				next = ringstep__server_handled(state, slot, name##_frame(state, slot, 0));                    \
+				if (next != RINGSTEP__NEXT_NONE)                                                               \
+					continue;                                                                              \
 			}                                                                                                      \
 			if (next == RINGSTEP__NEXT_TOO_LONG && ringstep__server_options.tells)                                 \
 				name##_frame(state, slot, 1);                                                                  \

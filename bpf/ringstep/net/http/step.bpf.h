@@ -91,7 +91,7 @@ ringstep_apart int ringstep__http_first(ringstep_server_state *state ringstep_ar
 	ringstep__frame_copy(state, (__u64)ringstep__server_own_chunk(slot) << 32, id, at, (__u64)at + take);
 	request->filled = take;
 	link->partial = 1;
-	link->partial_since = state->server.now;
+	ringstep__server_partial(state, link);
 	ringstep__http_take(state, link, at + take, false);
 	return 0;
 }
@@ -244,7 +244,7 @@ ringstep_apart int ringstep__http_next(ringstep_server_state *state ringstep_arg
 		request->head = 0;
 		request->filled = 0;
 		link->partial = 1;
-		link->partial_since = state->server.now;
+		ringstep__server_partial(state, link);
 	}
 	if (!ringstep__server_may_handle(state, link))
 		return RINGSTEP__NEXT_NONE;

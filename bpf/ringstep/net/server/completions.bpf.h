@@ -195,10 +195,15 @@ static __always_inline void ringstep__server_received(ringstep_server_state *sta
 	}
 }
 
-static __always_inline void ringstep__server_sent(ringstep_server_state *state, struct ringstep_connection *link, __s32 result)
+/* Handles the end of a send. Returns true if the step has to look at the connection. */
+static __always_inline bool ringstep__server_sent(ringstep_server_state *state, struct ringstep_connection *link, __s32 result)
 {
 	state->server.counts -= RINGSTEP__IN_FLIGHT;
 	link->in_flight &= ~RINGSTEP__PART_BIT(SEND);
+	if (unlikely(RINGSTEP__IS(link, SLOW)))
+		link->flags &= ~RINGSTEP_CONNECTION_SLOW;
+	else if (state->server.sends)
+		state->server.sends--;
 	if (likely(result > 0)) {
 		link->flags &= ~RINGSTEP_CONNECTION_CANCELLED;
 		link->out_begin += (__u32)result;
@@ -209,12 +214,15 @@ static __always_inline void ringstep__server_sent(ringstep_server_state *state, 
 		if (!RINGSTEP__IS(link, LATER) && link->out_begin == link->out_end) {
 			link->out_begin = 0;
 			link->out_end = 0;
+			if (ringstep__server_is_plain(state, link))
+				return false;
 			link->flags &= ~RINGSTEP_CONNECTION_BLOCKED;
 		}
 	} else if (!RINGSTEP__IS(link, FAILED)) {
 		ringstep__server_count(state, failed, 1);
 		ringstep__server_fail(link, result ? result : -RINGSTEP__ECANCELED);
 	}
+	return true;
 }
 
 ringstep_apart int ringstep__server_completed(ringstep_server_state *state ringstep_arg_nonnull, __u64 user_data, __s32 result,
@@ -229,7 +237,8 @@ ringstep_apart int ringstep__server_completed(ringstep_server_state *state rings
 		ringstep__server_received(state, link, result, flags);
 	} else if (part == (__u64)RINGSTEP_CONNECTION_SEND << RINGSTEP_IDENTITY_PART_SHIFT &&
 		   link->in_flight & RINGSTEP__PART_BIT(SEND)) {
-		ringstep__server_sent(state, link, result);
+		if (!ringstep__server_sent(state, link, result))
+			return 0;
 	} else {
 		return ringstep__server_odd(state, user_data, result, flags);
 	}

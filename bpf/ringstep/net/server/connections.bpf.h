@@ -64,6 +64,21 @@ static __always_inline __u64 ringstep__part_data(const struct ringstep_connectio
 	return link->identity | ringstep_identity_of_part(kind, part);
 }
 
+/* Returns the time of this turn. Most turns of a server without limits of time need none, so the clock is read when somebody asks. */
+static __always_inline __u64 ringstep__server_now(ringstep_server_state *state)
+{
+	if (!state->server.now)
+		state->server.now = bpf_ktime_get_ns();
+	return state->server.now;
+}
+
+/* A frame has begun that is not complete. */
+static __always_inline void ringstep__server_partial(ringstep_server_state *state, struct ringstep_connection *link)
+{
+	if (state->server.limits.read)
+		link->partial_since = ringstep__server_now(state);
+}
+
 /* Lets the step look at a connection. */
 static __always_inline void ringstep__server_ready(ringstep_server_state *state, __u32 slot)
 {

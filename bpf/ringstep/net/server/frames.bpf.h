@@ -42,6 +42,7 @@ static __always_inline __u32 ringstep__server_own_chunk(__u32 slot)
 
 #ifndef RINGSTEP__SERVER_NEXT /* another function finds the frames */
 #define RINGSTEP__SERVER_NEXT ringstep__server_next
+#define RINGSTEP__FRAMES_NEED_BYTES 1 /* no buffer is held: there is no frame */
 
 /* Returns how long the frame at `at` is, of which `have` bytes are there. Returns 0 if that is not known yet. */
 ringstep_apart __u64 ringstep__frame_total(ringstep_server_state *state ringstep_arg_nonnull, __u32 place, __u64 at, __u64 have)
@@ -145,7 +146,7 @@ ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_a
 			return RINGSTEP__NEXT_TOO_LONG;
 		ringstep__frame_copy(state, (__u64)own << 32 | partial, id, at, at + take);
 		if (!partial)
-			link->partial_since = state->server.now;
+			ringstep__server_partial(state, link);
 		link->partial = partial + (__u32)take;
 		if (held->at >= end)
 			ringstep__server_give_back(state, ringstep__server_unhold(state, link));
@@ -167,6 +168,8 @@ ringstep_apart int ringstep__server_next(ringstep_server_state *state ringstep_a
 	return link->held_first ? RINGSTEP__NEXT_AGAIN : RINGSTEP__NEXT_NONE;
 }
 
+#else
+#define RINGSTEP__FRAMES_NEED_BYTES 0
 #endif /* RINGSTEP__SERVER_NEXT */
 
 /* Returns what the author's function gets. */
@@ -202,7 +205,10 @@ static __always_inline bool ringstep__server_is_unheard(const ringstep_server_st
 	return ringstep__server_options.later && ringstep_mailbox_uncollected(&state->mailbox) >= 2 * RINGSTEP__SERVER_MOST;
 }
 
-/* Goes on after the author's function has returned. */
+/*
+ * Goes on after the author's function has returned. Returns RINGSTEP__NEXT_NONE if there is surely no frame behind this one, and otherwise
+ * RINGSTEP__NEXT_AGAIN.
+ */
 ringstep_apart int ringstep__server_handled(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot, int verdict)
 {
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
@@ -221,15 +227,15 @@ ringstep_apart int ringstep__server_handled(ringstep_server_state *state ringste
 		frame->end = state->server.frame_end;
 		ringstep_store(&frame->handed, (link->generation & RINGSTEP_SERVER_GENERATION) + 1);
 		ringstep__server_tell(state, slot, link->generation, RINGSTEP_SERVER_FRAME);
-		return 0;
+		return RINGSTEP__NEXT_AGAIN;
 	}
 	if (give)
 		ringstep__server_give_back(state, give - 1);
 	if (likely(verdict == RINGSTEP_KEEP))
-		return 0;
+		return RINGSTEP__FRAMES_NEED_BYTES && !link->held_first ? RINGSTEP__NEXT_NONE : RINGSTEP__NEXT_AGAIN;
 	if (RINGSTEP__SENDS_FILES && verdict == RINGSTEP__READING) {
 		link->flags |= RINGSTEP_CONNECTION_LATER;
-		return 0;
+		return RINGSTEP__NEXT_AGAIN;
 	}
 	if (verdict == RINGSTEP_CLOSE)
 		link->flags |= RINGSTEP_CONNECTION_CLOSING;
@@ -237,7 +243,7 @@ ringstep_apart int ringstep__server_handled(ringstep_server_state *state ringste
 		link->flags |= RINGSTEP_CONNECTION_FINISHING;
 	else
 		ringstep__server_fail(link, -RINGSTEP__ECANCELED);
-	return 0;
+	return RINGSTEP__NEXT_AGAIN;
 }
 
 #endif /* RINGSTEP_NET_SERVER_FRAMES_BPF_H */

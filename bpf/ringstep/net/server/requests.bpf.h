@@ -44,8 +44,8 @@ static __always_inline int ringstep__server_decide_end(ringstep_server_state *st
 		if (RINGSTEP__IS(link, SHUT))
 			return 0;
 		link->flags |= RINGSTEP_CONNECTION_SHUT;
-		link->shut_since = state->server.now;
-		ringstep__server_expect(state, slot, state->server.now, state->server.limits.linger);
+		link->shut_since = ringstep__server_now(state);
+		ringstep__server_expect(state, slot, link->shut_since, state->server.limits.linger);
 		return RINGSTEP__DO_SHUTDOWN;
 	}
 	/* Before Linux 6.13, closing alone may take until others are closed, too. The peer must not wait for that. */
@@ -100,6 +100,17 @@ static __always_inline void ringstep__server_tell_of_output(ringstep_server_stat
 	}
 }
 
+/*
+ * Returns true if nothing about a connection is out of the ordinary: it receives, and has no bytes to look at. That is so most of the time. Then
+ * output that nothing sends is all that may need a request.
+ */
+static __always_inline bool ringstep__server_is_plain(const ringstep_server_state *state,
+						      const struct ringstep_connection *link)
+{
+	return !RINGSTEP__SENDS_FILES && !(link->flags | link->held | link->partial | state->server.draining) &&
+	       (link->in_flight | RINGSTEP__PART_BIT(SEND)) == (RINGSTEP__PART_BIT(RECEIVE) | RINGSTEP__PART_BIT(SEND));
+}
+
 /* Decides which requests a connection needs now. */
 ringstep_apart int ringstep__server_decide(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
 {
@@ -109,6 +120,8 @@ ringstep_apart int ringstep__server_decide(ringstep_server_state *state ringstep
 	bool pending;
 	int todo = 0;
 
+	if (likely(ringstep__server_is_plain(state, link)))
+		return !sending && ringstep_load(&link->out_end) != link->out_begin ? RINGSTEP__DO_SEND : 0;
 	if (!link->identity || link->in_flight & RINGSTEP__PART_BIT(CLOSE))
 		return 0;
 	if (ringstep__server_options.later && !sending)
@@ -117,9 +130,6 @@ ringstep_apart int ringstep__server_decide(ringstep_server_state *state ringstep
 	if (!RINGSTEP__IS(link, FAILED)) {
 		if (pending && !sending) {
 			todo |= RINGSTEP__DO_SEND;
-			link->output_since = state->server.now;
-			if (limits->write)
-				ringstep__server_expect(state, slot, state->server.now, limits->write);
 		}
 		if (state->server.draining && !link->held && !link->partial && !RINGSTEP__IS(link, LATER))
 			link->flags |= RINGSTEP_CONNECTION_CLOSING;
@@ -175,6 +185,55 @@ static __always_inline void ringstep__server_receive(struct ringstep_turn *turn,
 	ringstep__server_name(sqe, link, RINGSTEP_CONNECTION_RECEIVE);
 }
 
+/* Sets the limit of time for the send of a connection that was not over at once. */
+ringstep_apart int ringstep__server_slow(ringstep_server_state *state ringstep_arg_nonnull, __u32 slot)
+{
+	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
+
+	if (!(link->in_flight & RINGSTEP__PART_BIT(SEND)) || RINGSTEP__IS(link, SLOW))
+		return 0;
+	link->flags |= RINGSTEP_CONNECTION_SLOW;
+	link->output_since = ringstep__server_now(state);
+	state->server.sends--;
+	ringstep__server_expect(state, slot, link->output_since, state->server.limits.write);
+	return 0;
+}
+
+/* Looks at the sends that the last turn has begun, because some of them are still in flight. */
+ringstep_apart int ringstep__server_slow_sends(ringstep_server_state *state ringstep_arg_nonnull)
+{
+	struct ringstep_server *server = &state->server;
+	__s64 limit = ringstep_limit(RINGSTEP_SERVER_BEGUN);
+
+	ringstep_while_at_most (limit, server->begun_count) {
+		const __u32 place = --server->begun_count;
+
+		ringstep__server_slow(state, server->begun[place & (RINGSTEP_SERVER_BEGUN - 1)]);
+	}
+	return 0;
+}
+
+/*
+ * A send begins. Nearly all sends are over when the step runs again, and need no limit of time, nor the clock and the timer for one. So the next turn
+ * looks at those that are not.
+ */
+static __always_inline void ringstep__server_note_send(ringstep_server_state *state, __u32 slot)
+{
+	struct ringstep_server *server = &state->server;
+	__u32 place = server->begun_count;
+
+	if (!server->limits.write)
+		return;
+	server->sends++;
+	if (unlikely(place >= RINGSTEP_SERVER_BEGUN)) {
+		ringstep__server_slow(state, slot);
+		return;
+	}
+	server->begun_count = place + 1;
+	barrier_var(place); /* keeps the mask, which holds for a processor that has guessed the comparison wrong, too */
+	server->begun[place & (RINGSTEP_SERVER_BEGUN - 1)] = (__u16)slot;
+}
+
 static __always_inline void ringstep__server_send(struct ringstep_turn *turn, ringstep_server_state *state, __u32 slot)
 {
 	ringstep_server_connection *conn = &state->connections[slot & RINGSTEP__SERVER_MASK];
@@ -184,6 +243,7 @@ static __always_inline void ringstep__server_send(struct ringstep_turn *turn, ri
 	ringstep_prep_send(sqe, (__s32)(state->server.first_slot + slot), ringstep_address(turn, conn->output) + begin,
 			   ringstep_load(&conn->link.out_end) - begin, RINGSTEP__MSG_NOSIGNAL);
 	ringstep__server_name(sqe, &conn->link, RINGSTEP_CONNECTION_SEND);
+	ringstep__server_note_send(state, slot);
 }
 
 /* Makes a request that is neither a send nor a receive: one of `todo`. */

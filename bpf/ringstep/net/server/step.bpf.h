@@ -39,7 +39,7 @@ ringstep_apart int ringstep__server_timer(ringstep_server_state *state ringstep_
 	deadline = ringstep__server_earlier(deadline, link->active, limits->idle);
 	if (link->partial)
 		deadline = ringstep__server_earlier(deadline, link->partial_since, limits->read);
-	if (link->in_flight & RINGSTEP__PART_BIT(SEND))
+	if (RINGSTEP__IS(link, SLOW))
 		deadline = ringstep__server_earlier(deadline, link->output_since, limits->write);
 	if (RINGSTEP__IS(link, DISCARDING))
 		deadline = ringstep__server_earlier(deadline, link->shut_since, limits->linger);
@@ -163,7 +163,7 @@ static __always_inline void ringstep__server_begin(struct ringstep_turn *turn, r
 	struct io_uring_cqe *cqe;
 
 	server->now = 0;
-	if (limits->idle | limits->read | limits->write | limits->linger | server->missed)
+	if (limits->idle | state->wheel.set)
 		server->now = bpf_ktime_get_ns();
 	ringstep_for_each_cqe(turn, cqe)
 		ringstep__server_completed(state, cqe->user_data, cqe->res, cqe->flags);
@@ -174,6 +174,11 @@ static __always_inline void ringstep__server_begin(struct ringstep_turn *turn, r
 		ringstep_mailbox_wake(&state->mailbox);
 		ringstep_while_at_most (messages, ringstep_mailbox_receive(&state->mailbox, state->inbox, &number))
 			ringstep__server_message(state, number);
+	}
+	if (server->begun_count) {
+		if (server->sends)
+			ringstep__server_slow_sends(state);
+		server->begun_count = 0;
 	}
 	if (server->now)
 		ringstep__server_timers(state);
@@ -282,7 +287,7 @@ static __always_inline int ringstep__server_end(struct ringstep_turn *turn, ring
 		else if (server->accept_again < deadline)
 			deadline = server->accept_again;
 	}
-	if (server->now | server->missed) {
+	if (server->now || state->wheel.set) {
 		const __u64 next = ringstep__server_deadline(state);
 
 		if (next < deadline)
@@ -306,7 +311,9 @@ static __always_inline int ringstep__server_end(struct ringstep_turn *turn, ring
 		}
 		return ringstep_submit_and_wait(turn, 0);
 	}
-	if (server->ready.count || (ringstep__server_options.later && !ringstep_mailbox_sleep(&state->mailbox, state->inbox)))
+	/* The next turn looks at the sends that this one has begun, at once: a wait might not end when they do. */
+	if (server->ready.count || server->begun_count ||
+	    (ringstep__server_options.later && !ringstep_mailbox_sleep(&state->mailbox, state->inbox)))
 		return ringstep_submit_and_wait(turn, 0);
 	return ringstep_submit_and_wait_until(turn, 1, deadline);
 }

@@ -52,6 +52,7 @@ enum ringstep_connection_flag {
 	RINGSTEP_CONNECTION_MISSED = 1 << 13, /* a cancellation has found nothing, and is tried again when the timer expires */
 	RINGSTEP_CONNECTION_FLUSHING = 1 << 14, /* the application waits until the output that it has written was sent */
 	RINGSTEP_CONNECTION_TOLD = 1 << 15,	/* the application was told that it has failed, while it has a frame of it */
+	RINGSTEP_CONNECTION_SLOW = 1 << 16,	/* its send was not over at once, and has a limit of time */
 };
 
 /* What the library keeps for a connection. All of it is the loop's; the application reads it. */
@@ -72,14 +73,14 @@ struct ringstep_connection {
 	struct ringstep_list_link ready;   /* of ringstep_server.ready */
 	struct ringstep_list_link starved; /* of ringstep_server.starved */
 	struct ringstep_list_link waiting; /* of ringstep_server.waiting */
-	__u64 active;			   /* when bytes last came or went; all times are of CLOCK_MONOTONIC, in nanoseconds */
-	__u64 partial_since;		   /* when the frame that is not complete began */
-	__u64 output_since;		   /* when the output that is in flight began, or last moved */
-	__u64 shut_since;		   /* when the sending side was closed */
-	__u64 waiting_since;		   /* when it was blocked */
-	__u64 received;			   /* bytes */
-	__u64 sent;			   /* bytes */
-	__u64 frames;			   /* frames handled */
+	__u64 active; /* when bytes last came or went; all times are of CLOCK_MONOTONIC, in nanoseconds, and 0 if no limit needs them */
+	__u64 partial_since; /* when the frame that is not complete began; 0 without a limit of time for frames */
+	__u64 output_since;  /* with RINGSTEP_CONNECTION_SLOW: when the step saw that the send was not over at once */
+	__u64 shut_since;    /* when the sending side was closed */
+	__u64 waiting_since; /* when it was blocked */
+	__u64 received;	     /* bytes */
+	__u64 sent;	     /* bytes */
+	__u64 frames;	     /* frames handled */
 };
 
 /* Bytes of a chunk that a connection has received and not looked at. */
@@ -164,6 +165,9 @@ struct ringstep_server_counters {
 	__u64 foreign;	  /* stale completions */
 };
 
+/* So many sends of one turn are looked at in the next one: those that were not over at once get a limit of time. A power of two */
+#define RINGSTEP_SERVER_BEGUN 64
+
 /* The library's part of the state of a server. */
 struct ringstep_server {
 	/* application -> loop */
@@ -194,7 +198,10 @@ struct ringstep_server {
 	__s32 listen_error; /* of the accept, negative; 0: none */
 	__s32 accepts_from; /* the listening socket of the accept in flight */
 	__u32 missed;	    /* connections with RINGSTEP_CONNECTION_MISSED */
+	__u32 sends;	    /* sends in flight without RINGSTEP_CONNECTION_SLOW. Only with a limit of time for sends */
+	__u32 begun_count;  /* sends that the last turn has begun. Only with a limit of time for sends */
 	__u32 __reserved_loop;
+	__u16 begun[RINGSTEP_SERVER_BEGUN]; /* the slots of the connections of these sends */
 	struct ringstep_list ready;
 	struct ringstep_list starved;
 	struct ringstep_list waiting;

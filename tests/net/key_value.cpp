@@ -426,6 +426,9 @@ TEST_CASE("When peers that do not read hold all buffers, others are served after
         Client client{server.port()};
         CHECK(client.ask("PING\r\n", 7) == "+PONG\r\n");
     }
+    // Each that is closed for the others is counted once.
+    CHECK(server.counters().evicted > 0);
+    CHECK(server.counters().evicted <= server.counters().closed);
     slow.clear();
     REQUIRE(eventually([&] { return server->open() == 0; }));
     CHECK(server->state()->buffers.ring.available == Server::Server::buffers);

@@ -218,7 +218,9 @@ ringstep_apart __u64 ringstep__server_evict(ringstep_server_state *state ringste
 		return RINGSTEP_NO_DEADLINE;
 	if (!ringstep_expired(deadline))
 		return deadline;
-	ringstep__server_count(state, evicted, 1);
+	/* A connection that has failed keeps its place until the step has looked at it. */
+	if (!RINGSTEP__IS(link, FAILED))
+		ringstep__server_count(state, evicted, 1);
 	ringstep__server_fail(link, -RINGSTEP__ENOBUFS);
 	ringstep__server_ready(state, slot);
 	return 0;

@@ -69,14 +69,19 @@ inline void keep_busy(std::chrono::microseconds time) {
     while (std::chrono::steady_clock::now() < until) std::this_thread::yield();
 }
 
-// After so many ends there is one more, and only one.
-inline void wait_for_end(const std::atomic<unsigned>& ends, unsigned before) {
+// After so many ends there is one more, and only one. Calls `meanwhile` again and again until then.
+template <class Function>
+void wait_for_end(const std::atomic<unsigned>& ends, unsigned before, Function&& meanwhile) {
     const auto until = std::chrono::steady_clock::now() + 30s;
     while (ends == before) {
         ensure(std::chrono::steady_clock::now() < until);
+        meanwhile();
         std::this_thread::yield();
     }
     ensure(ends == before + 1);
+}
+inline void wait_for_end(const std::atomic<unsigned>& ends, unsigned before) {
+    wait_for_end(ends, before, [] {});
 }
 
 }  // namespace exiting

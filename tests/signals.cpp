@@ -4,6 +4,7 @@
 #include <ringstep/signals.hpp>
 
 #include "ensure.hpp"
+#include "late_signals.hpp"
 #include "error_of.hpp"
 #include "loops/scripted.hpp"
 #include "child.hpp"
@@ -102,20 +103,25 @@ TEST_CASE("Each signal ends one run, whichever thread it comes to") {
     CHECK(signals.received() == 0);
     constexpr unsigned rounds = 500;
     std::atomic<unsigned> ends{0};
+    Nudges nudge{::pthread_self()};
     std::thread sender([&, target = ::pthread_self()] {
         const auto until = std::chrono::steady_clock::now() + 60s;
         for (unsigned i = 0; i < rounds; i++) {
             const int signal = i % 3 == 0 ? SIGINT : SIGTERM;
             ensure(::pthread_kill(i % 2 == 0 ? target : ::pthread_self(), signal) == 0);
+            nudge.restart();
             while (ends == i) {
                 ensure(std::chrono::steady_clock::now() < until);
+                nudge();
                 std::this_thread::yield();
             }
             ensure(ends == i + 1 && signals.received() == signal);
         }
     });
     while (ends < rounds) {
-        ensure(server.run().reason == ExitReason::stop_requested);
+        const ExitReason reason = server.run().reason;
+        if (signals_are_late && reason == ExitReason::interrupted) continue;
+        ensure(reason == ExitReason::stop_requested);
         ends++;
     }
     sender.join();

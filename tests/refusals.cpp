@@ -181,7 +181,8 @@ TEST_CASE("A program that the verifier rejects brings its log, and nothing is pr
 }
 
 TEST_CASE("A log that does not fit still tells a mistake from a program that is too large") {
-    const LoopOptions for_as_long_as_it_takes{.load_seconds = 0};  // kernels that look for their own mistakes are slow
+    const ringstep::LoopOptions for_as_long_as_it_takes{.load_seconds =
+                                                            0};  // kernels that look for their own mistakes are slow
     Ring ring;
     const Error mistake = error_of([&] { LoopProgram<ringstep::loops::rejected_late> program(ring, for_as_long_as_it_takes); });
     INFO(mistake.what());

@@ -563,7 +563,8 @@ void garble(const Kind& kind) {
                                : rounds(1, 0) != 0 ? 1
                                                    : std::random_device{}();
     std::string said;
-    const int status = run_child(kind, count, length, seed, std::chrono::seconds(30 + count), said);
+    // Kernels that look for their own mistakes take up to a minute to load a loop.
+    const int status = run_child(kind, count, length, seed, std::chrono::seconds(120 + count), said);
     INFO(kind.name << ", seed " << report->seed.load() << ", while "
                    << (report->phase.load() != nullptr ? report->phase.load() : "beginning"));
     INFO("runs " << report->runs << ", rounds " << report->rounds << ", writes " << report->writes << ", longest stop "

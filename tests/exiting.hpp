@@ -69,7 +69,7 @@ inline void keep_busy(std::chrono::microseconds time) {
     while (std::chrono::steady_clock::now() < until) std::this_thread::yield();
 }
 
-// After so many ends there is one more, and only one. Calls `meanwhile` again and again until then.
+// Waits for one end more than `before`, and checks that it is only one. Calls `meanwhile` again and again until then.
 template <class Function>
 void wait_for_end(const std::atomic<unsigned>& ends, unsigned before, Function&& meanwhile) {
     const auto until = std::chrono::steady_clock::now() + 30s;

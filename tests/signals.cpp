@@ -105,8 +105,8 @@ TEST_CASE("Each signal ends one run, whichever thread it comes to") {
     std::atomic<unsigned> ends{0};
     Nudges nudge{::pthread_self()};
     std::thread sender([&, target = ::pthread_self()] {
-        const auto until = std::chrono::steady_clock::now() + 60s;
         for (unsigned i = 0; i < rounds; i++) {
+            const auto until = std::chrono::steady_clock::now() + 30s;
             const int signal = i % 3 == 0 ? SIGINT : SIGTERM;
             ensure(::pthread_kill(i % 2 == 0 ? target : ::pthread_self(), signal) == 0);
             nudge.restart();

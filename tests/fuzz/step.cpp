@@ -338,6 +338,7 @@ public:
         state.server.limits.linger = (what & 2) != 0 ? 1'000 : 0;
         state.server.limits.idle = (what & 4) != 0 ? 100'000'000 : 0;
         state.server.limits.starve = (what & 8) != 0 ? 1 : 0;
+        state.server.limits.write = (what & 8) != 0 ? 1'000'000 : 0;
         state.server.framing.kind = what >> 4 & 3;
         state.server.framing.most = 300;
         state.server.framing.width = 2;

@@ -367,6 +367,7 @@ TEST_CASE("Limits of time end connections") {
         std::vector<Client> clients;
         REQUIRE(Client{server.port()}.ask("SET k " + std::string(250, 'v') + "\r\n", 5) == "+OK\r\n");
         for (int i = 0; i < 100; i++) clients.emplace_back(server.port(), 4096);
+        CHECK(eventually([&] { return server.counters().accepted == 101; }));
         const std::string commands = many("GET k\r\n", 10000);
         CHECK(eventually([&] {
             for (const Client& client : clients) (void)client.try_send(commands);
@@ -400,7 +401,12 @@ TEST_CASE("Limits of time end connections") {
             const std::uint64_t before = server.counters().blocked;
             std::jthread sender([&] { ensure(client.send(many("GET k\r\n", 20'000))); });
             CHECK(eventually([&] { return server.counters().blocked > before; }));
-            std::this_thread::sleep_for(200ms);
+            std::uint64_t sent = 0;
+            CHECK(eventually([&] {  // until nothing has gone out for 100 ms
+                std::this_thread::sleep_for(100ms);
+                const std::uint64_t before_that = std::exchange(sent, server.counters().sent);
+                return before_that == sent;
+            }));
             CHECK(client.receive(20'000 * 253).size() == 20'000 * 253);
             sender.join();
             std::this_thread::sleep_for(600ms);
@@ -426,11 +432,11 @@ TEST_CASE("When peers that do not read hold all buffers, others are served after
         Client client{server.port()};
         CHECK(client.ask("PING\r\n", 7) == "+PONG\r\n");
     }
-    // Each that is closed for the others is counted once.
-    CHECK(server.counters().evicted > 0);
-    CHECK(server.counters().evicted <= server.counters().closed);
     slow.clear();
     REQUIRE(eventually([&] { return server->open() == 0; }));
+    // Each that was closed for the others is counted once.
+    CHECK(server.counters().evicted > 0);
+    CHECK(server.counters().evicted <= 300);
     CHECK(server->state()->buffers.ring.available == Server::Server::buffers);
     CHECK(server.stop().ok());
 }

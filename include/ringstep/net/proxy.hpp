@@ -168,7 +168,10 @@ public:
         wake();
     }
     /// Ends what drain() has begun: the next run accepts clients again. Call it only while the loop does not run.
-    void resume() noexcept { state()->drain = 0; }
+    void resume() noexcept {
+        state()->drain = 0;
+        state()->draining = 0;
+    }
 
     /// Returns the number of clients. May be called from any thread.
     [[nodiscard]] std::uint32_t open() const noexcept { return std::atomic_ref(state()->open).load(std::memory_order_acquire); }

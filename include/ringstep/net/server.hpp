@@ -180,7 +180,10 @@ public:
         wake();
     }
     /// Ends what drain() has begun: the next run accepts connections again. Call it only while the loop does not run.
-    void resume() noexcept { state()->server.drain = 0; }
+    void resume() noexcept {
+        state()->server.drain = 0;
+        state()->server.draining = 0;
+    }
 
     /// Returns the number of connections. May be called from any thread.
     [[nodiscard]] std::uint32_t open() const noexcept {

@@ -45,8 +45,6 @@ ringstep_apart int ringstep__server_closed(ringstep_server_state *state ringstep
 	struct ringstep_connection *link = &state->connections[slot & RINGSTEP__SERVER_MASK].link;
 
 	ringstep_wheel_cancel(&state->wheel, state->timers, slot);
-	if (RINGSTEP__IS(link, MISSED))
-		state->server.missed--;
 	if (RINGSTEP__IS(link, READY))
 		ringstep_list_remove_by(&state->server.ready, state->connections, slot, link.ready);
 	if (RINGSTEP__IS(link, STARVED))

@@ -72,7 +72,7 @@ static __always_inline __u64 ringstep__server_now(ringstep_server_state *state)
 	return state->server.now;
 }
 
-/* A frame has begun that is not complete. */
+/* Notes when a frame has begun that is not complete, if frames have a limit of time. */
 static __always_inline void ringstep__server_partial(ringstep_server_state *state, struct ringstep_connection *link)
 {
 	if (state->server.limits.read)
@@ -136,6 +136,13 @@ ringstep_apart int ringstep__server_expect(ringstep_server_state *state ringstep
 
 	if (deadline == RINGSTEP_NO_DEADLINE || (timer->bucket && timer->due <= deadline >> RINGSTEP_WHEEL_TICK_SHIFT))
 		return 0;
+	/* Without timers, nothing has turned the wheel. */
+	if (!state->wheel.set && !state->wheel.emptied) {
+		const __u64 tick = ringstep__server_now(state) >> RINGSTEP_WHEEL_TICK_SHIFT;
+
+		if (tick > state->wheel.tick)
+			state->wheel.tick = tick;
+	}
 	ringstep_wheel_set(&state->wheel, state->timers, slot, deadline);
 	return 0;
 }
@@ -153,7 +160,6 @@ static __always_inline void ringstep__server_cancelled(ringstep_server_state *st
 	if (result > 0 || result == -RINGSTEP__EALREADY || !RINGSTEP__IS(link, CANCELLED) || RINGSTEP__IS(link, MISSED))
 		return;
 	link->flags |= RINGSTEP_CONNECTION_MISSED;
-	state->server.missed++;
 	ringstep__server_expect(state, slot, bpf_ktime_get_ns(), RINGSTEP__CANCEL_PAUSE);
 }
 
@@ -161,7 +167,6 @@ static __always_inline void ringstep__server_cancelled(ringstep_server_state *st
 static __always_inline void ringstep__server_cancel_again(ringstep_server_state *state, struct ringstep_connection *link,
 							  __u32 slot)
 {
-	state->server.missed--;
 	link->flags &= ~(RINGSTEP_CONNECTION_MISSED | RINGSTEP_CONNECTION_CANCELLED);
 	ringstep__server_ready(state, slot);
 }

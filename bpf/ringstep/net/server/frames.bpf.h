@@ -42,7 +42,7 @@ static __always_inline __u32 ringstep__server_own_chunk(__u32 slot)
 
 #ifndef RINGSTEP__SERVER_NEXT /* another function finds the frames */
 #define RINGSTEP__SERVER_NEXT ringstep__server_next
-#define RINGSTEP__FRAMES_NEED_BYTES 1 /* no buffer is held: there is no frame */
+#define RINGSTEP__FRAMES_NEED_BYTES 1 /* there is no frame without a buffer that is held */
 
 /* Returns how long the frame at `at` is, of which `have` bytes are there. Returns 0 if that is not known yet. */
 ringstep_apart __u64 ringstep__frame_total(ringstep_server_state *state ringstep_arg_nonnull, __u32 place, __u64 at, __u64 have)

@@ -40,12 +40,15 @@ static __always_inline int ringstep__server_decide_end(ringstep_server_state *st
 			return 0;
 	}
 	if (!now) {
-		link->flags |= RINGSTEP_CONNECTION_DISCARDING;
+		/* Its sending side may have been closed long before. */
+		if (!RINGSTEP__IS(link, DISCARDING)) {
+			link->flags |= RINGSTEP_CONNECTION_DISCARDING;
+			link->shut_since = ringstep__server_now(state);
+			ringstep__server_expect(state, slot, link->shut_since, state->server.limits.linger);
+		}
 		if (RINGSTEP__IS(link, SHUT))
 			return 0;
 		link->flags |= RINGSTEP_CONNECTION_SHUT;
-		link->shut_since = ringstep__server_now(state);
-		ringstep__server_expect(state, slot, link->shut_since, state->server.limits.linger);
 		return RINGSTEP__DO_SHUTDOWN;
 	}
 	/* Before Linux 6.13, closing alone may take until others are closed, too. The peer must not wait for that. */
@@ -101,8 +104,8 @@ static __always_inline void ringstep__server_tell_of_output(ringstep_server_stat
 }
 
 /*
- * Returns true if nothing about a connection is out of the ordinary: it receives, and has no bytes to look at. That is so most of the time. Then
- * output that nothing sends is all that may need a request.
+ * Returns true if nothing about a connection is out of the ordinary: it receives, and has no bytes to look at. Such a connection needs a request
+ * only if it has output and no send is in flight.
  */
 static __always_inline bool ringstep__server_is_plain(const ringstep_server_state *state,
 						      const struct ringstep_connection *link)
@@ -199,14 +202,14 @@ ringstep_apart int ringstep__server_slow(ringstep_server_state *state ringstep_a
 	return 0;
 }
 
-/* Looks at the sends that the last turn has begun, because some of them are still in flight. */
+/* Looks at the sends that have begun first, because some are still in flight. */
 ringstep_apart int ringstep__server_slow_sends(ringstep_server_state *state ringstep_arg_nonnull)
 {
 	struct ringstep_server *server = &state->server;
-	__s64 limit = ringstep_limit(RINGSTEP_SERVER_BEGUN);
+	__s64 limit = ringstep_limit(RINGSTEP_SERVER_BATCH);
 
-	ringstep_while_at_most (limit, server->begun_count) {
-		const __u32 place = --server->begun_count;
+	ringstep_while_at_most (limit, server->begun_first != server->begun_last) {
+		const __u32 place = server->begun_first++;
 
 		ringstep__server_slow(state, server->begun[place & (RINGSTEP_SERVER_BEGUN - 1)]);
 	}
@@ -214,24 +217,23 @@ ringstep_apart int ringstep__server_slow_sends(ringstep_server_state *state ring
 }
 
 /*
- * A send begins. Nearly all sends are over when the step runs again, and need no limit of time, nor the clock and the timer for one. So the next turn
- * looks at those that are not.
+ * Notes a send that begins. Nearly all sends are over when the step runs again, and need no limit of time, nor the clock and the timer for one. So
+ * the loop looks in a later turn at those that are not.
  */
 static __always_inline void ringstep__server_note_send(ringstep_server_state *state, __u32 slot)
 {
 	struct ringstep_server *server = &state->server;
-	__u32 place = server->begun_count;
+	const __u32 place = server->begun_last;
 
 	if (!server->limits.write)
 		return;
 	server->sends++;
-	if (unlikely(place >= RINGSTEP_SERVER_BEGUN)) {
+	if (unlikely(place - server->begun_first >= RINGSTEP_SERVER_BEGUN)) {
 		ringstep__server_slow(state, slot);
 		return;
 	}
-	server->begun_count = place + 1;
-	barrier_var(place); /* keeps the mask, which holds for a processor that has guessed the comparison wrong, too */
 	server->begun[place & (RINGSTEP_SERVER_BEGUN - 1)] = (__u16)slot;
+	server->begun_last = place + 1;
 }
 
 static __always_inline void ringstep__server_send(struct ringstep_turn *turn, ringstep_server_state *state, __u32 slot)

@@ -175,11 +175,11 @@ static __always_inline void ringstep__server_begin(struct ringstep_turn *turn, r
 		ringstep_while_at_most (messages, ringstep_mailbox_receive(&state->mailbox, state->inbox, &number))
 			ringstep__server_message(state, number);
 	}
-	if (server->begun_count) {
-		if (server->sends)
-			ringstep__server_slow_sends(state);
-		server->begun_count = 0;
-	}
+	/* Completions that this turn did not come to may be those of sends. They are left for the next turns, as long as there is room. */
+	if (!server->sends)
+		server->begun_first = server->begun_last;
+	else if (!turn->cut || server->begun_last - server->begun_first > RINGSTEP_SERVER_BEGUN - RINGSTEP_SERVER_BATCH)
+		ringstep__server_slow_sends(state);
 	if (server->now)
 		ringstep__server_timers(state);
 }
@@ -313,8 +313,8 @@ static __always_inline int ringstep__server_end(struct ringstep_turn *turn, ring
 		}
 		return ringstep_submit_and_wait(turn, 0);
 	}
-	/* The next turn looks at the sends that this one has begun, at once: a wait might not end when they do. */
-	if (server->ready.count || server->begun_count ||
+	/* A send that is not over would not end a wait, and has no limit before the next turn has looked at it. */
+	if (server->ready.count || server->begun_first != server->begun_last ||
 	    (ringstep__server_options.later && !ringstep_mailbox_sleep(&state->mailbox, state->inbox)))
 		return ringstep_submit_and_wait(turn, 0);
 	return ringstep_submit_and_wait_until(turn, 1, deadline);

@@ -76,7 +76,7 @@ struct ringstep_connection {
 	__u64 active; /* when bytes last came or went; all times are of CLOCK_MONOTONIC, in nanoseconds, and 0 if no limit needs them */
 	__u64 partial_since; /* when the frame that is not complete began; 0 without a limit of time for frames */
 	__u64 output_since;  /* with RINGSTEP_CONNECTION_SLOW: when the step saw that the send was not over at once */
-	__u64 shut_since;    /* when the sending side was closed */
+	__u64 shut_since;    /* with RINGSTEP_CONNECTION_DISCARDING: when that began */
 	__u64 waiting_since; /* when it was blocked */
 	__u64 received;	     /* bytes */
 	__u64 sent;	     /* bytes */
@@ -137,7 +137,7 @@ struct ringstep_framing {
 	__u32 added;  /* with a prefix: what the length does not count */
 };
 
-/* Limits that the application sets before the loop runs. Times are in nanoseconds, and 0 is none. */
+/* Limits that the application sets before the loop first runs, and does not change after that. Times are in nanoseconds, and 0 is none. */
 struct ringstep_server_limits {
 	__u64 idle;   /* a connection is closed after so long without a byte */
 	__u64 read;   /* a frame must be complete so long after its first byte */
@@ -165,8 +165,8 @@ struct ringstep_server_counters {
 	__u64 foreign;	  /* stale completions */
 };
 
-/* So many sends of one turn are looked at in the next one: those that were not over at once get a limit of time. A power of two */
-#define RINGSTEP_SERVER_BEGUN 64
+/* The number of sends that the loop remembers until it looks whether they are over. A power of two */
+#define RINGSTEP_SERVER_BEGUN 1024
 
 /* The library's part of the state of a server. */
 struct ringstep_server {
@@ -197,11 +197,11 @@ struct ringstep_server {
 	__u32 walked;	    /* connections that the drain has looked at */
 	__s32 listen_error; /* of the accept, negative; 0: none */
 	__s32 accepts_from; /* the listening socket of the accept in flight */
-	__u32 missed;	    /* connections with RINGSTEP_CONNECTION_MISSED */
 	__u32 sends;	    /* sends in flight without RINGSTEP_CONNECTION_SLOW. Only with a limit of time for sends */
-	__u32 begun_count;  /* sends that the last turn has begun. Only with a limit of time for sends */
+	__u32 begun_first;  /* counts the sends that were looked at again. Only with a limit of time for sends */
+	__u32 begun_last;   /* counts the sends that have begun. Only with a limit of time for sends */
 	__u32 __reserved_loop;
-	__u16 begun[RINGSTEP_SERVER_BEGUN]; /* the slots of the connections of these sends */
+	__u16 begun[RINGSTEP_SERVER_BEGUN]; /* the slots of the connections of the sends between the two */
 	struct ringstep_list ready;
 	struct ringstep_list starved;
 	struct ringstep_list waiting;

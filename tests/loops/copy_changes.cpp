@@ -192,32 +192,37 @@ TEST_CASE("Progress is there to be watched by another thread") {
     const File output(folder / "out");
     input.write(random_bytes(large));
     Ring ring;
-    FileCopy copy(ring, {.queue_depth = 8, .block_size = 16384});
-    std::vector<std::uint64_t> seen;
-    std::atomic<bool> over{false};
     bool in_order = true;
     bool reading_is_ahead = false;
-    std::thread watcher([&] {
-        std::uint64_t last = 0;
-        while (!over) {
-            const ringstep::CopyProgress progress = copy.progress();
-            in_order = in_order && progress.bytes_written >= last && progress.bytes_written <= large;
-            last = progress.bytes_written;
-            if (last > 0 && last < large) {
-                seen.push_back(last);
-                reading_is_ahead = reading_is_ahead || progress.bytes_read > progress.bytes_written + 16384;
-                in_order = in_order && progress.size == large && progress.turns > 0;
+    std::size_t most = 0;
+    // On a busy machine, the watcher may sleep through a whole copy.
+    for (int attempt = 0; attempt < 20 && (!reading_is_ahead || most <= 5); attempt++) {
+        FileCopy copy(ring, {.queue_depth = 8, .block_size = 16384});
+        std::vector<std::uint64_t> seen;
+        std::atomic<bool> over{false};
+        std::thread watcher([&] {
+            std::uint64_t last = 0;
+            while (!over) {
+                const ringstep::CopyProgress progress = copy.progress();
+                in_order = in_order && progress.bytes_written >= last && progress.bytes_written <= large;
+                last = progress.bytes_written;
+                if (last > 0 && last < large) {
+                    seen.push_back(last);
+                    reading_is_ahead = reading_is_ahead || progress.bytes_read > progress.bytes_written + 16384;
+                    in_order = in_order && progress.size == large && progress.turns > 0;
+                }
+                std::this_thread::sleep_for(1ms);
             }
-            std::this_thread::sleep_for(1ms);
-        }
-    });
-    CHECK(copy.run(input.fd(), output.fd()).ok());
-    over = true;
-    watcher.join();
+        });
+        CHECK(copy.run(input.fd(), output.fd()).ok());
+        over = true;
+        watcher.join();
+        seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+        most = std::max(most, seen.size());
+    }
     CHECK(in_order);
     CHECK(reading_is_ahead);
-    seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
-    CHECK(seen.size() > 5);
+    CHECK(most > 5);
 }
 
 TEST_CASE("A source that has grown in between is copied to its new end") {

@@ -208,7 +208,10 @@ TEST_CASE("An error ends the copy when nothing is in flight any more, and says w
         CHECK(exit.code == RINGSTEP_COPY_FAILED);
         CHECK(copy.state().error == ENOSPC);
         CHECK(copy.state().error_operation == RINGSTEP_COPY_WRITE);
-        CHECK(copy.state().error_offset == 8192);
+        // Reads end in any order, each block is written when it was read, and no write begins behind the first that has failed.
+        CHECK(copy.state().error_offset >= 8192);
+        CHECK(copy.state().error_offset < 8192 + 16 * 4096);
+        CHECK(copy.state().error_offset % 4096 == 0);
         CHECK(copy.state().bytes_written == 0);
         CHECK(exit.submitted <= 16 + 16 + 16);  // nothing new was begun: at most a depth of each, and those on the way
     }

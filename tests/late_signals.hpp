@@ -41,7 +41,7 @@ public:
         if (last_ != std::chrono::steady_clock::time_point{}) ensure(::pthread_kill(target_, SIGUSR2) == 0);
         last_ = now;
     }
-    /// What was waited for has happened: the next 100 ms begin when it is asked again.
+    /// Call this when what you waited for has happened. The next 100 ms begin with the next call of operator().
     void restart() { last_ = {}; }
 
 private:

@@ -4,8 +4,8 @@
  * requests, and hands all others to the application.
  *
  * The longest step handles 32 completions, each of which may begin a connection and clear its 95 words, or copy 16 words of a refusal. It handles 64
- * messages and 64 expired timers, and looks at 64 sends. It handles 16 frames: for each, it parses a head of 8192 bytes, which takes 30,752 iterations by words and by bytes,
- * copies it, looks at 16 pieces of 512 iterations, compares 256 paths, copies an answer four times, and gives back 64 buffers. For a file, it compares
+ * messages and 64 expired timers, and looks at 64 sends. It handles 16 frames: for each, it parses a head of 8192 bytes, which takes 30,752
+ * iterations by words and by bytes, copies it, looks at 16 pieces of 512 iterations, compares 256 paths, copies an answer four times, and gives back 64 buffers. For a file, it compares
  * 64 paths, looks at 64 fields, and reads four lists of tags and a range, in 19,000 words and bytes. It starts 64 receives again, and a drain looks
  * at 64 connections. That makes 1,075,984 iterations, with 116 submits at most.
  */

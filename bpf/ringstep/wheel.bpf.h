@@ -209,6 +209,26 @@ static __always_inline int ringstep__wheel_turn(struct ringstep_wheel *wheel, st
 	return 2;
 }
 
+/* Returns true if no timer is set, and none is being moved to another bucket. */
+static __always_inline bool ringstep_wheel_is_idle(const struct ringstep_wheel *wheel)
+{
+	return !wheel->set && !wheel->emptied;
+}
+
+/*
+ * Moves an idle wheel to the present. A loop that calls ringstep_wheel_expired() only while timers are set calls this before it sets the first one.
+ * Otherwise the wheel would move that timer through several buckets, and the loop would wake up for that.
+ *
+ * Example: if (ringstep_wheel_is_idle(&state->wheel)) ringstep_wheel_catch_up(&state->wheel, bpf_ktime_get_ns());
+ */
+static __always_inline void ringstep_wheel_catch_up(struct ringstep_wheel *wheel, __u64 now)
+{
+	const __u64 tick = now >> RINGSTEP_WHEEL_TICK_SHIFT;
+
+	if (tick > wheel->tick)
+		wheel->tick = tick;
+}
+
 /*
  * Sets a timer to a deadline, or moves it there if it is set. A deadline that no clock reaches (RINGSTEP_NO_DEADLINE) cancels it. A timer whose
  * deadline has passed expires with the next call of ringstep_wheel_expired().

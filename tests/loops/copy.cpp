@@ -208,7 +208,8 @@ TEST_CASE("An error ends the copy when nothing is in flight any more, and says w
         CHECK(exit.code == RINGSTEP_COPY_FAILED);
         CHECK(copy.state().error == ENOSPC);
         CHECK(copy.state().error_operation == RINGSTEP_COPY_WRITE);
-        // Reads end in any order, each block is written when it was read, and no write begins behind the first that has failed.
+        // Reads end in any order, and each block is written as soon as it was read. After the first write has failed, no other
+        // begins.
         CHECK(copy.state().error_offset >= 8192);
         CHECK(copy.state().error_offset < 8192 + 16 * 4096);
         CHECK(copy.state().error_offset % 4096 == 0);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Servers that close one side of a connection before the other, and drains that something else ends.
+// Two things that end in two steps: a server closes its sending side before it closes the connection, and a stop ends a drain
+// too early.
 #include <ringstep/compiled/halves.hpp>
 
 #include <catch2/catch_test_macros.hpp>

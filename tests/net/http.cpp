@@ -399,7 +399,7 @@ TEST_CASE("Other threads answer while the loop runs", "[main]") {
 }
 
 TEST_CASE("Clients that are too slow or silent are closed", "[main]") {
-    // One limit at a time, and the other for ever: so it shows which of them has closed a connection.
+    // Each section sets one limit and not the other, so that it is clear which limit has closed the connections.
     HttpOptions options;
     SECTION("in the middle of a request") {
         options.server.read = 300ms;

@@ -434,7 +434,7 @@ TEST_CASE("When peers that do not read hold all buffers, others are served after
     }
     slow.clear();
     REQUIRE(eventually([&] { return server->open() == 0; }));
-    // Each that was closed for the others is counted once.
+    // The server counts each connection that it has closed to get its buffers once.
     CHECK(server.counters().evicted > 0);
     CHECK(server.counters().evicted <= 300);
     CHECK(server->state()->buffers.ring.available == Server::Server::buffers);

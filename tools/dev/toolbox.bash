@@ -98,8 +98,8 @@ install_mmdebstrap() {
 	"$@" apt-get update && "$@" apt-get install --yes --no-install-recommends mmdebstrap
 }
 
-# fetch_mmdebstrap [apt_kernels]: unpacks mmdebstrap, which is a single script, in the cache, for who cannot install packages: an ordinary user,
-# or a command in the tool box. There, apt has no lists but those of apt_kernels.
+# fetch_mmdebstrap [apt_kernels]: unpacks mmdebstrap, which is a single script, into the cache. An ordinary user cannot install packages, and a
+# command in the tool box does not. In the tool box, apt has only the lists of packages that apt_kernels names.
 fetch_mmdebstrap() {
 	local work=$cache/mmdebstrap.tmp.$$
 	[[ ! -x $cache/mmdebstrap/usr/bin/mmdebstrap ]] || return 0

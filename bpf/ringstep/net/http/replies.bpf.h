@@ -58,7 +58,7 @@ ringstep_apart int ringstep__http_print_date(ringstep_server_state *state ringst
 ringstep_apart int ringstep__http_date(ringstep_server_state *state ringstep_arg_nonnull)
 {
 	struct ringstep_http_own *own = &state->own;
-	const __u64 now = state->server.now ? state->server.now : bpf_ktime_get_ns();
+	const __u64 now = ringstep__server_now(state);
 	__u64 time;
 
 	if (!own->dates || (now < own->date_until && own->date_until - now <= RINGSTEP__SECOND))

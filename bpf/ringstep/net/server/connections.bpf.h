@@ -136,13 +136,8 @@ ringstep_apart int ringstep__server_expect(ringstep_server_state *state ringstep
 
 	if (deadline == RINGSTEP_NO_DEADLINE || (timer->bucket && timer->due <= deadline >> RINGSTEP_WHEEL_TICK_SHIFT))
 		return 0;
-	/* Without timers, nothing has turned the wheel. */
-	if (!state->wheel.set && !state->wheel.emptied) {
-		const __u64 tick = ringstep__server_now(state) >> RINGSTEP_WHEEL_TICK_SHIFT;
-
-		if (tick > state->wheel.tick)
-			state->wheel.tick = tick;
-	}
+	if (ringstep_wheel_is_idle(&state->wheel))
+		ringstep_wheel_catch_up(&state->wheel, ringstep__server_now(state));
 	ringstep_wheel_set(&state->wheel, state->timers, slot, deadline);
 	return 0;
 }
@@ -160,7 +155,7 @@ static __always_inline void ringstep__server_cancelled(ringstep_server_state *st
 	if (result > 0 || result == -RINGSTEP__EALREADY || !RINGSTEP__IS(link, CANCELLED) || RINGSTEP__IS(link, MISSED))
 		return;
 	link->flags |= RINGSTEP_CONNECTION_MISSED;
-	ringstep__server_expect(state, slot, bpf_ktime_get_ns(), RINGSTEP__CANCEL_PAUSE);
+	ringstep__server_expect(state, slot, ringstep__server_now(state), RINGSTEP__CANCEL_PAUSE);
 }
 
 /* The pause after a cancellation that has found nothing is over. */

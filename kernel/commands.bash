@@ -269,6 +269,22 @@ find_races() {
 	((new == 0)) || fail "$new races in io_uring are not in $known"
 }
 
+# call_randomly SERIES SECONDS: makes random calls in the debugging kernel of a series, beginning with the corpus in the repository. Says which parts of
+# io_uring they have reached, and leaves the corpus that it has found in build/random-calls.
+call_randomly() {
+	local series=$1 seconds=$2 selftests=$build/kernel/selftests out=$build/random-calls
+	local corpus=$repo/kernel/selftests/random_calls.corpus
+	configure
+	build_targets kernel-random-calls
+	find_patched_kernel "$series-ringstep-debug"
+	mkdir -p "$out"
+	"$repo/dev" vm --own --kernel "$series-ringstep-debug" --time $((seconds + 600)) -- "$selftests/kernel-random-calls" "$selftests" "$seconds" \
+		--from "$corpus" --into "$out/corpus" --places "$out/places" ||
+		fail "random calls failed in $series-ringstep-debug (status $?). Its episodes are in $out/corpus"
+	"$repo/kernel/selftests/coverage.sh" "$kernel_folder/points" "$out/places" loop.c bpf-ops.c
+	say "the corpus is in $out/corpus"
+}
+
 # fault_line PATCH KEY: prints a line of the description of a fault, such as Test or Caught-by.
 fault_line() {
 	sed -n "s/^$2: //p;/^---/q" "$1"
@@ -311,7 +327,7 @@ command_kernel() {
 	local what=${1:-} series='' kind=ringstep fault='' flavour=amd64 until=packages out=$build/kernel-packages name failed=0
 	local -a names=()
 	case $what in
-		build | deb | faults | races) ;;
+		build | deb | faults | races | random) ;;
 		try)
 			(($# < 3)) || usage_error "kernel: unknown argument $3" kernel
 			try_packages "${2:-$out}"
@@ -323,8 +339,8 @@ command_kernel() {
 			echo "$liburing_tests"
 			return
 			;;
-		'') usage_error "kernel: say what to do: build, deb, try, faults, races or tests" kernel ;;
-		*) usage_error "kernel: cannot $what. It can build, deb, try, faults, races or tests" kernel ;;
+		'') usage_error "kernel: say what to do: build, deb, try, faults, races, random or tests" kernel ;;
+		*) usage_error "kernel: cannot $what. It can build, deb, try, faults, races, random or tests" kernel ;;
 	esac
 	shift
 	while (($#)); do
@@ -345,7 +361,7 @@ command_kernel() {
 			deb:--objects) until=objects ;;
 			*:-*) usage_error "kernel $what: unknown option $1" kernel ;;
 			*)
-				[[ -z $series || $what == faults ]] || usage_error "kernel: unknown argument $1" kernel
+				[[ -z $series || $what == faults || ($what == random && ${#names[@]} == 0 && $1 =~ ^[0-9]+$) ]] || usage_error "kernel: unknown argument $1" kernel
 				[[ -z $series ]] && series=$1 || names+=("$1")
 				;;
 		esac
@@ -364,6 +380,7 @@ command_kernel() {
 			[[ $until == objects ]] || say "the packages are in $out"
 			;;
 		races) find_races "$series" ;;
+		random) call_randomly "$series" "${names[0]:-600}" ;;
 		faults)
 			configure
 			build_targets kernel-selftests kernel-selftests-next kernel-selftests-injection
@@ -383,6 +400,7 @@ help_kernel() {
 		./dev kernel try [FOLDER]
 		./dev kernel faults SERIES [NAME…]
 		./dev kernel races SERIES
+		./dev kernel random SERIES [SECONDS]
 		./dev kernel tests
 
 		build: build a kernel for tests, with the patches in kernel/SERIES/, from the newest source package of that series in the archive
@@ -415,6 +433,9 @@ help_kernel() {
 
 		races: run the selftests in a kernel with KCSAN, and show the races of data that it reports. Fail if one is in io_uring and not in
 		kernel/config/kcsan.known.
+
+		random: make random calls of loops in the debugging kernel, for 600 seconds or as many as you say, and show which parts of io_uring
+		they have reached. They begin with kernel/selftests/random_calls.corpus. What was found worth keeping is in build/random-calls/corpus.
 
 		tests: fetch and build the tests that come with the tool box's liburing, and print their folder. The ctest entries liburing-tests
 		of patched kernels run them.

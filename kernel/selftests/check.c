@@ -104,34 +104,45 @@ static void list(const struct test *const *groups)
 			printf("%s\n", test->name);
 }
 
+static int count_wanted(const struct test *const *groups, int count, char **names)
+{
+	int found = 0;
+
+	for (; *groups; groups++)
+		for (const struct test *test = *groups; test->name; test++)
+			found += wanted(test->name, count, names);
+	return found;
+}
+
 int run_tests(const struct test *const *groups, int argc, char **argv)
 {
-	static const char *const words[] = {[PASSED] = "ok", [FAILED] = "FAILED", [SKIPPED] = "skipped"};
 	const char *time = getenv("RINGSTEP_SELFTEST_SECONDS");
-	int counts[5] = {};
+	int counts[5] = {}, number = 0;
+	const int names = argc > 2 ? argc - 2 : 0;
 
-	if (argc < 2) {
-		fprintf(stderr, "usage: %s OBJECTS [TEST…]\n       %s OBJECTS --list\n", argv[0], argv[0]);
-		return 2;
-	}
 	if (argc > 2 && strcmp(argv[2], "--list") == 0) {
 		list(groups);
 		return 0;
 	}
-	object_folder = argv[1];
+	if (argc > 1)
+		object_folder = argv[1];
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	libbpf_set_print(silent);
+	printf("TAP version 13\n1..%d\n", count_wanted(groups, names, argv + 2));
 	for (; *groups; groups++) {
 		for (const struct test *test = *groups; test->name; test++) {
 			int result;
 
-			if (!wanted(test->name, argc - 2, argv + 2))
+			if (!wanted(test->name, names, argv + 2))
 				continue;
 			result = run(test, time ? (unsigned)atoi(time) : 60);
 			counts[result]++;
-			printf("%-8s %s\n", words[result], test->name);
+			printf("%s %d %s%s\n", result == FAILED ? "not ok" : "ok", ++number, test->name,
+			       result == SKIPPED ? " # SKIP" : "");
 		}
 	}
-	printf("%d passed, %d failed, %d skipped\n", counts[PASSED], counts[FAILED], counts[SKIPPED]);
-	return counts[FAILED] || counts[PASSED] == 0;
+	printf("# Totals: pass:%d fail:%d xfail:0 xpass:0 skip:%d error:0\n", counts[PASSED], counts[FAILED], counts[SKIPPED]);
+	if (counts[FAILED] || number == 0)
+		return FAILED;
+	return counts[PASSED] ? PASSED : SKIPPED;
 }

@@ -78,7 +78,10 @@ struct test {
 /* Each group of tests ends with this. */
 #define END_OF_TESTS {NULL, NULL}
 
-/* The main function: runs the tests that the arguments name, or all. `groups` ends with NULL. */
+/*
+ * The main function: runs the tests that the arguments name, or all. `groups` ends with NULL. Prints TAP, version 13, and returns what
+ * kselftest's programs return: PASSED, FAILED, or SKIPPED if every test was.
+ */
 int run_tests(const struct test *const *groups, int argc, char **argv);
 
 #endif

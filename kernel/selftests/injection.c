@@ -95,7 +95,7 @@ static void with_every_fault(const char *name, int (*act)(void), void (*restore)
 		CHECK(nth > 1);
 		CHECK(result >= 0);
 	}
-	printf("         %s: %u faults, %u of which it has failed for\n", name, faults, failed);
+	printf("# %s: %u faults, %u of which it has failed for\n", name, faults, failed);
 }
 
 /* --- What is there before a loop ------------------------------------------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
 #define iou_loop_params iou_loop_params_of_old
 #include "interface.bpf.h"
 #undef iou_loop_params
-#include "random_calls.h"
+#include "random_script.h"
 
 #include <bpf/bpf_core_read.h>
 

@@ -1,22 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Calls everything that loops are made of, with random arguments, from several threads and processes at once. It looks for what the kernel
- * complains of, and for tasks and links that cannot be got rid of. Nothing is checked of what a call returns, apart from that each kind of
- * call succeeds now and then.
- *
- *     kernel-random-calls FOLDER [SECONDS [SEED]]
- *
- * FOLDER has random_calls.bpf.o. An episode is a process that makes calls for a moment. It is made of one seed, which is printed if the episode
- * cannot be ended; SEED is that of the first, and each next one is the next number. Threads race, so that the same seed makes the same calls,
- * but not in the same order.
- *
- * Rings lie at fixed file descriptors, and their memory at fixed addresses. So a thread finds what others have made, and uses it while it goes.
+ * The calls themselves. Rings lie at fixed file descriptors, and their memory at fixed addresses. So a thread finds what others have made, and
+ * uses it while it goes.
  */
 #define _GNU_SOURCE
-#include "check.h"
 #include "random_calls.h"
+#include "check.h"
+#include "coverage.h"
 #include "random_numbers.h"
-#include "ring.h"
+#include "random_script.h"
 
 #include <bpf/bpf.h>
 
@@ -42,12 +34,8 @@
 #include <unistd.h>
 
 enum {
-	RINGS = 4,
-	THREADS = 3,
-	CALLS = 150,	  /* of a thread in an episode */
 	FIRST_FILE = 100, /* pipes, sockets and so on */
 	FILES = 8,
-	FIRST_RING = 200,
 	FIRST_LINK = 300,
 	FIRST_TAKEN = 400, /* above all that this program opens */
 };
@@ -60,15 +48,10 @@ enum {
 #define REGION_OF(ring) (RINGS_OF(ring) + 2 * PART)
 #define DATA_OF(ring) (RINGS_OF(ring) + 3 * PART)
 
-/* What has succeeded, in memory that all processes share. */
-static struct counts {
-	unsigned long episodes, calls, rings, regions, attached, detached, entered, turns, submitted;
-} *counts;
+struct counts *counts;
+struct io_uring_params offsets;
+struct loop loops[RINGS];
 #define COUNT(what) __atomic_add_fetch(&counts->what, 1, __ATOMIC_RELAXED)
-
-static struct loop loops[RINGS];
-/* The offsets in the queues of the rings, which are the same for all of them. The SQ's array is left out: rings have none, or it is never filled. */
-static struct io_uring_params offsets;
 
 static __thread sigjmp_buf after_fault;
 
@@ -510,16 +493,28 @@ static void on_signal(int number_of_signal)
 		siglongjmp(after_fault, 1);
 }
 
-static unsigned long long seed_of_episode;
+static const struct episode *running;
+
+/* Makes the calls of a piece from the given one on, which it counts, until all are made or one ends at memory that is not there. */
+static void make_calls(unsigned thread, const struct piece *piece, volatile unsigned *made)
+{
+	if (sigsetjmp(after_fault, 1))
+		return;
+	while (*made < piece->calls) {
+		(*made)++;
+		call_something(thread);
+		coverage_take();
+	}
+}
 
 static void *run_thread(void *argument)
 {
 	const unsigned thread = (unsigned)(uintptr_t)argument;
-	volatile int left = CALLS;
 
-	random_state = seed_of_episode * 1000003 + thread;
 	make_timer();
+	coverage_begin();
 	interrupt_soon();
+	random_state = running->piece[0].seed * 1000003 + thread;
 	/* What most episodes need, so that the calls find something to do. */
 	if (sigsetjmp(after_fault, 1) == 0) {
 		open_some_ring(thread);
@@ -527,21 +522,25 @@ static void *run_thread(void *argument)
 		write_script(thread);
 		fill_some_sqes(thread);
 	}
-	(void)sigsetjmp(after_fault, 1);
-	while (left > 0) {
-		left--;
-		call_something(thread);
+	for (unsigned i = 0; i < running->count; i++) {
+		const struct piece *const piece = &running->piece[i];
+		volatile unsigned made = 0;
+
+		random_state = piece->seed * 1000003 + thread + 16;
+		while (made < piece->calls)
+			make_calls(thread, piece, &made);
 	}
 	return NULL;
 }
 
-static void run_episode(void)
+_Noreturn void run_episode(const struct episode *episode)
 {
 	static const int signals[] = {SIGALRM, SIGSEGV, SIGBUS, SIGPIPE, SIGUSR1};
 	const struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_NODEFER};
 	pthread_t threads[THREADS];
 	int pipes[4], pair[4];
 
+	running = episode;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* The limit of locked memory holds for who lacks this. Regions of gigabytes would use up the machine's memory otherwise. */
 	drop_capabilities(1ULL << CAP_IPC_LOCK);
@@ -560,125 +559,8 @@ static void run_episode(void)
 		pthread_create(&threads[i], NULL, run_thread, (void *)(uintptr_t)i);
 	run_thread(NULL);
 	/* Some episodes end while other threads are in the middle of something. */
-	if (seed_of_episode % 2)
+	if (episode->piece[0].seed % 2)
 		for (unsigned i = 1; i < THREADS; i++)
 			pthread_join(threads[i], NULL);
 	_exit(0);
-}
-
-/* Returns how many links of struct_ops there are in the system. */
-static unsigned links(void)
-{
-	unsigned found = 0;
-	__u32 id = 0;
-
-	while (bpf_link_get_next_id(id, &id) == 0) {
-		struct bpf_link_info info = {0};
-		__u32 size = sizeof(info);
-		const int fd = bpf_link_get_fd_by_id(id);
-
-		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.type == BPF_LINK_TYPE_STRUCT_OPS)
-			found++;
-		if (fd >= 0)
-			close(fd);
-	}
-	return found;
-}
-
-/* Waits for a process, for some seconds and then for some more after SIGKILL. Returns false if it does not end. */
-static bool wait_for(pid_t child)
-{
-	for (int tries = 0; tries < 6500; tries++) {
-		if (waitpid(child, NULL, WNOHANG) == child)
-			return true;
-		if (tries == 500)
-			kill(child, SIGKILL);
-		usleep(10000);
-	}
-	return false;
-}
-
-/* Loads a loop for each of the rings' descriptors. Attaching it once makes it fit to be attached by its map alone. */
-static int prepare(void)
-{
-	for (unsigned i = 0; i < RINGS; i++) {
-		struct ring ring;
-		int status = open_ring(&ring, 8, 16U << i, LOOP_RING);
-
-		if (status < 0)
-			return status;
-		offsets = ring.params;
-		if (dup2(ring.fd, FIRST_RING + (int)i) < 0)
-			return -errno;
-		close(ring.fd);
-		ring.fd = FIRST_RING + (int)i;
-		status = load_loop_from(&loops[i], &ring, "random_calls.bpf.o");
-		if (!status)
-			status = attach_loop(&loops[i]);
-		if (status)
-			return status;
-		detach_loop(&loops[i]);
-		close_ring(&ring);
-	}
-	return 0;
-}
-
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-int main(int argc, char **argv)
-{
-	const double seconds = argc > 2 ? atof(argv[2]) : 3;
-	const struct rlimit memory = {.rlim_cur = 64UL << 20, .rlim_max = 64UL << 20};
-	double end;
-	int status;
-
-	if (argc < 2) {
-		fprintf(stderr, "usage: kernel-random-calls FOLDER [SECONDS [SEED]]\n");
-		return 2;
-	}
-	object_folder = argv[1];
-	seed_of_episode = argc > 3 ? strtoull(argv[3], NULL, 0) : (unsigned long long)time(NULL) * 1000;
-	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	status = counts == MAP_FAILED ? -errno : prepare();
-	if (status) {
-		fprintf(stderr, "random calls: no loop to begin with: %s\n", strerror(-status));
-		return 1;
-	}
-	printf("The first seed is %llu.\n", seed_of_episode);
-	fflush(stdout);
-	setrlimit(RLIMIT_MEMLOCK, &memory);
-	for (end = now() + seconds; now() < end; seed_of_episode++) {
-		const pid_t child = fork();
-
-		if (child == 0)
-			run_episode();
-		if (child < 0 || !wait_for(child)) {
-			fprintf(stderr, "random calls: the process of seed %llu does not end\n", seed_of_episode);
-			return 1;
-		}
-		COUNT(episodes);
-	}
-	for (int tries = 0; tries < 1000 && links() != 0; tries++)
-		usleep(20000);
-	printf("%lu episodes, %lu calls. It worked to open %lu rings, register %lu regions, attach %lu loops, detach %lu, "
-	       "enter %lu times, "
-	       "submit %lu requests, take %lu turns.\n",
-	       counts->episodes, counts->calls, counts->rings, counts->regions, counts->attached, counts->detached,
-	       counts->entered, counts->submitted, counts->turns);
-	if (links() != 0) {
-		fprintf(stderr, "random calls: %u links of struct_ops are left\n", links());
-		return 1;
-	}
-	if (!counts->rings || !counts->regions || !counts->attached || !counts->detached || !counts->entered ||
-	    !counts->turns) {
-		fprintf(stderr, "random calls: some kind of call has never worked, so this has tested nothing\n");
-		return 1;
-	}
-	return 0;
 }

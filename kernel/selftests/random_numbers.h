@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 
-/* What the numbers of this thread are made of: set it to the seed. */
-static __thread unsigned long long random_state;
+/* What the numbers of this thread are made of: set it to the seed. Defined in random_episode.c. */
+extern __thread unsigned long long random_state;
 
 /* Returns 64 random bits, by Splitmix64 of Sebastiano Vigna. */
 static inline unsigned long long random_bits(void)

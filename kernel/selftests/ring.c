@@ -355,6 +355,12 @@ int kernel_number(void)
 	return major * 100 + minor;
 }
 
+#ifdef IN_KERNEL_TREE
+bool kernel_is_ours(void)
+{
+	return true;
+}
+#else
 bool kernel_is_ours(void)
 {
 	struct utsname name;
@@ -362,6 +368,7 @@ bool kernel_is_ours(void)
 	uname(&name);
 	return strstr(name.release, "-ringstep") != NULL;
 }
+#endif
 
 bool kernel_is_next(void)
 {

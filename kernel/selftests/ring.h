@@ -113,7 +113,8 @@ extern const char *object_folder;
 
 /* Returns the number of the running kernel: 701 is 7.1. */
 int kernel_number(void);
-/* Returns true if this repository's patches are in the running kernel, according to its name. */
+/* Returns true if this repository's patches are in the running kernel, according to its name. In a kernel tree (kernel/kselftest), the tests are for the
+ * kernel of that tree, which has them. */
 bool kernel_is_ours(void);
 /* Returns true if the running kernel has what kernel/next adds, according to its BTF. */
 bool kernel_is_next(void);

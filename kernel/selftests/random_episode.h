@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the calls of an episode are made of: some pieces, each with a seed and with how many calls each thread makes from it. In text, that is
+ *
+ *     SEED:CALLS SEED:CALLS …
+ *
+ * An episode that begins with the pieces of another one first makes the same calls. So what another one has reached can be gone on from.
+ */
+#ifndef RINGSTEP_SELFTESTS_RANDOM_EPISODE_H
+#define RINGSTEP_SELFTESTS_RANDOM_EPISODE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+enum {
+	MOST_PIECES = 8,
+	MOST_CALLS = 400, /* of a thread in an episode */
+};
+
+struct piece {
+	unsigned long long seed;
+	unsigned calls;
+};
+
+struct episode {
+	unsigned count;
+	struct piece piece[MOST_PIECES];
+};
+
+/* Reads an episode from text. Returns false if the text is none. */
+bool read_episode(struct episode *episode, const char *text);
+void print_episode(FILE *file, const struct episode *episode);
+
+/* Returns an episode of one piece with this seed. */
+struct episode new_episode(unsigned long long seed);
+
+/* A corpus is a list of episodes that were worth keeping. */
+struct corpus {
+	struct episode *episode;
+	unsigned count, room;
+};
+
+void add_episode(struct corpus *corpus, const struct episode *episode);
+
+/* Adds the episodes in a file, one in a line. Lines that begin with # and empty lines are comments. Returns 0, or a negative errno: -EINVAL for a
+ * line that is no episode, which is printed. */
+int read_corpus(struct corpus *corpus, const char *path);
+
+/* Returns an episode to run next: a new one, or one that changes some in the corpus. Made of the random numbers of this thread. */
+struct episode next_episode(const struct corpus *corpus);
+
+#endif

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Calls everything that loops are made of, with random arguments, from several threads and processes at once. It looks for what the kernel
+ * complains of, and for tasks and links that cannot be got rid of. Nothing is checked of what a call returns, apart from that each kind of
+ * call succeeds now and then.
+ *
+ *     kernel-random-calls FOLDER [SECONDS] [OPTIONS]
+ *
+ * FOLDER has random_calls.bpf.o. An episode is a process that makes calls for a moment. Its text (random_episode.h) is printed if it cannot be
+ * ended. Threads race, so that the same episode makes the same calls, but not in the same order.
+ *
+ * Where the kernel has kcov, as the debugging kernels have, an episode that has been somewhere in io_uring where none was before is kept in the
+ * corpus, and most new episodes change one of those.
+ */
+#define _GNU_SOURCE
+#include "check.h"
+#include "coverage.h"
+#include "random_calls.h"
+#include "random_numbers.h"
+
+#include <bpf/bpf.h>
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char usage[] =
+	"usage: kernel-random-calls FOLDER [SECONDS] [OPTIONS]\n"
+	"  SECONDS          how long to make calls (3)\n"
+	"  --seed SEED      what new episodes are made of (the time)\n"
+	"  --from FILE      first run the episodes in this file, and go on from them\n"
+	"  --into FILE      write the episodes that have been somewhere new to this file, at once; needs kcov\n"
+	"  --places FILE    write the addresses where episodes have been to this file, at the end; needs kcov\n"
+	"  --episode TEXT   run this episode again and again, and no other\n";
+
+static struct options {
+	double seconds;
+	unsigned long long seed;
+	const char *into, *places, *only;
+	struct corpus from;
+} options = {.seconds = 3};
+
+static void read_options(int argc, char **argv)
+{
+	static const struct option known[] = {
+		{"seed", required_argument, NULL, 's'},	   {"from", required_argument, NULL, 'f'},
+		{"into", required_argument, NULL, 'i'},	   {"places", required_argument, NULL, 'p'},
+		{"episode", required_argument, NULL, 'e'}, {NULL, 0, NULL, 0},
+	};
+	bool wrong = false;
+	int which, status;
+
+	options.seed = (unsigned long long)time(NULL);
+	while ((which = getopt_long(argc, argv, "", known, NULL)) >= 0) {
+		switch (which) {
+		case 's':
+			options.seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'f':
+			status = read_corpus(&options.from, optarg);
+			if (status) {
+				fprintf(stderr, "random calls: cannot read %s: %s\n", optarg, strerror(-status));
+				exit(2);
+			}
+			break;
+		case 'i':
+			options.into = optarg;
+			break;
+		case 'p':
+			options.places = optarg;
+			break;
+		case 'e':
+			options.only = optarg;
+			break;
+		default:
+			wrong = true;
+		}
+	}
+	if (wrong || optind == argc || argc - optind > 2) {
+		fputs(usage, stderr);
+		exit(2);
+	}
+	object_folder = argv[optind];
+	if (argc - optind == 2)
+		options.seconds = atof(argv[optind + 1]);
+}
+
+/* Returns how many links of struct_ops there are in the system. */
+static unsigned links(void)
+{
+	unsigned found = 0;
+	__u32 id = 0;
+
+	while (bpf_link_get_next_id(id, &id) == 0) {
+		struct bpf_link_info info = {0};
+		__u32 size = sizeof(info);
+		const int fd = bpf_link_get_fd_by_id(id);
+
+		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.type == BPF_LINK_TYPE_STRUCT_OPS)
+			found++;
+		if (fd >= 0)
+			close(fd);
+	}
+	return found;
+}
+
+/* Waits for a process, for some seconds and then for some more after SIGKILL. Returns false if it does not end. */
+static bool wait_for(pid_t child)
+{
+	for (int tries = 0; tries < 6500; tries++) {
+		if (waitpid(child, NULL, WNOHANG) == child)
+			return true;
+		if (tries == 500)
+			kill(child, SIGKILL);
+		usleep(10000);
+	}
+	return false;
+}
+
+/* Loads a loop for each of the rings' descriptors. Attaching it once makes it fit to be attached by its map alone. */
+static int prepare(void)
+{
+	for (unsigned i = 0; i < RINGS; i++) {
+		struct ring ring;
+		int status = open_ring(&ring, 8, 16U << i, LOOP_RING);
+
+		if (status < 0)
+			return status;
+		offsets = ring.params;
+		if (dup2(ring.fd, FIRST_RING + (int)i) < 0)
+			return -errno;
+		close(ring.fd);
+		ring.fd = FIRST_RING + (int)i;
+		status = load_loop_from(&loops[i], &ring, "random_calls.bpf.o");
+		if (!status)
+			status = attach_loop(&loops[i]);
+		if (status)
+			return status;
+		detach_loop(&loops[i]);
+		close_ring(&ring);
+	}
+	return 0;
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* Runs an episode in a process of its own. Returns false if that does not end. */
+static bool run(const struct episode *episode)
+{
+	const pid_t child = fork();
+
+	if (child == 0)
+		run_episode(episode);
+	if (child < 0 || !wait_for(child)) {
+		fprintf(stderr, "random calls: the process of this episode does not end: ");
+		print_episode(stderr, episode);
+		return false;
+	}
+	counts->episodes++;
+	return true;
+}
+
+/* Runs an episode, and adds it to the corpus if it has been somewhere new. It is in the file before the next one runs, which may crash the machine. */
+static bool run_and_keep(const struct episode *episode, struct corpus *corpus, FILE *into)
+{
+	const unsigned before = coverage_count();
+
+	if (!run(episode))
+		return false;
+	if (coverage_count() == before)
+		return true;
+	add_episode(corpus, episode);
+	if (into) {
+		print_episode(into, episode);
+		fflush(into);
+	}
+	return true;
+}
+
+/* Runs episodes until the time is up: first those that were given, then others. */
+static bool run_episodes(FILE *into)
+{
+	const double end = now() + options.seconds;
+	struct corpus corpus = {0};
+	struct episode episode;
+
+	if (options.only) {
+		if (!read_episode(&episode, options.only)) {
+			fprintf(stderr, "random calls: this is no episode: %s\n", options.only);
+			return false;
+		}
+		while (now() < end)
+			if (!run(&episode))
+				return false;
+		return true;
+	}
+	for (unsigned i = 0; i < options.from.count && now() < end; i++)
+		if (!run_and_keep(&options.from.episode[i], &corpus, into))
+			return false;
+	if (options.from.count)
+		printf("The %lu first episodes have been at %u places.\n", counts->episodes, coverage_count());
+	while (now() < end) {
+		/* Without kcov, nothing is known to be worth keeping but what was given. */
+		episode = next_episode(corpus.count ? &corpus : &options.from);
+		if (!run_and_keep(&episode, &corpus, into))
+			return false;
+	}
+	return true;
+}
+
+/* Prints what has succeeded. Returns false if something never has, or if a loop is still attached. */
+static bool look_at_results(void)
+{
+	for (int tries = 0; tries < 1000 && links() != 0; tries++)
+		usleep(20000);
+	printf("%lu episodes, %lu calls. It worked to open %lu rings, register %lu regions, attach %lu loops, detach %lu, "
+	       "enter %lu times, submit %lu requests, take %lu turns.\n",
+	       counts->episodes, counts->calls, counts->rings, counts->regions, counts->attached, counts->detached,
+	       counts->entered, counts->submitted, counts->turns);
+	if (coverage_count())
+		printf("They have been at %u places in io_uring.\n", coverage_count());
+	if (links() != 0) {
+		fprintf(stderr, "random calls: %u links of struct_ops are left\n", links());
+		return false;
+	}
+	if (options.only ||
+	    (counts->rings && counts->regions && counts->attached && counts->detached && counts->entered && counts->turns))
+		return true;
+	fprintf(stderr, "random calls: some kind of call has never worked, so this has tested nothing\n");
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	const struct rlimit memory = {.rlim_cur = 64UL << 20, .rlim_max = 64UL << 20};
+	FILE *into = NULL;
+	bool passed;
+	int status;
+
+	read_options(argc, argv);
+	if (!coverage_prepare() && (options.into || options.places)) {
+		fprintf(stderr,
+			"random calls: --into and --places need a kernel with kcov and debugfs, and the right to use them\n");
+		return 2;
+	}
+	if (options.into && !(into = fopen(options.into, "we"))) {
+		fprintf(stderr, "random calls: cannot write %s: %s\n", options.into, strerror(errno));
+		return 2;
+	}
+	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	status = counts == MAP_FAILED ? -errno : prepare();
+	if (status) {
+		fprintf(stderr, "random calls: no loop to begin with: %s\n", strerror(-status));
+		return 1;
+	}
+	printf("The seed is %llu.\n", options.seed);
+	fflush(stdout);
+	random_state = options.seed;
+	setrlimit(RLIMIT_MEMLOCK, &memory);
+	passed = run_episodes(into) && look_at_results();
+	status = options.places ? coverage_write(options.places) : 0;
+	if (status)
+		fprintf(stderr, "random calls: cannot write %s: %s\n", options.places, strerror(-status));
+	return passed && !status ? 0 : 1;
+}

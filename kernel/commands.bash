@@ -285,6 +285,30 @@ call_randomly() {
 	say "the corpus is in $out/corpus"
 }
 
+# run_kselftest SERIES: makes the patch that adds the selftests to a kernel tree, and builds, installs and runs them as the kernel's own are.
+run_kselftest() {
+	local series=$1 out=$build/kselftest package version status=0
+	refresh_index
+	package=$(source_package "$series") || exit 1
+	version=$(source_version "$package")
+	[[ -n $version ]] || fail "the archive has no package $package"
+	find_patched_kernel "$series-ringstep"
+	lock_kernel_builds
+	need_free_space 4000
+	need_source "$package" "$version" || exit 1
+	export CCACHE_DIR=$cache/ccache
+	step "Building the selftests in the tree of $package $version" \
+		"$repo/kernel/kselftest/build" "$series" "$source_file" "$cache/patched/build/$series" "$out" || exit 1
+	rm -rf "$cache/patched/build/$series"
+	exec {kernel_lock}>&-
+	"$repo/dev" vm --own --kernel "$series-ringstep" --time 900 -- bash -c 'cd "$1" && ./run_kselftest.sh' - "$out/installed" | tee "$out/output" ||
+		status=$?
+	# run_kselftest.sh succeeds whatever its tests do.
+	((status == 0)) && grep -qx 'ok 1 selftests: io_uring: loop_abi' "$out/output" && ! grep -q '^not ok' "$out/output" ||
+		fail "the selftests failed in $series-ringstep"
+	say "the patch is in $out, and so is what checkpatch says"
+}
+
 # fault_line PATCH KEY: prints a line of the description of a fault, such as Test or Caught-by.
 fault_line() {
 	sed -n "s/^$2: //p;/^---/q" "$1"
@@ -327,7 +351,7 @@ command_kernel() {
 	local what=${1:-} series='' kind=ringstep fault='' flavour=amd64 until=packages out=$build/kernel-packages name failed=0
 	local -a names=()
 	case $what in
-		build | deb | faults | races | random) ;;
+		build | deb | faults | races | random | kselftest) ;;
 		try)
 			(($# < 3)) || usage_error "kernel: unknown argument $3" kernel
 			try_packages "${2:-$out}"
@@ -339,8 +363,8 @@ command_kernel() {
 			echo "$liburing_tests"
 			return
 			;;
-		'') usage_error "kernel: say what to do: build, deb, try, faults, races, random or tests" kernel ;;
-		*) usage_error "kernel: cannot $what. It can build, deb, try, faults, races, random or tests" kernel ;;
+		'') usage_error "kernel: say what to do: build, deb, try, faults, races, random, kselftest or tests" kernel ;;
+		*) usage_error "kernel: cannot $what. It can build, deb, try, faults, races, random, kselftest or tests" kernel ;;
 	esac
 	shift
 	while (($#)); do
@@ -380,6 +404,7 @@ command_kernel() {
 			[[ $until == objects ]] || say "the packages are in $out"
 			;;
 		races) find_races "$series" ;;
+		kselftest) run_kselftest "$series" ;;
 		random) call_randomly "$series" "${names[0]:-600}" ;;
 		faults)
 			configure
@@ -401,6 +426,7 @@ help_kernel() {
 		./dev kernel faults SERIES [NAME…]
 		./dev kernel races SERIES
 		./dev kernel random SERIES [SECONDS]
+		./dev kernel kselftest SERIES
 		./dev kernel tests
 
 		build: build a kernel for tests, with the patches in kernel/SERIES/, from the newest source package of that series in the archive
@@ -436,6 +462,9 @@ help_kernel() {
 
 		random: make random calls of loops in the debugging kernel, for 600 seconds or as many as you say, and show which parts of io_uring
 		they have reached. They begin with kernel/selftests/random_calls.corpus. What was found worth keeping is in build/random-calls/corpus.
+
+		kselftest: make a patch that adds the selftests to a kernel tree, in the form of the kernel's own (tools/testing/selftests/io_uring), in
+		build/kselftest. Build, install and run them there as the kernel's own are.
 
 		tests: fetch and build the tests that come with the tool box's liburing, and print their folder. The ctest entries liburing-tests
 		of patched kernels run them.

@@ -1,12 +1,14 @@
 # Part of `dev`, which reads this file: liburing's own tests, for kernel/selftests/liburing_tests.sh.
 #
-# The cache has the programs in liburing/VERSION/test/. They are built from the source of the tool box's liburing.
+# The cache has the programs in liburing/VERSION-HASH/test/. They are built from the source of the tool box's liburing with the patches in
+# kernel/liburing/ applied, which add tests of what kernel/next repairs. HASH is the hash of these patches.
 
 # Builds the programs if they are missing, and sets $liburing_tests to their folder.
 find_liburing_tests() {
 	local version lock
 	version=$(dpkg-query --show --showformat '${source:Version}' liburing-dev)
-	liburing_tests=$cache/liburing/$version/test
+	local -a patches=("$repo"/kernel/liburing/*.patch)
+	liburing_tests=$cache/liburing/$version-$(cat "${patches[@]}" | sha256sum | cut -c 1-12)/test
 	[[ ! -d $liburing_tests ]] || return 0
 	mkdir -p "$cache/liburing"
 	exec {lock}>"$cache/liburing/lock"
@@ -15,7 +17,7 @@ find_liburing_tests() {
 		step "Fetching the source of liburing $version" fetch_liburing "$version" "$cache/liburing/tmp" ||
 			fail "no source of liburing $version in the archive"
 		step "Building its tests" build_liburing_tests "$cache/liburing/tmp" || fail "no tests of liburing"
-		mv "$cache/liburing/tmp" "$cache/liburing/$version"
+		mv "$cache/liburing/tmp" "$(dirname "$liburing_tests")"
 	fi
 	exec {lock}>&-
 }
@@ -36,7 +38,12 @@ fetch_liburing() {
 
 # build_liburing_tests FOLDER
 build_liburing_tests() {
+	local patch
 	export CCACHE_DIR=$cache/ccache
+	for patch in "$repo"/kernel/liburing/*.patch; do
+		# Below nobody's repository: git would take the paths for that one's.
+		GIT_CEILING_DIRECTORIES=$(dirname "$1") git -C "$1" apply --whitespace=nowarn "$patch" || return
+	done
 	cd "$1" && ./configure --cc='ccache gcc' --cxx='ccache g++' || return
 	make --jobs "${RINGSTEP_JOBS:-$(nproc)}" -C src && make --jobs "${RINGSTEP_JOBS:-$(nproc)}" -C test
 }

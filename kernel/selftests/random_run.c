@@ -39,21 +39,27 @@ static const char usage[] =
 	"  --from FILE      first run the episodes in this file, and go on from them\n"
 	"  --into FILE      write the episodes that have been somewhere new to this file, at once; needs kcov\n"
 	"  --places FILE    write the addresses where episodes have been to this file, at the end; needs kcov\n"
-	"  --episode TEXT   run this episode again and again, and no other\n";
+	"  --episode TEXT   run this episode again and again, and no other\n"
+	"  --pin FOLDER     make no calls: pin the loops of the rings 200 to 203 as iou_loop0 to iou_loop3 in this folder of "
+	"bpffs\n";
 
 static struct options {
 	double seconds;
 	unsigned long long seed;
-	const char *into, *places, *only;
+	const char *into, *places, *only, *pin;
 	struct corpus from;
 } options = {.seconds = 3};
 
 static void read_options(int argc, char **argv)
 {
 	static const struct option known[] = {
-		{"seed", required_argument, NULL, 's'},	   {"from", required_argument, NULL, 'f'},
-		{"into", required_argument, NULL, 'i'},	   {"places", required_argument, NULL, 'p'},
-		{"episode", required_argument, NULL, 'e'}, {NULL, 0, NULL, 0},
+		{"seed", required_argument, NULL, 's'},
+		{"from", required_argument, NULL, 'f'},
+		{"into", required_argument, NULL, 'i'},
+		{"places", required_argument, NULL, 'p'},
+		{"episode", required_argument, NULL, 'e'},
+		{"pin", required_argument, NULL, 'P'},
+		{NULL, 0, NULL, 0},
 	};
 	bool wrong = false;
 	int which, status;
@@ -79,6 +85,9 @@ static void read_options(int argc, char **argv)
 			break;
 		case 'e':
 			options.only = optarg;
+			break;
+		case 'P':
+			options.pin = optarg;
 			break;
 		default:
 			wrong = true;
@@ -146,6 +155,21 @@ static int prepare(void)
 			return status;
 		detach_loop(&loops[i]);
 		close_ring(&ring);
+	}
+	return 0;
+}
+
+/* Pins the loops, for others to attach (kernel/syzkaller). */
+static int pin_loops(const char *folder)
+{
+	for (unsigned i = 0; i < RINGS; i++) {
+		char path[256];
+		int status;
+
+		snprintf(path, sizeof(path), "%s/iou_loop%u", folder, i);
+		status = bpf_map__pin(loops[i].map, path);
+		if (status)
+			return status;
 	}
 	return 0;
 }
@@ -266,6 +290,13 @@ int main(int argc, char **argv)
 	if (status) {
 		fprintf(stderr, "random calls: no loop to begin with: %s\n", strerror(-status));
 		return 1;
+	}
+	if (options.pin) {
+		status = pin_loops(options.pin);
+		if (status)
+			fprintf(stderr, "random calls: cannot pin loops in %s, which has to be in bpffs: %s\n", options.pin,
+				strerror(-status));
+		return status ? 1 : 0;
 	}
 	printf("The seed is %llu.\n", options.seed);
 	fflush(stdout);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The calls themselves. Rings lie at fixed file descriptors, and their memory at fixed addresses. So a thread finds what others have made, and
- * uses it while it goes.
+ * The calls themselves. Rings lie at fixed file descriptors, and a table says where their memory is mapped. So a thread finds what others have
+ * made, and uses it while it goes.
  */
 #define _GNU_SOURCE
 #include "random_calls.h"
@@ -40,13 +40,21 @@ enum {
 	FIRST_TAKEN = 400, /* above all that this program opens */
 };
 
-/* The memory of a ring: its queues, its SQEs, the memory region, and what requests read and write. */
+/* Memory that a ring may use: for a region of user memory, and for what requests read and write. */
 #define AREA (16UL << 20)
 #define PART (4UL << 20)
-#define RINGS_OF(ring) ((char *)(0x200000000000UL + (unsigned long)(ring) * AREA))
-#define SQES_OF(ring) (RINGS_OF(ring) + PART)
-#define REGION_OF(ring) (RINGS_OF(ring) + 2 * PART)
-#define DATA_OF(ring) (RINGS_OF(ring) + 3 * PART)
+#define AREA_OF(ring) ((char *)(0x200000000000UL + (unsigned long)(ring) * AREA))
+#define USER_REGION_OF(ring) (AREA_OF(ring) + 2 * PART)
+#define DATA_OF(ring) (AREA_OF(ring) + 3 * PART)
+
+/*
+ * Where the memory that a ring shares with the kernel is mapped: its queues, its SQEs and its memory region. The kernel chooses the addresses of what
+ * it has allocated, and refuses MAP_FIXED. Until there is a ring, or if it could not be mapped, this is memory that no ring knows.
+ */
+static struct mapping {
+	char *volatile queues, *volatile sqes, *volatile region;
+	volatile size_t queues_size, sqes_size, region_size;
+} mappings[RINGS];
 
 struct counts *counts;
 struct io_uring_params offsets;
@@ -76,16 +84,32 @@ static __u64 some_address(unsigned ring)
 	case 0:
 		return random_bits();
 	case 1:
-		return (__u64)(uintptr_t)RINGS_OF(ring) + below(AREA);
+		return (__u64)(uintptr_t)AREA_OF(ring) + below(AREA);
+	case 2:
+		return (__u64)(uintptr_t)(one_in(2) ? mappings[ring].queues : mappings[ring].sqes) + below(4096);
 	default:
 		return (__u64)(uintptr_t)DATA_OF(ring) + below(16384);
 	}
 }
 
+/* Maps memory of a ring, in place of what was mapped before. Sometimes that stays mapped although its ring may be gone. */
+static void map_from_ring(unsigned ring, size_t size, __u64 offset, char *volatile *at, volatile size_t *mapped)
+{
+	char *const memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, FIRST_RING + (int)ring, (off_t)offset);
+
+	if (memory == MAP_FAILED)
+		return;
+	COUNT(mapped);
+	if (*mapped && !one_in(4))
+		munmap(*at, *mapped);
+	*at = memory;
+	*mapped = size;
+}
+
 static void open_some_ring(unsigned ring)
 {
 	struct io_uring_params params = {.flags = LOOP_RING};
-	size_t rings_size, sqes_size;
+	size_t queues_size, sqes_size;
 	int fd;
 
 	if (one_in(2))
@@ -104,14 +128,10 @@ static void open_some_ring(unsigned ring)
 	COUNT(rings);
 	dup2(fd, FIRST_RING + (int)ring);
 	close(fd);
-	rings_size = params.cq_off.cqes + (size_t)params.cq_entries * sizeof(struct io_uring_cqe) * 2;
+	queues_size = params.cq_off.cqes + (size_t)params.cq_entries * sizeof(struct io_uring_cqe);
 	sqes_size = (size_t)params.sq_entries * sizeof(struct io_uring_sqe);
-	if (rings_size <= PART && sqes_size <= PART) {
-		mmap(RINGS_OF(ring), rings_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, FIRST_RING + (int)ring,
-		     IORING_OFF_SQ_RING);
-		mmap(SQES_OF(ring), sqes_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, FIRST_RING + (int)ring,
-		     IORING_OFF_SQES);
-	}
+	map_from_ring(ring, queues_size, IORING_OFF_SQ_RING, &mappings[ring].queues, &mappings[ring].queues_size);
+	map_from_ring(ring, sqes_size, IORING_OFF_SQES, &mappings[ring].sqes, &mappings[ring].sqes_size);
 }
 
 static void map_area(char *at, size_t size)
@@ -126,10 +146,10 @@ static void register_some_region(unsigned ring)
 	int status;
 
 	if (one_in(2)) {
-		desc.user_addr = (__u64)(uintptr_t)REGION_OF(ring);
+		desc.user_addr = (__u64)(uintptr_t)USER_REGION_OF(ring);
 		desc.flags = MEM_REGION_TYPE_USER;
 		if (one_in(4))
-			map_area(REGION_OF(ring), PART);
+			map_area(USER_REGION_OF(ring), PART);
 	}
 	if (one_in(8))
 		desc.size = number();
@@ -143,14 +163,15 @@ static void register_some_region(unsigned ring)
 	if (status)
 		return;
 	COUNT(regions);
-	if (!(desc.flags & MEM_REGION_TYPE_USER))
-		mmap(REGION_OF(ring), desc.size & (PART - 1), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		     FIRST_RING + (int)ring, (off_t)desc.mmap_offset);
+	if (desc.flags & MEM_REGION_TYPE_USER)
+		mappings[ring].region = USER_REGION_OF(ring), mappings[ring].region_size = 0;
+	else
+		map_from_ring(ring, desc.size, desc.mmap_offset, &mappings[ring].region, &mappings[ring].region_size);
 }
 
 static void write_script(unsigned ring)
 {
-	volatile struct script *script = (volatile struct script *)REGION_OF(ring);
+	volatile struct script *script = (volatile struct script *)mappings[ring].region;
 
 	script->turns = 0;
 	script->most = 1 + below(one_in(8) ? 1000 : 8);
@@ -238,16 +259,16 @@ static void fill_some_sqe(unsigned ring, struct io_uring_sqe *sqe)
 
 static void fill_some_sqes(unsigned ring)
 {
-	volatile unsigned *const head = (volatile unsigned *)(RINGS_OF(ring) + offsets.sq_off.head);
-	volatile unsigned *const tail = (volatile unsigned *)(RINGS_OF(ring) + offsets.sq_off.tail);
-	const unsigned mask = (*(volatile unsigned *)(RINGS_OF(ring) + offsets.sq_off.ring_mask)) & 255;
+	volatile unsigned *const head = (volatile unsigned *)(mappings[ring].queues + offsets.sq_off.head);
+	volatile unsigned *const tail = (volatile unsigned *)(mappings[ring].queues + offsets.sq_off.tail);
+	const unsigned mask = (*(volatile unsigned *)(mappings[ring].queues + offsets.sq_off.ring_mask)) & 255;
 
 	for (unsigned count = 1 + below(8); count > 0; count--) {
 		struct io_uring_sqe sqe;
 
 		fill_some_sqe(ring, &sqe);
 		/* With IORING_SETUP_SQ_REWIND, requests are taken from the first on. */
-		memcpy(SQES_OF(ring) + (one_in(2) ? count - 1 : *tail & mask) * sizeof(sqe), &sqe, sizeof(sqe));
+		memcpy(mappings[ring].sqes + (one_in(2) ? count - 1 : *tail & mask) * sizeof(sqe), &sqe, sizeof(sqe));
 		*tail = *tail + 1;
 	}
 	if (one_in(16))
@@ -258,7 +279,7 @@ static void fill_some_sqes(unsigned ring)
 
 static void enter_some(unsigned ring)
 {
-	const volatile struct script *script = (const volatile struct script *)REGION_OF(ring);
+	const volatile struct script *script = (const volatile struct script *)mappings[ring].region;
 	const long result = syscall(__NR_io_uring_enter, FIRST_RING + (int)ring, number() & 63, number() & 15,
 				    some_flags(IORING_ENTER_GETEVENTS), NULL, 0);
 
@@ -357,22 +378,41 @@ static void use_files(void)
 	}
 }
 
+/* Changes how a part of the ring's memory is mapped. Memory shared with the kernel that is unmapped here comes back with the next ring. */
 static void change_memory(unsigned ring)
 {
-	char *const at = RINGS_OF(ring) + below(4) * PART;
+	const struct mapping *const mapping = &mappings[ring];
+	char *at = AREA_OF(ring) + below(4) * PART;
+	size_t size = PART;
 
-	switch (below(5)) {
+	switch (below(6)) {
 	case 0:
-		munmap(at, PART);
+		at = mapping->queues;
+		size = mapping->queues_size;
 		break;
 	case 1:
-		mprotect(at, PART, one_in(2) ? PROT_READ : PROT_NONE);
+		at = mapping->sqes;
+		size = mapping->sqes_size;
 		break;
 	case 2:
-		madvise(at, PART, MADV_DONTNEED);
+		at = mapping->region;
+		size = mapping->region_size;
+		break;
+	default:
+		break;
+	}
+	switch (below(5)) {
+	case 0:
+		munmap(at, size);
+		break;
+	case 1:
+		mprotect(at, size, one_in(2) ? PROT_READ : PROT_NONE);
+		break;
+	case 2:
+		madvise(at, size, MADV_DONTNEED);
 		break;
 	case 3:
-		mprotect(at, PART, PROT_READ | PROT_WRITE);
+		mprotect(at, size, PROT_READ | PROT_WRITE);
 		break;
 	default:
 		map_area(DATA_OF(ring), PART);
@@ -546,8 +586,11 @@ _Noreturn void run_episode(const struct episode *episode)
 	drop_capabilities(1ULL << CAP_IPC_LOCK);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaction(signals[i], &action, NULL);
-	for (unsigned ring = 0; ring < RINGS; ring++)
-		map_area(RINGS_OF(ring), AREA);
+	for (unsigned ring = 0; ring < RINGS; ring++) {
+		map_area(AREA_OF(ring), AREA);
+		mappings[ring] =
+			(struct mapping){.queues = AREA_OF(ring), .sqes = AREA_OF(ring) + PART, .region = USER_REGION_OF(ring)};
+	}
 	if (pipe2(pipes, O_NONBLOCK) || pipe(pipes + 2) || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) ||
 	    socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair + 2))
 		_exit(2);

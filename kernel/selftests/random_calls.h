@@ -14,7 +14,7 @@ enum {
 
 /* What has succeeded, in memory that all processes share. */
 struct counts {
-	unsigned long episodes, calls, rings, regions, attached, detached, entered, turns, submitted;
+	unsigned long episodes, calls, rings, mapped, regions, attached, detached, entered, turns, submitted;
 };
 extern struct counts *counts;
 

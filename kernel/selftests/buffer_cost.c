@@ -5,8 +5,8 @@
  *
  *     kernel-buffer-cost FOLDER
  *
- * FOLDER has buffer_cost.bpf.o. Prints nanoseconds for each read, which are instructions in a machine whose clock counts them
- * (./dev vm --icount): the fewest of several turns.
+ * FOLDER is where buffer_cost.bpf.o is. The program prints how many nanoseconds a read takes in the fastest of several turns. With
+ * `./dev vm --icount`, a nanosecond is an instruction.
  */
 #define _GNU_SOURCE
 #include "buffer_cost.h"

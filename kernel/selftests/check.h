@@ -79,8 +79,8 @@ struct test {
 #define END_OF_TESTS {NULL, NULL}
 
 /*
- * The main function: runs the tests that the arguments name, or all. `groups` ends with NULL. Prints TAP, version 13, and returns what
- * kselftest's programs return: PASSED, FAILED, or SKIPPED if every test was.
+ * The main function: runs the tests that the arguments name, or all. `groups` ends with NULL. Prints TAP, version 13. Returns
+ * the exit status that the kernel's selftests have: PASSED, FAILED, or SKIPPED if all tests were skipped.
  */
 int run_tests(const struct test *const *groups, int argc, char **argv);
 

@@ -49,7 +49,7 @@ enum {
 
 /*
  * Where the memory that a ring shares with the kernel is mapped: its queues, its SQEs and its memory region. The kernel chooses the addresses of what
- * it has allocated, and refuses MAP_FIXED. Until there is a ring, or if it could not be mapped, this is memory that no ring knows.
+ * it has allocated, and refuses MAP_FIXED. Before the first ring is mapped, the pointers lead to ordinary memory, so that every call may use them.
  */
 static struct mapping {
 	char *volatile queues, *volatile sqes, *volatile region;

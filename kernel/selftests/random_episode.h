@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the calls of an episode are made of: some pieces, each with a seed and with how many calls each thread makes from it. In text, that is
+ * An episode is one or more pieces. Each piece has a seed, from which the arguments of its calls are made, and says how many calls each thread
+ * makes. An episode is written like this:
  *
  *     SEED:CALLS SEED:CALLS …
  *
- * An episode that begins with the pieces of another one first makes the same calls. So what another one has reached can be gone on from.
+ * Two episodes that begin with the same pieces begin with the same calls. So a new episode can repeat what an old one has done and then continue
+ * with something else.
  */
 #ifndef RINGSTEP_SELFTESTS_RANDOM_EPISODE_H
 #define RINGSTEP_SELFTESTS_RANDOM_EPISODE_H
@@ -42,8 +44,8 @@ struct corpus {
 
 void add_episode(struct corpus *corpus, const struct episode *episode);
 
-/* Adds the episodes in a file, one in a line. Lines that begin with # and empty lines are comments. Returns 0, or a negative errno: -EINVAL for a
- * line that is no episode, which is printed. */
+/* Adds the episodes in a file, one in a line. Lines that begin with # and empty lines are comments. Returns 0, or a negative errno: -EINVAL if
+ * a line is not an episode. It prints that line. */
 int read_corpus(struct corpus *corpus, const char *path);
 
 /* Returns an episode to run next: a new one, or one that changes some in the corpus. Made of the random numbers of this thread. */

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Calls everything that loops are made of, with random arguments, from several threads and processes at once. It looks for what the kernel
- * complains of, and for tasks and links that cannot be got rid of. Nothing is checked of what a call returns, apart from that each kind of
- * call succeeds now and then.
+ * Makes random calls: it opens rings, registers memory, attaches loops and submits requests with random arguments, from several threads and
+ * processes at once. It fails if a process cannot be ended, if a loop stays attached, or if one kind of call never succeeds. It does not check
+ * what single calls return. Whoever runs it has to see whether the kernel complains.
  *
  *     kernel-random-calls FOLDER [SECONDS] [OPTIONS]
  *
- * FOLDER has random_calls.bpf.o. An episode is a process that makes calls for a moment. Its text (random_episode.h) is printed if it cannot be
- * ended. Threads race, so that the same episode makes the same calls, but not in the same order.
+ * FOLDER is where random_calls.bpf.o is. The calls are made in episodes. Each episode is a process that makes some hundred calls and ends. If the
+ * process cannot be ended, the episode is printed as text (random_episode.h), and --episode repeats it. Its threads then make the same calls, but
+ * not in the same order.
  *
- * Where the kernel has kcov, as the debugging kernels have, an episode that has been somewhere in io_uring where none was before is kept in the
- * corpus, and most new episodes change one of those.
+ * A debugging kernel has kcov, which tells which code of io_uring a thread has run. If an episode has run code that no episode before it had run,
+ * the program adds it to the corpus. Three of four new episodes begin like an episode of the corpus.
  */
 #define _GNU_SOURCE
 #include "check.h"

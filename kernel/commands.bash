@@ -394,6 +394,7 @@ command_kernel() {
 	[[ -n $series ]] || usage_error "kernel: say which series to $what: $(patched_series_list | paste -sd' ')" kernel
 	[[ -d $repo/kernel/$series && " $(patched_series_list | paste -sd' ') " == *" $series "* ]] ||
 		usage_error "kernel: there are no patches for $series. There are for $(patched_series_list | paste -sd' ')" kernel
+	[[ $what != kselftest || $series == next ]] || usage_error "kernel kselftest: only the series next is to be posted" kernel
 	case $what in
 		build)
 			find_patched_kernel "$series-$kind$fault" newest
@@ -426,7 +427,7 @@ help_kernel() {
 		./dev kernel faults SERIES [NAME…]
 		./dev kernel races SERIES
 		./dev kernel random SERIES [SECONDS]
-		./dev kernel kselftest SERIES
+		./dev kernel kselftest next
 		./dev kernel tests
 
 		build: build a kernel for tests, with the patches in kernel/SERIES/, from the newest source package of that series in the archive

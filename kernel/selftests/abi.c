@@ -4,9 +4,9 @@
  * ends, and that nothing is left behind. The interface is the same in all kernels with loops, so these tests also pass in kernels that were
  * released with loops.
  *
- * Usage: kernel-selftests OBJECTS [TEST…]      runs all tests, or those named
+ * Usage: kernel-selftests [OBJECTS [TEST…]]    runs all tests, or those named
  *        kernel-selftests OBJECTS --list       prints the names of all tests
- * OBJECTS is the folder of step.bpf.o, refused.bpf.o, proprietary.bpf.o and tasks.bpf.o. The program must run as root.
+ * OBJECTS is the folder of step.bpf.o, refused.bpf.o, proprietary.bpf.o and tasks.bpf.o, or else the current one. The program must run as root.
  */
 #include "abi.h"
 

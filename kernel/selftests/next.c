@@ -3,9 +3,9 @@
  * kernel-selftests-next tests what kernel/next adds to the interface, by system calls alone: waiting with a timeout, registered buffers,
  * busy polling, running deferred work, and a repair of multishot receives. It skips all tests in other kernels.
  *
- * Usage: kernel-selftests-next OBJECTS [TEST…]      runs all tests, or those named
+ * Usage: kernel-selftests-next [OBJECTS [TEST…]]    runs all tests, or those named
  *        kernel-selftests-next OBJECTS --list       prints the names of all tests
- * OBJECTS is the folder of next.bpf.o and next_refused.bpf.o. The program must run as root.
+ * OBJECTS is the folder of next.bpf.o and next_refused.bpf.o, or else the current one. The program must run as root.
  */
 #include "next.h"
 

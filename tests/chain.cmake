@@ -24,7 +24,7 @@ endforeach()
 add_executable(graph-refusals loops/graphs/refusals.cpp)
 target_link_libraries(graph-refusals PRIVATE ringstep::ringstep ringstep_development)
 add_test(NAME host/graph_refusals COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/loops/graphs/refusals.sh" "$<TARGET_FILE:graph-refusals>")
-set_tests_properties(host/graph_refusals PROPERTIES LABELS host TIMEOUT 60)
+set_tests_properties(host/graph_refusals PROPERTIES LABELS host TIMEOUT 300)
 ringstep_add_test(loops/chain_compiled USER KERNELS MAIN LOOPS chain ${ringstep_test_graphs} TIMEOUT 500 VM_OPTIONS --cpus 1)
 
 ringstep_add_example(relay relay VM_OPTIONS --cpus 1

@@ -15,7 +15,7 @@ ringstep_add_example(ringstep_cp ringstep-cp SCRIPT ringstep_cp.sh TIMEOUT 400 V
 add_library(failing_close MODULE examples/failing_close.c)
 set(command "${CMAKE_CURRENT_SOURCE_DIR}/examples/failing_close.sh" "$<TARGET_FILE:ringstep-cp>" "$<TARGET_FILE:failing_close>")
 add_test(NAME user/examples/failing_close COMMAND ${command})
-set_tests_properties(user/examples/failing_close PROPERTIES LABELS "host;user" TIMEOUT 100 ENVIRONMENT RINGSTEP_ENGINE=user)
+set_tests_properties(user/examples/failing_close PROPERTIES LABELS "host;user" TIMEOUT 300 ENVIRONMENT RINGSTEP_ENGINE=user)
 list(GET RINGSTEP_TEST_KERNELS -1 newest)
 ringstep_add_vm_test(${newest} examples/failing_close COMMAND ${command})
 set_tests_properties(${newest}/examples/failing_close PROPERTIES ENVIRONMENT RINGSTEP_ENGINE=kernel)

@@ -27,20 +27,20 @@ endforeach()
 
 # The site: everything public is described, no link is dead. Neither are those of the documents as they lie in the repository.
 add_test(NAME host/site COMMAND "${PROJECT_SOURCE_DIR}/docs/make_reference.sh" "${PROJECT_SOURCE_DIR}" "${docs_dir}/site")
-set_tests_properties(host/site PROPERTIES LABELS host TIMEOUT 120 FIXTURES_SETUP docs_site)
+set_tests_properties(host/site PROPERTIES LABELS host TIMEOUT 300 FIXTURES_SETUP docs_site)
 set(links "${CMAKE_CURRENT_SOURCE_DIR}/docs/links.py")
 add_test(NAME host/site-links COMMAND "${links}" --site "${docs_dir}/site/html")
-set_tests_properties(host/site-links PROPERTIES LABELS host TIMEOUT 120 FIXTURES_REQUIRED docs_site)
+set_tests_properties(host/site-links PROPERTIES LABELS host TIMEOUT 300 FIXTURES_REQUIRED docs_site)
 add_test(NAME host/document-links COMMAND "${links}" --documents "${PROJECT_SOURCE_DIR}")
-set_tests_properties(host/document-links PROPERTIES LABELS host TIMEOUT 60)
+set_tests_properties(host/document-links PROPERTIES LABELS host TIMEOUT 300)
 # What documents quote of other files is there.
 file(GLOB documents CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/*.md" "${PROJECT_SOURCE_DIR}/docs/*.md")
 add_test(NAME host/document-quotes COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/quotes.py" "${PROJECT_SOURCE_DIR}" ${documents})
-set_tests_properties(host/document-quotes PROPERTIES LABELS host TIMEOUT 60)
+set_tests_properties(host/document-quotes PROPERTIES LABELS host TIMEOUT 300)
 
 # The longest step of each loop, as its comment states it.
 add_test(NAME host/document-steps COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/steps.py" "${PROJECT_SOURCE_DIR}")
-set_tests_properties(host/document-steps PROPERTIES LABELS host TIMEOUT 60)
+set_tests_properties(host/document-steps PROPERTIES LABELS host TIMEOUT 300)
 
 # `./dev run`, which the documents have their reader type.
 add_test(NAME host/dev_run COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/dev_run.sh" "${PROJECT_SOURCE_DIR}")

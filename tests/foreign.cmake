@@ -12,7 +12,7 @@ function(ringstep_add_foreign_test name)
   endforeach()
   if(NOT arg_NOT_HERE)
     add_test(NAME user/net/foreign/${name} COMMAND ${command} ${arg_HERE})
-    set_tests_properties(user/net/foreign/${name} PROPERTIES LABELS "host;user" TIMEOUT 120 ENVIRONMENT RINGSTEP_ENGINE=user)
+    set_tests_properties(user/net/foreign/${name} PROPERTIES LABELS "host;user" TIMEOUT 300 ENVIRONMENT RINGSTEP_ENGINE=user)
   endif()
   list(GET RINGSTEP_TEST_KERNELS -1 newest)
   # One processor, for the reason that net/proxy has one: servers hand a shutdown to a worker, too, when they close before their peer does.
@@ -35,4 +35,4 @@ ringstep_add_foreign_test(faults TARGETS http-server key-value KERNEL 300 1200)
 
 # The servers that the benchmark compares answer alike, also to its load.
 add_test(NAME host/bench/servers COMMAND "${PROJECT_SOURCE_DIR}/bench/servers.py" --runs 1 --requests 64 --connections 2 --pipelines 2)
-set_tests_properties(host/bench/servers PROPERTIES LABELS host TIMEOUT 60)
+set_tests_properties(host/bench/servers PROPERTIES LABELS host TIMEOUT 300)

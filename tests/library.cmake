@@ -84,7 +84,7 @@ ringstep_add_test(kit/both_worlds USER KERNELS LOOPS both_worlds)
 ringstep_add_loop(kernel_only SOURCE kit/kernel_only.bpf.c STATE kit/kernel_only.h KERNEL_ONLY NOT_INSPECTED)
 ringstep_add_test(kit/kernel_only KERNELS LOOPS kernel_only)
 add_test(NAME host/kernel-only COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/kit/kernel_only.sh" "${PROJECT_SOURCE_DIR}")
-set_tests_properties(host/kernel-only PROPERTIES LABELS host TIMEOUT 120)
+set_tests_properties(host/kernel-only PROPERTIES LABELS host TIMEOUT 300)
 
 # What cannot be a loop is refused when it is compiled, in words that say what to write.
 add_test(NAME host/refused-builds COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/kit/refused_builds.sh" "${PROJECT_SOURCE_DIR}" "${CMAKE_CXX_COMPILER}")
@@ -126,7 +126,7 @@ set_tests_properties(host/must-not-compile PROPERTIES LABELS host TIMEOUT 300)
 # A state header that has changed since the loop was compiled is noticed.
 add_test(NAME host/other-layout COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/other_layout.sh" "${CMAKE_CXX_COMPILER}" "${PROJECT_SOURCE_DIR}"
                                         "${PROJECT_BINARY_DIR}/examples/loops/hello/include")
-set_tests_properties(host/other-layout PROPERTIES LABELS host TIMEOUT 100)
+set_tests_properties(host/other-layout PROPERTIES LABELS host TIMEOUT 300)
 
 add_test(NAME host/clang-tidy COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/tidy.sh" "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}")
 add_test(NAME host/clang-format COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/compile/format.sh" "${PROJECT_SOURCE_DIR}")

@@ -5,4 +5,4 @@ set_tests_properties(host/machines PROPERTIES LABELS host TIMEOUT 600 COST 5000)
 
 # What `./dev test` and .ci/run say of tests that fail.
 add_test(NAME host/dev_test COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/dev_test.sh" "${PROJECT_SOURCE_DIR}")
-set_tests_properties(host/dev_test PROPERTIES LABELS host TIMEOUT 100)
+set_tests_properties(host/dev_test PROPERTIES LABELS host TIMEOUT 300)

@@ -158,7 +158,7 @@ set(operation 0)
 foreach(name IN ITEMS find find_crlf compare compare_nocase copy hash parse print are are_nocase write)
   add_test(NAME host/fuzz/bytes_${name}
            COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-bytes" -seed=1 -runs=30000 -max_len=400 -timeout=60 -verbosity=0)
-  set_tests_properties(host/fuzz/bytes_${name} PROPERTIES LABELS host TIMEOUT 100 ENVIRONMENT
+  set_tests_properties(host/fuzz/bytes_${name} PROPERTIES LABELS host TIMEOUT 300 ENVIRONMENT
                                                          "UBSAN_OPTIONS=print_stacktrace=1;FUZZ_BYTES=${operation}")
   math(EXPR operation "${operation} + 1")
 endforeach()
@@ -172,7 +172,7 @@ ringstep_add_sanitized_program(
 add_test(NAME host/fuzz/http_parser
          COMMAND "${CMAKE_CURRENT_BINARY_DIR}/sanitized/fuzz-http" -seed=1 -runs=60000 -max_len=600 -timeout=60 -verbosity=0
                  "-dict=${CMAKE_CURRENT_SOURCE_DIR}/fuzz/http.dict")
-set_tests_properties(host/fuzz/http_parser PROPERTIES LABELS host TIMEOUT 100 ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1")
+set_tests_properties(host/fuzz/http_parser PROPERTIES LABELS host TIMEOUT 300 ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1")
 
 # The fuzzer: an entry for each loop, with inputs that are kept in fuzz/corpus. So many runs here, which take some 2 seconds each;
 # `./dev fuzz` is for longer.

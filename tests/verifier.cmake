@@ -67,7 +67,7 @@ foreach(kernel IN LISTS ends)
   endif()
   string(REGEX REPLACE "-ringstep.*" "" name "${kernel}")
   ringstep_add_vm_test(
-    ${kernel} verifier-budgets TIMEOUT 120
+    ${kernel} verifier-budgets TIMEOUT 300
     COMMAND "$<TARGET_FILE:verifier-budgets>" check "${loop_list}" "${PROJECT_SOURCE_DIR}/bpf/budgets.csv" ${name} ${ring})
 endforeach()
 
@@ -131,7 +131,7 @@ add_custom_target(inspected-loops ALL DEPENDS ${objects})
 find_program(RINGSTEP_PYTHON NAMES python3)
 add_test(NAME host/inspect COMMAND "${RINGSTEP_PYTHON}" -B "${CMAKE_CURRENT_SOURCE_DIR}/inspect/inspect.py" "${RINGSTEP_INSPECT}" "${dir}"
                                    "${source}" "${loop_list}")
-set_tests_properties(host/inspect PROPERTIES LABELS host TIMEOUT 100)
+set_tests_properties(host/inspect PROPERTIES LABELS host TIMEOUT 300)
 foreach(kernel IN LISTS complete)
-  ringstep_add_vm_test(${kernel} verifier-accepts TIMEOUT 120 COMMAND "$<TARGET_FILE:verifier-budgets>" accept ${objects})
+  ringstep_add_vm_test(${kernel} verifier-accepts TIMEOUT 300 COMMAND "$<TARGET_FILE:verifier-budgets>" accept ${objects})
 endforeach()

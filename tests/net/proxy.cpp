@@ -240,7 +240,7 @@ TEST_CASE("Upstreams take turns, or the one with the fewest connections is next,
 TEST_CASE("An upstream that refuses is left out for a time after some failures, and its clients get another one", "[main]") {
     const Upstream upstream;
     const SocketAddress refuses = nobody();
-    RunningProxy proxy{{refuses, upstream.address()}, {.failures = 2, .leave_out = 300ms}};
+    RunningProxy proxy{{refuses, upstream.address()}, {.failures = 2, .leave_out = 2s}};
     const auto served = [&] {
         const Client client{proxy.port()};
         const Client server = upstream.accept();
@@ -250,12 +250,12 @@ TEST_CASE("An upstream that refuses is left out for a time after some failures, 
     CHECK(eventually([&] { return proxy->upstream(0).failures == 2; }));
     CHECK(eventually([&] { return proxy->upstream(0).left_out == 1; }));
     CHECK(eventually([&] { return proxy->counters().retried == 2; }));
-    std::this_thread::sleep_for(350ms);
+    std::this_thread::sleep_for(2100ms);
     for (int i = 0; i < 4; i++) CHECK(served());  // one of them tries it again, and one failure is enough then
     CHECK(eventually([&] { return proxy->upstream(0).failures == 3; }));
     CHECK(eventually([&] { return proxy->upstream(0).left_out == 2; }));
     // It is there now.
-    std::this_thread::sleep_for(350ms);
+    std::this_thread::sleep_for(2100ms);
     const ringstep::Listener late{"127.0.0.1", ntohs(refuses.value().ipv4.port)};
     std::vector<Client> clients;
     for (int i = 0; i < 4; i++) clients.emplace_back(proxy.port());
@@ -268,13 +268,13 @@ TEST_CASE("An upstream that refuses is left out for a time after some failures, 
 TEST_CASE("Connecting has a time limit, after which another upstream is tried", "[main]") {
     const Upstream upstream;
     const FullUpstream hangs;
-    RunningProxy proxy{{hangs.address(), upstream.address()}, {.connect = 100ms}};
+    RunningProxy proxy{{hangs.address(), upstream.address()}, {.connect = 500ms}};
     const auto begin = std::chrono::steady_clock::now();
     Client client{proxy.port()};
     CHECK(client.send("patience"));
     Client server = upstream.accept();
     CHECK(server.receive(8) == "patience");
-    CHECK(std::chrono::steady_clock::now() - begin >= 100ms);
+    CHECK(std::chrono::steady_clock::now() - begin >= 500ms);
     CHECK(eventually([&] { return proxy->upstream(0).timed_out == 1; }));
     CHECK(eventually([&] { return proxy->upstream(0).failures == 1; }));
     exchange(client, server, 50'000, 5);
@@ -397,7 +397,7 @@ TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end 
     const Upstream upstream;
     RunningProxy proxy{{upstream.address()}};
     // Only what is about silence meets a limit of time, as any other exchange may last longer on a busy machine.
-    RunningProxy impatient{{upstream.address()}, {.idle = 700ms}};
+    RunningProxy impatient{{upstream.address()}, {.idle = 3s}};
     const std::string garbage = random_bytes(400'000, 7);
     /// Connects a client and its upstream.
     const auto connect = [&](RunningProxy& through) {
@@ -449,7 +449,7 @@ TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end 
     {  // It sends a byte at a time, and so it is not idle.
         auto [client, server] = connect(impatient);
         for (int i = 0; i < 8; i++) {
-            std::this_thread::sleep_for(100ms);
+            std::this_thread::sleep_for(450ms);
             ensure(server.send("."));
             CHECK(client.receive(1) == ".");
         }
@@ -463,11 +463,11 @@ TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end 
 
 TEST_CASE("A connection without a byte in either direction ends after a time", "[main]") {
     const Upstream upstream;
-    RunningProxy proxy{{upstream.address()}, {.idle = 700ms}};
+    RunningProxy proxy{{upstream.address()}, {.idle = 3s}};
     Client client{proxy.port()};
     Client server = upstream.accept();
     for (int i = 0; i < 8; i++) {
-        std::this_thread::sleep_for(100ms);
+        std::this_thread::sleep_for(450ms);
         const Client& sender = i % 2 == 0 ? client : server;
         const Client& reader = i % 2 == 0 ? server : client;
         CHECK(sender.send("."));
@@ -560,7 +560,7 @@ TEST_CASE("Upstreams are told the client's address by the PROXY protocol", "[mai
 
 TEST_CASE("A drain lets connections end, and cuts those that do not in time", "[main]") {
     const Upstream upstream;
-    RunningProxy proxy{{upstream.address()}, {}, -1, 256, 300ms};
+    RunningProxy proxy{{upstream.address()}, {}, -1, 256, 3s};
     Client client{proxy.port()};
     Client server = upstream.accept();
     Client lasting{proxy.port()};

@@ -36,7 +36,7 @@ class RunningProxy {
 public:
     explicit RunningProxy(const std::vector<ringstep::SocketAddress>& upstreams, const ringstep::ProxyOptions& options = {},
                           int listener = -1, unsigned sq_entries = 256,
-                          std::chrono::milliseconds drain_limit = std::chrono::milliseconds(200)) {
+                          std::chrono::milliseconds drain_limit = std::chrono::seconds(3)) {
         std::promise<ringstep::Proxy*> made;
         auto there = made.get_future();
         thread_ =

@@ -55,6 +55,14 @@ source_version() {
 	} | sort -Vu | tail -n 1
 }
 
+# find_source SERIES: sets $package to the name of the source package of a series, and $version to the newest version of it.
+find_source() {
+	refresh_index
+	package=$(source_package "$1") || exit 1
+	version=$(source_version "$package")
+	[[ -n $version ]] || fail "the archive has no package $package"
+}
+
 # fetch_package PACKAGE VERSION FILE: fetches a package into FILE and removes older versions.
 fetch_package() {
 	local package=$1 version=$2 file=$3 folder
@@ -138,15 +146,12 @@ have_patched_kernel() {
 # find_patched_kernel NAME [newest]: builds a kernel if it is missing, and sets $kernel_version and $kernel_folder. With `newest`, the kernel
 # must be of the newest source.
 find_patched_kernel() {
-	local name=$1 which=${2:-any} package version
+	local name=$1 which=${2:-any} package version # which find_source sets
 	patched_parts "$name"
 	kernel_folder=
 	[[ $which != any ]] || kernel_folder=$(cached_patched_kernel "$name")
 	if [[ -z $kernel_folder ]]; then
-		refresh_index
-		package=$(source_package "$patched_series") || exit 1
-		version=$(source_version "$package")
-		[[ -n $version ]] || fail "the archive has no package $package"
+		find_source "$patched_series"
 		kernel_folder=$cache/patched/$name/$patched_hash-$version
 		mkdir -p "$cache/patched/$name"
 		lock_kernel_builds
@@ -188,11 +193,8 @@ clean_patched_kernels() {
 # build_packages SERIES FLAVOUR OUT UNTIL: builds Debian packages of a series in OUT, with the configuration of a flavour. UNTIL is `packages`,
 # or `objects` to compile only what the patches change.
 build_packages() {
-	local series=$1 flavour=$2 out=$3 until=$4 package version source
-	refresh_index
-	package=$(source_package "$series") || exit 1
-	version=$(source_version "$package")
-	[[ -n $version ]] || fail "the archive has no package $package"
+	local series=$1 flavour=$2 out=$3 until=$4 source package version # the last two by find_source
+	find_source "$series"
 	lock_kernel_builds
 	need_free_space "$([[ $until == objects ]] && echo 6000 || echo 40000)"
 	need_source "$package" "$version" || exit 1
@@ -287,11 +289,8 @@ call_randomly() {
 
 # run_kselftest SERIES: makes the patch that adds the selftests to a kernel tree, and builds, installs and runs them as the kernel's own are.
 run_kselftest() {
-	local series=$1 out=$build/kselftest package version status=0
-	refresh_index
-	package=$(source_package "$series") || exit 1
-	version=$(source_version "$package")
-	[[ -n $version ]] || fail "the archive has no package $package"
+	local series=$1 out=$build/kselftest status=0 package version # the last two by find_source
+	find_source "$series"
 	find_patched_kernel "$series-ringstep"
 	lock_kernel_builds
 	need_free_space 4000

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "coverage.h"
 
+#include "guarded.h"
+
 #include <linux/kcov.h>
 
 #include <errno.h>
@@ -34,7 +36,7 @@ bool coverage_prepare(void)
 {
 	if (access(KCOV, R_OK | W_OK))
 		return false;
-	places = mmap(NULL, sizeof(*places), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	places = map_guarded(sizeof(*places), -1);
 	if (places == MAP_FAILED)
 		places = NULL;
 	return places != NULL;
@@ -52,7 +54,7 @@ void coverage_begin(void)
 		return;
 	/* The mapping keeps the file when the descriptor is closed. */
 	if (ioctl(fd, KCOV_INIT_TRACE, NOTED) == 0) {
-		void *const memory = mmap(NULL, NOTED * sizeof(*noted), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		void *const memory = map_guarded(NOTED * sizeof(*noted), fd);
 
 		if (memory != MAP_FAILED && ioctl(fd, KCOV_ENABLE, KCOV_TRACE_PC) == 0)
 			noted = memory;

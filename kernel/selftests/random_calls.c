@@ -262,13 +262,15 @@ static void fill_some_sqes(unsigned ring)
 	volatile unsigned *const head = (volatile unsigned *)(mappings[ring].queues + offsets.sq_off.head);
 	volatile unsigned *const tail = (volatile unsigned *)(mappings[ring].queues + offsets.sq_off.tail);
 	const unsigned mask = (*(volatile unsigned *)(mappings[ring].queues + offsets.sq_off.ring_mask)) & 255;
+	/* The queues may be of another ring than the SQEs are, and larger. */
+	const size_t size = mappings[ring].sqes_size, room = (size ? size : PART) / sizeof(struct io_uring_sqe);
 
 	for (unsigned count = 1 + below(8); count > 0; count--) {
 		struct io_uring_sqe sqe;
 
 		fill_some_sqe(ring, &sqe);
 		/* With IORING_SETUP_SQ_REWIND, requests are taken from the first on. */
-		memcpy(mappings[ring].sqes + (one_in(2) ? count - 1 : *tail & mask) * sizeof(sqe), &sqe, sizeof(sqe));
+		memcpy(mappings[ring].sqes + (one_in(2) ? count - 1 : *tail & mask) % room * sizeof(sqe), &sqe, sizeof(sqe));
 		*tail = *tail + 1;
 	}
 	if (one_in(16))

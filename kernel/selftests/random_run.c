@@ -16,6 +16,7 @@
 #define _GNU_SOURCE
 #include "check.h"
 #include "coverage.h"
+#include "guarded.h"
 #include "random_calls.h"
 #include "random_numbers.h"
 
@@ -236,7 +237,7 @@ static bool run_episodes(FILE *into)
 	for (unsigned i = 0; i < options.from.count && now() < end; i++)
 		if (!run_and_keep(&options.from.episode[i], &corpus, into))
 			return false;
-	if (options.from.count)
+	if (options.from.count && coverage_count())
 		printf("The %lu first episodes have been at %u places.\n", counts->episodes, coverage_count());
 	while (now() < end) {
 		/* Without kcov, nothing is known to be worth keeping but what was given. */
@@ -287,7 +288,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "random calls: cannot write %s: %s\n", options.into, strerror(errno));
 		return 2;
 	}
-	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	counts = map_guarded(sizeof(*counts), -1);
 	status = counts == MAP_FAILED ? -errno : prepare();
 	if (status) {
 		fprintf(stderr, "random calls: no loop to begin with: %s\n", strerror(-status));

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,6 +58,33 @@ static bool end_to_fail(void)
 	while (pwrite(fail_nth_fd, "0", 1, 0) < 0)
 		NEED(errno == EFAULT ? 0 : -errno);
 	return got > 0 && atoi(left) == 0;
+}
+
+/* Turns injection on for all kinds of allocations, without a message for each. */
+static bool prepare_injection(void)
+{
+	static const char *const kinds[] = {"failslab", "fail_page_alloc", "fail_usercopy"};
+	static const char *const settings[][2] = {
+		{"verbose", "0"}, {"ignore-gfp-wait", "N"}, {"ignore-gfp-highmem", "N"}, {"min-order", "0"}};
+	char path[128];
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		for (size_t k = 0; k < sizeof(settings) / sizeof(settings[0]); k++) {
+			snprintf(path, sizeof(path), DEBUG_FOLDER "%s/%s", kinds[i], settings[k][0]);
+			/* Not every kind has every setting. */
+			if (!write_text(path, settings[k][1]) && k == 0)
+				return false;
+		}
+	}
+	return true;
+}
+
+static void need_injection(void)
+{
+	if (!prepare_injection())
+		SKIP("the kernel has no fault injection");
+	fail_nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	NEED(fail_nth_fd);
 }
 
 static bool says_so(int result)
@@ -304,6 +332,47 @@ static void overflowing(void)
 	end_setup(&loop);
 }
 
+static void *write_later(void *unused)
+{
+	(void)unused;
+	sleep_ms(200);
+	return (void *)write(pipe_ends[1], "x", 1);
+}
+
+/* There is no memory to keep a completion that the CQ has no room for. After that, the loop must still sleep when it waits. */
+static void dropped_completion_lets_it_sleep(void)
+{
+	const struct plan submit_all = {.submit = 8, .submit_turns = 1, .last_turn = 1, .last_result = 1};
+	const struct plan reap_all = {.reap = PLAN_MAX_REAPED, .last_turn = 20, .last_result = 1};
+	pthread_t thread;
+	char byte = 0;
+
+	need_injection();
+	NEED(pipe(pipe_ends));
+	make_setup_with(&loop, 8, 8, 0);
+	fill_nops(&loop.ring, 8, 1);
+	CHECK_EQ(run_plan(&loop, submit_all), 0);
+	for (unsigned nth = 1; *loop.ring.cq_overflow == 0 && nth < MOST_FAULTS; nth++) {
+		if (*loop.ring.sq_head == *loop.ring.sq_tail)
+			fill_nops(&loop.ring, 1, 1);
+		begin_to_fail(nth);
+		(void)run_plan(&loop, submit_all);
+		(void)end_to_fail();
+	}
+	CHECK_EQ(*loop.ring.cq_overflow, 1);
+	CHECK_EQ(run_plan(&loop, submit_all), 0);
+	CHECK_EQ(run_plan(&loop, reap_all), 0);
+
+	fill_read(&loop.ring, pipe_ends[0], &byte, 2);
+	pthread_create(&thread, NULL, write_later, NULL);
+	CHECK_EQ(run_plan(&loop, submit_and_reap(1)), 0);
+	pthread_join(thread, NULL);
+	CHECK_EQ(byte, 'x');
+	/* A loop that does not sleep takes thousands of turns in that time. */
+	CHECK(loop.ring.plan->turns < 20);
+	end_setup(&loop);
+}
+
 /* --- Leaks ------------------------------------------------------------------------------------------------------------------------------ */
 
 static void nothing_leaks(void)
@@ -324,33 +393,6 @@ static void nothing_leaks(void)
 	if (text[0])
 		fprintf(stderr, "%s", text);
 	CHECK_EQ(text[0], 0);
-}
-
-/* Turns injection on for all kinds of allocations, without a message for each. */
-static bool prepare_injection(void)
-{
-	static const char *const kinds[] = {"failslab", "fail_page_alloc", "fail_usercopy"};
-	static const char *const settings[][2] = {
-		{"verbose", "0"}, {"ignore-gfp-wait", "N"}, {"ignore-gfp-highmem", "N"}, {"min-order", "0"}};
-	char path[128];
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		for (size_t k = 0; k < sizeof(settings) / sizeof(settings[0]); k++) {
-			snprintf(path, sizeof(path), DEBUG_FOLDER "%s/%s", kinds[i], settings[k][0]);
-			/* Not every kind has every setting. */
-			if (!write_text(path, settings[k][1]) && k == 0)
-				return false;
-		}
-	}
-	return true;
-}
-
-static void need_injection(void)
-{
-	if (!prepare_injection())
-		SKIP("the kernel has no fault injection");
-	fail_nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-	NEED(fail_nth_fd);
 }
 
 #define INJECTED(name)                                                                                                         \
@@ -376,6 +418,7 @@ static const struct test tests[] = {
 	TEST(every_fault_of_detaching),
 	TEST(every_fault_of_running),
 	TEST(every_fault_of_overflowing),
+	TEST(dropped_completion_lets_it_sleep),
 	TEST(nothing_leaks),
 	END_OF_TESTS,
 };

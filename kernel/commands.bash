@@ -262,11 +262,13 @@ find_races() {
 			cat "$log" "$log.said" >&2
 			fail "${command%% *} failed in $series-ringstep-kcsan (status $status)"
 		fi
+		((status == 0)) || grep -q '^race: ' "$log" || fail "the kernel complained, and ${command%% *} lists no race"
+		grep -qE '^setup_watchpoints: [1-9]' "$log.said" || fail "KCSAN has watched no access of ${command%% *}"
 		say "$(basename "${command%% *}"): $(grep -c '^race: ' "$log") pairs of functions race. $(grep -E '^(setup_watchpoints|data_races): ' "$log.said" | paste -sd' ')"
 		cat "$log"
 		while read -r title; do
 			grep -v '^#' "$known" | cut -f 1 | grep -qxEf - <(echo "$title") || { say "not known: $title"; new=$((new + 1)); }
-		done < <(sed -n 's/^race: \(.*\)\t.*/\1/p' "$log" | grep -E '(^|[ /])_*(bpf_)?io_')
+		done < <(sed -n 's/^race: \(.*\)\t.*/\1/p' "$log" | grep -E '(^|[ /])_*(bpf_)?(io_|tctx_|create_io_|create_worker_)')
 	done
 	((new == 0)) || fail "$new races in io_uring are not in $known"
 }
@@ -282,7 +284,7 @@ call_randomly() {
 	mkdir -p "$out"
 	"$repo/dev" vm --own --kernel "$series-ringstep-debug" --time $((seconds + 600)) -- "$selftests/kernel-random-calls" "$selftests" "$seconds" \
 		--from "$corpus" --into "$out/corpus" --places "$out/places" ||
-		fail "random calls failed in $series-ringstep-debug (status $?). Its episodes are in $out/corpus"
+		fail "random calls failed in $series-ringstep-debug (status $?). The episode that ran last is in $out/corpus.running, those that were kept before in $out/corpus"
 	"$repo/kernel/selftests/coverage.sh" "$kernel_folder/points" "$out/places" loop.c bpf-ops.c
 	say "the corpus is in $out/corpus"
 }
@@ -303,7 +305,7 @@ run_kselftest() {
 	"$repo/dev" vm --own --kernel "$series-ringstep" --time 900 -- bash -c 'cd "$1" && ./run_kselftest.sh' - "$out/installed" | tee "$out/output" ||
 		status=$?
 	# run_kselftest.sh succeeds whatever its tests do.
-	((status == 0)) && grep -qx 'ok 1 selftests: io_uring: loop_abi' "$out/output" && ! grep -q '^not ok' "$out/output" ||
+	((status == 0)) && grep -qx 'ok 1 selftests: io_uring: loop_abi' "$out/output" && grep -qx 'ok 2 selftests: io_uring: loop_next' "$out/output" && ! grep -q '^not ok' "$out/output" ||
 		fail "the selftests failed in $series-ringstep"
 	say "the patch is in $out, and so is what checkpatch says"
 }

@@ -7,6 +7,7 @@
 set -euo pipefail
 points=$1 places=$2
 shift 2
+[[ -s $places ]] || { echo "there are no places in $places" >&2; exit 1; }
 awk -v files=" $* " '
 	NR == FNR { seen[$1] = 1; next }
 	{

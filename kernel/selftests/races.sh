@@ -21,4 +21,6 @@ awk '
 	first && lines++ < 60 { report[title] = report[title] "    " $0 "\n" }
 	/^=====/ && lines > 3 { first = 0 }
 	END { for (title in count) { printf "race: %s\t%d\n%s", title, count[title], report[title] } }' "$messages"
+# A race is what is looked for, and the caller judges it. Nothing else may happen.
+! grep -aE '(WARNING|BUG|KASAN|UBSAN|INFO): ' "$messages" | grep -v 'BUG: KCSAN: ' >&2 || status=1
 exit $status

@@ -281,10 +281,12 @@ static void fill_some_sqes(unsigned ring)
 
 static void enter_some(unsigned ring)
 {
-	const volatile struct script *script = (const volatile struct script *)mappings[ring].region;
-	const long result = syscall(__NR_io_uring_enter, FIRST_RING + (int)ring, number() & 63, number() & 15,
-				    some_flags(IORING_ENTER_GETEVENTS), NULL, 0);
+	volatile struct script *script = (volatile struct script *)mappings[ring].region;
+	long result;
 
+	script->turns = 0;
+	result = syscall(__NR_io_uring_enter, FIRST_RING + (int)ring, number() & 63, number() & 15,
+			 some_flags(IORING_ENTER_GETEVENTS), NULL, 0);
 	if (result < 0)
 		return;
 	COUNT(entered);
@@ -430,7 +432,7 @@ static void make_timer(void)
 
 	event._sigev_un._tid = gettid();
 	if (timer_create(CLOCK_MONOTONIC, &event, &timer))
-		_exit(2);
+		_exit(EPISODE_NOT_BEGUN);
 }
 
 static void interrupt_soon(void)
@@ -595,13 +597,14 @@ _Noreturn void run_episode(const struct episode *episode)
 	}
 	if (pipe2(pipes, O_NONBLOCK) || pipe(pipes + 2) || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) ||
 	    socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair + 2))
-		_exit(2);
+		_exit(EPISODE_NOT_BEGUN);
 	for (int i = 0; i < 4; i++) {
 		dup2(pipes[i], FIRST_FILE + i);
 		dup2(pair[i], FIRST_FILE + 4 + i);
 	}
 	for (unsigned i = 1; i < THREADS; i++)
-		pthread_create(&threads[i], NULL, run_thread, (void *)(uintptr_t)i);
+		if (pthread_create(&threads[i], NULL, run_thread, (void *)(uintptr_t)i))
+			_exit(EPISODE_NOT_BEGUN);
 	run_thread(NULL);
 	/* Some episodes end while other threads are in the middle of something. */
 	if (episode->piece[0].seed % 2)

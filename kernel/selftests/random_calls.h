@@ -10,11 +10,13 @@ enum {
 	RINGS = 4,
 	THREADS = 3,
 	FIRST_RING = 200, /* the descriptor of the first ring; loops know theirs */
+
+	EPISODE_NOT_BEGUN = 2, /* what the process of an episode ends with if it lacks a file, a thread or a timer */
 };
 
 /* What has succeeded, in memory that all processes share. */
 struct counts {
-	unsigned long episodes, calls, rings, mapped, regions, attached, detached, entered, turns, submitted;
+	unsigned long episodes, not_begun, calls, rings, mapped, regions, attached, detached, entered, turns, submitted;
 };
 extern struct counts *counts;
 

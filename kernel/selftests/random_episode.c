@@ -20,6 +20,7 @@ bool read_episode(struct episode *episode, const char *text)
 	episode->count = 0;
 	for (;;) {
 		struct piece *const piece = &episode->piece[episode->count];
+		unsigned long more;
 		char *end;
 
 		while (isspace((unsigned char)*text))
@@ -32,9 +33,10 @@ bool read_episode(struct episode *episode, const char *text)
 		piece->seed = strtoull(text, &end, 10);
 		if (*end != ':' || !isdigit((unsigned char)end[1]))
 			return false;
-		piece->calls = (unsigned)strtoul(end + 1, &end, 10);
-		if (errno || piece->calls == 0 || piece->calls > MOST_CALLS - calls || (*end && !isspace((unsigned char)*end)))
+		more = strtoul(end + 1, &end, 10);
+		if (errno || more == 0 || more > MOST_CALLS - calls || (*end && !isspace((unsigned char)*end)))
 			return false;
+		piece->calls = (unsigned)more;
 		calls += piece->calls;
 		episode->count++;
 		text = end;

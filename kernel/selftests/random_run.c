@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -39,7 +40,9 @@ static const char usage[] =
 	"  SECONDS          how long to make calls (3)\n"
 	"  --seed SEED      what new episodes are made of (the time)\n"
 	"  --from FILE      first run the episodes in this file, and go on from them\n"
-	"  --into FILE      write the episodes that have been somewhere new to this file, at once; needs kcov\n"
+	"  --into FILE      write the episodes that have been somewhere new to this file, at once, and the one that is running "
+	"to "
+	"FILE.running; needs kcov\n"
 	"  --places FILE    write the addresses where episodes have been to this file, at the end; needs kcov\n"
 	"  --episode TEXT   run this episode again and again, and no other\n"
 	"  --pin FOLDER     make no calls: pin the loops of the rings 200 to 203 as iou_loop0 to iou_loop3 in this folder of "
@@ -123,11 +126,14 @@ static unsigned links(void)
 	return found;
 }
 
-/* Waits for a process, for some seconds and then for some more after SIGKILL. Returns false if it does not end. */
-static bool wait_for(pid_t child)
+/*
+ * Waits for a process, for some seconds and then for some more after SIGKILL. Returns false if it does not end, and otherwise sets `status` to how
+ * it has ended.
+ */
+static bool wait_for(pid_t child, int *status)
 {
 	for (int tries = 0; tries < 6500; tries++) {
-		if (waitpid(child, NULL, WNOHANG) == child)
+		if (waitpid(child, status, WNOHANG) == child)
 			return true;
 		if (tries == 500)
 			kill(child, SIGKILL);
@@ -184,18 +190,63 @@ static double now(void)
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Runs an episode in a process of its own. Returns false if that does not end. */
-static bool run(const struct episode *episode)
+/* Waits for the processes that episodes have forked and left behind, which are children of this one (PR_SET_CHILD_SUBREAPER). */
+static bool wait_for_the_rest(void)
 {
-	const pid_t child = fork();
+	for (int tries = 0; tries < 3000; tries++) {
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (waitpid(-1, NULL, WNOHANG) < 0)
+			return true;
+		usleep(20000);
+	}
+	fprintf(stderr, "random calls: a process that an episode has forked does not end\n");
+	return false;
+}
 
-	if (child == 0)
+/* Writes the episode that is about to run to a file. If it crashes the machine, this is how to find it. */
+static bool write_running(const struct episode *episode)
+{
+	char path[4096];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s.running", options.into);
+	file = fopen(path, "we");
+	if (!file)
+		return false;
+	print_episode(file, episode);
+	return fclose(file) == 0;
+}
+
+/* Runs an episode in a process of its own. Returns false if that does not end. `into` is a file that the process must not write to, or NULL. */
+static bool run(const struct episode *episode, FILE *into)
+{
+	pid_t child;
+	int status;
+
+	if (into && !write_running(episode)) {
+		fprintf(stderr, "random calls: cannot write %s.running: %s\n", options.into, strerror(errno));
+		return false;
+	}
+	child = fork();
+	if (child == 0) {
+		if (into)
+			close(fileno(into));
 		run_episode(episode);
-	if (child < 0 || !wait_for(child)) {
+	}
+	if (child < 0) {
+		fprintf(stderr, "random calls: cannot fork: %s\n", strerror(errno));
+		return false;
+	}
+	if (!wait_for(child, &status)) {
 		fprintf(stderr, "random calls: the process of this episode does not end: ");
 		print_episode(stderr, episode);
 		return false;
 	}
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EPISODE_NOT_BEGUN)
+		counts->not_begun++;
 	counts->episodes++;
 	return true;
 }
@@ -205,16 +256,18 @@ static bool run_and_keep(const struct episode *episode, struct corpus *corpus, F
 {
 	const unsigned before = coverage_count();
 
-	if (!run(episode))
+	if (!run(episode, into))
 		return false;
 	if (coverage_count() == before)
 		return true;
 	add_episode(corpus, episode);
-	if (into) {
-		print_episode(into, episode);
-		fflush(into);
-	}
-	return true;
+	if (!into)
+		return true;
+	print_episode(into, episode);
+	if (fflush(into) == 0)
+		return true;
+	fprintf(stderr, "random calls: cannot write %s: %s\n", options.into, strerror(errno));
+	return false;
 }
 
 /* Runs episodes until the time is up: first those that were given, then others. */
@@ -230,7 +283,7 @@ static bool run_episodes(FILE *into)
 			return false;
 		}
 		while (now() < end)
-			if (!run(&episode))
+			if (!run(&episode, into))
 				return false;
 		return true;
 	}
@@ -249,7 +302,7 @@ static bool run_episodes(FILE *into)
 }
 
 /* Prints what has succeeded. Returns false if something never has, or if a loop is still attached. */
-static bool look_at_results(void)
+static bool look_at_results(bool with_coverage)
 {
 	for (int tries = 0; tries < 1000 && links() != 0; tries++)
 		usleep(20000);
@@ -258,10 +311,18 @@ static bool look_at_results(void)
 	       "enter %lu times, submit %lu requests, take %lu turns.\n",
 	       counts->episodes, counts->calls, counts->rings, counts->mapped, counts->regions, counts->attached,
 	       counts->detached, counts->entered, counts->submitted, counts->turns);
-	if (coverage_count())
+	if (with_coverage && coverage_count() == 0) {
+		fprintf(stderr, "random calls: kcov has noted no place, so nothing has guided the calls\n");
+		return false;
+	}
+	if (with_coverage)
 		printf("They have been at %u places in io_uring.\n", coverage_count());
 	if (links() != 0) {
 		fprintf(stderr, "random calls: %u links of struct_ops are left\n", links());
+		return false;
+	}
+	if (counts->not_begun > counts->episodes / 10) {
+		fprintf(stderr, "random calls: %lu episodes could not open what they need to begin with\n", counts->not_begun);
 		return false;
 	}
 	if (options.only || (counts->rings && counts->mapped && counts->regions && counts->attached && counts->detached &&
@@ -275,11 +336,12 @@ int main(int argc, char **argv)
 {
 	const struct rlimit memory = {.rlim_cur = 64UL << 20, .rlim_max = 64UL << 20};
 	FILE *into = NULL;
-	bool passed;
+	bool passed, with_coverage;
 	int status;
 
 	read_options(argc, argv);
-	if (!coverage_prepare() && (options.into || options.places)) {
+	with_coverage = coverage_prepare();
+	if (!with_coverage && (options.into || options.places)) {
 		fprintf(stderr,
 			"random calls: --into and --places need a kernel with kcov and debugfs, and the right to use them\n");
 		return 2;
@@ -305,7 +367,12 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	random_state = options.seed;
 	setrlimit(RLIMIT_MEMLOCK, &memory);
-	passed = run_episodes(into) && look_at_results();
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	passed = run_episodes(into) && wait_for_the_rest() && look_at_results(with_coverage);
+	if (into && fclose(into)) {
+		fprintf(stderr, "random calls: cannot write %s: %s\n", options.into, strerror(errno));
+		passed = false;
+	}
 	status = options.places ? coverage_write(options.places) : 0;
 	if (status)
 		fprintf(stderr, "random calls: cannot write %s: %s\n", options.places, strerror(-status));

@@ -58,6 +58,24 @@ static void attach_needs_a_ring(void)
 	free_loop(&loop);
 }
 
+static void attach_needs_a_step(void)
+{
+	struct ring ring;
+	struct loop loop;
+
+	if (lacks(ONLY_IN_OURS))
+		SKIP("kernels up to 7.3 refuse it, but also warn");
+	NEED(open_ring(&ring, 8, 16, LOOP_RING));
+	NEED(load_loop_without_step(&loop, &ring));
+	CHECK_EQ(attach_loop(&loop), -EINVAL);
+	free_loop(&loop);
+	/* The ring can have a loop afterwards. */
+	NEED(load_loop(&loop, &ring));
+	CHECK_EQ(attach_loop(&loop), 0);
+	free_loop(&loop);
+	close_ring(&ring);
+}
+
 static void a_ring_has_one_loop(void)
 {
 	struct setup setup;
@@ -127,12 +145,7 @@ static void disabled_ring(void)
 }
 
 const struct test attach_tests[] = {
-	TEST(attach_needs_deferred_taskrun),
-	TEST(attach_refuses_polling),
-	TEST(attach_needs_a_ring),
-	TEST(a_ring_has_one_loop),
-	TEST(a_loop_has_one_ring),
-	TEST(attach_again_after_detach),
-	TEST(disabled_ring),
-	END_OF_TESTS,
+	TEST(attach_needs_deferred_taskrun), TEST(attach_refuses_polling), TEST(attach_needs_a_ring),
+	TEST(attach_needs_a_step),	     TEST(a_ring_has_one_loop),	   TEST(a_loop_has_one_ring),
+	TEST(attach_again_after_detach),     TEST(disabled_ring),	   END_OF_TESTS,
 };

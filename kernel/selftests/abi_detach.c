@@ -12,17 +12,18 @@
 #include <unistd.h>
 
 struct detacher {
-	struct loop *loop;
+	struct setup *setup;
 	int wake_fd;
 };
 
-/* Detaches the loop after a time, and then writes a byte to wake_fd, unless that is negative. */
+/* Detaches the loop some time after its first turn has begun, and then writes a byte to wake_fd, unless that is negative. */
 static void *detach_later(void *arg)
 {
 	struct detacher *detacher = arg;
 
+	CHECK(EVENTUALLY(((const volatile struct plan *)detacher->setup->ring.plan)->turns >= 1));
 	sleep_ms(300);
-	detach_loop(detacher->loop);
+	detach_loop(&detacher->setup->loop);
 	if (detacher->wake_fd >= 0)
 		NEED(write(detacher->wake_fd, "x", 1));
 	return NULL;
@@ -40,7 +41,7 @@ static void detach_under_a_sleep(void)
 	NEED(pipe(pipes));
 	make_setup(&setup);
 	fill_read(&setup.ring, pipes[0], &byte, 5);
-	detacher = (struct detacher){.loop = &setup.loop, .wake_fd = pipes[1]};
+	detacher = (struct detacher){.setup = &setup, .wake_fd = pipes[1]};
 	pthread_create(&thread, NULL, detach_later, &detacher);
 	CHECK_EQ(run_plan(&setup, (struct plan){.submit = 1, .submit_turns = 1, .reap = 8, .wait = 1}), -EFAULT);
 	pthread_join(thread, NULL);
@@ -61,7 +62,7 @@ static void detach_from_a_loop_that_never_sleeps(void)
 	if (lacks(ONLY_IN_OURS))
 		SKIP("kernels up to 7.3 do not release the ring's lock");
 	make_setup(&setup);
-	detacher = (struct detacher){.loop = &setup.loop, .wake_fd = -1};
+	detacher = (struct detacher){.setup = &setup, .wake_fd = -1};
 	pthread_create(&thread, NULL, detach_later, &detacher);
 	CHECK_EQ(enter(&setup), -EFAULT);
 	pthread_join(thread, NULL);

@@ -120,16 +120,12 @@ static long number_in(const char *folder, const char *name, const char *word)
 /* The child process: joins the group and runs a loop whose plan the parent sees. Its completions find no room in the CQ and are not taken. */
 static void fill_memory(const char *group, struct plan *plan)
 {
-	struct region_desc desc = {.size = 4096, .flags = MEM_REGION_TYPE_USER, .user_addr = (__u64)(uintptr_t)plan};
-	struct ring ring;
-	struct loop loop;
+	struct setup setup;
 
 	NEED(write_file(group, "cgroup.procs", "0"));
-	NEED(open_ring(&ring, 8, 16, LOOP_RING | IORING_SETUP_SQ_REWIND));
-	memset(ring.sqes, 0, 8 * sizeof(*ring.sqes));
-	NEED(register_region(ring.fd, &desc));
-	NEED(add_loop(&loop, &ring));
-	exit(sys_enter(ring.fd, 0, 0, IORING_ENTER_GETEVENTS) ? FAILED : PASSED);
+	make_setup_at(&setup, plan, IORING_SETUP_SQ_REWIND);
+	memset(setup.ring.sqes, 0, 8 * sizeof(*setup.ring.sqes));
+	exit(enter(&setup) ? FAILED : PASSED);
 }
 
 /*

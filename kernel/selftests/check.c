@@ -72,6 +72,10 @@ static int run(const struct test *test, unsigned seconds)
 	const pid_t child = fork();
 	int status;
 
+	if (child < 0) {
+		perror("fork");
+		return FAILED;
+	}
 	if (child == 0) {
 		setpgid(0, 0);
 		alarm(seconds);
@@ -135,7 +139,7 @@ int run_tests(const struct test *const *groups, int argc, char **argv)
 
 			if (!wanted(test->name, names, argv + 2))
 				continue;
-			result = run(test, time ? (unsigned)atoi(time) : 60);
+			result = run(test, time ? (unsigned)atoi(time) : 150);
 			counts[result]++;
 			printf("%s %d %s%s\n", result == FAILED ? "not ok" : "ok", ++number, test->name,
 			       result == SKIPPED ? " # SKIP" : "");

@@ -7,6 +7,7 @@
 #include <linux/fuse.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -67,6 +68,7 @@ static void serve(int device, volatile unsigned *reads)
 
 void make_stalled_file(struct stalled_file *file)
 {
+	const pid_t test = getpid();
 	struct stat status;
 	char options[128];
 	int device, fd;
@@ -84,8 +86,13 @@ void make_stalled_file(struct stalled_file *file)
 	NEED(mount("stalled", file->path, "fuse", 0, options));
 	/* The test's process must not hold the device: it may be unable to end before the server has. */
 	file->server = fork();
-	if (file->server == 0)
+	NEED(file->server);
+	if (file->server == 0) {
+		/* If the test reaches its time limit, its thread that waits for an answer cannot end before the server has. */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != test)
+			_exit(1);
 		serve(device, file->reads);
+	}
 	close(device);
 	fd = open(file->path, O_RDONLY);
 	NEED(fd);

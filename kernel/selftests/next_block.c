@@ -25,7 +25,8 @@
 struct block_device {
 	struct ring control;
 	int id;
-	int commands; /* the file that commands go to: /dev/ublk-control at first, then the device's own */
+	int control_file; /* /dev/ublk-control */
+	int queue;	  /* the device's own file, for its request */
 	const struct ublksrv_io_desc *request;
 };
 
@@ -47,7 +48,7 @@ static int control(struct block_device *device, __u32 operation, void *data, __u
 	memset(sqe, 0, 2 * sizeof(*sqe));
 	__atomic_store_n(device->control.sq_tail, *device->control.sq_tail + 1, __ATOMIC_RELEASE);
 	sqe->opcode = IORING_OP_URING_CMD;
-	sqe->fd = device->commands;
+	sqe->fd = device->control_file;
 	sqe->cmd_op = operation;
 	memcpy(sqe->cmd, &command, sizeof(command));
 	NEED(sys_enter(device->control.fd, 1, 1, IORING_ENTER_GETEVENTS));
@@ -122,8 +123,8 @@ static void open_block_device(struct block_device *device, struct setup *setup, 
 	int fd;
 
 	NEED(open_ring(&device->control, 4, 8, IORING_SETUP_CQSIZE | IORING_SETUP_NO_SQARRAY | IORING_SETUP_SQE128));
-	device->commands = open("/dev/ublk-control", O_RDWR);
-	NEED(device->commands);
+	device->control_file = open("/dev/ublk-control", O_RDWR);
+	NEED(device->control_file);
 	device->id = -1;
 	NEED(control(device, UBLK_U_CMD_ADD_DEV, &info, sizeof(info), 0));
 	device->id = (int)info.dev_id;
@@ -136,8 +137,19 @@ static void open_block_device(struct block_device *device, struct setup *setup, 
 	io_command(setup, fd, UBLK_U_IO_FETCH_REQ, -1, 0);
 	NEED(control(device, UBLK_U_CMD_START_DEV, NULL, 0, (__u64)getpid()));
 	snprintf(path, path_size, "/dev/ublkb%d", device->id);
-	close(device->commands);
-	device->commands = fd;
+	device->queue = fd;
+}
+
+/* Stops the device, which cancels the command that waits for its next request, and removes it. */
+static void remove_block_device(struct block_device *device, struct setup *setup)
+{
+	CHECK_EQ(control(device, UBLK_U_CMD_STOP_DEV, NULL, 0, 0), 0);
+	CHECK_EQ(io_result(setup), UBLK_IO_RES_ABORT);
+	munmap((void *)device->request, 4096);
+	close(device->queue);
+	CHECK_EQ(control(device, UBLK_U_CMD_DEL_DEV_ASYNC, NULL, 0, 0), 0);
+	close(device->control_file);
+	close_ring(&device->control);
 }
 
 static void buffer_of_a_block_request(void)
@@ -153,7 +165,7 @@ static void buffer_of_a_block_request(void)
 	detach_loop(&setup.loop);
 	register_buffers(&setup, slots, 2);
 	open_block_device(&device, &setup, path, sizeof(path));
-	fd = device.commands;
+	fd = device.queue;
 	pthread_create(&writer, NULL, write_and_read, path);
 
 	/* A step may read the buffer of a write request, but not write to it. */
@@ -188,7 +200,8 @@ static void buffer_of_a_block_request(void)
 	CHECK_EQ(io_result(&setup), 0);
 	io_command(&setup, fd, UBLK_U_IO_COMMIT_AND_FETCH_REQ, 4096, 0);
 	pthread_join(writer, NULL);
-	/* The kernel removes the device when this process ends. */
+	remove_block_device(&device, &setup);
+	end_setup(&setup);
 }
 
 const struct test block_tests[] = {

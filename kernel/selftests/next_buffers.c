@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "next.h"
 #include "next_setup.h"
+#include "large_copies.h"
 
 #include <sys/mman.h>
 
@@ -59,6 +60,21 @@ static void read_and_write_buffers(void)
 	end_setup(&setup);
 }
 
+/* Returns how many bytes of this process's memory are in huge pages, or -1. */
+static long in_huge_pages(void)
+{
+	FILE *const file = fopen("/proc/self/smaps_rollup", "r");
+	char line[256];
+	long kilobytes = -1;
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "AnonHugePages: %ld kB", &kilobytes) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kilobytes < 0 ? -1 : kilobytes * 1024;
+}
+
 /* The kernel keeps a huge page as one piece. The buffer begins and ends within such pieces. */
 static void buffers_of_large_pages(void)
 {
@@ -74,6 +90,31 @@ static void buffers_of_large_pages(void)
 	make_next_setup(&setup, 0);
 	register_buffers(&setup, &buffer, 1);
 	check_access(&setup, 0, buffer.iov_base, buffer.iov_len);
+	if (in_huge_pages() < 2 * (long)huge && !failures)
+		SKIP("there were no huge pages, so only single pages have been tested");
+	end_setup(&setup);
+}
+
+/* A copy is limited to LARGE_COPY bytes. */
+static void copies_are_limited(void)
+{
+	struct large_copies *copies;
+	struct setup setup;
+	const struct iovec buffer = {.iov_base = pages(LARGE_COPY / 4096 + 1), .iov_len = LARGE_COPY + 4096};
+
+	need_next_kernel();
+	NEED(open_ring(&setup.ring, 8, 16, LOOP_RING));
+	NEED(add_region(&setup.ring, sizeof(*copies)));
+	copies = (struct large_copies *)setup.ring.region;
+	register_buffers(&setup, &buffer, 1);
+	NEED(load_loop_from(&setup.loop, &setup.ring, "large_copies.bpf.o"));
+	NEED(attach_loop(&setup.loop));
+	CHECK_EQ(enter(&setup), 0);
+	CHECK_EQ(copies->turns, 1);
+	CHECK_EQ(copies->largest_read, 0);
+	CHECK_EQ(copies->larger_read, -E2BIG);
+	CHECK_EQ(copies->largest_write, 0);
+	CHECK_EQ(copies->larger_write, -E2BIG);
 	end_setup(&setup);
 }
 
@@ -152,6 +193,7 @@ static void buffer_that_user_space_does_not_see(void)
 const struct test buffers_tests[] = {
 	TEST(read_and_write_buffers),
 	TEST(buffers_of_large_pages),
+	TEST(copies_are_limited),
 	TEST(buffer_refusals),
 	TEST(buffer_that_user_space_does_not_see),
 	END_OF_TESTS,

@@ -195,22 +195,40 @@ static void nothing(int signal_number)
 	(void)signal_number;
 }
 
-static void *signal_later(void *thread)
+/* What another thread does to a loop that waits. */
+struct disturbance {
+	pthread_t thread;
+	struct setup *setup;
+};
+
+/* Waits for the loop's first turn to have begun. Whatever happens to the loop from then on ends it behind that turn. */
+static void wait_for_a_turn(const struct setup *setup)
 {
+	const volatile struct next_plan *plan = setup->ring.next_plan;
+
+	CHECK(EVENTUALLY(plan->turns >= 1));
 	sleep_ms(50);
-	pthread_kill(*(pthread_t *)thread, SIGUSR1);
+}
+
+static void *signal_later(void *argument)
+{
+	const struct disturbance *disturbance = argument;
+
+	wait_for_a_turn(disturbance->setup);
+	pthread_kill(disturbance->thread, SIGUSR1);
 	return NULL;
 }
 
 static void signal_before_timeout(void)
 {
 	const struct sigaction action = {.sa_handler = nothing};
-	pthread_t self = pthread_self(), other;
 	struct setup setup;
+	struct disturbance disturbance = {.thread = pthread_self(), .setup = &setup};
+	pthread_t other;
 
 	make_next_setup(&setup, 0);
 	sigaction(SIGUSR1, &action, NULL);
-	pthread_create(&other, NULL, signal_later, &self);
+	pthread_create(&other, NULL, signal_later, &disturbance);
 	CHECK_EQ(run_wait(&setup, 2, (struct next_wait){.flags = F_TIMEOUT, .count = 1, .timeout_ns = 1000 * 1000 * MS}),
 		 -EINTR);
 	CHECK_EQ(setup.ring.next_plan->turns, 1);
@@ -218,21 +236,25 @@ static void signal_before_timeout(void)
 	end_setup(&setup);
 }
 
-static void *detach_soon(void *loop)
+static void *detach_soon(void *argument)
 {
-	sleep_ms(50);
-	detach_loop(loop);
+	const struct disturbance *disturbance = argument;
+
+	wait_for_a_turn(disturbance->setup);
+	detach_loop(&disturbance->setup->loop);
 	return NULL;
 }
 
 static void detach_before_timeout(void)
 {
 	struct setup setup;
+	struct disturbance disturbance = {.setup = &setup};
 	pthread_t other;
 
 	make_next_setup(&setup, 0);
-	pthread_create(&other, NULL, detach_soon, &setup.loop);
-	CHECK_EQ(run_wait(&setup, 2, (struct next_wait){.flags = F_TIMEOUT, .count = 1, .timeout_ns = 500 * MS}), -EFAULT);
+	pthread_create(&other, NULL, detach_soon, &disturbance);
+	/* Detaching wakes nobody. The loop finds out when the time is up. */
+	CHECK_EQ(run_wait(&setup, 2, (struct next_wait){.flags = F_TIMEOUT, .count = 1, .timeout_ns = 4000 * MS}), -EFAULT);
 	CHECK_EQ(setup.ring.next_plan->turns, 1);
 	pthread_join(other, NULL);
 	end_setup(&setup);

@@ -228,7 +228,8 @@ static int set_constant(struct bpf_object *object, const char *name, __u32 value
 	return 0;
 }
 
-int load_loop_from(struct loop *loop, const struct ring *ring, const char *object_name)
+/* Opens an object, and tells it the ring's descriptor and layout. What comes after that is to load it. */
+static int open_loop(struct loop *loop, const struct ring *ring, const char *object_name)
 {
 	const struct {
 		const char *name;
@@ -248,7 +249,24 @@ int load_loop_from(struct loop *loop, const struct ring *ring, const char *objec
 	ops_of(loop->map)->ring_fd = (__u32)ring->fd;
 	for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]) && status == 0; i++)
 		status = set_constant(loop->object, constants[i].name, constants[i].value);
+	return status;
+}
+
+int load_loop_from(struct loop *loop, const struct ring *ring, const char *object_name)
+{
+	const int status = open_loop(loop, ring, object_name);
+
 	return status ? status : bpf_object__load(loop->object);
+}
+
+int load_loop_without_step(struct loop *loop, const struct ring *ring)
+{
+	const int status = open_loop(loop, ring, "step.bpf.o");
+
+	if (status)
+		return status;
+	ops_of(loop->map)->loop_step = NULL;
+	return bpf_object__load(loop->object);
 }
 
 int load_loop(struct loop *loop, const struct ring *ring)

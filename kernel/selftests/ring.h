@@ -92,6 +92,8 @@ bool take_cqe(struct ring *ring, struct io_uring_cqe *cqe);
 int load_loop_from(struct loop *loop, const struct ring *ring, const char *object_name);
 /* Loads the loop in step.bpf.o, which most tests use. */
 int load_loop(struct loop *loop, const struct ring *ring);
+/* Loads a loop whose struct_ops has no step. */
+int load_loop_without_step(struct loop *loop, const struct ring *ring);
 int attach_loop(struct loop *loop);
 /* Loads the loop in step.bpf.o and attaches it. */
 int add_loop(struct loop *loop, const struct ring *ring);

@@ -16,6 +16,16 @@ void make_setup_with(struct setup *setup, unsigned sq_entries, unsigned cq_entri
 	NEED(add_loop(&setup->loop, &setup->ring));
 }
 
+void make_setup_at(struct setup *setup, struct plan *plan, unsigned flags)
+{
+	struct region_desc desc = {.size = 4096, .flags = MEM_REGION_TYPE_USER, .user_addr = (__u64)(uintptr_t)plan};
+
+	NEED(open_ring(&setup->ring, 8, 16, LOOP_RING | flags));
+	setup->ring.plan = plan;
+	NEED(register_region(setup->ring.fd, &desc));
+	NEED(add_loop(&setup->loop, &setup->ring));
+}
+
 void end_setup(struct setup *setup)
 {
 	free_loop(&setup->loop);

@@ -15,6 +15,8 @@ struct setup {
 void make_setup(struct setup *setup);
 /* Like make_setup(), with other sizes, and with `flags` besides LOOP_RING. */
 void make_setup_with(struct setup *setup, unsigned sq_entries, unsigned cq_entries, unsigned flags);
+/* Like make_setup(), with `flags` besides LOOP_RING, and with the plan in this page, which other processes may see. */
+void make_setup_at(struct setup *setup, struct plan *plan, unsigned flags);
 void end_setup(struct setup *setup);
 
 /* Runs the loop: calls io_uring_enter() and returns its result, or a negative errno. */

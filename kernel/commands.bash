@@ -107,7 +107,7 @@ build_patched_kernel() {
 	local name=$1 package=$2 version=$3 out=$4
 	need_free_space 6000
 	need_source "$package" "$version" || return
-	export CCACHE_DIR=$cache/ccache
+	use_compiler_cache # also where the library is not built: with other settings, ccache does not find what it has stored
 	step "Building the kernel $name (${RINGSTEP_JOBS:-$(nproc)} compilers at a time; $(build_minutes "$name"))" \
 		"$repo/kernel/build" "$patched_series" "$patched_kind" "$source_file" "$cache/patched/build/$patched_series" "$out" \
 		"${patched_faults[@]}" || return
@@ -202,6 +202,7 @@ build_packages() {
 	need_source "${package/source/config}" "$version" amd64 || exit 1
 	# These are thousands of large objects. In the usual cache, they would take the place of the library's. A build that is repeated after an
 	# interruption finds here what it had compiled.
+	use_compiler_cache
 	export CCACHE_DIR=$cache/patched/ccache CCACHE_MAXSIZE=15G
 	step "Building $until of $package $version, as Debian configures $flavour" \
 		"$repo/kernel/package" "$series" "$flavour" "$source" "$source_file" "$cache/patched/build/$series" "$out" "$until" || exit 1
@@ -297,7 +298,7 @@ run_kselftest() {
 	lock_kernel_builds
 	need_free_space 4000
 	need_source "$package" "$version" || exit 1
-	export CCACHE_DIR=$cache/ccache
+	use_compiler_cache
 	step "Building the selftests in the tree of $package $version" \
 		"$repo/kernel/kselftest/build" "$series" "$source_file" "$cache/patched/build/$series" "$out" || exit 1
 	rm -rf "$cache/patched/build/$series"

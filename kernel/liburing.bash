@@ -39,7 +39,7 @@ fetch_liburing() {
 # build_liburing_tests FOLDER
 build_liburing_tests() {
 	local patch
-	export CCACHE_DIR=$cache/ccache
+	use_compiler_cache
 	for patch in "$repo"/kernel/liburing/*.patch; do
 		# Below nobody's repository: git would take the paths for that one's.
 		GIT_CEILING_DIRECTORIES=$(dirname "$1") git -C "$1" apply --whitespace=nowarn "$patch" || return

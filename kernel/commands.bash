@@ -202,7 +202,6 @@ build_packages() {
 	need_source "${package/source/config}" "$version" amd64 || exit 1
 	# These are thousands of large objects. In the usual cache, they would take the place of the library's. A build that is repeated after an
 	# interruption finds here what it had compiled.
-	use_compiler_cache
 	export CCACHE_DIR=$cache/patched/ccache CCACHE_MAXSIZE=15G
 	step "Building $until of $package $version, as Debian configures $flavour" \
 		"$repo/kernel/package" "$series" "$flavour" "$source" "$source_file" "$cache/patched/build/$series" "$out" "$until" || exit 1

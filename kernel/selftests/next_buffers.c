@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "next.h"
 #include "next_setup.h"
-#include "large_copies.h"
+#include "next_large.h"
 
 #include <sys/mman.h>
 
@@ -107,7 +107,7 @@ static void copies_are_limited(void)
 	NEED(add_region(&setup.ring, sizeof(*copies)));
 	copies = (struct large_copies *)setup.ring.region;
 	register_buffers(&setup, &buffer, 1);
-	NEED(load_loop_from(&setup.loop, &setup.ring, "large_copies.bpf.o"));
+	NEED(load_loop_from(&setup.loop, &setup.ring, "next_large.bpf.o"));
 	NEED(attach_loop(&setup.loop));
 	CHECK_EQ(enter(&setup), 0);
 	CHECK_EQ(copies->turns, 1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A loop that copies as many bytes from and to a registered buffer as one copy may move, and one more. */
 #include "next_interface.bpf.h"
-#include "large_copies.h"
+#include "next_large.h"
 
 char _license[] SEC("license") = "GPL";
 

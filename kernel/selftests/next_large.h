@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the loop in large_copies.bpf.c leaves in the memory region: the results of its copies, and the bytes that it has copied. */
-#ifndef RINGSTEP_SELFTESTS_LARGE_COPIES_H
-#define RINGSTEP_SELFTESTS_LARGE_COPIES_H
+/* What the loop in next_large.bpf.c leaves in the memory region: the results of its copies, and the bytes that it has copied. */
+#ifndef RINGSTEP_SELFTESTS_NEXT_LARGE_H
+#define RINGSTEP_SELFTESTS_NEXT_LARGE_H
 
 #include <linux/types.h>
 

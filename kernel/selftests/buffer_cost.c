@@ -5,8 +5,8 @@
  *
  *     kernel-buffer-cost FOLDER
  *
- * FOLDER is where buffer_cost.bpf.o is. The program prints how many nanoseconds a read takes in the fastest of several turns. With
- * `./dev vm --icount`, a nanosecond is an instruction.
+ * FOLDER has buffer_cost.bpf.o. The program prints the nanoseconds of a read in the fastest of several turns. In a machine that was started with
+ * `./dev vm --icount`, the clock advances by one nanosecond with each instruction, so the numbers are instructions.
  */
 #define _GNU_SOURCE
 #include "buffer_cost.h"

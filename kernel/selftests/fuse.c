@@ -88,7 +88,7 @@ void make_stalled_file(struct stalled_file *file)
 	file->server = fork();
 	NEED(file->server);
 	if (file->server == 0) {
-		/* If the test reaches its time limit, its thread that waits for an answer cannot end before the server has. */
+		/* A thread that waits for an answer ends only when the server does, also if the test is killed at its time limit. */
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != test)
 			_exit(1);
 		serve(device, file->reads);

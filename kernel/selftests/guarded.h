@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Memory that is out of reach of what happens to the memory beside it. */
+/* Memory that a write beyond the end of other memory cannot reach. */
 #ifndef RINGSTEP_SELFTESTS_GUARDED_H
 #define RINGSTEP_SELFTESTS_GUARDED_H
 
@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 /*
- * Maps `size` bytes that are shared with all processes that this one forks: those of a file from its first byte on, or new ones if `fd` is -1.
- * There is a page on either side that nobody can read or write, so a request that goes beyond the end of other memory fails, and does not
- * change these bytes. Returns MAP_FAILED and sets errno if it fails.
+ * Maps `size` bytes, which this process shares with all processes that it forks. They are the first bytes of the file `fd`, or new memory if `fd`
+ * is -1. The pages before and behind them can be neither read nor written. So a request that runs over the end of its own memory fails there,
+ * and does not overwrite these bytes. Returns MAP_FAILED and sets errno if it fails.
  */
 static inline void *map_guarded(size_t size, int fd)
 {

@@ -201,7 +201,7 @@ struct disturbance {
 	struct setup *setup;
 };
 
-/* Waits for the loop's first turn to have begun. Whatever happens to the loop from then on ends it behind that turn. */
+/* Waits until the first turn of the loop has begun, and a little longer. A signal or a detach after that ends the loop in or after this turn. */
 static void wait_for_a_turn(const struct setup *setup)
 {
 	const volatile struct next_plan *plan = setup->ring.next_plan;

@@ -48,8 +48,8 @@ enum {
 #define DATA_OF(ring) (AREA_OF(ring) + 3 * PART)
 
 /*
- * Where the memory that a ring shares with the kernel is mapped: its queues, its SQEs and its memory region. The kernel chooses the addresses of what
- * it has allocated, and refuses MAP_FIXED. Before the first ring is mapped, the pointers lead to ordinary memory, so that every call may use them.
+ * The addresses of the memory that each ring shares with the kernel: its queues, its SQEs and its memory region. This is a table because io_uring
+ * refuses MAP_FIXED, so the kernel chooses these addresses. Until a ring is mapped, its pointers point to ordinary memory, and can be used.
  */
 static struct mapping {
 	char *volatile queues, *volatile sqes, *volatile region;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * An episode is one or more pieces. Each piece has a seed, from which the arguments of its calls are made, and says how many calls each thread
- * makes. An episode is written like this:
+ * An episode consists of one or more pieces. A piece has a seed, which determines the arguments of its calls, and the number of calls that each
+ * thread makes. This is the text form of an episode:
  *
  *     SEED:CALLS SEED:CALLS …
  *
- * Two episodes that begin with the same pieces begin with the same calls. So a new episode can repeat what an old one has done and then continue
- * with something else.
+ * The same pieces always make the same calls. So a new episode can repeat the first pieces of an old one and then do something else.
  */
 #ifndef RINGSTEP_SELFTESTS_RANDOM_EPISODE_H
 #define RINGSTEP_SELFTESTS_RANDOM_EPISODE_H
@@ -44,8 +43,8 @@ struct corpus {
 
 void add_episode(struct corpus *corpus, const struct episode *episode);
 
-/* Adds the episodes in a file, one in a line. Lines that begin with # and empty lines are comments. Returns 0, or a negative errno: -EINVAL if
- * a line is not an episode. It prints that line. */
+/* Adds the episodes in a file, which has one in each line. It ignores empty lines and lines that begin with #. Returns 0 or a negative errno. If a
+ * line is not an episode, it prints the line and returns -EINVAL. */
 int read_corpus(struct corpus *corpus, const char *path);
 
 /* Returns an episode to run next: a new one, or one that changes some in the corpus. Made of the random numbers of this thread. */

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Makes random calls: it opens rings, registers memory, attaches loops and submits requests with random arguments, from several threads and
- * processes at once. It fails if a process cannot be ended, if a loop stays attached, or if one kind of call never succeeds. It does not check
- * what single calls return. Whoever runs it has to see whether the kernel complains.
+ * Makes calls with random arguments: opens rings, registers memory, attaches loops and submits requests, in several threads and processes. It
+ * fails if a process cannot be ended, if a loop stays attached, or if some kind of call never succeeds. It does not check the results of single
+ * calls. What it is for is to make the kernel complain, and the kernel's log shows whether it did.
  *
  *     kernel-random-calls FOLDER [SECONDS] [OPTIONS]
  *
- * FOLDER is where random_calls.bpf.o is. The calls are made in episodes. Each episode is a process that makes some hundred calls and ends. If the
- * process cannot be ended, the episode is printed as text (random_episode.h), and --episode repeats it. Its threads then make the same calls, but
- * not in the same order.
+ * FOLDER has random_calls.bpf.o. The calls come in episodes. An episode is one process, which makes some hundred calls and ends. If the process
+ * cannot be ended, the program prints the episode (random_episode.h has the format). --episode repeats an episode: each thread makes the same
+ * calls again, but the threads may take turns in another order.
  *
- * A debugging kernel has kcov, which tells which code of io_uring a thread has run. If an episode has run code that no episode before it had run,
- * the program adds it to the corpus. Three of four new episodes begin like an episode of the corpus.
+ * Debugging kernels have kcov, which records the code of io_uring that a thread runs. An episode that runs code for the first time is added to
+ * the corpus. Three of four new episodes begin with a part of an episode from the corpus.
  */
 #define _GNU_SOURCE
 #include "check.h"

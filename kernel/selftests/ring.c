@@ -228,7 +228,7 @@ static int set_constant(struct bpf_object *object, const char *name, __u32 value
 	return 0;
 }
 
-/* Opens an object, and tells it the ring's descriptor and layout. What comes after that is to load it. */
+/* Opens an object and sets the ring's descriptor and layout in it. The caller loads it. */
 static int open_loop(struct loop *loop, const struct ring *ring, const char *object_name)
 {
 	const struct {

@@ -278,7 +278,7 @@ TEST_CASE("A wait that has what it asked for is a success, also while signals co
     AlarmHandler::after(200us);
     unsigned interrupted = 0;
     const auto until = std::chrono::steady_clock::now() + 200ms;
-    for (unsigned round = 0; std::chrono::steady_clock::now() < until; round++) {
+    for (unsigned round = 0; interrupted == 0 || std::chrono::steady_clock::now() < until; round++) {
         const TestPipe pipe;
         char byte = 0;
         claim_nop(ring, 1);
@@ -295,7 +295,6 @@ TEST_CASE("A wait that has what it asked for is a success, also while signals co
         REQUIRE(ring.cq().ready() == 2);
         REQUIRE(take_all(ring).size() == 2);
     }
-    CHECK(interrupted > 0);
     // More than the CQ holds is all that it holds.
     AlarmHandler::after(0ms);
     for (unsigned i = 0; i < 16; i++) {

@@ -157,27 +157,35 @@ TEST_CASE("Signals interrupt it, and it goes on") {
             if (output.size() != 0) ::pthread_kill(target, SIGUSR1);
         }
     });
+    // In user space a copy that never has to wait goes on. On a busy machine, a copy in the kernel may be over before the first
+    // signal.
+    const int attempts = copy.engine() == ringstep::Engine::kernel ? 20 : 1;
     SECTION("seen by the caller") {
         unsigned interrupted = 0;
-        CopyResult result = copy.run(input.fd(), output.fd());
-        while (result.resumable()) {
-            CHECK(result.exit.reason == ExitReason::interrupted);
-            CHECK(result.exit.error == EINTR);
-            CHECK(result.error == 0);
-            ++interrupted;
-            result = copy.resume();
+        for (int attempt = 0; attempt < attempts && interrupted == 0; attempt++) {
+            output.truncate(0);
+            CopyResult result = copy.run(input.fd(), output.fd());
+            while (result.resumable()) {
+                CHECK(result.exit.reason == ExitReason::interrupted);
+                CHECK(result.exit.error == EINTR);
+                CHECK(result.error == 0);
+                ++interrupted;
+                result = copy.resume();
+            }
+            CHECK(result.ok());
+            if (copy.engine() == ringstep::Engine::kernel) CHECK(result.enters == interrupted + 1);
         }
-        CHECK(result.ok());
-        // In user space a copy that never has to wait goes on.
-        if (copy.engine() == ringstep::Engine::kernel) {
-            CHECK(interrupted > 0);
-            CHECK(result.enters == interrupted + 1);
-        }
+        if (copy.engine() == ringstep::Engine::kernel) CHECK(interrupted > 0);
     }
     SECTION("copy_file() sees to it") {
         Ring another;
-        const CopyResult result = ringstep::copy_file(another, input.fd(), output.fd(), {.queue_depth = 8, .block_size = 8192});
-        CHECK(result.ok());
+        const CopyOptions options{.queue_depth = 8, .block_size = 8192};
+        CopyResult result;
+        for (int attempt = 0; attempt < attempts && result.enters <= 1; attempt++) {
+            output.truncate(0);
+            result = ringstep::copy_file(another, input.fd(), output.fd(), options);
+            REQUIRE(result.ok());
+        }
         if (copy.engine() == ringstep::Engine::kernel) CHECK(result.enters > 1);
     }
     sender.request_stop();

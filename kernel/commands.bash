@@ -352,7 +352,7 @@ command_kernel() {
 	local what=${1:-} series='' kind=ringstep fault='' flavour=amd64 until=packages out=$build/kernel-packages name failed=0
 	local -a names=()
 	case $what in
-		build | deb | faults | races | random | kselftest) ;;
+		build | each | deb | faults | races | random | kselftest) ;;
 		try)
 			(($# < 3)) || usage_error "kernel: unknown argument $3" kernel
 			try_packages "${2:-$out}"
@@ -364,8 +364,8 @@ command_kernel() {
 			echo "$liburing_tests"
 			return
 			;;
-		'') usage_error "kernel: say what to do: build, deb, try, faults, races, random, kselftest or tests" kernel ;;
-		*) usage_error "kernel: cannot $what. It can build, deb, try, faults, races, random, kselftest or tests" kernel ;;
+		'') usage_error "kernel: say what to do: build, each, deb, try, faults, races, random, kselftest or tests" kernel ;;
+		*) usage_error "kernel: cannot $what. It can build, each, deb, try, faults, races, random, kselftest or tests" kernel ;;
 	esac
 	shift
 	while (($#)); do
@@ -405,6 +405,7 @@ command_kernel() {
 			build_packages "$series" "$flavour" "$out" "$until"
 			[[ $until == objects ]] || say "the packages are in $out"
 			;;
+		each) try_each "$series" ;;
 		races) find_races "$series" ;;
 		kselftest) run_kselftest "$series" ;;
 		random) call_randomly "$series" "${names[0]:-600}" ;;
@@ -423,6 +424,7 @@ command_kernel() {
 help_kernel() {
 	cat <<-'END'
 		./dev kernel build SERIES [--debug | --kcsan | --plain | --fault NAME]
+		./dev kernel each SERIES
 		./dev kernel deb SERIES [--flavour FLAVOUR] [--objects]
 		./dev kernel try [FOLDER]
 		./dev kernel faults SERIES [NAME…]
@@ -446,6 +448,9 @@ help_kernel() {
 		  ./dev vm --kernel 6.12-ringstep -- build/tests/test-exits
 		  ./dev test --kernel 6.12-ringstep
 		  ./dev test --kernel next
+
+		each: build a kernel after each patch of a series, and run the selftests in each kernel. Fail if a patch does not apply or compiles with a
+		warning, if a test fails that no later patch names in its message, or if one passes that the next patch names.
 
 		deb: build packages for machines in build/kernel-packages, with the configuration of Debian's own. This takes hours on two
 		processors, and 40 GB.

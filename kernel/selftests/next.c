@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * kernel-selftests-next tests what kernel/next adds to the interface, by system calls alone: waiting with a timeout, registered buffers,
- * busy polling, running deferred work, and a repair of multishot receives. It skips all tests in other kernels.
+ * busy polling, running deferred work, and a repair of multishot receives. Kernels without all of these skip the tests of what is new, and kernels
+ * without our patches skip all tests.
  *
  * Usage: kernel-selftests-next [OBJECTS [TEST…]]    runs all tests, or those named
  *        kernel-selftests-next OBJECTS --list       prints the names of all tests

@@ -46,7 +46,8 @@ static void multishot_receive_sees_the_end(void)
 	unsigned buffers = 0;
 	bool ended = false;
 
-	need_next_kernel();
+	if (lacks(ONLY_IN_OURS))
+		SKIP("kernels up to 7.3 lose the end of the stream");
 	NEED(open_ring(&ring, 8, 256, LOOP_RING));
 	add_buffers(&ring);
 	NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));

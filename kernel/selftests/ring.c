@@ -391,8 +391,19 @@ bool kernel_is_ours(void)
 bool kernel_is_next(void)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
-	const bool found = btf && btf__find_by_name_kind(btf, "bpf_io_uring_read_buffer", BTF_KIND_FUNC) > 0;
+	/* What the last patch of these adds. */
+	const bool found = btf && btf__find_by_name_kind(btf, "bpf_io_uring_run_work", BTF_KIND_FUNC) > 0;
 
 	btf__free(btf);
 	return found;
+}
+
+size_t size_of_params(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	const __s32 type = btf ? btf__find_by_name_kind(btf, "iou_loop_params", BTF_KIND_STRUCT) : -1;
+	const __s64 size = type > 0 ? btf__resolve_size(btf, (__u32)type) : 0;
+
+	btf__free(btf);
+	return size > 0 ? (size_t)size : 0;
 }

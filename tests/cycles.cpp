@@ -66,7 +66,7 @@ Held held() {
 /// The kernel frees programs and maps behind the scenes: gives it a moment to come down to `goal`.
 Held settled(const Held& goal) {
     Held now = held();
-    for (int i = 0; i < 100 && (now.programs > goal.programs || now.maps > goal.maps || now.links > goal.links); i++) {
+    for (int i = 0; i < 600 && (now.programs > goal.programs || now.maps > goal.maps || now.links > goal.links); i++) {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
         now = held();
     }

@@ -10,11 +10,13 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/time.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <thread>
 
 namespace exiting {
@@ -61,6 +63,27 @@ struct OnAlarm : OnSignal {
         timer.it_value.tv_usec = static_cast<suseconds_t>(delay.count());
         ::setitimer(ITIMER_REAL, &timer, nullptr);
     }
+};
+
+// Sends a signal to the thread that makes the object, again and again, from when a loop has taken some turns until the object
+// is gone. A signal that is sent once may come before the loop waits, where it interrupts nothing.
+class Signaller {
+public:
+    explicit Signaller(ringstep::RegionView<scripted> state, std::uint64_t turns = 1)
+        : thread_([this, state, turns, target = ::pthread_self()] {
+              while (!over_ && state.load(&scripted::turns) < turns) std::this_thread::sleep_for(1ms);
+              for (; !over_; std::this_thread::sleep_for(10ms)) ensure(::pthread_kill(target, SIGALRM) == 0);
+          }) {}
+    Signaller(const Signaller&) = delete;
+    Signaller& operator=(const Signaller&) = delete;
+    ~Signaller() {
+        over_ = true;
+        thread_.join();
+    }
+
+private:
+    std::atomic<bool> over_{false};
+    std::thread thread_;
 };
 
 // Sleeping would take longer.

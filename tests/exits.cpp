@@ -29,12 +29,15 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <optional>
+#include <utility>
 
 using namespace std::chrono_literals;
 using exiting::keep_busy;
 using exiting::OnAlarm;
 using exiting::OnSignal;
 using exiting::Pipe;
+using exiting::Signaller;
 using exiting::wait_for_end;
 using exiting::wait_until_waiting;
 using ringstep::ExitReason;
@@ -86,8 +89,9 @@ TEST_CASE("A signal interrupts a waiting loop, which then goes on where it was",
     pipe.add_read(program.state());
     program.state()->wait = 1;
     program.state()->stop_at = 1;
-    OnAlarm::after(50ms);
+    std::optional<Signaller> signaller(std::in_place, program.state());
     const LoopExit interrupted = program.run();
+    signaller.reset();
     CHECK(interrupted.reason == ExitReason::interrupted);
     CHECK(interrupted.error == EINTR);
     CHECK(interrupted.resumable());
@@ -113,11 +117,12 @@ TEST_CASE("A signal interrupts a wait that began with completions in the CQ") {
     std::atomic<bool> over{false};
     // Should the signal go unnoticed.
     std::thread stopper([&] {
-        for (int i = 0; i < 500 && !over; i++) std::this_thread::sleep_for(10ms);
+        for (int i = 0; i < 6000 && !over; i++) std::this_thread::sleep_for(10ms);
         if (!over) program.request_stop();
     });
-    OnAlarm::after(50ms);
+    std::optional<Signaller> signaller(std::in_place, program.state());
     const LoopExit exit = program.run();
+    signaller.reset();
     over = true;
     stopper.join();
     CHECK(exit.reason == ExitReason::interrupted);
@@ -133,8 +138,9 @@ TEST_CASE("A signal gets through to a loop that never waits", "[main]") {
     if (program.engine() == ringstep::Engine::user)
         SKIP("in user space, a signal ends the run only if it comes while the loop sleeps");
     program.state()->spin = 1;
-    OnAlarm::after(50ms);
+    std::optional<Signaller> signaller(std::in_place, program.state(), 2);
     const LoopExit exit = program.run();
+    signaller.reset();
     CHECK(exit.reason == ExitReason::interrupted);
     CHECK(exit.turns > 1);
 }
@@ -150,8 +156,9 @@ TEST_CASE("A signal handler stops a loop, whether it waits or not", "[main]") {
     program.state()->spin = spin;
     pipe.add_read(program.state());
     program.state()->wait = 1;
-    OnAlarm::after(50ms);
+    std::optional<Signaller> signaller(std::in_place, program.state());
     const LoopExit exit = program.run();
+    signaller.reset();
     // In the kernel, the signal is what ends the run, before the handler says so.
     CHECK(exit.reason == ExitReason::stop_requested);
     CHECK(exit.error == 0);

@@ -39,7 +39,7 @@ struct Late {
 
 TEST_CASE("Forks and signals do not wait for each other if signals are handled before there is a ring") {
     // Where they do, this ends the test.
-    ::alarm(60);
+    ::alarm(150);
     Late late;
     const StopOnSignals signals{late, {SIGTERM}};
     std::atomic<bool> over{false};
@@ -56,6 +56,7 @@ TEST_CASE("Forks and signals do not wait for each other if signals are handled b
     std::thread sender([&] {
         while (!over) ensure(::pthread_kill(::pthread_self(), SIGTERM) == 0);
     });
+    while (signals.received() == 0) std::this_thread::sleep_for(1ms);
     for (unsigned i = 0; i < (loading_is_cheap() ? 400U : 100U); i++) {
         const pid_t child = ::fork();
         if (child == 0) ::_exit(0);

@@ -281,7 +281,7 @@ TEST_CASE("Thousands of timers expire in time, by one deadline for each wait") {
     REQUIRE(alarms.program().run().ok());
     CHECK(state.expired == ALARMS);
     CHECK(state.early == 0);
-    CHECK(state.latest < 5'000'000'000);  // machines of tests may be slow
+    CHECK(state.latest < 60'000'000'000);  // machines of tests may be slow
     const std::set<std::uint32_t> different(state.order, state.order + ALARMS);
     CHECK(different.size() == ALARMS);
     state.real = 0;

@@ -59,7 +59,7 @@ Ends pipe_ends() {
 bool end_comes(int fd) {
     pollfd look{.fd = fd, .events = POLLIN, .revents = 0};
     char byte = 0;
-    return ::poll(&look, 1, 2000) == 1 && ::read(fd, &byte, 1) == 0;
+    return ::poll(&look, 1, 30'000) == 1 && ::read(fd, &byte, 1) == 0;
 }
 
 constexpr unsigned slot = 1;

@@ -4,6 +4,8 @@
 #include <ringstep/loops/gate.hpp>
 #include <ringstep/program.hpp>
 
+#include "ensure.hpp"
+#include "eventually.hpp"
 #include "descriptors.hpp"
 #include "loops/scripted.hpp"
 
@@ -370,8 +372,9 @@ TEST_CASE("Waking a loop up without a reason is harmless") {
     std::thread other([&] {
         wait_for_a_turn(program.state());
         for (int i = 0; i < 20; i++) {
+            const std::uint64_t before = program.state().load(&scripted::turns);
             program.wake();
-            std::this_thread::sleep_for(2ms);
+            ensure(eventually([&] { return program.state().load(&scripted::turns) != before; }));
         }
         (void)!::write(pipe_fds[1], "a", 1);
         std::this_thread::sleep_for(10ms);

@@ -88,7 +88,7 @@ cat >"$work/ci/dev" <<-DEV
 			;;
 	esac
 DEV
-printf '#!/bin/bash\nshift 2\nexec %s --kill-after=1 3 "$@"\n' "$(command -v timeout)" >"$work/bin/timeout"
+printf '#!/bin/bash\nshift 2\nexec %s --kill-after=1 20 "$@"\n' "$(command -v timeout)" >"$work/bin/timeout"
 chmod 755 "$work/ci/dev" "$work/bin/timeout"
 status=0
 RINGSTEP_BUILD_DIR=build RINGSTEP_CI_MINUTES=60 PATH=$work/bin:$PATH "$work/ci/.ci/run" >"$work/said" 2>&1 || status=$?

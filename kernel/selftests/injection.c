@@ -282,7 +282,7 @@ static void take_all(int result)
 	(void)result;
 	submitted += loop.ring.plan->submitted;
 	reaped += loop.ring.plan->reaped;
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 20000; i++) {
 		CHECK_EQ(run_plan(&loop, rest), 0);
 		submitted += loop.ring.plan->submitted;
 		reaped += loop.ring.plan->reaped;

@@ -270,6 +270,13 @@ static bool run_and_keep(const struct episode *episode, struct corpus *corpus, F
 	return false;
 }
 
+/* Returns true if each kind of call has worked at least once. */
+static bool all_have_worked(void)
+{
+	return counts->rings && counts->mapped && counts->regions && counts->attached && counts->detached && counts->entered &&
+	       counts->turns;
+}
+
 /* Runs episodes until the time is up: first those that were given, then others. */
 static bool run_episodes(FILE *into)
 {
@@ -292,7 +299,8 @@ static bool run_episodes(FILE *into)
 			return false;
 	if (options.from.count && coverage_count())
 		printf("The %lu first episodes have been at %u places.\n", counts->episodes, coverage_count());
-	while (now() < end) {
+	/* On a busy machine, the time may be up before much has been done. */
+	while (now() < end || (!all_have_worked() && now() < end + 60)) {
 		/* Without kcov, nothing is known to be worth keeping but what was given. */
 		episode = next_episode(corpus.count ? &corpus : &options.from);
 		if (!run_and_keep(&episode, &corpus, into))
@@ -325,8 +333,7 @@ static bool look_at_results(bool with_coverage)
 		fprintf(stderr, "random calls: %lu episodes could not open what they need to begin with\n", counts->not_begun);
 		return false;
 	}
-	if (options.only || (counts->rings && counts->mapped && counts->regions && counts->attached && counts->detached &&
-			     counts->entered && counts->turns))
+	if (options.only || all_have_worked())
 		return true;
 	fprintf(stderr, "random calls: some kind of call has never worked, so this has tested nothing\n");
 	return false;

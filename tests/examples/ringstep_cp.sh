@@ -317,12 +317,21 @@ for signal in INT TERM HUP; do
 	missing x1
 done
 
+# Before env has started the program, signals are as they were for the shell.
+await_start() {
+	for _ in $(seq 600); do
+		[ "$(cat /proc/$1/comm)" = "$(basename "$cp" | cut -c 1-15)" ] && return
+		sleep 0.05
+	done
+}
+
 # Also while it waits for the other end of a FIFO to be opened.
 for arguments in "slow x1" "a slow"; do
 	[ -n "$all" ] || [ "$arguments" = "a slow" ] || continue
 	# shellcheck disable=SC2086 # two arguments
 	env --default-signal=INT "$cp" $arguments >out 2>err &
 	copier=$!
+	await_start $copier
 	sleep 0.5
 	kill -INT $copier
 	wait $copier
@@ -352,11 +361,7 @@ done
 # RTMIN is the signal by which the program wakes itself up.
 env --ignore-signal=HUP,RTMIN --default-signal=INT "$cp" slow x1 >out 2>err &
 copier=$!
-# Before env has started it, the signals are not ignored.
-for _ in $(seq 200); do
-	[ "$(cat /proc/$copier/comm)" = "$(basename "$cp" | cut -c 1-15)" ] && break
-	sleep 0.05
-done
+await_start $copier
 sleep 0.3
 kill -HUP $copier
 kill -RTMIN $copier

@@ -360,7 +360,8 @@ TEST_CASE("Cancelled, it says so, lets go of everything and can be used again") 
         const Pipe pipe(O_NONBLOCK);
         std::stop_source stop;
         std::thread stopper([&] {
-            std::this_thread::sleep_for(100ms);
+            while (copy.state().load(&ringstep_copy::reading) == 0) std::this_thread::sleep_for(1ms);
+            std::this_thread::sleep_for(10ms);
             stop.request_stop();
         });
         CHECK(copy.run(pipe.out(), output.fd(), stop.get_token()).resumable());
@@ -386,7 +387,8 @@ TEST_CASE("Cancelled, it says so, lets go of everything and can be used again") 
     SECTION("with a stop requested, which is for the next copy") {
         const Pipe pipe;
         std::thread stopper([&] {
-            std::this_thread::sleep_for(100ms);
+            while (copy.state().load(&ringstep_copy::reading) == 0) std::this_thread::sleep_for(1ms);
+            std::this_thread::sleep_for(10ms);
             copy.request_stop();
         });
         CHECK(copy.run(pipe.out(), output.fd()).resumable());
@@ -462,7 +464,8 @@ TEST_CASE("Destroyed under way: the buffers are freed when nothing can write to 
     auto copy = std::make_optional<FileCopy>(*ring, CopyOptions{.queue_depth = 4, .block_size = 4096});
     std::stop_source stop;
     std::thread stopper([&] {
-        std::this_thread::sleep_for(100ms);
+        while (copy->state().load(&ringstep_copy::reading) == 0) std::this_thread::sleep_for(1ms);
+        std::this_thread::sleep_for(10ms);
         stop.request_stop();
     });
     REQUIRE(copy->run(pipe.out(), output.fd(), stop.get_token()).resumable());

@@ -390,7 +390,7 @@ TEST_CASE("What a pipe or socket gives is passed on at once") {
     std::thread writer([&] {
         for (std::uint64_t i = 1; i <= 20; i++) {
             ensure(::write(ends[1], "0123456789", 10) == 10);
-            for (int tries = 0; output.size() != i * 10 && tries < 5000; tries++)
+            for (int tries = 0; output.size() != i * 10 && tries < 30'000; tries++)
                 std::this_thread::sleep_for(std::chrono::milliseconds(1));
             passed_on = passed_on && output.size() == i * 10;
         }

@@ -20,6 +20,7 @@
 #include "ensure.hpp"
 #include "net/client.hpp"
 #include "net/http_served.hpp"
+#include "net/unless_held_up.hpp"
 
 using namespace http_test;
 
@@ -308,7 +309,7 @@ TEST_CASE("The end of a connection does not wait for others", "[main]") {
         const auto begin = std::chrono::steady_clock::now();
         CHECK(client.rest().empty());
         CHECK(client.ended());
-        CHECK(std::chrono::steady_clock::now() - begin < 5s);
+        CHECK(std::chrono::steady_clock::now() - begin < 25s);
     }
     CHECK(ask(other, get("/fixed")).body == "f");
 }
@@ -416,18 +417,20 @@ TEST_CASE("Clients that are too slow or silent are closed", "[main]") {
     SECTION("between requests") {
         options.server.read = ringstep::for_ever;
         options.server.idle = 700ms;
-        Served server{echo, options};
-        server->set_answer("/fixed", {.body = "x"});
-        Client silent{server.port()};
-        CHECK(ask(silent, get("/fixed")).body == "x");
-        CHECK(silent.rest().empty());
-        CHECK(silent.ended());
-        CHECK(server->counters().timed_out == 1);
+        CHECK(unless_held_up(350ms, [&](Gaps& gaps) {
+            Served server{echo, options};
+            server->set_answer("/fixed", {.body = "x"});
+            gaps.step();
+            Client silent{server.port()};
+            const bool answered = ask(silent, get("/fixed")).body == "x";
+            gaps.step();
+            return answered && silent.rest().empty() && silent.ended() && server->counters().timed_out == 1;
+        }));
     }
 }
 
 TEST_CASE("A drain closes idle connections, and those with a request behind its answer", "[main]") {
-    Served server{echo};
+    Served server{echo, {}, {}, 60s};
     server->set_answer("/fixed", {.body = "x"});
     Client idle{server.port()};
     Client busy{server.port()};

@@ -35,14 +35,14 @@ using ringstep::HttpServer;
 class Served : public ServedBy<HttpServer, HttpRequest> {
 public:
     /// Before it listens, calls `prepare` on the thread of the server.
-    explicit Served(Handle handle, const HttpOptions& options = {}, Prepare prepare = {})
+    explicit Served(Handle handle, const HttpOptions& options = {}, Prepare prepare = {}, std::chrono::seconds drain = 5s)
         : ServedBy(
               [options](ringstep::Ring& ring) {
                   HttpOptions own = options;
                   own.server.linger = 200ms;  // at the end, clients are still there
                   return HttpServer{ring, own};
               },
-              std::move(handle), std::move(prepare)) {}
+              std::move(handle), std::move(prepare), drain) {}
 };
 
 /// A response as a client reads it.

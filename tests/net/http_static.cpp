@@ -175,7 +175,7 @@ TEST_CASE("A connection ends behind a file if the client wants that", "[main]") 
     const Folder folder;
     const std::string content = random_text(300'000);
     write_file(folder / "file", content);
-    Served server{application, {}, [&](HttpServer& self) { self.add_file("/file", folder / "file"); }};
+    Served server{application, {}, [&](HttpServer& self) { self.add_file("/file", folder / "file"); }, 60s};
     for (const std::string& request : {std::string("GET /file HTTP/1.0\r\n\r\n"), get("/file", "Connection: close\r\n")}) {
         Client client{server.port()};
         const Response response = ask(client, request + get("/other"));

@@ -37,6 +37,7 @@
 #include "net/client.hpp"
 #include "net/leaks.hpp"
 #include "net/running_proxy.hpp"
+#include "net/unless_held_up.hpp"
 #include "thorough.hpp"
 
 using namespace std::chrono_literals;
@@ -246,14 +247,20 @@ TEST_CASE("An upstream that refuses is left out for a time after some failures, 
         const Client server = upstream.accept();
         return server.connected() && client.send("?") && server.receive(1) == "?";
     };
+    // It takes two failures at first. After each of the times that it is left out for, it is tried again, and one failure is
+    // enough.
+    const auto begin = std::chrono::steady_clock::now();
+    const auto is_left_out = [&](unsigned at_least) {
+        const auto times = proxy->upstream(0).left_out;
+        const auto most = 1 + static_cast<unsigned>((std::chrono::steady_clock::now() - begin) / 2s);
+        return times >= at_least && times <= most && proxy->upstream(0).failures == times + 1 &&
+               proxy->counters().retried == times + 1;
+    };
     for (int i = 0; i < 6; i++) CHECK(served());
-    CHECK(eventually([&] { return proxy->upstream(0).failures == 2; }));
-    CHECK(eventually([&] { return proxy->upstream(0).left_out == 1; }));
-    CHECK(eventually([&] { return proxy->counters().retried == 2; }));
+    CHECK(eventually([&] { return is_left_out(1); }));
     std::this_thread::sleep_for(2100ms);
-    for (int i = 0; i < 4; i++) CHECK(served());  // one of them tries it again, and one failure is enough then
-    CHECK(eventually([&] { return proxy->upstream(0).failures == 3; }));
-    CHECK(eventually([&] { return proxy->upstream(0).left_out == 2; }));
+    for (int i = 0; i < 4; i++) CHECK(served());
+    CHECK(eventually([&] { return is_left_out(2); }));
     // It is there now.
     std::this_thread::sleep_for(2100ms);
     const ringstep::Listener late{"127.0.0.1", ntohs(refuses.value().ipv4.port)};
@@ -284,8 +291,11 @@ TEST_CASE("A client for which there is no upstream is reset", "[main]") {
     const FullUpstream hangs;
     RunningProxy proxy{{nobody(), hangs.address(), nobody(), nobody()}, {.connect = 50ms, .attempts = 3}};
     Client client{proxy.port()};
-    CHECK(client.send("anybody?"));
-    CHECK(is_reset(client));
+    // The reset may come before this is sent.
+    if (client.send("anybody?"))
+        CHECK(is_reset(client));
+    else
+        CHECK((errno == ECONNRESET || errno == EPIPE));
     CHECK(eventually([&] { return proxy->open() == 0; }));
     CHECK(eventually([&] { return proxy->counters().unserved == 1; }));
     CHECK(eventually([&] { return proxy->counters().retried == 2; }));
@@ -447,15 +457,17 @@ TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end 
         CHECK(impatient->counters().timed_out == 1);
     }
     {  // It sends a byte at a time, and so it is not idle.
-        auto [client, server] = connect(impatient);
-        for (int i = 0; i < 8; i++) {
-            std::this_thread::sleep_for(450ms);
-            ensure(server.send("."));
-            CHECK(client.receive(1) == ".");
-        }
-        server.close();
-        CHECK(client.rest().empty());
-        CHECK(client.ended());
+        CHECK(unless_held_up(2s, [&](Gaps& gaps) {
+            auto [client, server] = connect(impatient);
+            bool good = true;
+            for (int i = 0; i < 8 && good; i++) {
+                std::this_thread::sleep_for(450ms);
+                good = server.send(".") && client.receive(1) == ".";
+                gaps.step();
+            }
+            server.close();
+            return good && client.rest().empty() && client.ended();
+        }));
     }
     CHECK(eventually([&] { return proxy->open() == 0 && impatient->open() == 0; }));
     CHECK(eventually([&] { return sockets_in_slots() == 0; }));
@@ -463,19 +475,21 @@ TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end 
 
 TEST_CASE("A connection without a byte in either direction ends after a time", "[main]") {
     const Upstream upstream;
-    RunningProxy proxy{{upstream.address()}, {.idle = 3s}};
-    Client client{proxy.port()};
-    Client server = upstream.accept();
-    for (int i = 0; i < 8; i++) {
-        std::this_thread::sleep_for(450ms);
-        const Client& sender = i % 2 == 0 ? client : server;
-        const Client& reader = i % 2 == 0 ? server : client;
-        CHECK(sender.send("."));
-        CHECK(reader.receive(1) == ".");
-    }
-    CHECK(is_reset(client));
-    CHECK(is_reset(server));
-    CHECK(eventually([&] { return proxy->counters().timed_out == 1; }));
+    CHECK(unless_held_up(2s, [&](Gaps& gaps) {
+        RunningProxy proxy{{upstream.address()}, {.idle = 3s}};
+        gaps.step();
+        Client client{proxy.port()};
+        Client server = upstream.accept();
+        bool good = true;
+        for (int i = 0; i < 8 && good; i++) {
+            std::this_thread::sleep_for(450ms);
+            const Client& sender = i % 2 == 0 ? client : server;
+            const Client& reader = i % 2 == 0 ? server : client;
+            good = sender.send(".") && reader.receive(1) == ".";
+            gaps.step();
+        }
+        return good && is_reset(client) && is_reset(server) && eventually([&] { return proxy->counters().timed_out == 1; });
+    }));
 }
 
 TEST_CASE("Clients beyond the limit wait, or are closed at once", "[main]") {
@@ -560,16 +574,20 @@ TEST_CASE("Upstreams are told the client's address by the PROXY protocol", "[mai
 
 TEST_CASE("A drain lets connections end, and cuts those that do not in time", "[main]") {
     const Upstream upstream;
-    RunningProxy proxy{{upstream.address()}, {}, -1, 256, 3s};
-    Client client{proxy.port()};
-    Client server = upstream.accept();
+    {
+        RunningProxy proxy{{upstream.address()}, {}, -1, 256, 60s};
+        Client client{proxy.port()};
+        Client server = upstream.accept();
+        proxy.request_stop();
+        std::this_thread::sleep_for(50ms);
+        CHECK(client.send("goes on"));
+        CHECK(server.receive(7) == "goes on");
+        exchange(client, server, 100'000, 6);
+    }
+    RunningProxy proxy{{upstream.address()}, {}, -1, 256, 1s};
     Client lasting{proxy.port()};
     Client lasting_server = upstream.accept();
     proxy.request_stop();
-    std::this_thread::sleep_for(50ms);
-    CHECK(client.send("goes on"));
-    CHECK(server.receive(7) == "goes on");
-    exchange(client, server, 100'000, 6);
     CHECK(is_reset(lasting));
     CHECK(is_reset(lasting_server));
 }

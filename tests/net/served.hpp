@@ -45,29 +45,29 @@ public:
     [[nodiscard]] const ringstep_server_counters& counters() const { return counters_; }
 
 protected:
-    /// `make` returns the server for a ring. `prepare`, if there is one, is called before the server listens.
+    /// `make` returns the server for a ring. `prepare`, if there is one, is called before the server listens. `drain` limits
+    /// the time at the end.
     template <class Make>
-    ServedBy(Make make, Handle handle, Prepare prepare = {}) {
+    ServedBy(Make make, Handle handle, Prepare prepare = {}, std::chrono::seconds drain = std::chrono::seconds(5)) {
         std::promise<Server*> made;
         auto there = made.get_future();
-        thread_ = std::jthread([this, make, &made, handle = std::move(handle),
-                                prepare = std::move(prepare)](const std::stop_token& token) {
-            try {
-                ringstep::Ring ring{{.sq_entries = 256}};
-                Server server = make(ring);
-                if (prepare) prepare(server);
-                server.listen(listener_.fd());
-                made.set_value(&server);
-                exit_ =
-                    ringstep::serve(server, [&](const Event& event) { handle(server, event); }, token, std::chrono::seconds(5));
-                counters_ = server.counters();
-                available_ = server.state()->buffers.ring.available;
-                in_flight_ = ring.in_flight();
-                open_ = server.open();
-            } catch (...) {
-                made.set_exception(std::current_exception());
-            }
-        });
+        thread_ = std::jthread(
+            [this, make, &made, drain, handle = std::move(handle), prepare = std::move(prepare)](const std::stop_token& token) {
+                try {
+                    ringstep::Ring ring{{.sq_entries = 256}};
+                    Server server = make(ring);
+                    if (prepare) prepare(server);
+                    server.listen(listener_.fd());
+                    made.set_value(&server);
+                    exit_ = ringstep::serve(server, [&](const Event& event) { handle(server, event); }, token, drain);
+                    counters_ = server.counters();
+                    available_ = server.state()->buffers.ring.available;
+                    in_flight_ = ring.in_flight();
+                    open_ = server.open();
+                } catch (...) {
+                    made.set_exception(std::current_exception());
+                }
+            });
         server_ = there.get();
     }
 

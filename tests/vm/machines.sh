@@ -8,7 +8,7 @@ work=$(mktemp -d)
 # What is planted here is no fault of the tests that ./dev test runs.
 export RINGSTEP_VM_FAULTS=$work/faults
 # Nothing here takes long, so that a machine that hangs is known for it soon.
-export RINGSTEP_VM_HUNG_AFTER=4
+export RINGSTEP_VM_HUNG_AFTER=15
 # A machine that no other test has.
 machine=(--kernel "$kernel" --cpus 1 --memory 1023)
 trap '"$dev" vm --test-stop "${machine[@]}" >/dev/null 2>&1; rm -rf "$work"' EXIT
@@ -80,8 +80,8 @@ silent "a complaint that kernels are known for" 'echo "<4>WARNING: kernel/sched/
 silent "after a WARNING" 'echo "<4>something else" >/dev/kmsg'
 
 # A test that takes too long: where it was is said, and what the kernel has said.
-limit=2 planted "hang" 124 'echo "<4>the last words" >/dev/kmsg; trap "" TERM INT; sleep 1234' \
-	"ended after 2 s" "(sleep 1234)" "the last words" "nanosleep"
+limit=10 planted "hang" 124 'echo "<4>the last words" >/dev/kmsg; trap "" TERM INT; sleep 1234' \
+	"ended after 10 s" "(sleep 1234)" "the last words" "nanosleep"
 silent "after a hang" 'true'
 
 # The kernel crashes.
@@ -108,11 +108,11 @@ planted "a supervisor that is killed" 125 'setsid sleep 4321 & kill -KILL $PPID;
 silent "after a supervisor that was killed" '! pgrep -x sleep'
 
 # A machine that does not answer any more: its agent stands still.
-limit=2 planted "a machine that hangs" 124 'kill -STOP $(pgrep -o -f agent.py); sleep 1234' "does not answer"
+limit=10 planted "a machine that hangs" 124 'kill -STOP $(pgrep -o -f agent.py); sleep 1234' "does not answer"
 silent "after a machine that hangs" 'true'
 
 # The kernel crashes when no test runs: it starts a program that does that, for a process that has dumped core.
-printf '#!/bin/sh\n{ sleep 3; echo c >/proc/sysrq-trigger; } </dev/null &\n' >"$PWD/machines-crash.$$"
+printf '#!/bin/sh\n{ sleep 15; echo c >/proc/sysrq-trigger; } </dev/null &\n' >"$PWD/machines-crash.$$"
 chmod 755 "$PWD/machines-crash.$$"
 silent "before a crash" '
 	pattern=$(</proc/sys/kernel/core_pattern)
@@ -123,7 +123,7 @@ silent "before a crash" '
 	sleep 1
 	echo "$pattern" >/proc/sys/kernel/core_pattern
 	exit 0'
-sleep 5
+sleep 30
 rm "$PWD/machines-crash.$$"
 silent "after a crash when nothing ran" 'true'
 

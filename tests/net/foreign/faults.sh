@@ -53,9 +53,10 @@ for ((i = 0; i < 400; i++)); do
 	! grep -q loads "$work/load.log" || break
 	sleep 0.05
 done
-timeout 30 wrk -t 1 -c 32 -d 1s "$url" >"$work/wrk.log" 2>&1 &
+timeout 30 wrk -t 1 -c 32 -d 5s "$url" >"$work/wrk.log" 2>&1 &
 wrk=$!
-sleep 0.5
+await_connections 64 8000
+sleep 0.3
 end "$http"
 wait "$load" || fail "$(cat "$work/load.log")"
 wait "$wrk" || fail "wrk failed"

@@ -57,6 +57,15 @@ begin() {
 	children+=("$began")
 }
 
+# await_connections COUNT PORT: waits until this many connections to a port of 127.0.0.1 are open, for 20 s at most.
+await_connections() {
+	local i hex
+	printf -v hex '%04X' "$2"
+	for ((i = 0; i < 400 && $(grep -cE "^ *[0-9]+: [0-9A-F]+:[0-9A-F]+ 0100007F:$hex 01" /proc/net/tcp || true) < $1; i++)); do
+		sleep 0.05
+	done
+}
+
 # Waits until somebody listens on a port of this network, for 30 s at most. Does not connect: servers count connections.
 await_port() {
 	local hex i

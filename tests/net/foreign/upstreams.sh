@@ -21,14 +21,6 @@ begin_nginx 8002 <<END
 END
 begin_answering_haproxy 8004
 
-# Waits until this many connections to port 8002 are open, for 20 s at most.
-await_connections() {
-	local i
-	for ((i = 0; i < 400 && $(grep -cE '^ *[0-9]+: [0-9A-F]+:[0-9A-F]+ 0100007F:1F42 01' /proc/net/tcp || true) < $1; i++)); do
-		sleep 0.05
-	done
-}
-
 # A client that writes and reads a byte a second.
 begin_proxy "$1" 127.0.0.1:8002
 timeout 30 python3 "$faults" slow 9000 2 >"$work/slow.log" 2>&1 || fail "a slow client by way of the proxy: $(tail -n 1 "$work/slow.log")"
@@ -40,7 +32,7 @@ kill -STOP "$nginx"
 for i in 1 2 3 4; do
 	ask --output "$work/waits$i" http://127.0.0.1:9000/large 2>"$work/curl$i.log" &
 	waiting[i]=$!
-	await_connections "$i"
+	await_connections "$i" 8002
 	expect haproxy "$(ask http://127.0.0.1:9000/)" "a request while the other upstream hangs"
 done
 status=0
@@ -55,7 +47,7 @@ done
 # An upstream that dies under load, in the midst of 8 answers. These are cut off, and all others come from the other upstream.
 timeout 50 ab -q -l -r -n "$requests" -c 8 http://127.0.0.1:9000/note >"$work/ab.log" 2>&1 &
 load=$!
-await_connections 8
+await_connections 8 8002
 end_at_once "$nginx"
 wait "$load" || fail "ab failed when an upstream had died"
 complete=$(sed -nE 's/^Complete requests: *//p' "$work/ab.log")

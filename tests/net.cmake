@@ -3,6 +3,7 @@ ringstep_add_test(net/key_value USER KERNELS MAIN LOOPS kv TIMEOUT 600)
 ringstep_add_test(net/frames USER KERNELS MAIN LOOPS frames TIMEOUT 400)
 # A proxy hands each shutdown to a worker thread. In Linux 7.1 to 7.3, workers do not move between processors, and the kernel warns of that.
 ringstep_add_test(net/proxy USER KERNELS MAIN LOOPS proxy TIMEOUT 400 VM_OPTIONS --cpus 1)
+ringstep_add_test(net/proxy_times USER KERNELS MAIN LOOPS proxy TIMEOUT 400 VM_OPTIONS --cpus 1)
 # An emulated kernel takes too long for most of these, which are skipped there, but for `./dev test --thorough`.
 ringstep_add_loop(crowd SOURCE net/crowd.bpf.c STATE net/crowd.h)
 ringstep_add_test(net/crowd USER KERNELS LOOPS crowd TIMEOUT 600 VM_OPTIONS --cpus 1)

@@ -132,7 +132,7 @@ ringstep_add_sanitized_tests(
   TESTS program exits detaching signals closing threads waker blocks/requests blocks/lists blocks/behind blocks/bytes blocks/alarms blocks/entries blocks/mailbox loops/nop_chain loops/copy loops/copy_file loops/copy_changes loops/copy_kinds loops/chain_results loops/chain_retries loops/chain_branches loops/chain_ends loops/chain_many loops/chain_refusals loops/chain_model loops/chain_compiled loops/chain_numbers loops/chains_end loops/pairs
         loops/drain loops/circles
         loops/link_results loops/link_order loops/link_cancel loops/link_open loops/link_refusals loops/link_model loops/gate loops/pace loops/enter loops/enter_model loops/stages loops/stages_model kit/turns kit/memory kit/timer kit/buffers kit/datagrams
-        net/dns net/frames net/http net/http_conditions net/http_static net/http_stream net/key_value net/proxy net/slices
+        net/dns net/frames net/http net/http_conditions net/http_static net/http_stream net/key_value net/proxy net/proxy_times net/slices
   LOOPS nop_chain copy chain chain_large ${ringstep_test_graphs} drain link gate gate_large pace enter stages frames http proxy kv dns slices scripted together timed hooked relay sorter lists behind bytes adder alarms datagrams entries letters
   FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all
   ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=1"
@@ -143,7 +143,7 @@ ringstep_add_sanitized_tests(
   OPTIMIZE -O0
   TESTS program exits detaching signals threads waker blocks/requests blocks/mailbox loops/copy_changes loops/chain_results loops/chain_retries loops/chain_branches loops/chain_ends loops/chain_many loops/chain_refusals loops/drain
         loops/link_results loops/link_order loops/link_cancel loops/link_open loops/link_refusals loops/link_model loops/gate loops/pace loops/enter loops/enter_model loops/stages loops/stages_model
-        kit/turns kit/timer net/frames net/proxy
+        kit/turns kit/timer net/frames net/proxy net/proxy_times
   LOOPS nop_chain copy chain chain_large drain link gate gate_large pace enter stages frames proxy scripted together timed hooked relay letters
   FLAGS -fsanitize=thread
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1")

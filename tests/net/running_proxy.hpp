@@ -19,7 +19,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <filesystem>
 #include <future>
+#include <iterator>
 #include <random>
 #include <stop_token>
 #include <string>
@@ -189,7 +191,9 @@ inline void exchange(Client& one, Client& other, std::size_t size, unsigned seed
 }
 
 /// Returns the number of open descriptors of this process.
-std::ptrdiff_t open_descriptors() { return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}); }
+inline std::ptrdiff_t open_descriptors() { return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}); }
 
 /// Returns true if a connection ends with a reset, after these bytes.
-bool is_reset(Client& client, std::string_view after = "") { return client.rest() == after && client.error() == ECONNRESET; }
+inline bool is_reset(Client& client, std::string_view after = "") {
+    return client.rest() == after && client.error() == ECONNRESET;
+}

@@ -64,6 +64,20 @@ tests 8 1 '^7.3/machine-stop$'
 # A name that no test has.
 tests 8 0 '^7.3/passses$' 'No tests were found'
 
+# --- Two ./dev in one build folder: one configures or builds after the other ---
+
+(
+	build=$work/build
+	say() { echo "dev: $*"; }
+	# shellcheck source=../tools/dev/testing.bash
+	source "$repo/tools/dev/testing.bash"
+	# Whoever is alone finds no file of the other one.
+	claim() { mkdir "$work/claimed" && sleep 1 && rmdir "$work/claimed"; }
+	alone claim &
+	alone claim && wait $!
+) >"$work/said" 2>&1 || complain "two ./dev build at the same time"
+grep -q 'waiting for another ./dev that builds in' "$work/said" || complain "nothing says that a build waits"
+
 # --- .ci/run, with a `dev` that runs tests of its own, and less patience ---
 
 mkdir -p "$work/ci/.ci" "$work/ci/build" "$work/bin"

@@ -19,11 +19,22 @@ use_compiler_cache() {
 	export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
 }
 
+# alone COMMAND…: runs a command while no other ./dev configures or builds in the same folder.
+alone() {
+	local lock status=0
+	mkdir -p "$build"
+	exec {lock}>"$build/lock"
+	flock --nonblock $lock || { say "waiting for another ./dev that builds in $build"; flock $lock; }
+	"$@" {lock}>&- || status=$?
+	exec {lock}>&-
+	return $status
+}
+
 # Debug information has lines and functions, which profiles and stack traces need. It leaves out variables: to describe those of optimized code,
 # GCC needs up to a third of the time that it takes for a benchmark.
 configure() {
 	use_compiler_cache
-	cmake -S "$repo" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	alone cmake -S "$repo" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 		-DCMAKE_C_FLAGS_RELWITHDEBINFO="-O2 -g1 -DNDEBUG" -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1 -DNDEBUG" \
 		-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache "$@"
 }
@@ -31,7 +42,7 @@ configure() {
 build_targets() {
 	local -a targets=()
 	(($# == 0)) || targets=(--target "$@")
-	cmake --build "$build" "${targets[@]}"
+	alone cmake --build "$build" "${targets[@]}"
 }
 
 command_build() {

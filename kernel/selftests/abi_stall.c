@@ -137,7 +137,8 @@ static void stuck_ring_holds_up_nobody(void)
 	attach.loop = &second;
 	detach.loop = &stuck.setup.loop;
 	CHECK(ends(attach_task, &attach));
-	CHECK_EQ(attach.result, -EEXIST);
+	/* The ring is another task's, which only_the_own_task_attaches is about, and has a loop. */
+	CHECK(attach.result == -EEXIST || attach.result == -EBUSY);
 	CHECK(ends(detach_task, &detach));
 	CHECK_EQ(detach.result, 0);
 	CHECK(ends(life_of_a_loop, &others));

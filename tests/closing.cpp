@@ -486,8 +486,8 @@ TEST_CASE("A ring that was given back to liburing keeps its memory") {
 }
 
 TEST_CASE("A ring that was never used is closed at once") {
-    // What the kernel has to say takes it some ten milliseconds and more. The quickest one of all does not depend on what else
-    // the machine does.
+    // The kernel takes ten milliseconds and more to say that the last request has ended. A ring without requests does not ask.
+    // The quickest of many shows this, however busy the machine is.
     auto quickest = std::chrono::steady_clock::duration::max();
     for (int i = 0; i < 300; i++) {
         Ring ring;

@@ -12,7 +12,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <sys/time.h>
 
 #include <atomic>
 #include <chrono>
@@ -58,15 +57,10 @@ private:
 
 struct OnAlarm : OnSignal {
     OnAlarm() : OnSignal(SIGALRM, [](int) {}) {}
-    static void after(std::chrono::microseconds delay) {
-        itimerval timer{};
-        timer.it_value.tv_usec = static_cast<suseconds_t>(delay.count());
-        ::setitimer(ITIMER_REAL, &timer, nullptr);
-    }
 };
 
-// Sends a signal to the thread that makes the object, again and again, from when a loop has taken some turns until the object
-// is gone. A signal that is sent once may come before the loop waits, where it interrupts nothing.
+// Sends SIGALRM to the thread that has made this object, every 10 ms, as soon as the loop has taken so many turns. The
+// destructor ends that. A single signal might come before the loop waits, and would interrupt nothing.
 class Signaller {
 public:
     explicit Signaller(ringstep::RegionView<scripted> state, std::uint64_t turns = 1)

@@ -29,8 +29,6 @@
 #include <stop_token>
 #include <string>
 #include <thread>
-#include <optional>
-#include <utility>
 
 using namespace std::chrono_literals;
 using exiting::keep_busy;
@@ -46,6 +44,16 @@ using ringstep::LoopProgram;
 using ringstep::Ring;
 using Nops = LoopProgram<ringstep::loops::nop_chain>;
 using Scripted = LoopProgram<scripted_loop>;
+
+namespace {
+
+/// Runs the loop, and sends signals to this thread from when the loop has taken so many turns.
+LoopExit run_with_signals(Scripted& program, std::uint64_t turns = 1) {
+    const Signaller signaller(program.state(), turns);
+    return program.run();
+}
+
+}  // namespace
 
 TEST_CASE("The loop stops with a code of its own", "[main]") {
     Ring ring;
@@ -89,9 +97,7 @@ TEST_CASE("A signal interrupts a waiting loop, which then goes on where it was",
     pipe.add_read(program.state());
     program.state()->wait = 1;
     program.state()->stop_at = 1;
-    std::optional<Signaller> signaller(std::in_place, program.state());
-    const LoopExit interrupted = program.run();
-    signaller.reset();
+    const LoopExit interrupted = run_with_signals(program);
     CHECK(interrupted.reason == ExitReason::interrupted);
     CHECK(interrupted.error == EINTR);
     CHECK(interrupted.resumable());
@@ -120,9 +126,7 @@ TEST_CASE("A signal interrupts a wait that began with completions in the CQ") {
         for (int i = 0; i < 6000 && !over; i++) std::this_thread::sleep_for(10ms);
         if (!over) program.request_stop();
     });
-    std::optional<Signaller> signaller(std::in_place, program.state());
-    const LoopExit exit = program.run();
-    signaller.reset();
+    const LoopExit exit = run_with_signals(program);
     over = true;
     stopper.join();
     CHECK(exit.reason == ExitReason::interrupted);
@@ -138,9 +142,7 @@ TEST_CASE("A signal gets through to a loop that never waits", "[main]") {
     if (program.engine() == ringstep::Engine::user)
         SKIP("in user space, a signal ends the run only if it comes while the loop sleeps");
     program.state()->spin = 1;
-    std::optional<Signaller> signaller(std::in_place, program.state(), 2);
-    const LoopExit exit = program.run();
-    signaller.reset();
+    const LoopExit exit = run_with_signals(program, 2);
     CHECK(exit.reason == ExitReason::interrupted);
     CHECK(exit.turns > 1);
 }
@@ -156,9 +158,7 @@ TEST_CASE("A signal handler stops a loop, whether it waits or not", "[main]") {
     program.state()->spin = spin;
     pipe.add_read(program.state());
     program.state()->wait = 1;
-    std::optional<Signaller> signaller(std::in_place, program.state());
-    const LoopExit exit = program.run();
-    signaller.reset();
+    const LoopExit exit = run_with_signals(program);
     // In the kernel, the signal is what ends the run, before the handler says so.
     CHECK(exit.reason == ExitReason::stop_requested);
     CHECK(exit.error == 0);

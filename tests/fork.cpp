@@ -5,9 +5,9 @@
 #include <ringstep/loops/nop_chain.hpp>
 #include <ringstep/program.hpp>
 
-#include "eventually.hpp"
 #include "descriptors.hpp"
 #include "ensure.hpp"
+#include "eventually.hpp"
 #include "loops/scripted.hpp"
 #include "child.hpp"
 #include "thorough.hpp"

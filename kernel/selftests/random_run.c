@@ -2,7 +2,7 @@
 /*
  * Makes calls with random arguments: opens rings, registers memory, attaches loops and submits requests, in several threads and processes. It
  * fails if a process cannot be ended, if a loop stays attached, or if some kind of call never succeeds. It does not check the results of single
- * calls. What it is for is to make the kernel complain, and the kernel's log shows whether it did.
+ * calls. Its purpose is to make the kernel complain, and the kernel's log shows whether it did.
  *
  *     kernel-random-calls FOLDER [SECONDS] [OPTIONS]
  *

@@ -20,11 +20,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <thread>
 #include <utility>
-#include <initializer_list>
 
 using namespace std::chrono_literals;
 using ringstep::ExitReason;

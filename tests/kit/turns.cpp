@@ -4,9 +4,9 @@
 #include <ringstep/loops/gate.hpp>
 #include <ringstep/program.hpp>
 
+#include "descriptors.hpp"
 #include "ensure.hpp"
 #include "eventually.hpp"
-#include "descriptors.hpp"
 #include "loops/scripted.hpp"
 
 #include <catch2/catch_test_macros.hpp>

@@ -18,8 +18,8 @@ using ringstep::Ring;
 
 namespace {
 
-/// Runs the loop, and asks it to stop from another thread. It must end soon: the loop would go on for ever if a step did not
-/// end.
+/// Runs the loop, and asks it to stop from another thread. The loop would not stop if a step
+/// did not end.
 template <class Face>
 void stops_soon(Face& face) {
     std::chrono::steady_clock::time_point asked;

@@ -417,13 +417,13 @@ TEST_CASE("Clients that are too slow or silent are closed", "[main]") {
     SECTION("between requests") {
         options.server.read = ringstep::for_ever;
         options.server.idle = 700ms;
-        CHECK(unless_held_up(350ms, [&](Gaps& gaps) {
+        CHECK(unless_held_up(350ms, [&](Steps& steps) {
             Served server{echo, options};
             server->set_answer("/fixed", {.body = "x"});
-            gaps.step();
+            steps.begin();
             Client silent{server.port()};
             const bool answered = ask(silent, get("/fixed")).body == "x";
-            gaps.step();
+            steps.next();
             return answered && silent.rest().empty() && silent.ended() && server->counters().timed_out == 1;
         }));
     }

@@ -346,23 +346,23 @@ TEST_CASE("An accept that fails for a reason that passes is tried again after a 
 
 TEST_CASE("Limits of time end connections") {
     SECTION("without a byte") {
-        CHECK(unless_held_up(250ms, [](Gaps& gaps) {
+        CHECK(unless_held_up(250ms, [](Steps& steps) {
             Server server{{.idle = 500ms}};
-            gaps.step();
+            steps.begin();
             Client client{server.port()};
             const bool answered = client.ask("PING\r\n", 7) == "+PONG\r\n";
-            gaps.step();
+            steps.next();
             return answered && client.rest().empty() && server.counters().timed_out == 1;
         }));
     }
     SECTION("in the middle of a frame") {
-        CHECK(unless_held_up(250ms, [](Gaps& gaps) {
+        CHECK(unless_held_up(250ms, [](Steps& steps) {
             Server server{{.read = 500ms}};
-            gaps.step();
+            steps.begin();
             Client client{server.port()};
             const bool answered = client.ask("PING\r\nPI", 7) == "+PONG\r\n";
             const bool sent = client.send("N");
-            gaps.step();
+            steps.next();
             return answered && sent && client.rest().empty() && server.counters().timed_out == 1;
         }));
     }
@@ -399,47 +399,48 @@ TEST_CASE("Limits of time end connections") {
         CHECK(server.counters().timed_out == 0);
     }
     SECTION("and a connection that is used stays") {
-        CHECK(unless_held_up(450ms, [](Gaps& gaps) {
+        CHECK(unless_held_up(450ms, [](Steps& steps) {
             Server server{{.idle = 900ms, .read = 900ms, .write = 900ms}};
-            gaps.step();
+            steps.begin();
             Client client{server.port()};
             bool answered = true;
             for (int i = 0; i < 10 && answered; i++) {
                 answered = client.ask("PING\r\n", 7) == "+PONG\r\n";
-                gaps.step();
+                steps.next();
                 std::this_thread::sleep_for(100ms);
             }
             return answered && server.counters().timed_out == 0;
         }));
     }
     SECTION("and each send has its own") {
-        CHECK(unless_held_up(700ms, [](Gaps& gaps) {
+        CHECK(unless_held_up(700ms, [](Steps& steps) {
             Server server{{.write = 1400ms}};
+            steps.begin();
             Client client{server.port(), 4096};
             bool good = client.ask("SET k " + std::string(250, 'v') + "\r\n", 5) == "+OK\r\n";
-            // It is longer from the first of them to the last than the limit, and none of them takes that long.
+            // The three sends together take longer than the limit, and each of them takes less.
             for (int i = 0; i < 3 && good; i++) {
                 const std::uint64_t before = server.counters().blocked;
                 std::jthread sender([&] { (void)client.send(many("GET k\r\n", 20'000)); });
                 good = eventually([&] { return server.counters().blocked > before || server->open() == 0; });
                 std::uint64_t sent = 0;
-                gaps.step();
+                steps.next();
                 good = good && eventually([&] {  // until nothing has gone out for 100 ms
                            std::this_thread::sleep_for(100ms);
-                           gaps.step();
+                           steps.next();
                            const std::uint64_t before_that = std::exchange(sent, server.counters().sent);
                            return before_that == sent;
                        });
                 std::size_t received = 0;
                 for (std::size_t piece = 1; received < 20'000 * 253 && piece != 0; received += piece) {
                     piece = client.receive(std::min<std::size_t>(20'000 * 253 - received, 65'536)).size();
-                    gaps.step();
+                    steps.next();
                 }
                 good = good && received == 20'000 * 253;
                 if (!good) client.finish();  // so that its sender ends
                 sender.join();
                 std::this_thread::sleep_for(600ms);
-                gaps.step();
+                steps.next();
             }
             return good && server.counters().timed_out == 0;
         }));

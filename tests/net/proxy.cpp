@@ -408,13 +408,13 @@ TEST_CASE("Whatever an upstream does, its client gets what was sent, and an end 
         CHECK(impatient->counters().timed_out == 1);
     }
     {  // It sends a byte at a time, and so it is not idle.
-        CHECK(unless_held_up(2s, [&](Gaps& gaps) {
+        CHECK(unless_held_up(2s, [&](Steps& steps) {
             auto [client, server] = connect(impatient);
             bool good = true;
             for (int i = 0; i < 8 && good; i++) {
                 std::this_thread::sleep_for(450ms);
                 good = server.send(".") && client.receive(1) == ".";
-                gaps.step();
+                steps.next();
             }
             server.close();
             return good && client.rest().empty() && client.ended();

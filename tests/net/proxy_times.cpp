@@ -70,9 +70,9 @@ TEST_CASE("Connecting has a time limit, after which another upstream is tried", 
 
 TEST_CASE("A connection without a byte in either direction ends after a time", "[main]") {
     const Upstream upstream;
-    CHECK(unless_held_up(2s, [&](Gaps& gaps) {
+    CHECK(unless_held_up(2s, [&](Steps& steps) {
         RunningProxy proxy{{upstream.address()}, {.idle = 3s}};
-        gaps.step();
+        steps.begin();
         Client client{proxy.port()};
         Client server = upstream.accept();
         bool good = true;
@@ -81,7 +81,7 @@ TEST_CASE("A connection without a byte in either direction ends after a time", "
             const Client& sender = i % 2 == 0 ? client : server;
             const Client& reader = i % 2 == 0 ? server : client;
             good = sender.send(".") && reader.receive(1) == ".";
-            gaps.step();
+            steps.next();
         }
         return good && is_reset(client) && is_reset(server) && eventually([&] { return proxy->counters().timed_out == 1; });
     }));

@@ -45,8 +45,8 @@ public:
     [[nodiscard]] const ringstep_server_counters& counters() const { return counters_; }
 
 protected:
-    /// `make` returns the server for a ring. `prepare`, if there is one, is called before the server listens. `drain` limits
-    /// the time at the end.
+    /// `make` returns the server for a ring. `prepare`, if there is one, is called before the server listens. `drain` is how
+    /// long the server's drain may take.
     template <class Make>
     ServedBy(Make make, Handle handle, Prepare prepare = {}, std::chrono::seconds drain = std::chrono::seconds(5)) {
         std::promise<Server*> made;

@@ -5,15 +5,21 @@
 #include <algorithm>
 #include <chrono>
 
-/// Measures the longest time between two moments of a test.
-class Gaps {
+/// Measures how long the steps of a test take. If one takes too long, the machine has held the test up.
+class Steps {
 public:
-    /// Begins, or goes on with, the measurement.
-    void step() {
+    /// The first step begins now. Call it when the server is there, because making one takes long.
+    void begin() {
+        last_ = std::chrono::steady_clock::now();
+        longest_ = {};
+    }
+    /// A step has ended, and the next one begins.
+    void next() {
         const auto now = std::chrono::steady_clock::now();
         longest_ = std::max(longest_, now - last_);
         last_ = now;
     }
+    /// How long the longest step has taken.
     [[nodiscard]] std::chrono::steady_clock::duration longest() const { return longest_; }
 
 private:
@@ -21,15 +27,13 @@ private:
     std::chrono::steady_clock::duration longest_{};
 };
 
-/// Calls `attempt(gaps)`, which calls `gaps.step()` often and returns whether all went as it should. Tries again if it did not
-/// and the test was held up for longer than `most` meanwhile, twenty times altogether. Returns what the last attempt has
-/// returned.
+/// Calls `attempt(steps)`, which marks its steps and returns whether all went as it should. An attempt that did not, and that
+/// had a step of more than `most`, is repeated, up to twenty times. Returns the result of the last attempt.
 template <class Attempt>
 [[nodiscard]] bool unless_held_up(std::chrono::steady_clock::duration most, const Attempt& attempt) {
     for (int i = 1;; i++) {
-        Gaps gaps;
-        const bool good = attempt(gaps);
-        gaps.step();
-        if (good || gaps.longest() <= most || i == 20) return good;
+        Steps steps;
+        const bool good = attempt(steps);
+        if (good || steps.longest() <= most || i == 20) return good;
     }
 }

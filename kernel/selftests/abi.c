@@ -13,8 +13,8 @@
 int main(int argc, char **argv)
 {
 	static const struct test *const groups[] = {
-		attach_tests, load_tests,   enter_tests,  submit_tests, wait_tests,  tasks_tests, signal_tests,
-		detach_tests, region_tests, queues_tests, memory_tests, stall_tests, fair_tests,  NULL,
+		attach_tests, load_tests,   enter_tests,  submit_tests, wait_tests, tasks_tests,    signal_tests, detach_tests,
+		region_tests, queues_tests, memory_tests, stall_tests,	fair_tests, throttle_tests, NULL,
 	};
 
 	return run_tests(groups, argc, argv);

@@ -18,5 +18,6 @@ extern const struct test queues_tests[];
 extern const struct test memory_tests[];
 extern const struct test stall_tests[];
 extern const struct test fair_tests[];
+extern const struct test throttle_tests[];
 
 #endif

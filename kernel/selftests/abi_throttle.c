@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Control groups throttle a task on its way back to user mode. A loop may be on its way for hours, so it must let itself be throttled meanwhile.
+ *
+ * Each test makes a control group, runs a loop in there in a child process, and removes the group.
+ */
+#define _GNU_SOURCE
+#include "abi.h"
+#include "setup.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#define GROUPS "/sys/fs/cgroup"
+
+static int write_file(const char *folder, const char *name, const char *text)
+{
+	char path[256];
+	ssize_t written;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return -errno;
+	written = write(fd, text, strlen(text));
+	if (written < 0)
+		written = -errno;
+	close(fd);
+	return written < 0 ? (int)written : 0;
+}
+
+/* Returns the number behind a word in a file, or the number that the file consists of, or -1. */
+static long number_in(const char *folder, const char *name, const char *word)
+{
+	char path[256], line[256];
+	long number = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (!word)
+			number = atol(line);
+		else if (strncmp(line, word, strlen(word)) == 0 && line[strlen(word)] == ' ')
+			number = atol(line + strlen(word));
+	}
+	if (file)
+		fclose(file);
+	return number;
+}
+
+/* Makes a control group with these controllers ("+memory"). Skips the test if the kernel has none of them. */
+static void make_group(char *group, size_t size, const char *controllers)
+{
+	if (write_file(GROUPS, "cgroup.subtree_control", controllers))
+		SKIP("a controller is missing in " GROUPS);
+	snprintf(group, size, GROUPS "/selftest-%d", getpid());
+	NEED(mkdir(group, 0700) ? -errno : 0);
+}
+
+/* Kills the child in the group, and removes the group. */
+static void remove_group(const char *group, pid_t child, const char *controllers)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	CHECK(EVENTUALLY(rmdir(group) == 0));
+	CHECK_EQ(write_file(GROUPS, "cgroup.subtree_control", controllers), 0);
+}
+
+/* Allocates a page for a plan that a child process sees, too. */
+static struct plan *shared_plan(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	NEED(page == MAP_FAILED ? -errno : 0);
+	return page;
+}
+
+/* The child process: joins the group and runs a loop whose plan the parent sees. Its completions find no room in the CQ and are not taken. */
+static void fill_memory(const char *group, struct plan *plan)
+{
+	struct setup setup;
+
+	NEED(write_file(group, "cgroup.procs", "0"));
+	make_setup_at(&setup, plan, IORING_SETUP_SQ_REWIND);
+	memset(setup.ring.sqes, 0, 8 * sizeof(*setup.ring.sqes));
+	exit(enter(&setup) ? FAILED : PASSED);
+}
+
+/*
+ * A task that has charged more memory than memory.high allows is throttled. memory.events counts that. The overflown completions here take about
+ * 30 pages, which are charged as 64 at once: more than that the allocator does not leave for the way back to user mode.
+ */
+static void memory_high_throttles(void)
+{
+	enum { TURNS = 320, EACH = 8 };
+	volatile struct plan *plan = shared_plan();
+	char group[64], high[32];
+	long before, turns;
+	pid_t child;
+	int status;
+
+	if (lacks(ONLY_IN_OURS))
+		SKIP("a loop of kernels up to 7.3 is throttled when it has ended");
+	make_group(group, sizeof(group), "+memory");
+	child = fork();
+	if (child == 0)
+		fill_memory(group, (struct plan *)plan);
+	CHECK(EVENTUALLY(plan->turns > 1000));
+
+	/* It is in the loop by now, and all that it had to allocate it has. */
+	snprintf(high, sizeof(high), "%ld", number_in(group, "memory.current", NULL) - 64 * 4096);
+	NEED(write_file(group, "memory.high", high));
+	before = number_in(group, "memory.events", "high");
+	CHECK(before >= 0);
+	plan->submit = EACH;
+	plan->submit_turns = plan->turns + TURNS;
+	CHECK(EVENTUALLY(plan->turns > plan->submit_turns + 1000));
+	CHECK(plan->submitted >= 200 * EACH);
+	CHECK(EVENTUALLY(number_in(group, "memory.events", "high") > before));
+	turns = plan->turns;
+	CHECK(EVENTUALLY((long)plan->turns > turns)); /* it is still in there */
+	CHECK_EQ(waitpid(child, &status, WNOHANG), 0);
+
+	remove_group(group, child, "-memory");
+}
+
+#define BLOCK_DEVICES "/sys/kernel/config/nullb"
+
+/* Makes a block device of 64 MiB in memory. Writes its name into `name`. Skips the test if the kernel has no null_blk that can do so. */
+static void make_block_device(char *folder, size_t folder_size, char *name, size_t name_size)
+{
+	/* Either command may fail: null_blk or configfs may be part of the kernel, and configfs may be mounted already. */
+	if (access(BLOCK_DEVICES, F_OK) &&
+	    (system("modprobe -q null_blk nr_devices=0; mount -t configfs none /sys/kernel/config 2>/dev/null") < 0 ||
+	     access(BLOCK_DEVICES, F_OK)))
+		SKIP("there is no null_blk");
+	snprintf(folder, folder_size, BLOCK_DEVICES "/selftest-%d", getpid());
+	if (mkdir(folder, 0700))
+		SKIP("null_blk cannot be configured");
+	NEED(write_file(folder, "memory_backed", "1"));
+	NEED(write_file(folder, "size", "64"));
+	NEED(write_file(folder, "power", "1"));
+	snprintf(name, name_size, "/dev/%s", strrchr(folder, '/') + 1);
+	CHECK(EVENTUALLY(access(name, F_OK) == 0));
+}
+
+static void remove_block_device(const char *folder)
+{
+	CHECK_EQ(write_file(folder, "power", "0"), 0);
+	CHECK_EQ(rmdir(folder), 0);
+}
+
+/* Makes a device of 64 MiB the one to swap to. */
+static void swap_to(const char *device)
+{
+	struct {
+		char boot_sector[1024];
+		__u32 version, last_page, bad_pages;
+		char rest[4096 - 1024 - 3 * 4 - 10];
+		char magic[10];
+	} __attribute__((packed)) header = {.version = 1, .last_page = (64 << 20) / 4096 - 1, .magic = "SWAPSPACE2"};
+	const int fd = open(device, O_WRONLY);
+
+	_Static_assert(sizeof(header) == 4096, "the header is the first page");
+	NEED(fd);
+	CHECK_EQ(write(fd, &header, sizeof(header)), sizeof(header));
+	CHECK_EQ(fsync(fd), 0);
+	close(fd);
+	NEED(swapon(device, 0) ? -errno : 0);
+}
+
+enum { SWAPPED = 4 << 20 };
+
+/*
+ * A thread of the child process: swaps memory out, again and again, so that its control group has used up what it may write for minutes to come. In
+ * between, it takes away the page that the loop reads to.
+ */
+static void *swap_memory_out(void *page)
+{
+	char *memory = mmap(NULL, SWAPPED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	NEED(memory == MAP_FAILED ? -errno : 0);
+	for (;;) {
+		memset(memory, 1, SWAPPED);
+		NEED(madvise(memory, SWAPPED, MADV_PAGEOUT) ? -errno : 0);
+		NEED(madvise(memory, SWAPPED, MADV_DONTNEED) ? -errno : 0);
+		NEED(madvise(page, 4096, MADV_DONTNEED) ? -errno : 0);
+	}
+	return NULL;
+}
+
+/* The child process: joins the group and runs a loop whose plan the parent sees. Each turn reads zeros to a page. */
+static void read_zeros(const char *group, struct plan *plan)
+{
+	struct setup setup;
+	pthread_t thread;
+	char *page = pages(1);
+	const int zeros = open("/dev/zero", O_RDONLY);
+
+	NEED(zeros);
+	NEED(write_file(group, "cgroup.procs", "0"));
+	make_setup_at(&setup, plan, IORING_SETUP_SQ_REWIND);
+	fill_read(&setup.ring, zeros, page, 1);
+	*plan = (struct plan){.submit = 1, .submit_turns = ~0U, .reap = PLAN_MAX_REAPED};
+	pthread_create(&thread, NULL, swap_memory_out, page);
+	exit(enter(&setup) ? FAILED : PASSED);
+}
+
+/* Returns true if the task sleeps because a control group has used up what it may do to a device. */
+static bool sleeps_for_io(pid_t task)
+{
+	char path[64], function[64] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/wchan", task);
+	file = fopen(path, "r");
+	if (file && !fgets(function, sizeof(function), file))
+		function[0] = 0;
+	if (file)
+		fclose(file);
+	return strncmp(function, "blkcg_maybe_throttle", strlen("blkcg_maybe_throttle")) == 0;
+}
+
+/*
+ * blk-iocost lets a group write 4 KiB in a second here, and the group swaps out megabytes. Swapping must not wait, so the group gets into debt, and
+ * each of its tasks that takes another page has to sleep for it before it goes back to user mode.
+ */
+static void io_cost_throttles(void)
+{
+	volatile struct plan *plan = shared_plan();
+	char group[64], folder[64], device[32], line[256];
+	struct stat status;
+	unsigned turns;
+	pid_t child;
+
+	if (lacks(ONLY_IN_OURS))
+		SKIP("a loop of kernels up to 7.3 is throttled when it has ended");
+	if (access(GROUPS "/io.cost.qos", W_OK))
+		SKIP("there is no blk-iocost in " GROUPS);
+	make_block_device(folder, sizeof(folder), device, sizeof(device));
+	swap_to(device);
+	make_group(group, sizeof(group), "+io +memory");
+	NEED(stat(device, &status) ? -errno : 0);
+	snprintf(line, sizeof(line),
+		 "%u:%u ctrl=user model=linear rbps=4096 rseqiops=1 rrandiops=1 wbps=4096 wseqiops=1 wrandiops=1",
+		 major(status.st_rdev), minor(status.st_rdev));
+	NEED(write_file(GROUPS, "io.cost.model", line));
+	snprintf(line, sizeof(line), "%u:%u enable=1 ctrl=user min=100 max=100", major(status.st_rdev), minor(status.st_rdev));
+	NEED(write_file(GROUPS, "io.cost.qos", line));
+
+	child = fork();
+	if (child == 0)
+		read_zeros(group, (struct plan *)plan);
+	CHECK(EVENTUALLY(plan->turns > 100));
+	CHECK(EVENTUALLY(sleeps_for_io(child)));
+	turns = plan->turns;
+	CHECK(EVENTUALLY(plan->turns > turns)); /* it is still in there */
+	CHECK_EQ(waitpid(child, NULL, WNOHANG), 0);
+
+	remove_group(group, child, "-io -memory");
+	NEED(swapoff(device) ? -errno : 0);
+	remove_block_device(folder);
+}
+
+const struct test throttle_tests[] = {
+	TEST(memory_high_throttles),
+	TEST(io_cost_throttles),
+	END_OF_TESTS,
+};

@@ -86,9 +86,22 @@ try_number() {
 	return $failed
 }
 
-# try_each SERIES: builds the kernel after each patch of a series, without a warning of the compiler, and runs the selftests in each.
+# wait_for_kernel NUMBER BUILDER: waits until the process BUILDER has made a kernel. Returns 1 if it has ended without it.
+wait_for_kernel() {
+	until [[ -d $each_kernels/$1 ]]; do
+		if ! kill -0 "$2" 2>/dev/null; then
+			# It may have made the kernel just before.
+			[[ -d $each_kernels/$1 ]]
+			return
+		fi
+		sleep 1
+	done
+}
+
+# try_each SERIES: builds the kernel after each patch of a series, without a warning of the compiler, and runs the selftests in each. It tries one
+# kernel while it builds the next one. The compiler has a low priority, so the tests do not have to wait for it.
 try_each() {
-	local series=$1 selftests=$build/kernel/selftests log number failed=0 package version # the last two by find_source
+	local series=$1 selftests=$build/kernel/selftests log number failed=0 builder package version # the last two by find_source
 	local each_kernels=$build/each-$series
 	local -a each_programs=("$selftests/kernel-selftests") named_tests
 	[[ $series != next ]] || each_programs+=("$selftests/kernel-selftests-next")
@@ -100,14 +113,18 @@ try_each() {
 	need_free_space 6000
 	need_source "$package" "$version" || exit 1
 	use_compiler_cache
-	step "Building a kernel after each patch" "$repo/kernel/build" "$series" ringstep-each "$source_file" "$cache/patched/build/$series" \
-		"$each_kernels" || exit 1
-	rm -rf "$cache/patched/build/$series"
-	exec {kernel_lock}>&-
+	rm -rf "$each_kernels"
 	log=$(mktemp)
 	remove_at_exit "$log"
-	for number in $(ls "$each_kernels"); do
+	step "Building a kernel after each patch" "$repo/kernel/build" "$series" ringstep-each "$source_file" "$cache/patched/build/$series" \
+		"$each_kernels" &
+	builder=$!
+	kill_at_exit $builder
+	for number in $(seq --format=%04.0f 0 ${#named_tests[@]}); do
+		wait_for_kernel "$number" $builder || break
 		try_number "$series" "$number" "$log" || failed=$((failed + 1))
 	done
+	wait $builder || exit 1
+	rm -rf "$cache/patched/build/$series"
 	((failed == 0)) || fail "$failed kernels of $series are not as the messages of their patches say"
 }

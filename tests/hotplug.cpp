@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Parts of the machine go away under a loop: the processor that it runs on, and the network device that it receives from.
+// Parts of the machine go away under a loop: the processor that it runs on, the network device that it receives from, and the
+// disk that it reads from.
 #include <ringstep/program.hpp>
 
 #include "child.hpp"
@@ -29,9 +30,13 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -239,4 +244,131 @@ TEST_CASE("A network device goes away under a loop that receives from it, and ea
     CHECK(outcome.err.empty());
     CHECK(outcome.out.empty());
     CHECK(outcome.status == 0);
+}
+
+namespace {
+
+/// The virtual machine's empty disk, which can be taken out of it. The destructor puts it in again.
+class Disk {
+public:
+    Disk() {
+        if (std::getenv("RINGSTEP_VM_KERNEL") == nullptr || ::access(path, W_OK) != 0)  // NOLINT(concurrency-mt-unsafe)
+            SKIP("a disk that may be taken out is there in ./dev vm --disk only");
+        device_ = std::filesystem::canonical(controller).string();
+    }
+    Disk(const Disk&) = delete;
+    Disk& operator=(const Disk&) = delete;
+    ~Disk() {
+        const auto is_back = [] { return ::access(path, W_OK) == 0 && ::access(controller, F_OK) == 0; };
+        // As long as the kernel still closes the file of the one that has gone, the disk gets another name. Others count on its
+        // old one.
+        const auto comes_back = [&] {
+            set("/sys/bus/pci/rescan");
+            for (unsigned i = 0; i < 100 && !is_back(); i++) std::this_thread::sleep_for(20ms);
+            if (!is_back()) take_out();
+            return is_back();
+        };
+        ensure(eventually(comes_back));
+    }
+    void take_out() const { set(device_ + "/remove"); }
+
+    static constexpr const char* path = "/dev/nvme0n1";
+
+private:
+    // Is there as soon as the kernel knows the disk.
+    static constexpr const char* controller = "/sys/block/nvme0n1/device/device";
+
+    static void set(const std::string& file) {
+        std::ofstream stream(file);
+        stream << '1' << std::flush;
+        ensure(stream.good());
+    }
+    std::string device_;  // the PCI device
+};
+
+}  // namespace
+
+TEST_CASE("A disk goes away under a loop that reads from it, each read completes once, and other requests go on") {
+    constexpr unsigned reads = 200;
+    constexpr unsigned late_reads = 8;
+    constexpr std::size_t size = 65536;
+    const bool spins = GENERATE(true, false);
+    const bool registered = GENERATE(false, true);
+    CAPTURE(spins, registered);
+    const Disk disk;
+    void* memory = nullptr;
+    ensure(::posix_memalign(&memory, 4096, (reads + late_reads) * size) == 0);
+    const std::unique_ptr<void, decltype(&std::free)> owner(memory, &std::free);
+    const auto buffer = [&](unsigned number) { return static_cast<unsigned char*>(memory) + number * size; };
+    const int file = ::open(Disk::path, O_RDWR | O_DIRECT | O_CLOEXEC);
+    REQUIRE(file >= 0);
+    // Each block has the number of the read that gets it.
+    for (unsigned i = 0; i < reads; i++) {
+        std::memset(buffer(i), static_cast<int>(i + 1), size);
+        REQUIRE(::pwrite(file, buffer(i), size, static_cast<off_t>(i * size)) == static_cast<ssize_t>(size));
+    }
+    std::memset(memory, 0, (reads + late_reads) * size);
+
+    const descriptors::Sockets sockets;
+    std::array<char, late_reads + 1> bytes{};
+    Ring ring;
+    if (registered) ring.register_files(std::array{file});
+    Scripted program(ring);
+    const auto add_read = [&](unsigned number, off_t offset) {
+        io_uring_sqe* const sqe = add_request(program.state());
+        io_uring_prep_read(sqe, registered ? 0 : file, buffer(number), size, static_cast<std::uint64_t>(offset));
+        if (registered) sqe->flags |= IOSQE_FIXED_FILE;
+    };
+    for (unsigned i = 0; i < reads; i++) add_read(i, static_cast<off_t>(i * size));
+    // These are submitted to a disk that is there, and begin when it has gone: after the receive to which each is linked.
+    for (unsigned i = 0; i < late_reads; i++) {
+        io_uring_sqe* const receive = add_request(program.state());
+        io_uring_prep_recv(receive, sockets.ends[0], &bytes[i], 1, 0);
+        receive->flags |= IOSQE_IO_LINK;
+        add_read(reads + i, 0);
+    }
+    program.state()->sqes_per_turn = 16;
+    program.state()->wait = 1;
+    program.state()->spin = spins;
+    program.state()->stop_at = reads + 2 * late_reads;
+    std::thread other([&] {
+        ensure(eventually([&] { return program.state().load(&scripted::recorded) > 0; }));
+        disk.take_out();
+        ensure(::send(sockets.ends[1], "abcdefgh", late_reads, 0) == late_reads);
+    });
+    LoopExit exit;
+    do exit = program.run();
+    while (exit.reason == ExitReason::interrupted);
+    other.join();
+    CHECK(exit.ok());
+    std::array<unsigned, reads + 2 * late_reads> seen{};
+    unsigned read = 0;
+    unsigned failed = 0;
+    for (const scripted_record& record : records(program.state())) {
+        ensure(record.user_data < seen.size());
+        const auto number = static_cast<unsigned>(record.user_data);
+        seen[number]++;
+        if (number >= reads && (number - reads) % 2 == 0) {
+            CHECK(record.result == 1);
+        } else if (record.result <= 0) {
+            // A disk that has gone has no more bytes, so a read that comes later finds the end.
+            const int result = record.result;
+            const bool gone = result == 0 || result == -EIO || result == -ENODEV || result == -ENXIO;
+            CHECK(gone);
+            failed++;
+        } else {
+            // What has been read is what was there. A read may end early where the disk went away.
+            REQUIRE(number < reads);
+            REQUIRE(record.result <= static_cast<int>(size));
+            const auto* const first = buffer(number);
+            CHECK(std::all_of(first, first + record.result,
+                              [&](unsigned char byte) { return byte == static_cast<unsigned char>(number + 1); }));
+            read++;
+        }
+    }
+    CHECK(std::ranges::all_of(seen, [](unsigned count) { return count == 1; }));
+    CHECK(read > 0);
+    CHECK(failed >= late_reads);
+    CHECK(ring.close());
+    ::close(file);
 }

@@ -15,10 +15,14 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <liburing.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -138,6 +142,102 @@ TEST_CASE("A process that is frozen and thawed in the middle of requests loses n
     Child child(spins);
     group.add(child.process());
     stop_again_and_again(child, [&] { group.freeze(); }, [&] { group.thaw(); });
+    check_that_nothing_is_lost(child);
+}
+
+namespace {
+
+/// Waits for ever, in a way that signals do not end: for memory that nobody provides.
+[[noreturn]] void wait_for_memory() {
+    const auto fault_descriptor = static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC));
+    ensure(fault_descriptor >= 0);
+    uffdio_api api{};
+    api.api = UFFD_API;
+    ensure(::ioctl(fault_descriptor, UFFDIO_API, &api) == 0);
+    void* const page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ensure(page != MAP_FAILED);
+    uffdio_register range{};
+    range.range.start = reinterpret_cast<std::uintptr_t>(page);
+    range.range.len = 4096;
+    range.mode = UFFDIO_REGISTER_MODE_MISSING;
+    ensure(::ioctl(fault_descriptor, UFFDIO_REGISTER, &range) == 0);
+    io_uring ring{};
+    ensure(::io_uring_queue_init(1, &ring, 0) == 0);
+    const iovec buffer{.iov_base = page, .iov_len = 4096};
+    (void)::io_uring_register_buffers(&ring, &buffer, 1);
+    std::abort();
+}
+
+/// A machine that tries to go to sleep, for which it freezes all processes, and cannot: one of them does not let itself be
+/// frozen. So it thaws them again. No device is asked to sleep, because not every one of a virtual machine can.
+class SleeplessMachine {
+public:
+    SleeplessMachine() {
+        // Not on a machine that others use.
+        if (std::getenv("RINGSTEP_VM_KERNEL") == nullptr) SKIP("only in a virtual machine");  // NOLINT(concurrency-mt-unsafe)
+        if (::access(state, W_OK) != 0 || ::access(milliseconds, W_OK) != 0 ||
+            ::access("/proc/sys/vm/unprivileged_userfaultfd", F_OK) != 0)
+            SKIP("this kernel cannot put the machine to sleep, or has no userfaultfd");
+        usual_ = text_of(milliseconds);
+        ensure(write(milliseconds, "200") == 0);
+        awake_ = fork_and_run([]() -> int { wait_for_memory(); });
+        ensure(awake_ > 0);
+        const std::string status = "/proc/" + std::to_string(awake_) + "/stat";
+        ensure(eventually([&] { return text_of(status).find(") D ") != std::string::npos; }));
+    }
+    SleeplessMachine(const SleeplessMachine&) = delete;
+    SleeplessMachine& operator=(const SleeplessMachine&) = delete;
+    ~SleeplessMachine() {
+        ::kill(awake_, SIGKILL);
+        (void)status_of(awake_);
+        ensure(write(milliseconds, usual_) == 0);
+    }
+
+    /// Freezes and thaws all processes but this one.
+    void try_to_sleep() const {
+        const int before = std::stoi(text_of(failures));
+        ensure(write(state, "freeze") == EBUSY);
+        ensure(std::stoi(text_of(failures)) == before + 1);
+    }
+
+private:
+    static std::string text_of(const std::string& path) {
+        std::ifstream file(path);
+        std::string line;
+        std::getline(file, line);
+        return line;
+    }
+    /// Returns 0 or an errno.
+    static int write(const char* path, std::string_view text) {
+        const int file = ::open(path, O_WRONLY | O_CLOEXEC);
+        ensure(file >= 0);
+        const int error = ::write(file, text.data(), text.size()) < 0 ? errno : 0;
+        ::close(file);
+        return error;
+    }
+
+    static constexpr const char* state = "/sys/power/state";
+    static constexpr const char* milliseconds = "/sys/power/pm_freeze_timeout";
+    static constexpr const char* failures = "/sys/power/suspend_stats/failed_freeze";
+    std::string usual_;
+    pid_t awake_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("All processes are frozen for the machine to sleep and thawed in the middle of requests, and no completion is lost") {
+    const bool spins = GENERATE(false, true);
+    const SleeplessMachine machine;
+    Child child(spins);
+    const auto times = static_cast<unsigned>(rounds(3, 30));
+    for (unsigned i = 0; i < times; i++) {
+        const unsigned recorded = child.recorded();
+        child.feed(busy::bytes_to_receive / (2 * times));
+        machine.try_to_sleep();
+        child.feed(i + 1 == times ? busy::bytes_to_receive : 1);
+        REQUIRE(eventually([&] { return child.recorded() > recorded; }));
+    }
+    CHECK(child.all_fed());
     check_that_nothing_is_lost(child);
 }
 

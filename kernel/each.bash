@@ -28,59 +28,78 @@ find_named_tests() {
 	done
 }
 
+# What ./dev vm says when the kernel has complained or has stood still.
+each_complaint='^dev: vm: the kernel (.*) complained:'
+each_timeout='^dev: vm: ended after'
+
 # run_in_each NUMBER SECONDS LOG PROGRAM [TEST…]: runs selftests in the kernel with the first NUMBER patches. SECONDS limits each test. Returns 0
 # if they have passed or were skipped, 126 if the kernel has complained although they have, and otherwise their exit status.
 run_in_each() {
 	local number=$1 seconds=$2 log=$3 program=$4 status=0
-	"$repo/dev" vm --own --kernel "$each_kernels/$number/vmlinux" --time 500 -- env RINGSTEP_SELFTEST_SECONDS="$seconds" \
-		"$program" "$(dirname "$program")" "${@:5}" >"$log" 2>&1 || status=$?
+	env -u RINGSTEP_VERBOSE "$repo/dev" vm --own --kernel "$each_kernels/$number/vmlinux" --time 500 -- \
+		env RINGSTEP_SELFTEST_SECONDS="$seconds" "$program" "$(dirname "$program")" "${@:5}" >"$log" 2>&1 || status=$?
 	((status != 4)) || status=0
-	((status != 0)) || ! grep -q '^dev: vm: the kernel (.*) complained:' "$log" || status=126
+	((status != 0)) || ! grep -q "$each_complaint" "$log" || status=126
 	return $status
 }
 
-# passes_in_each NUMBER LOG PROGRAM [TEST…]: runs selftests that must pass, and says whether they do.
+# passes_in_each NUMBER LOG REPAIRED PROGRAM [TEST…]: runs selftests that must pass, and says whether they do. Those in REPAIRED may not be skipped.
 passes_in_each() {
-	local number=$1 log=$2 program=$3
-	if run_in_each "$number" 150 "$log" "$program" "${@:4}"; then
-		say "$number: passed: $(basename "$program"), $(grep -c '^ok [0-9]* \w*$' "$log") tests. Skipped: $(grep -c '# SKIP$' "$log")"
-	else
+	local number=$1 log=$2 repaired=$3 program=$4 skipped
+	if ! run_in_each "$number" 150 "$log" "$program" "${@:5}"; then
 		cat "$log" >&2
 		say "$number: failed: $(basename "$program") $(sed -n 's/^not ok [0-9]* //p' "$log" | paste -sd' ')"
 		return 1
 	fi
+	say "$number: passed: $(basename "$program"), $(grep -c '^ok [0-9]* \w*$' "$log") tests. Skipped: $(grep -c '# SKIP$' "$log")"
+	for skipped in $(sed -n 's/^ok [0-9]* \(.*\) # SKIP$/\1/p' "$log"); do
+		[[ $repaired != *" $skipped "* ]] || { say "$number: $skipped was skipped, although a patch up to this one names it"; return 1; }
+	done
+}
+
+# fails_in_each NUMBER LOG PROGRAM TEST: runs a selftest that must fail, or make the kernel complain or stand still, and says what it did.
+fails_in_each() {
+	local number=$1 log=$2 program=$3 test=$4 reason
+	if run_in_each "$number" 20 "$log" "$program" "$test"; then
+		cat "$log" >&2
+		say "$number: $test passes before the patch that names it"
+		return 1
+	fi
+	# Before its header is printed, the test has not begun, so it was something else that failed.
+	reason=$(grep -m 1 -E "^not ok [0-9]+ $test\$|Kernel panic|WARNING: |BUG: |$each_complaint|$each_timeout" "$log")
+	if [[ -z $reason ]] || ! grep -q '^TAP version' "$log"; then
+		cat "$log" >&2
+		say "$number: $test could not be run"
+		return 1
+	fi
+	say "$number: $test fails, as it should: $reason"
 }
 
 # try_number SERIES NUMBER LOG: tries the kernel with the first NUMBER patches. Returns 1 if it is not as the messages of the patches say.
 try_number() {
-	local series=$1 number=$2 log=$3 failed=0 program name later next
+	local series=$1 number=$2 log=$3 failed=0 program name repaired later next
 	local -a tests
 	local -r at=$((10#$number))
 	# The last patch of an older series attaches loops. Before it, there is nothing for the selftests to test, and other requests must work.
 	if [[ $series != next ]] && ((at < ${#named_tests[@]})); then
-		passes_in_each "$number" "$log" "$build/kernel/selftests/kernel-workload"
+		passes_in_each "$number" "$log" ' ' "$build/kernel/selftests/kernel-workload"
 		return
 	fi
+	repaired=" ${named_tests[*]:0:at} "
 	later=" ${named_tests[*]:at} "
 	for program in "${each_programs[@]}"; do
 		tests=()
 		while read -r name; do
 			[[ $later == *" $name "* ]] || tests+=("$name")
 		done < <(list_tests "$program")
-		passes_in_each "$number" "$log" "$program" "${tests[@]}" || failed=1
+		passes_in_each "$number" "$log" "$repaired" "$program" "${tests[@]}" || failed=1
 	done
 	((at < ${#named_tests[@]})) || return $failed
 	# One machine for each: a fault may leave nothing of it usable.
 	for next in ${named_tests[at]}; do
 		for program in "${each_programs[@]}"; do
 			list_tests "$program" | grep -qx "$next" || continue
-			if run_in_each "$number" 20 "$log" "$program" "$next"; then
-				cat "$log" >&2
-				say "$number: $next passes before the patch that names it"
-				failed=1
-			else
-				say "$number: $next fails, as it should: $(grep -m 1 -E '^not ok|Kernel panic|WARNING: |BUG: ' "$log" || echo 'the machine hung')"
-			fi
+			fails_in_each "$number" "$log" "$program" "$next" || failed=1
 		done
 	done
 	return $failed
@@ -101,7 +120,7 @@ wait_for_kernel() {
 # try_each SERIES: builds the kernel after each patch of a series, without a warning of the compiler, and runs the selftests in each. It tries one
 # kernel while it builds the next one. The compiler has a low priority, so the tests do not have to wait for it.
 try_each() {
-	local series=$1 selftests=$build/kernel/selftests log number failed=0 builder package version # the last two by find_source
+	local series=$1 selftests=$build/kernel/selftests log built number failed=0 builder package version # the last two by find_source
 	local each_kernels=$build/each-$series
 	local -a each_programs=("$selftests/kernel-selftests") named_tests
 	[[ $series != next ]] || each_programs+=("$selftests/kernel-selftests-next")
@@ -115,16 +134,25 @@ try_each() {
 	use_compiler_cache
 	rm -rf "$each_kernels"
 	log=$(mktemp)
+	built=$(mktemp)
 	remove_at_exit "$log"
-	step "Building a kernel after each patch" "$repo/kernel/build" "$series" ringstep-each "$source_file" "$cache/patched/build/$series" \
-		"$each_kernels" &
+	remove_at_exit "$built"
+	say "Building a kernel after each patch, and trying each while the next one is built …"
+	{
+		"$repo/kernel/build" "$series" ringstep-each "$source_file" "$cache/patched/build/$series" "$each_kernels" &&
+			rm -rf "$cache/patched/build/$series"
+	} >"$built" 2>&1 </dev/null &
 	builder=$!
 	kill_at_exit $builder
+	exec {kernel_lock}>&- # the builder has it, too, and keeps it until it ends
 	for number in $(seq --format=%04.0f 0 ${#named_tests[@]}); do
 		wait_for_kernel "$number" $builder || break
 		try_number "$series" "$number" "$log" || failed=$((failed + 1))
 	done
-	wait $builder || exit 1
-	rm -rf "$cache/patched/build/$series"
+	if ! wait $builder; then
+		say "the build failed. The end of its output:"
+		tail -n 20 "$built" | sed 's/^/     /' >&2
+		fail "the kernel $number of $series could not be built. Of those before it, $failed are not as the messages of their patches say"
+	fi
 	((failed == 0)) || fail "$failed kernels of $series are not as the messages of their patches say"
 }

@@ -14,6 +14,7 @@ struct plan {
 	__u32 stop_after; /* how many completions the loop takes before it stops; 0: it does not stop */
 	__u32 submit;	  /* how many SQEs to submit in each of the first submit_turns turns */
 	__u32 submit_turns;
+	__u32 submit_times; /* in how many more turns to submit, whichever these are; the loop counts down */
 	__u32 reap;	    /* how many completions to take in a turn, at most PLAN_MAX_REAPED */
 	__u32 wait;	    /* how many more completions to wait for */
 	__u32 other_region; /* the number of one more region to ask for; 0: none */

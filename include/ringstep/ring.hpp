@@ -366,9 +366,11 @@ private:
             case -EPERM:
             case -EACCES:
                 advice =
-                    "io_uring is switched off for this process: look at /proc/sys/kernel/io_uring_disabled, and at the seccomp "
+                    "io_uring is switched off for this process: look at /proc/sys/kernel/io_uring_disabled, at the seccomp "
                     "profile "
-                    "of the container (Docker's default one forbids io_uring). ringstep-check tells which.";
+                    "of the container (Docker's default one forbids io_uring), and at the audit log of a security module "
+                    "(SELinux, "
+                    "AppArmor). ringstep-check tells which.";
                 break;
             case -ENOMEM:
                 advice =

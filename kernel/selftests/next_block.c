@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Registered buffers that are the pages of a block device's request. This process is the driver of the device (ublk). The kernel owns the
- * pages and registers them in a slot of the ring, and user space never sees them.
+ * Block devices whose driver is a process (ublk): this one, so that the pages of the device's requests can be registered buffers, which the
+ * kernel owns and user space never sees; or another one, which dies under a loop that reads from the device.
  */
 #define _GNU_SOURCE
 #include "next.h"
 #include "next_setup.h"
+#include "setup.h"
 
 #include <linux/ublk_cmd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -99,6 +102,19 @@ static void *write_and_read(void *path)
 	return NULL;
 }
 
+static void open_control(struct block_device *device)
+{
+	NEED(open_ring(&device->control, 4, 8, IORING_SETUP_CQSIZE | IORING_SETUP_NO_SQARRAY | IORING_SETUP_SQE128));
+	device->control_file = open("/dev/ublk-control", O_RDWR);
+	NEED(device->control_file);
+}
+
+static void close_control(struct block_device *device)
+{
+	close(device->control_file);
+	close_ring(&device->control);
+}
+
 /* Makes a block device with one queue and one request. Puts its path into `path`. */
 static void open_block_device(struct block_device *device, struct setup *setup, char *path, size_t path_size)
 {
@@ -122,9 +138,7 @@ static void open_block_device(struct block_device *device, struct setup *setup, 
 	};
 	int fd;
 
-	NEED(open_ring(&device->control, 4, 8, IORING_SETUP_CQSIZE | IORING_SETUP_NO_SQARRAY | IORING_SETUP_SQE128));
-	device->control_file = open("/dev/ublk-control", O_RDWR);
-	NEED(device->control_file);
+	open_control(device);
 	device->id = -1;
 	NEED(control(device, UBLK_U_CMD_ADD_DEV, &info, sizeof(info), 0));
 	device->id = (int)info.dev_id;
@@ -148,8 +162,7 @@ static void remove_block_device(struct block_device *device, struct setup *setup
 	munmap((void *)device->request, 4096);
 	close(device->queue);
 	CHECK_EQ(control(device, UBLK_U_CMD_DEL_DEV_ASYNC, NULL, 0, 0), 0);
-	close(device->control_file);
-	close_ring(&device->control);
+	close_control(device);
 }
 
 static void buffer_of_a_block_request(void)
@@ -204,7 +217,105 @@ static void buffer_of_a_block_request(void)
 	end_setup(&setup);
 }
 
+/* What the driver tells the process that started it. */
+struct driver {
+	char path[64];
+	int id;
+	bool ready, asked;
+};
+
+/* The driver's process: makes a device, takes a request and does not carry it out. */
+static void drive(volatile struct driver *driver)
+{
+	struct block_device device;
+	struct setup setup;
+
+	NEED(open_ring(&setup.ring, 8, 16, LOOP_RING));
+	open_block_device(&device, &setup, (char *)driver->path, sizeof(driver->path));
+	driver->id = device.id;
+	driver->ready = true;
+	CHECK_EQ(io_result(&setup), UBLK_IO_RES_OK);
+	driver->asked = true;
+	for (;;)
+		pause();
+}
+
+struct killer {
+	pid_t process;
+	volatile struct driver *driver;
+};
+
+/* Kills the driver when it has a request. */
+static void *kill_driver(void *arg)
+{
+	const struct killer *killer = arg;
+
+	CHECK(EVENTUALLY(killer->driver->asked));
+	NEED(kill(killer->process, SIGKILL) ? -errno : 0);
+	return NULL;
+}
+
+/* Reads that a dead driver has taken, and those that it has not, fail. The loop goes on with what else is in flight. */
+static void driver_dies_under_a_loop(void)
+{
+	enum { READS = 4 };
+	volatile struct driver *driver = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct killer killer = {.driver = driver};
+	struct block_device device;
+	struct plan *plan;
+	struct setup setup;
+	pthread_t thread;
+	char byte = 0;
+	int fd, ends[2];
+
+	NEED(driver == MAP_FAILED ? -errno : 0);
+	killer.process = fork();
+	if (killer.process == 0)
+		drive(driver);
+	CHECK(EVENTUALLY(driver->ready));
+	fd = open((const char *)driver->path, O_RDWR | O_DIRECT);
+	NEED(fd);
+	NEED(pipe(ends) ? -errno : 0);
+	make_setup(&setup);
+	plan = setup.ring.plan;
+	for (__u64 i = 0; i < READS; i++) {
+		struct io_uring_sqe *sqe = next_sqe(&setup.ring);
+
+		sqe->opcode = IORING_OP_READ;
+		sqe->fd = fd;
+		sqe->addr = (__u64)(uintptr_t)pages(1);
+		sqe->len = 4096;
+		sqe->off = i * 4096;
+		sqe->user_data = 1;
+	}
+	fill_read(&setup.ring, ends[0], &byte, 100);
+	NEED(-pthread_create(&thread, NULL, kill_driver, &killer));
+	CHECK_EQ(run_plan(&setup,
+			  (struct plan){.submit = READS + 1, .submit_turns = 1, .reap = 8, .wait = 1, .stop_after = READS}),
+		 0);
+	pthread_join(thread, NULL);
+	CHECK_EQ(plan->submitted, READS + 1);
+	CHECK_EQ(plan->reaped, READS);
+	CHECK_EQ(plan->user_data_sum, READS);
+	CHECK_EQ(plan->last_res, -EIO);
+
+	CHECK_EQ(write(ends[1], "x", 1), 1);
+	CHECK_EQ(run_plan(&setup, (struct plan){.reap = 8, .wait = 1, .stop_after = 1}), 0);
+	CHECK_EQ(plan->last_user_data, 100);
+	CHECK_EQ(plan->last_res, 1);
+	CHECK_EQ(byte, 'x');
+	end_setup(&setup);
+
+	close(fd);
+	waitpid(killer.process, NULL, 0);
+	open_control(&device);
+	device.id = driver->id;
+	CHECK_EQ(control(&device, UBLK_U_CMD_DEL_DEV, NULL, 0, 0), 0);
+	close_control(&device);
+}
+
 const struct test block_tests[] = {
 	TEST(buffer_of_a_block_request),
+	TEST(driver_dies_under_a_loop),
 	END_OF_TESTS,
 };

@@ -9,9 +9,11 @@
 #include <ringstep/detail/owned_fd.hpp>
 #include <ringstep/detail/ring_core.hpp>
 #include <ringstep/detail/tether.hpp>
+#include <ringstep/detail/thread_status.hpp>
 #include <ringstep/detail/waker.hpp>
 #include <ringstep/error.hpp>
 
+#include <linux/capability.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -277,6 +279,12 @@ private:
                                                            const std::string& diagnostics) const {
         std::string advice;
         std::string log = verifier_log;
+        // libbpf takes any failure to load type information for a kernel without it. A kernel that forbids the call says so
+        // again.
+        if (result == -EOPNOTSUPP) {
+            const int forbidden = ::bpf_btf_load(nullptr, 0, nullptr);
+            if (forbidden == -EPERM || forbidden == -EACCES) result = forbidden;
+        }
         if (!log.empty()) {
             advice = "The verifier rejected the program; docs/verifier.md tells what its words mean.";
             // For a log that does not fit, the kernel returns this errno instead of the verifier's. It keeps the end of the
@@ -291,9 +299,15 @@ private:
             // If the verifier did not run, the errno says little: libbpf has several for a kernel without loops.
             throw NoLoops(-result, "loading of loop '" + name_ + "' into the kernel", std::string(without_loops));
         } else if (result == -EPERM || result == -EACCES) {
+            // The capabilities of another user namespace than the initial one do not count, but look the same.
+            const bool capable = has_capability(CAP_SYS_ADMIN) || (has_capability(CAP_BPF) && has_capability(CAP_PERFMON));
             advice =
-                "This process may not load them: it needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, while a loop is loaded. "
-                "ringstep-check tells more.";
+                capable ? "This process has the capabilities that loading takes. So it may be in a user namespace of its own, "
+                          "where "
+                          "they do not count, or a security module (SELinux, AppArmor, a BPF program) forbids it: look at "
+                          "the kernel's log and the audit log. ringstep-check tells more."
+                        : "This process may not load them: it needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, while a loop is "
+                          "loaded. ringstep-check tells more.";
         } else {
             advice = "libbpf says: " + diagnostics;
         }
@@ -326,6 +340,10 @@ private:
             advice = "This kernel lets only the ring's owning thread attach a loop.";
         } else if (error == EBADF) {
             advice = "The ring is closed.";
+        } else if (error == EPERM || error == EACCES) {
+            advice =
+                "A security module (SELinux, AppArmor, a BPF program) may forbid it: look at the kernel's log and the audit "
+                "log.";
         } else {
             advice = "libbpf says: " + diagnostics;
         }

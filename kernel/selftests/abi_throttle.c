@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define GROUPS "/sys/fs/cgroup"
@@ -127,8 +128,11 @@ static struct plan *shared_plan(void)
 	return page;
 }
 
-/* The child process: joins the group and runs a loop whose plan the parent sees. Its completions find no room in the CQ and are not taken. */
-static void fill_memory(const char *group, struct plan *plan)
+/*
+ * The child process: joins the group and runs a loop whose plan the parent sees. Without a plan, the loop does nothing and never waits. If it
+ * submits, the completions find no room in the CQ and are not taken.
+ */
+static void never_wait(const char *group, struct plan *plan)
 {
 	struct setup setup;
 
@@ -159,7 +163,7 @@ static void memory_high_throttles(void)
 	make_group(&group);
 	child = fork();
 	if (child == 0)
-		fill_memory(group.path, (struct plan *)plan);
+		never_wait(group.path, (struct plan *)plan);
 	CHECK(EVENTUALLY(plan->turns > 1000));
 
 	/* It is in the loop by now, and all that it had to allocate it has. */
@@ -178,6 +182,48 @@ static void memory_high_throttles(void)
 	CHECK(EVENTUALLY((long)plan->turns > turns)); /* it is still in there */
 	CHECK_EQ(waitpid(child, &status, WNOHANG), 0);
 
+	remove_group(&group, child);
+}
+
+static long milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/*
+ * The group may use 5 % of a processor. Newer kernels leave this, too, for the way back to user mode, as task work. Released kernels with loops do
+ * it in time.
+ */
+static void cpu_max_throttles(void)
+{
+	volatile struct plan *plan = shared_plan();
+	struct group group = {};
+	long used, begin;
+	unsigned turns;
+	pid_t child;
+
+	need_controller("cpu");
+	use_controller(&group, "cpu");
+	make_group(&group);
+	child = fork();
+	if (child == 0)
+		never_wait(group.path, (struct plan *)plan);
+	CHECK(EVENTUALLY(plan->turns > 1000));
+
+	NEED(write_file(group.path, "cpu.max", "5000 100000"));
+	CHECK(EVENTUALLY(number_in(group.path, "cpu.stat", "nr_throttled") > 1));
+	begin = milliseconds();
+	used = number_in(group.path, "cpu.stat", "usage_usec");
+	sleep_ms(2000);
+	used = number_in(group.path, "cpu.stat", "usage_usec") - used;
+	/* Without a limit, it is all of the time, so a quarter is far from both. */
+	CHECK(used < (milliseconds() - begin) * 1000 / 4);
+	turns = plan->turns;
+	CHECK(EVENTUALLY(plan->turns > turns)); /* it is still in there */
+	CHECK_EQ(waitpid(child, NULL, WNOHANG), 0);
 	remove_group(&group, child);
 }
 
@@ -327,6 +373,7 @@ static void io_cost_throttles(void)
 
 const struct test throttle_tests[] = {
 	TEST(memory_high_throttles),
+	TEST(cpu_max_throttles),
 	TEST(io_cost_throttles),
 	END_OF_TESTS,
 };

@@ -5,11 +5,16 @@
 #include "fuse.h"
 #include "setup.h"
 
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -166,6 +171,69 @@ static void stuck_step_holds_up_nobody(void)
 	CHECK_EQ(stuck.setup.ring.plan->submitted, 1);
 }
 
+/* Returns a page that is not present, and that nobody provides (userfaultfd). Unlike one of a stalled file, it can be waited for killably. */
+static char *page_that_never_comes(void)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register range = {.range = {.len = 4096}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const int fd = (int)syscall(SYS_userfaultfd, 0);
+
+	NEED(fd);
+	NEED(page == MAP_FAILED ? -errno : 0);
+	range.range.start = (__u64)(uintptr_t)page;
+	NEED(ioctl(fd, UFFDIO_API, &api) ? -errno : 0);
+	NEED(ioctl(fd, UFFDIO_REGISTER, &range) ? -errno : 0);
+	return page;
+}
+
+/* Returns true if the task waits for such a page. */
+static bool waits_for_page(pid_t task)
+{
+	char path[64], function[64] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/wchan", task);
+	file = fopen(path, "r");
+	if (file && !fgets(function, sizeof(function), file))
+		function[0] = 0;
+	if (file)
+		fclose(file);
+	return strcmp(function, "handle_userfault") == 0;
+}
+
+/* Kills a process that is inside io_uring_register(), or inside a step. It ends although nobody provides the page, and its ring with it. */
+static void kill_stuck_process(bool in_step)
+{
+	static struct task others;
+	struct stuck stuck = {.socket = -1};
+	int sockets[2];
+	pid_t child;
+
+	if (in_step) {
+		NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
+		stuck.socket = sockets[0];
+	}
+	child = fork();
+	if (child == 0) {
+		stuck.file.memory = page_that_never_comes();
+		get_stuck(&stuck);
+		exit(FAILED);
+	}
+	CHECK(EVENTUALLY(waits_for_page(child)));
+	NEED(kill(child, SIGKILL) ? -errno : 0);
+	CHECK(EVENTUALLY(waitpid(child, NULL, WNOHANG) == child));
+	CHECK(ends(life_of_a_loop, &others));
+}
+
+static void stuck_process_can_be_killed(void)
+{
+	if (syscall(SYS_userfaultfd, 0) < 0)
+		SKIP("there is no userfaultfd");
+	kill_stuck_process(false);
+	kill_stuck_process(true);
+}
+
 /* A ring belongs to one task. A child that has inherited its descriptor cannot attach a loop, and neither can another thread. */
 static void only_the_own_task_attaches(void)
 {
@@ -193,6 +261,7 @@ static void only_the_own_task_attaches(void)
 const struct test stall_tests[] = {
 	TEST(stuck_ring_holds_up_nobody),
 	TEST(stuck_step_holds_up_nobody),
+	TEST(stuck_process_can_be_killed),
 	TEST(only_the_own_task_attaches),
 	END_OF_TESTS,
 };

@@ -1,30 +1,39 @@
 # Part of `dev`, which reads this file: `./dev kernel each`, which tries a series patch by patch.
 #
 # The message of a patch names the selftests that fail before it and pass after it. So the kernel with the first patches of a series must pass all
-# selftests but those that a later patch names, and fail those that the next one names.
+# selftests but those that a later patch names, and fail those that the next one names. The kernel may give a warning that the message of a later
+# patch quotes.
 #
 # try_each sets these for the functions that it calls:
 #   each_kernels    the folder of the kernels: 0000 is without patches, 0001 has the first one, and so on
 #   each_programs   the programs with the selftests
 #   named_tests     for each patch, in their order, the names of the selftests in its message, between spaces
+#   named_warnings  for each patch, the functions whose warnings its message quotes, between spaces
 
 # list_tests PROGRAM: prints the names of its selftests, one in a line.
 list_tests() {
 	"$1" "$(dirname "$1")" --list
 }
 
-# find_named_tests SERIES: sets $named_tests.
+# warnings_of: prints the functions whose warnings, by the kernel's WARN_ON(), are in the input. Prints ? for any other complaint.
+warnings_of() {
+	sed -nE '/(WARNING|BUG|KASAN|UBSAN): /{s/.*WARNING: .* at (\w+)\+0x.*/\1/;s/.*(WARNING|BUG|KASAN|UBSAN): .*/?/;p}' | sort -u
+}
+
+# find_named_tests SERIES: sets $named_tests and $named_warnings.
 find_named_tests() {
 	local patch program word all=''
 	for program in "${each_programs[@]}"; do
 		all+=" $(list_tests "$program" | paste -sd' ') "
 	done
 	named_tests=()
+	named_warnings=()
 	for patch in "$repo/kernel/$1"/*.patch; do
 		named_tests+=(' ')
 		while read -r word; do
 			[[ $all != *" $word "* ]] || named_tests[-1]+="$word "
 		done < <(sed '/^---$/q' "$patch" | grep -oE '\w+_\w+' | sort -u)
+		named_warnings+=(" $(sed '/^---$/q' "$patch" | warnings_of | paste -sd' ') ")
 	done
 }
 
@@ -43,10 +52,21 @@ run_in_each() {
 	return $status
 }
 
+# warns_as_named NUMBER LOG: returns 0 if the message of a patch after the first NUMBER quotes each warning of the kernel.
+warns_as_named() {
+	local warning later=" ${named_warnings[*]:10#$1} "
+	for warning in $(warnings_of <"$2"); do
+		[[ $later == *" $warning "* ]] || return 1
+	done
+}
+
 # passes_in_each NUMBER LOG REPAIRED PROGRAM [TEST…]: runs selftests that must pass, and says whether they do. Those in REPAIRED may not be skipped.
 passes_in_each() {
-	local number=$1 log=$2 repaired=$3 program=$4 skipped
-	if ! run_in_each "$number" 150 "$log" "$program" "${@:5}"; then
+	local number=$1 log=$2 repaired=$3 program=$4 skipped status=0
+	run_in_each "$number" 150 "$log" "$program" "${@:5}" || status=$?
+	if ((status == 126)) && warns_as_named "$number" "$log"; then
+		say "$number: the kernel gave a warning that a later patch is about: $(warnings_of <"$log" | paste -sd' ')"
+	elif ((status != 0)); then
 		cat "$log" >&2
 		say "$number: failed: $(basename "$program") $(sed -n 's/^not ok [0-9]* //p' "$log" | paste -sd' ')"
 		return 1
@@ -122,7 +142,7 @@ wait_for_kernel() {
 try_each() {
 	local series=$1 selftests=$build/kernel/selftests log built number failed=0 builder package version # the last two by find_source
 	local each_kernels=$build/each-$series
-	local -a each_programs=("$selftests/kernel-selftests") named_tests
+	local -a each_programs=("$selftests/kernel-selftests") named_tests named_warnings
 	[[ $series != next ]] || each_programs+=("$selftests/kernel-selftests-next")
 	configure
 	build_targets "${each_programs[@]##*/}" kernel-workload

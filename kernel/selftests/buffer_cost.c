@@ -63,7 +63,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	object_folder = argv[1];
-	need_next_kernel();
+	need_next(NEXT_BUFFERS);
 	NEED(open_ring(&setup.ring, 8, 16, LOOP_RING));
 	NEED(add_region(&setup.ring, sizeof(struct cost_plan)));
 	buffer = (struct iovec){.iov_base = pages(1), .iov_len = MOST_BYTES};

@@ -230,7 +230,7 @@ int main(int argc, char **argv)
 	struct setup setup;
 	pid_t child;
 
-	need_next_kernel();
+	need_next(NEXT_POLLING);
 	alarm(SECONDS_AT_MOST);
 	NEED(pipe(from_child));
 	NEED(pipe(to_child));
@@ -253,7 +253,7 @@ int main(int argc, char **argv)
 	give_address(options.own ? options.own : "v0", "10.9.0.1");
 	NEED(write(to_child[1], "x", 1) == 1 ? 0 : -1);
 	NEED(read(from_child[0], command, 1) == 1 ? 0 : -1);
-	make_next_setup(&setup, IORING_SETUP_SQ_REWIND);
+	make_next_setup(&setup, NEXT_POLLING, IORING_SETUP_SQ_REWIND);
 	NEED(sys_register(setup.ring.fd, REGISTER_NAPI, &napi, 1));
 	fd = udp_socket(0x0a090001);
 	NEED(connect(fd, (const struct sockaddr *)&peer, sizeof(peer)));

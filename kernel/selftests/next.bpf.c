@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A loop that follows its plan, for kernels with kernel/next. */
+/* A loop that follows its plan, for kernels with a part of kernel/next or all of it. */
 #include "next_interface.bpf.h"
 #include "next_plan.h"
 
@@ -8,6 +8,9 @@ char _license[] SEC("license") = "GPL";
 #define CACHE_LINE 64
 
 const volatile __u32 cq_head, cq_tail, cqes, cq_mask, cq_size = CACHE_LINE, sq_size = CACHE_LINE;
+
+/* What the kernel has. User space sets it before it loads the program, so the verifier leaves out what needs more. */
+const volatile __u32 features;
 
 static __always_inline void reap(struct next_plan *plan, __u8 *cq)
 {
@@ -80,13 +83,15 @@ int step(unsigned long long *args)
 	turn = plan->turns < NEXT_TURNS - 1 ? plan->turns : NEXT_TURNS - 1;
 	turn &= NEXT_TURNS - 1;
 	now = bpf_ktime_get_ns();
-	plan->flags[turn] = params->flags;
-	plan->busy_poll_ns[turn] = params->busy_poll_ns;
+	if (features & NEXT_TIMEOUTS)
+		plan->flags[turn] = params->flags;
+	if (features & NEXT_POLLING)
+		plan->busy_poll_ns[turn] = params->busy_poll_ns;
 	plan->began[turn] = now;
 	plan->turns++;
 	if (plan->turns > plan->leave)
 		reap(plan, cq);
-	if (plan->turns == 1)
+	if ((features & NEXT_BUFFERS) && plan->turns == 1)
 		copy(ring, plan);
 	if (plan->turns_wanted && plan->turns >= plan->turns_wanted)
 		return IOU_LOOP_STOP;
@@ -94,13 +99,14 @@ int step(unsigned long long *args)
 		return IOU_LOOP_STOP;
 	if (plan->submit && (!plan->submit_turns || plan->turns <= plan->submit_turns))
 		bpf_io_uring_submit_sqes(ring, plan->submit);
-	if (plan->work)
+	if ((features & NEXT_RUN_WORK) && plan->work)
 		run_work(ring, plan, cq);
 
 	wait = &plan->wait[turn];
 	params->cq_wait_idx = *(volatile __u32 *)(cq + cq_head) + wait->count;
-	params->busy_poll_ns = wait->busy_poll_ns;
-	if (wait->leave_flags)
+	if (features & NEXT_POLLING)
+		params->busy_poll_ns = wait->busy_poll_ns;
+	if (!(features & NEXT_TIMEOUTS) || wait->leave_flags)
 		return IOU_LOOP_CONTINUE;
 	plan->until[turn] = wait->timeout_ns + (wait->from_now ? now : 0);
 	params->flags = wait->flags;

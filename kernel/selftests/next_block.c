@@ -174,7 +174,7 @@ static void buffer_of_a_block_request(void)
 	char path[64];
 	int fd;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_BUFFERS, 0);
 	detach_loop(&setup.loop);
 	register_buffers(&setup, slots, 2);
 	open_block_device(&device, &setup, path, sizeof(path));

@@ -53,7 +53,7 @@ static void read_and_write_buffers(void)
 	__u8 *memory = pages(16), *odd = pages(4) + 123;
 	const struct iovec buffers[] = {{.iov_base = memory, .iov_len = 16 * 4096}, {.iov_base = odd, .iov_len = 9000}};
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_BUFFERS, 0);
 	register_buffers(&setup, buffers, 2);
 	check_access(&setup, 0, memory, 16 * 4096);
 	check_access(&setup, 1, odd, 9000);
@@ -87,7 +87,7 @@ static void buffers_of_large_pages(void)
 	madvise(memory, 2 * huge, MADV_HUGEPAGE);
 	memset(memory, 1, 2 * huge);
 	buffer = (struct iovec){.iov_base = memory + 5000, .iov_len = huge + 3 * 4096 + 77};
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_BUFFERS, 0);
 	register_buffers(&setup, &buffer, 1);
 	check_access(&setup, 0, buffer.iov_base, buffer.iov_len);
 	if (in_huge_pages() < 2 * (long)huge && !failures)
@@ -102,7 +102,7 @@ static void copies_are_limited(void)
 	struct setup setup;
 	const struct iovec buffer = {.iov_base = pages(LARGE_COPY / 4096 + 1), .iov_len = LARGE_COPY + 4096};
 
-	need_next_kernel();
+	need_next(NEXT_BUFFERS);
 	NEED(open_ring(&setup.ring, 8, 16, LOOP_RING));
 	NEED(add_region(&setup.ring, sizeof(*copies)));
 	copies = (struct large_copies *)setup.ring.region;
@@ -140,7 +140,7 @@ static void buffer_refusals(void)
 		{{.index = ~0U, .offset = 0, .length = 8}, -ENOENT},
 	};
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_BUFFERS, 0);
 	CHECK_EQ(copy_once(&setup, (struct next_copy){.length = 8}), -ENOENT);
 	register_buffers(&setup, buffers, 2);
 	fill(memory, 8192);
@@ -175,7 +175,7 @@ static void buffer_that_user_space_does_not_see(void)
 	const struct iovec buffer = {.iov_base = memory, .iov_len = 4 * 4096};
 	size_t wrong = 0;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_BUFFERS, 0);
 	register_buffers(&setup, &buffer, 1);
 	fill(memory, 4 * 4096);
 	NEED(munmap(memory, 4 * 4096));

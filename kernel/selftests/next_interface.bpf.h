@@ -14,8 +14,10 @@ struct iou_loop_params {
 	__u64 busy_poll_ns;
 };
 
-extern int bpf_io_uring_read_buffer(struct iou_ctx *ring, __u32 index, __u64 offset, void *dst, __u32 dst__sz) __ksym;
-extern int bpf_io_uring_write_buffer(struct iou_ctx *ring, __u32 index, __u64 offset, const void *src, __u32 src__sz) __ksym;
-extern int bpf_io_uring_run_work(struct iou_ctx *ring, __u32 min) __ksym;
+/* Weak: each has a patch of its own, so a kernel in the midst of the series lacks some. A program must not get to a call of one that is missing. */
+extern int bpf_io_uring_read_buffer(struct iou_ctx *ring, __u32 index, __u64 offset, void *dst, __u32 dst__sz) __ksym __weak;
+extern int bpf_io_uring_write_buffer(struct iou_ctx *ring, __u32 index, __u64 offset, const void *src,
+				     __u32 src__sz) __ksym __weak;
+extern int bpf_io_uring_run_work(struct iou_ctx *ring, __u32 min) __ksym __weak;
 
 #endif

@@ -12,7 +12,7 @@ static void next_verifier_refuses(void)
 	};
 	struct ring ring;
 
-	need_next_kernel();
+	need_next(NEXT_TIMEOUTS | NEXT_BUFFERS | NEXT_POLLING | NEXT_RUN_WORK);
 	NEED(open_ring(&ring, 8, 16, LOOP_RING));
 	CHECK_EQ(load_refused("next_refused.bpf.o", "write_all_params", ring.fd), 0);
 	CHECK_EQ(load_refused("next_refused.bpf.o", "work", ring.fd), 0);

@@ -5,6 +5,14 @@
 
 #include <linux/types.h>
 
+/* What kernel/next adds, each by a patch of its own. */
+enum {
+	NEXT_TIMEOUTS = 1,
+	NEXT_BUFFERS = 2,
+	NEXT_POLLING = 4,
+	NEXT_RUN_WORK = 8,
+};
+
 #define NEXT_TURNS 4
 #define NEXT_COPIES 8
 #define NEXT_WORK 8

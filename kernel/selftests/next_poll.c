@@ -22,7 +22,7 @@ static void nothing_to_poll(void)
 	const struct next_plan *plan;
 	const struct next_wait wait = {.flags = F_TIMEOUT, .count = 1, .timeout_ns = 10 * MS, .busy_poll_ns = 5 * MS};
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_TIMEOUTS | NEXT_POLLING, 0);
 	plan = setup.ring.next_plan;
 	for (int i = 0; i < 2; i++) {
 		struct napi_registration napi = {.busy_poll_to = 10000, .op_param = NAPI_DYNAMIC};
@@ -85,7 +85,7 @@ static void polls_devices(void)
 	int from_child[2], to_child[2], fd;
 	pid_t child;
 
-	need_next_kernel();
+	need_next(NEXT_TIMEOUTS | NEXT_POLLING);
 	NEED(pipe(from_child));
 	NEED(pipe(to_child));
 	child = fork();
@@ -100,7 +100,7 @@ static void polls_devices(void)
 	give_address("v0", "10.9.0.1");
 	NEED(write(to_child[1], "y", 1) == 1 ? 0 : -1);
 
-	make_next_setup(&setup, IORING_SETUP_SQ_REWIND);
+	make_next_setup(&setup, NEXT_TIMEOUTS | NEXT_POLLING, IORING_SETUP_SQ_REWIND);
 	fd = udp_socket(INADDR_ANY);
 	NEED(sys_register(setup.ring.fd, REGISTER_NAPI, &napi, 1));
 	CHECK_EQ(polled_packets(&setup, fd, (struct next_wait){.count = 1}, 50), 0);

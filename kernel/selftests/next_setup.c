@@ -4,20 +4,20 @@
 
 #include <string.h>
 
-void need_next_kernel(void)
+void need_next(unsigned features)
 {
-	if (!kernel_is_next())
-		SKIP("this kernel has none of what kernel/next adds");
+	if (features & ~next_features())
+		SKIP("this kernel lacks what kernel/next adds, or a part of it");
 }
 
-void make_next_setup(struct setup *setup, unsigned flags)
+void make_next_setup(struct setup *setup, unsigned features, unsigned flags)
 {
-	make_next_setup_with(setup, 8, 16, flags);
+	make_next_setup_with(setup, features, 8, 16, flags);
 }
 
-void make_next_setup_with(struct setup *setup, unsigned sq_entries, unsigned cq_entries, unsigned flags)
+void make_next_setup_with(struct setup *setup, unsigned features, unsigned sq_entries, unsigned cq_entries, unsigned flags)
 {
-	need_next_kernel();
+	need_next(features);
 	NEED(open_ring(&setup->ring, sq_entries, cq_entries, LOOP_RING | flags));
 	NEED(add_region(&setup->ring, sizeof(*setup->ring.next_plan)));
 	NEED(load_loop_from(&setup->loop, &setup->ring, "next.bpf.o"));

@@ -18,13 +18,16 @@ enum {
 /* Nanoseconds. */
 #define MS 1000000ULL
 
-/* Skips the test in kernels without what kernel/next adds. */
-void need_next_kernel(void);
+/* Skips the test in kernels without one of these features (NEXT_…). */
+void need_next(unsigned features);
 
-/* Opens a ring with `flags` besides LOOP_RING, adds an empty next_plan, and attaches the loop in next.bpf.o. end_setup() ends it. */
-void make_next_setup(struct setup *setup, unsigned flags);
+/*
+ * Opens a ring with `flags` besides LOOP_RING, adds an empty next_plan, and attaches the loop in next.bpf.o. end_setup() ends it. Skips the test in
+ * kernels without one of the features (NEXT_…).
+ */
+void make_next_setup(struct setup *setup, unsigned features, unsigned flags);
 /* Like make_next_setup(), with other sizes. */
-void make_next_setup_with(struct setup *setup, unsigned sq_entries, unsigned cq_entries, unsigned flags);
+void make_next_setup_with(struct setup *setup, unsigned features, unsigned sq_entries, unsigned cq_entries, unsigned flags);
 
 /* Empties the plan, results included. */
 void clear_plan(struct setup *setup);

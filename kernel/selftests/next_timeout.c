@@ -45,7 +45,7 @@ static void relative_timeout(void)
 	struct setup setup;
 	struct next_plan *plan;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_TIMEOUTS, 0);
 	plan = setup.ring.next_plan;
 	CHECK_EQ(run_wait(&setup, 2, (struct next_wait){.flags = F_TIMEOUT, .count = 1, .timeout_ns = 20 * MS}), 0);
 	CHECK_EQ(plan->turns, 2);
@@ -65,7 +65,7 @@ static void absolute_timeout(void)
 	struct next_plan *plan;
 	struct next_wait wait;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_TIMEOUTS, 0);
 	plan = setup.ring.next_plan;
 	wait = (struct next_wait){.flags = F_TIMEOUT | F_TIMEOUT_ABS, .count = 1, .timeout_ns = 20 * MS, .from_now = 1};
 	CHECK_EQ(run_wait(&setup, 2, wait), 0);
@@ -94,7 +94,7 @@ static void timeouts_by_another_clock(void)
 	struct setup setup;
 	struct next_plan *plan;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_TIMEOUTS, 0);
 	plan = setup.ring.next_plan;
 	NEED(sys_register(setup.ring.fd, REGISTER_CLOCK, &clock, 0));
 	for (int i = 0; i < 2; i++) {
@@ -128,7 +128,7 @@ static void completion_before_timeout(void)
 	struct setup setup;
 	struct next_plan *plan;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_TIMEOUTS, 0);
 	plan = setup.ring.next_plan;
 	for (size_t i = 0; i < sizeof(far) / sizeof(far[0]); i++) {
 		clear_plan(&setup);
@@ -169,7 +169,7 @@ static void timeout_is_for_one_wait(void)
 	int pipes[2];
 	char byte;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_TIMEOUTS, 0);
 	plan = setup.ring.next_plan;
 	plan->stop_after = 1;
 	NEED(pipe(pipes));
@@ -203,7 +203,7 @@ static void unknown_flags(void)
 	struct setup setup;
 	struct next_plan *plan;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_TIMEOUTS, 0);
 	plan = setup.ring.next_plan;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		CHECK_EQ(run_wait(&setup, 3, (struct next_wait){.flags = wrong[i]}), -EINVAL);
@@ -251,7 +251,7 @@ static void signal_before_timeout(void)
 	struct disturbance disturbance = {.thread = pthread_self(), .setup = &setup};
 	pthread_t other;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_TIMEOUTS, 0);
 	sigaction(SIGUSR1, &action, NULL);
 	pthread_create(&other, NULL, signal_later, &disturbance);
 	CHECK_EQ(run_wait(&setup, 2, (struct next_wait){.flags = F_TIMEOUT, .count = 1, .timeout_ns = 1000 * 1000 * MS}),
@@ -280,7 +280,7 @@ static void detach_before_timeout(void)
 
 	/* On a busy machine, the time may be up before the other thread has detached the loop. */
 	do {
-		make_next_setup(&setup, 0);
+		make_next_setup(&setup, NEXT_TIMEOUTS, 0);
 		pthread_create(&other, NULL, detach_soon, &disturbance);
 		/* Detaching wakes nobody. The loop finds out when the time is up. */
 		result = run_wait(&setup, 2, (struct next_wait){.flags = F_TIMEOUT, .count = 1, .timeout_ns = 4000 * MS});

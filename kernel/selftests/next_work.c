@@ -60,7 +60,7 @@ static void deferred_work_runs_in_a_step(void)
 	struct setup setup;
 	struct next_plan *plan;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_RUN_WORK, 0);
 	plan = setup.ring.next_plan;
 	for (int tries = 0; tries < TRIES; tries++) {
 		fill_deferred(&setup, 3);
@@ -82,7 +82,7 @@ static void nothing_to_run(void)
 	struct setup setup;
 	struct next_plan *plan;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_RUN_WORK, 0);
 	plan = setup.ring.next_plan;
 	for (int tries = 0; tries < TRIES; tries++) {
 		run_once(&setup, 0, 4, ~0U);
@@ -104,7 +104,7 @@ static void receive_completes_in_a_step(void)
 	int sockets[2];
 	char byte;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_RUN_WORK, 0);
 	plan = setup.ring.next_plan;
 	NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
 	for (int tries = 0; tries < TRIES; tries++) {
@@ -147,7 +147,7 @@ static void one_run_is_bounded(void)
 	struct setup setup;
 	struct next_plan *plan;
 
-	make_next_setup_with(&setup, MANY, 2 * MANY, 0);
+	make_next_setup_with(&setup, NEXT_RUN_WORK, MANY, 2 * MANY, 0);
 	plan = setup.ring.next_plan;
 	for (size_t at = 0; at < sizeof(cases) / sizeof(cases[0]); at++) {
 		struct io_uring_cqe cqe;
@@ -175,7 +175,7 @@ static void rounds_are_bounded(void)
 	struct next_plan *plan;
 	bool reached = false;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_RUN_WORK, 0);
 	plan = setup.ring.next_plan;
 	for (int tries = 0; tries < TRIES && !reached; tries++) {
 		clear_plan(&setup);
@@ -217,7 +217,7 @@ static void signal_is_reported(void)
 	bool seen = false;
 	timer_t timer;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_RUN_WORK, 0);
 	plan = setup.ring.next_plan;
 	NEED(sigaction(SIGUSR1, &action, NULL));
 	NEED(timer_create(CLOCK_MONOTONIC, &event, &timer));
@@ -242,7 +242,7 @@ static void task_work_comes_first(void)
 	int pipes[2];
 	char byte;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_RUN_WORK, 0);
 	plan = setup.ring.next_plan;
 	NEED(pipe2(pipes, O_NONBLOCK));
 	sqe = next_sqe(&setup.ring);
@@ -268,7 +268,7 @@ static void overflow_comes_first(void)
 	struct setup setup;
 	struct next_plan *plan;
 
-	make_next_setup_with(&setup, 8, 8, 0);
+	make_next_setup_with(&setup, NEXT_RUN_WORK, 8, 8, 0);
 	plan = setup.ring.next_plan;
 	for (int tries = 0; tries < TRIES; tries++) {
 		clear_plan(&setup);
@@ -300,7 +300,7 @@ static void wrong_head(void)
 	struct next_plan *plan;
 	unsigned head;
 
-	make_next_setup(&setup, 0);
+	make_next_setup(&setup, NEXT_RUN_WORK, 0);
 	plan = setup.ring.next_plan;
 	head = *setup.ring.cq_head;
 	for (int tries = 0; tries < TRIES; tries++) {

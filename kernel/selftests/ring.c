@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "ring.h"
 
+#include "next_plan.h"
+
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -249,6 +251,8 @@ static int open_loop(struct loop *loop, const struct ring *ring, const char *obj
 	ops_of(loop->map)->ring_fd = (__u32)ring->fd;
 	for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]) && status == 0; i++)
 		status = set_constant(loop->object, constants[i].name, constants[i].value);
+	/* Most programs have no use for this. */
+	set_constant(loop->object, "features", next_features());
 	return status;
 }
 
@@ -388,14 +392,23 @@ bool kernel_is_ours(void)
 }
 #endif
 
-bool kernel_is_next(void)
+unsigned next_features(void)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
-	/* What the last patch of these adds. */
-	const bool found = btf && btf__find_by_name_kind(btf, "bpf_io_uring_run_work", BTF_KIND_FUNC) > 0;
+	const size_t params = size_of_params();
+	unsigned features = 0;
 
+	/* Patches that add to the parameters add to their end. */
+	if (params >= 16)
+		features |= NEXT_TIMEOUTS;
+	if (params >= 24)
+		features |= NEXT_POLLING;
+	if (btf && btf__find_by_name_kind(btf, "bpf_io_uring_read_buffer", BTF_KIND_FUNC) > 0)
+		features |= NEXT_BUFFERS;
+	if (btf && btf__find_by_name_kind(btf, "bpf_io_uring_run_work", BTF_KIND_FUNC) > 0)
+		features |= NEXT_RUN_WORK;
 	btf__free(btf);
-	return found;
+	return features;
 }
 
 size_t size_of_params(void)

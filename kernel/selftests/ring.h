@@ -118,8 +118,8 @@ int kernel_number(void);
 /* Returns true if this repository's patches are in the running kernel, according to its name. In a kernel tree (kernel/kselftest), the tests are for the
  * kernel of that tree, which has them. */
 bool kernel_is_ours(void);
-/* Returns true if the running kernel has all that kernel/next adds, according to its BTF. */
-bool kernel_is_next(void);
+/* Returns what the running kernel has of kernel/next (NEXT_…), according to its BTF. */
+unsigned next_features(void);
 /* Returns the size of struct iou_loop_params in the running kernel, in bytes, or 0 if it does not have loops. */
 size_t size_of_params(void);
 

@@ -62,7 +62,7 @@ warns_as_named() {
 
 # passes_in_each NUMBER LOG REPAIRED PROGRAM [TEST…]: runs selftests that must pass, and says whether they do. Those in REPAIRED may not be skipped.
 passes_in_each() {
-	local number=$1 log=$2 repaired=$3 program=$4 skipped status=0
+	local number=$1 log=$2 repaired=$3 program=$4 what skipped status=0
 	run_in_each "$number" 150 "$log" "$program" "${@:5}" || status=$?
 	if ((status == 126)) && warns_as_named "$number" "$log"; then
 		say "$number: the kernel gave a warning that a later patch is about: $(warnings_of <"$log" | paste -sd' ')"
@@ -71,7 +71,9 @@ passes_in_each() {
 		say "$number: failed: $(basename "$program") $(sed -n 's/^not ok [0-9]* //p' "$log" | paste -sd' ')"
 		return 1
 	fi
-	say "$number: passed: $(basename "$program"), $(grep -c '^ok [0-9]* \w*$' "$log") tests. Skipped: $(grep -c '# SKIP$' "$log")"
+	what=$(basename "$program")
+	! grep -q '^TAP version' "$log" || what+=", $(grep -c '^ok [0-9]* \w*$' "$log") tests. Skipped: $(grep -c '# SKIP$' "$log")"
+	say "$number: passed: $what"
 	for skipped in $(sed -n 's/^ok [0-9]* \(.*\) # SKIP$/\1/p' "$log"); do
 		[[ $repaired != *" $skipped "* ]] || { say "$number: $skipped was skipped, although a patch up to this one names it"; return 1; }
 	done

@@ -9,6 +9,7 @@
 #include "setup.h"
 
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/sysmacros.h>
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -232,6 +234,9 @@ static void cpu_max_throttles(void)
 /* Makes a block device of 64 MiB in memory. Writes its name into `name`. Skips the test if the kernel has no null_blk that can do so. */
 static void make_block_device(char *folder, size_t folder_size, char *name, size_t name_size)
 {
+	/* A configfs that is mounted here goes with this process. */
+	NEED(unshare(CLONE_NEWNS) ? -errno : 0);
+	NEED(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ? -errno : 0);
 	/* Either command may fail: null_blk or configfs may be part of the kernel, and configfs may be mounted already. */
 	if (access(BLOCK_DEVICES, F_OK) &&
 	    (system("modprobe -q null_blk nr_devices=0; mount -t configfs none /sys/kernel/config 2>/dev/null") < 0 ||

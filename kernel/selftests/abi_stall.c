@@ -187,21 +187,6 @@ static char *page_that_never_comes(void)
 	return page;
 }
 
-/* Returns true if the task waits for such a page. */
-static bool waits_for_page(pid_t task)
-{
-	char path[64], function[64] = "";
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/wchan", task);
-	file = fopen(path, "r");
-	if (file && !fgets(function, sizeof(function), file))
-		function[0] = 0;
-	if (file)
-		fclose(file);
-	return strcmp(function, "handle_userfault") == 0;
-}
-
 /* Kills a process that is inside io_uring_register(), or inside a step. It ends although nobody provides the page, and its ring with it. */
 static void kill_stuck_process(bool in_step)
 {
@@ -220,7 +205,7 @@ static void kill_stuck_process(bool in_step)
 		get_stuck(&stuck);
 		exit(FAILED);
 	}
-	CHECK(EVENTUALLY(waits_for_page(child)));
+	CHECK(EVENTUALLY(sleeps_in(child, "handle_userfault")));
 	NEED(kill(child, SIGKILL) ? -errno : 0);
 	CHECK(EVENTUALLY(waitpid(child, NULL, WNOHANG) == child));
 	CHECK(ends(life_of_a_loop, &others));

@@ -315,21 +315,6 @@ static void read_zeros(const char *group, struct plan *plan)
 	exit(enter(&setup) ? FAILED : PASSED);
 }
 
-/* Returns true if the task sleeps because a control group has used up what it may do to a device. */
-static bool sleeps_for_io(pid_t task)
-{
-	char path[64], function[64] = "";
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/wchan", task);
-	file = fopen(path, "r");
-	if (file && !fgets(function, sizeof(function), file))
-		function[0] = 0;
-	if (file)
-		fclose(file);
-	return strncmp(function, "blkcg_maybe_throttle", strlen("blkcg_maybe_throttle")) == 0;
-}
-
 /*
  * blk-iocost lets a group write 4 KiB in a second here, and the group swaps out megabytes. Swapping must not wait, so the group gets into debt, and
  * each of its tasks that takes another page has to sleep for it before it goes back to user mode.
@@ -366,7 +351,7 @@ static void io_cost_throttles(void)
 	if (child == 0)
 		read_zeros(group.path, (struct plan *)plan);
 	CHECK(EVENTUALLY(plan->turns > 100));
-	CHECK(EVENTUALLY(sleeps_for_io(child)));
+	CHECK(EVENTUALLY(sleeps_in(child, "blkcg_maybe_throttle")));
 	turns = plan->turns;
 	CHECK(EVENTUALLY(plan->turns > turns)); /* it is still in there */
 	CHECK_EQ(waitpid(child, NULL, WNOHANG), 0);

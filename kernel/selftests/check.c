@@ -36,6 +36,20 @@ void sleep_ms(long ms)
 	nanosleep(&time, NULL);
 }
 
+bool sleeps_in(pid_t task, const char *function)
+{
+	char path[64], line[64] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/wchan", task);
+	file = fopen(path, "r");
+	if (file && !fgets(line, sizeof(line), file))
+		line[0] = 0;
+	if (file)
+		fclose(file);
+	return strncmp(line, function, strlen(function)) == 0;
+}
+
 void drop_capabilities(__u64 dropped)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

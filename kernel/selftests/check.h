@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/types.h>
 
 enum { PASSED = 0, FAILED = 1, SKIPPED = 4 };
 
@@ -62,6 +63,9 @@ void sleep_ms(long ms);
 			sleep_ms(20);                                                                                          \
 		tries__ <= 1000;                                                                                               \
 	})
+
+/* Returns true if the task sleeps in a kernel function whose name begins like this. */
+bool sleeps_in(pid_t task, const char *function);
 
 /* Takes capabilities (1 << CAP_…) away from this task. */
 void drop_capabilities(__u64 dropped);

@@ -166,7 +166,7 @@ try_each() {
 	} >"$built" 2>&1 </dev/null &
 	builder=$!
 	kill_at_exit $builder
-	exec {kernel_lock}>&- # the builder has it, too, and keeps it until it ends
+	exec {kernel_lock}>&- # the builder has inherited the lock, and holds it until it ends
 	for number in $(seq --format=%04.0f 0 ${#named_tests[@]}); do
 		wait_for_kernel "$number" $builder || break
 		try_number "$series" "$number" "$log" || failed=$((failed + 1))

@@ -260,8 +260,8 @@ public:
     Disk& operator=(const Disk&) = delete;
     ~Disk() {
         const auto is_back = [] { return ::access(path, W_OK) == 0 && ::access(controller, F_OK) == 0; };
-        // As long as the kernel still closes the file of the one that has gone, the disk gets another name. Others count on its
-        // old one.
+        // While a file of the removed disk is still open, the disk comes back under another name. Other tests need the old
+        // name, so the disk is removed again and put back until it has that.
         const auto comes_back = [&] {
             set("/sys/bus/pci/rescan");
             for (unsigned i = 0; i < 100 && !is_back(); i++) std::this_thread::sleep_for(20ms);
@@ -302,7 +302,7 @@ TEST_CASE("A disk goes away under a loop that reads from it, each read completes
     const auto buffer = [&](unsigned number) { return static_cast<unsigned char*>(memory) + number * size; };
     const int file = ::open(Disk::path, O_RDWR | O_DIRECT | O_CLOEXEC);
     REQUIRE(file >= 0);
-    // Each block has the number of the read that gets it.
+    // Each block is filled with the number of the read that will fetch it.
     for (unsigned i = 0; i < reads; i++) {
         std::memset(buffer(i), static_cast<int>(i + 1), size);
         REQUIRE(::pwrite(file, buffer(i), size, static_cast<off_t>(i * size)) == static_cast<ssize_t>(size));
@@ -351,7 +351,7 @@ TEST_CASE("A disk goes away under a loop that reads from it, each read completes
         if (number >= reads && (number - reads) % 2 == 0) {
             CHECK(record.result == 1);
         } else if (record.result <= 0) {
-            // A disk that has gone has no more bytes, so a read that comes later finds the end.
+            // The kernel sets the size of a removed disk to 0, so a later read ends with 0.
             const int result = record.result;
             const bool gone = result == 0 || result == -EIO || result == -ENODEV || result == -ENXIO;
             CHECK(gone);

@@ -10,6 +10,7 @@
 #include "ensure.hpp"
 #include "exiting.hpp"
 #include "loops/scripted.hpp"
+#include "run_nops.hpp"
 #include "thorough.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -57,29 +58,7 @@ using ringstep::Ring;
 
 namespace {
 
-bool says(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
-
 Engine engine_of_this_test() { return loading_is_cheap() ? Engine::user : Engine::kernel; }
-
-std::string text_of(const LoopExit& exit) { return std::string(to_string(exit.reason)) + " " + std::to_string(exit.error); }
-
-/// Chooses the engine as an application does that says nothing, or that wants one: "", "kernel".
-void want_engine(const char* engine) { ::setenv("RINGSTEP_ENGINE", engine, 1); }  // NOLINT(concurrency-mt-unsafe)
-
-std::string run_nops_with(const char* engine) {
-    want_engine(engine);
-    try {
-        Ring ring;
-        ring.use_region(RegionMemory::allocate(busy::region_bytes));
-        Scripted program(ring);
-        add_nops(program.state(), 3);
-        program.state()->stop_at = 3;
-        const LoopExit exit = program.run();
-        return std::string(to_string(program.engine())) + ", " + text_of(exit) + ". " + program.engine_reason();
-    } catch (const Error& error) {
-        return "threw " + std::to_string(error.error_number()) + ": " + error.what();
-    }
-}
 
 std::string run_without(int call, const char* engine) {
     return in_child([&]() -> std::string {

@@ -7,6 +7,7 @@
 #include "child.hpp"
 #include "ensure.hpp"
 #include "loops/scripted.hpp"
+#include "run_nops.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -54,7 +55,7 @@ public:
             bpf_insn{.code = BPF_LDX | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_6, .src_reg = BPF_REG_1, .off = 0, .imm = 0},
             bpf_insn{.code = BPF_JMP | BPF_CALL, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = BPF_FUNC_get_current_pid_tgid},
             bpf_insn{.code = BPF_ALU64 | BPF_RSH | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 32},
-            // Not this process, or another first argument: not refused.
+            // If this is another process, or the first argument is another one, go to the end, which allows the call.
             bpf_insn{.code = BPF_JMP32 | BPF_JNE | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 3, .imm = ::getpid()},
             first ? bpf_insn{.code = BPF_JMP32 | BPF_JNE | BPF_K, .dst_reg = BPF_REG_6, .src_reg = 0, .off = 2, .imm = *first}
                   : bpf_insn{.code = BPF_JMP | BPF_JA, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
@@ -83,23 +84,6 @@ private:
     int link_ = -1;
 };
 
-std::string text_of(const LoopExit& exit) { return std::string(to_string(exit.reason)) + " " + std::to_string(exit.error); }
-
-std::string run_nops_with(const char* engine) {
-    ::setenv("RINGSTEP_ENGINE", engine, 1);  // NOLINT(concurrency-mt-unsafe)
-    try {
-        Ring ring;
-        ring.use_region(RegionMemory::allocate(busy::region_bytes));
-        Scripted program(ring);
-        add_nops(program.state(), 3);
-        program.state()->stop_at = 3;
-        const LoopExit exit = program.run();
-        return std::string(to_string(program.engine())) + ", " + text_of(exit) + ". " + program.engine_reason();
-    } catch (const Error& error) {
-        return "threw " + std::to_string(error.error_number()) + ": " + error.what();
-    }
-}
-
 /// Returns what becomes of a loop in a process to which something is refused, or an empty text if nothing can be refused here.
 std::string run_refused(const char* hook, std::optional<std::int32_t> first, int error, const char* engine) {
     const Outcome outcome = in_child([&]() -> std::string {
@@ -111,8 +95,6 @@ std::string run_refused(const char* hook, std::optional<std::int32_t> first, int
     CHECK(outcome.status == 0);
     return outcome.out;
 }
-
-bool says(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 }  // namespace
 
@@ -153,7 +135,7 @@ TEST_CASE("What a security module refuses before the start is named by the error
 
 namespace {
 
-/// From now on, this thread may open files below one folder only.
+/// Lets this thread read files below one folder only, for the rest of its life.
 bool restrict_to(const std::string& folder) {
     landlock_ruleset_attr attributes{};
     attributes.handled_access_fs = LANDLOCK_ACCESS_FS_READ_FILE;
@@ -174,7 +156,7 @@ bool restrict_to(const std::string& folder) {
 }  // namespace
 
 TEST_CASE("A file that Landlock forbids is refused to a loop's requests, and the others go on") {
-    // The loop is loaded in the child only: the other test is about what must not be loaded yet.
+    // The other test needs a process that has not loaded the loop yet, so only the child loads it.
     const Outcome outcome = in_child([]() -> std::string {
         ::alarm(60);
         std::string folder = "/tmp/ringstep-security-XXXXXX";

@@ -121,6 +121,15 @@ static void remove_group(const struct group *group, pid_t child)
 		CHECK_EQ(write_file(GROUPS, "cgroup.subtree_control", group->added), 0);
 }
 
+/* Checks that the child is inside the loop, and has not been in user mode since it entered it. */
+static void check_still_runs(const volatile struct plan *plan, pid_t child)
+{
+	const unsigned turns = plan->turns;
+
+	CHECK(EVENTUALLY(plan->turns > turns));
+	CHECK_EQ(waitpid(child, NULL, WNOHANG), 0);
+}
+
 /* Allocates a page for a plan that a child process sees, too. */
 static struct plan *shared_plan(void)
 {
@@ -145,8 +154,9 @@ static void never_wait(const char *group, struct plan *plan)
 }
 
 /*
- * A task that has charged more memory than memory.high allows is throttled. memory.events counts that. The overflown completions here take about
- * 30 pages, which are charged as 64 at once: more than that the allocator does not leave for the way back to user mode.
+ * A task that has charged more memory than memory.high allows is throttled, and memory.events counts how often. For up to 64 pages, the allocator
+ * leaves that for the way back to user mode; for more, it throttles at once. The overflown completions here take about 30 pages, for which 64 are
+ * charged.
  */
 static void memory_high_throttles(void)
 {
@@ -154,9 +164,8 @@ static void memory_high_throttles(void)
 	volatile struct plan *plan = shared_plan();
 	struct group group = {};
 	char high[32];
-	long before, turns, current;
+	long before, current;
 	pid_t child;
-	int status;
 
 	if (lacks(ONLY_IN_OURS))
 		SKIP("a loop of kernels up to 7.3 is throttled when it has ended");
@@ -176,14 +185,11 @@ static void memory_high_throttles(void)
 	before = number_in(group.path, "memory.events", "high");
 	CHECK(before >= 0);
 	plan->submit = EACH;
-	plan->submit_times = TURNS;
-	CHECK(EVENTUALLY(plan->submit_times == 0));
+	plan->submit_turns = TURNS;
+	CHECK(EVENTUALLY(plan->submit_turns == 0));
 	CHECK(EVENTUALLY(plan->submitted == TURNS * EACH));
 	CHECK(EVENTUALLY(number_in(group.path, "memory.events", "high") > before));
-	turns = plan->turns;
-	CHECK(EVENTUALLY((long)plan->turns > turns)); /* it is still in there */
-	CHECK_EQ(waitpid(child, &status, WNOHANG), 0);
-
+	check_still_runs(plan, child);
 	remove_group(&group, child);
 }
 
@@ -196,15 +202,14 @@ static long milliseconds(void)
 }
 
 /*
- * The group may use 5 % of a processor. Newer kernels leave this, too, for the way back to user mode, as task work. Released kernels with loops do
- * it in time.
+ * The group may use 5 % of a processor. Newer kernels throttle by task work, on the way back to user mode. A loop runs task work between two turns, in
+ * released kernels, too.
  */
 static void cpu_max_throttles(void)
 {
 	volatile struct plan *plan = shared_plan();
 	struct group group = {};
 	long used, begin;
-	unsigned turns;
 	pid_t child;
 
 	need_controller("cpu");
@@ -223,9 +228,7 @@ static void cpu_max_throttles(void)
 	used = number_in(group.path, "cpu.stat", "usage_usec") - used;
 	/* Without a limit, it is all of the time, so a quarter is far from both. */
 	CHECK(used < (milliseconds() - begin) * 1000 / 4);
-	turns = plan->turns;
-	CHECK(EVENTUALLY(plan->turns > turns)); /* it is still in there */
-	CHECK_EQ(waitpid(child, NULL, WNOHANG), 0);
+	check_still_runs(plan, child);
 	remove_group(&group, child);
 }
 
@@ -325,7 +328,6 @@ static void io_cost_throttles(void)
 	struct group group = {};
 	char folder[64], device[32], line[256];
 	struct stat status;
-	unsigned turns;
 	pid_t child;
 
 	if (lacks(ONLY_IN_OURS))
@@ -352,10 +354,7 @@ static void io_cost_throttles(void)
 		read_zeros(group.path, (struct plan *)plan);
 	CHECK(EVENTUALLY(plan->turns > 100));
 	CHECK(EVENTUALLY(sleeps_in(child, "blkcg_maybe_throttle")));
-	turns = plan->turns;
-	CHECK(EVENTUALLY(plan->turns > turns)); /* it is still in there */
-	CHECK_EQ(waitpid(child, NULL, WNOHANG), 0);
-
+	check_still_runs(plan, child);
 	remove_group(&group, child);
 	NEED(swapoff(device) ? -errno : 0);
 	remove_block_device(folder);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Block devices whose driver is a process (ublk): this one, so that the pages of the device's requests can be registered buffers, which the
- * kernel owns and user space never sees; or another one, which dies under a loop that reads from the device.
+ * Block devices whose driver is a process (ublk). One test is the driver itself, and registers the pages of the device's requests as buffers. The kernel
+ * owns these pages, and user space never sees them. Another test kills the driver while a loop reads from the device.
  */
 #define _GNU_SOURCE
 #include "next.h"

@@ -18,12 +18,12 @@ enum {
 /* Nanoseconds. */
 #define MS 1000000ULL
 
-/* Skips the test in kernels without one of these features (NEXT_…). */
+/* Skips the test if the kernel lacks one of these features (NEXT_…). */
 void need_next(unsigned features);
 
 /*
- * Opens a ring with `flags` besides LOOP_RING, adds an empty next_plan, and attaches the loop in next.bpf.o. end_setup() ends it. Skips the test in
- * kernels without one of the features (NEXT_…).
+ * Opens a ring with `flags` besides LOOP_RING, adds an empty next_plan, and attaches the loop in next.bpf.o. Skips the test if the kernel lacks one
+ * of the features (NEXT_…). end_setup() undoes all of it.
  */
 void make_next_setup(struct setup *setup, unsigned features, unsigned flags);
 /* Like make_next_setup(), with other sizes. */

@@ -11,10 +11,9 @@ struct plan {
 	/* For the loop: what to do. */
 	__u32 last_turn; /* the turn, counted from 1, in which the step returns last_result; 0: none */
 	__s32 last_result;
-	__u32 stop_after; /* how many completions the loop takes before it stops; 0: it does not stop */
-	__u32 submit;	  /* how many SQEs to submit in each of the first submit_turns turns */
-	__u32 submit_turns;
-	__u32 submit_times; /* in how many more turns to submit, whichever these are; the loop counts down */
+	__u32 stop_after;   /* how many completions the loop takes before it stops; 0: it does not stop */
+	__u32 submit;	    /* how many SQEs to submit in each of the next submit_turns turns */
+	__u32 submit_turns; /* the loop counts down */
 	__u32 reap;	    /* how many completions to take in a turn, at most PLAN_MAX_REAPED */
 	__u32 wait;	    /* how many more completions to wait for */
 	__u32 other_region; /* the number of one more region to ask for; 0: none */

@@ -54,9 +54,8 @@ int step(unsigned long long *args)
 		plan->other_region_found++;
 
 	reap(plan, cq);
-	if (plan->turns <= plan->submit_turns || plan->submit_times > 0) {
-		if (plan->submit_times > 0)
-			plan->submit_times--;
+	if (plan->submit_turns > 0) {
+		plan->submit_turns--;
 		plan->submit_result = bpf_io_uring_submit_sqes(ring, plan->submit);
 		if (plan->submit_result > 0)
 			plan->submitted += plan->submit_result;

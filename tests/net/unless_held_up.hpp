@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
-/// Measures how long the steps of a test take. If one takes too long, the machine has held the test up.
+/// Measures how long the steps of a test take. A step that takes too long shows that the machine was busy with something else.
 class Steps {
 public:
     /// The first step begins now. Call it when the server is there, because making one takes long.

@@ -275,12 +275,20 @@ private:
                 "(LoopOptions::load_seconds).");
     }
 
+    static constexpr std::string_view may_not_load =
+        "This process may not load them: it needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, while a loop is loaded. "
+        "ringstep-check tells more.";
+    static constexpr std::string_view could_load =
+        "This process has the capabilities that loading takes. So it may be in a user namespace of its own, where they do not "
+        "count, or a security module (SELinux, AppArmor, a BPF program) forbids it: look at the kernel's log and the audit "
+        "log. "
+        "ringstep-check tells more.";
+
     [[noreturn, gnu::cold, gnu::noinline]] void not_loaded(int result, const char* verifier_log,
                                                            const std::string& diagnostics) const {
         std::string advice;
         std::string log = verifier_log;
-        // libbpf takes any failure to load type information for a kernel without it. A kernel that forbids the call says so
-        // again.
+        // If type information (BTF) cannot be loaded, libbpf hides the errno. Another call shows whether it is forbidden.
         if (result == -EOPNOTSUPP) {
             const int forbidden = ::bpf_btf_load(nullptr, 0, nullptr);
             if (forbidden == -EPERM || forbidden == -EACCES) result = forbidden;
@@ -301,13 +309,7 @@ private:
         } else if (result == -EPERM || result == -EACCES) {
             // The capabilities of another user namespace than the initial one do not count, but look the same.
             const bool capable = has_capability(CAP_SYS_ADMIN) || (has_capability(CAP_BPF) && has_capability(CAP_PERFMON));
-            advice =
-                capable ? "This process has the capabilities that loading takes. So it may be in a user namespace of its own, "
-                          "where "
-                          "they do not count, or a security module (SELinux, AppArmor, a BPF program) forbids it: look at "
-                          "the kernel's log and the audit log. ringstep-check tells more."
-                        : "This process may not load them: it needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, while a loop is "
-                          "loaded. ringstep-check tells more.";
+            advice = capable ? could_load : may_not_load;
         } else {
             advice = "libbpf says: " + diagnostics;
         }

@@ -140,6 +140,19 @@ static struct plan *shared_plan(void)
 }
 
 /*
+ * Charges 4 MiB to the group of this process, which keeps them. Without swap, nothing can take them away. A small process charges so little itself that
+ * a limit somewhat below that may be negative.
+ */
+static void charge_memory(void)
+{
+	const size_t size = 4 << 20;
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	NEED(memory == MAP_FAILED ? -errno : 0);
+	memset(memory, 1, size);
+}
+
+/*
  * The child process: joins the group and runs a loop whose plan the parent sees. Without a plan, the loop does nothing and never waits. If it
  * submits, the completions find no room in the CQ and are not taken.
  */
@@ -148,6 +161,7 @@ static void never_wait(const char *group, struct plan *plan)
 	struct setup setup;
 
 	NEED(write_file(group, "cgroup.procs", "0"));
+	charge_memory();
 	make_setup_at(&setup, plan, IORING_SETUP_SQ_REWIND);
 	memset(setup.ring.sqes, 0, 8 * sizeof(*setup.ring.sqes));
 	exit(enter(&setup) ? FAILED : PASSED);
@@ -179,7 +193,7 @@ static void memory_high_throttles(void)
 
 	/* It is in the loop by now, and all that it had to allocate it has. */
 	current = number_in(group.path, "memory.current", NULL);
-	NEED(current);
+	CHECK(current > 64 * 4096);
 	snprintf(high, sizeof(high), "%ld", current - 64 * 4096);
 	NEED(write_file(group.path, "memory.high", high));
 	before = number_in(group.path, "memory.events", "high");
@@ -311,6 +325,7 @@ static void read_zeros(const char *group, struct plan *plan)
 
 	NEED(zeros);
 	NEED(write_file(group, "cgroup.procs", "0"));
+	charge_memory();
 	make_setup_at(&setup, plan, IORING_SETUP_SQ_REWIND);
 	fill_read(&setup.ring, zeros, page, 1);
 	*plan = (struct plan){.submit = 1, .submit_turns = ~0U, .reap = PLAN_MAX_REAPED};

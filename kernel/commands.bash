@@ -2,13 +2,13 @@
 #
 # The cache has these folders besides those of the archive's kernels:
 #   patched/NAME/HASH-SOURCE/   vmlinux, vmlinuz, config and version of a kernel. NAME is SERIES-ringstep, SERIES-ringstep-debug, SERIES-plain,
-#                               SERIES-ringstep-kcsan or SERIES-ringstep-debug+FAULT. HASH is the hash of everything that the kernel is made of except the source.
+#                               SERIES-ringstep-kcsan, SERIES-ringstep-rt or SERIES-ringstep-debug+FAULT. HASH is the hash of everything that the kernel is made of except the source.
 #                               SOURCE is the version of the source package
 #   patched/source/             the newest source packages of each series
 #   patched/build/SERIES/       the folder of a build, removed afterwards
 
 is_patched_kernel() {
-	[[ $1 =~ ^[^/-]+-(ringstep|plain|ringstep-kcsan|ringstep-debug(\+[^/+]+)?)$ ]]
+	[[ $1 =~ ^[^/-]+-(ringstep|plain|ringstep-kcsan|ringstep-rt|ringstep-debug(\+[^/+]+)?)$ ]]
 }
 
 # patched_parts NAME: sets $patched_series, $patched_kind, $patched_hash, and $patched_faults, an array with the patch of a fault or empty.
@@ -27,6 +27,7 @@ patched_parts() {
 	[[ ! -f $repo/kernel/$patched_series/series.config ]] || parts+=("$repo/kernel/$patched_series/series.config")
 	[[ $patched_kind != *-debug ]] || parts+=("$repo/kernel/config/debug.config")
 	[[ $patched_kind != *-kcsan ]] || parts+=("$repo/kernel/config/kcsan.config")
+	[[ $patched_kind != *-rt ]] || parts+=("$repo/kernel/config/rt.config")
 	[[ $patched_kind == plain ]] || parts+=("$repo/kernel/$patched_series"/*.patch)
 	patched_hash=$(cat "${parts[@]}" "${patched_faults[@]}" | sha256sum | cut -c 1-12)
 }
@@ -372,6 +373,7 @@ command_kernel() {
 		case $what:$1 in
 			build:--debug) kind=ringstep-debug ;;
 			build:--kcsan) kind=ringstep-kcsan ;;
+			build:--rt) kind=ringstep-rt ;;
 			build:--plain) kind=plain ;;
 			build:--fault)
 				(($# > 1)) || usage_error "kernel: --fault needs the name of a patch in kernel/faults" kernel
@@ -423,7 +425,7 @@ command_kernel() {
 
 help_kernel() {
 	cat <<-'END'
-		./dev kernel build SERIES [--debug | --kcsan | --plain | --fault NAME]
+		./dev kernel build SERIES [--debug | --kcsan | --rt | --plain | --fault NAME]
 		./dev kernel each SERIES
 		./dev kernel deb SERIES [--flavour FLAVOUR] [--objects]
 		./dev kernel try [FOLDER]
@@ -439,10 +441,11 @@ help_kernel() {
 
 		  --debug        add KASAN, lock checking (PROVE_LOCKING), DEBUG_ATOMIC_SLEEP and UBSAN
 		  --kcsan        add what finds races of data (KCSAN)
+		  --rt           with PREEMPT_RT, and what finds locks that sleep where nothing may
 		  --plain        leave out the patches and keep configuration and compiler, for comparisons
 		  --fault NAME   like --debug, and also apply kernel/faults/SERIES/NAME.patch
 
-		Other commands call these kernels SERIES-ringstep, SERIES-ringstep-debug, SERIES-ringstep-kcsan, SERIES-plain and SERIES-ringstep-debug+NAME, and build
+		Other commands call these kernels SERIES-ringstep, SERIES-ringstep-debug, SERIES-ringstep-kcsan, SERIES-ringstep-rt, SERIES-plain and SERIES-ringstep-debug+NAME, and build
 		them if they are missing. `next` is short for next-ringstep:
 
 		  ./dev vm --kernel 6.12-ringstep -- build/tests/test-exits

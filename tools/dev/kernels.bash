@@ -333,7 +333,7 @@ command_kernels() {
 	done
 	# ./dev kernel builds these.
 	for series in $(patched_series_list); do
-		for name in "$series-ringstep" "$series-ringstep-debug" "$series-plain"; do
+		for name in "$series-ringstep" "$series-ringstep-debug" "$series-ringstep-rt" "$series-plain"; do
 			have_patched_kernel "$name" || continue
 			feature=yes
 			[[ $name != *-plain || $series == next ]] || feature=no

@@ -4,7 +4,10 @@
 #include "abi.h"
 #include "setup.h"
 
+#include <poll.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 static void *write_later(void *arg)
@@ -57,6 +60,100 @@ static void wait_for_own_close(void)
 	end_setup(&setup);
 }
 
+/* What a loop and another thread share: the loop's plan, and an event that brings task work to the task of the loop. */
+struct events {
+	volatile struct plan *plan;
+	struct ring *ring; /* where completions of the event arrive */
+	int fd;
+	unsigned most_turns; /* how many turns a loop has taken at most after it was told to wait */
+};
+
+static void cause_task_work(struct events *events)
+{
+	const __u64 one = 1;
+
+	NEED(write(events->fd, &one, sizeof(one)));
+	*(volatile unsigned *)events->ring->cq_head = *(volatile unsigned *)events->ring->cq_tail;
+}
+
+/* More turns than a loop takes before it sleeps. */
+#define MANY_TURNS 2000
+
+/* Returns how many turns the loop takes until it sleeps, or more than MANY_TURNS if it does not. */
+static unsigned turns_until_asleep(const volatile struct plan *plan)
+{
+	const struct timespec moment = {.tv_nsec = 50000};
+	const unsigned first = plan->turns;
+	unsigned before, turns = first;
+
+	do {
+		before = turns;
+		nanosleep(&moment, NULL);
+		turns = plan->turns;
+	} while (turns != before && turns - first <= MANY_TURNS);
+	return turns - first;
+}
+
+/* Gives task work to a loop at the moment at which it runs task work, and then lets it wait. For 6 seconds, or until the loop does not sleep. */
+static void *race_with_task_work(void *arg)
+{
+	struct events *events = arg;
+	time_t end = time(NULL) + 6;
+
+	while (time(NULL) <= end && events->most_turns <= MANY_TURNS) {
+		unsigned turns = events->plan->turns;
+
+		/* Wakes the loop, and waits until it goes round and round. */
+		events->plan->wait = 0;
+		cause_task_work(events);
+		while (events->plan->turns - turns < 3)
+			;
+		cause_task_work(events);
+		events->plan->wait = 1;
+		turns = turns_until_asleep(events->plan);
+		if (turns > events->most_turns)
+			events->most_turns = turns;
+	}
+	events->plan->last_turn = 1;
+	cause_task_work(events);
+	return NULL;
+}
+
+/*
+ * Task work that asks for attention at once (TWA_SIGNAL) is queued first, and the flag for it is set afterwards. A loop that runs the work in between is
+ * left with a flag without work. It must take the flag away, or else no sleep lasts.
+ */
+static void sleeps_after_task_work(void)
+{
+	struct setup setup;
+	struct ring other;
+	struct events events = {.ring = &other};
+	struct io_uring_sqe *sqe;
+	pthread_t thread;
+
+	if (lacks(ONLY_IN_OURS))
+		SKIP("kernels up to 7.3 do not take the flag away");
+	make_setup(&setup);
+	/* A ring without deferred task work uses TWA_SIGNAL. */
+	NEED(open_ring(&other, 8, 16, IORING_SETUP_NO_SQARRAY));
+	NEED(events.fd = eventfd(0, 0));
+	sqe = next_sqe(&other);
+	sqe->opcode = IORING_OP_POLL_ADD;
+	sqe->fd = events.fd;
+	sqe->poll32_events = POLLIN;
+	sqe->len = IORING_POLL_ADD_MULTI;
+	CHECK_EQ(sys_enter(other.fd, 1, 0, 0), 1);
+	events.plan = setup.ring.plan;
+	pthread_create(&thread, NULL, race_with_task_work, &events);
+	/* The thread sets last_turn. */
+	CHECK_EQ(run_plan(&setup, (struct plan){.last_result = 1}), 0);
+	pthread_join(thread, NULL);
+	CHECK(events.most_turns <= MANY_TURNS);
+	close(events.fd);
+	close_ring(&other);
+	end_setup(&setup);
+}
+
 static void overflow_loses_nothing(void)
 {
 	struct setup setup;
@@ -84,6 +181,7 @@ static void overflow_loses_nothing(void)
 const struct test wait_tests[] = {
 	TEST(wait_for_a_completion),
 	TEST(wait_for_own_close),
+	TEST(sleeps_after_task_work),
 	TEST(overflow_loses_nothing),
 	END_OF_TESTS,
 };

@@ -47,8 +47,9 @@ RINGSTEP_LOOP(nop_chain, struct ringstep_nop_chain)
 		if (submitted < total)
 			submit(turn, submitted++);
 	}
-	ringstep_store(&state->completed, completed);
+	/* In this order: nobody sees more completed than submitted, though the walk may take completions of what it has submitted itself. */
 	ringstep_store(&state->submitted, submitted);
+	ringstep_store(&state->completed, completed);
 	if (completed >= total)
 		return ringstep_stop(turn, (__s64)state->failed);
 

@@ -1,9 +1,9 @@
 # Part of `dev`, which reads this file: the command `kernel`, and kernels that are built here rather than fetched.
 #
 # The cache has these folders besides those of the archive's kernels:
-#   patched/NAME/HASH-SOURCE/   vmlinux, vmlinuz, config and version of a kernel. NAME is SERIES-ringstep, SERIES-ringstep-debug, SERIES-plain,
-#                               SERIES-ringstep-kcsan, SERIES-ringstep-rt or SERIES-ringstep-debug+FAULT. HASH is the hash of everything that the kernel is made of except the source.
-#                               SOURCE is the version of the source package
+#   patched/NAME/HASH-SOURCE/   vmlinux, vmlinuz, config and version of a kernel. NAME is SERIES-ringstep, SERIES-ringstep-debug,
+#                               SERIES-ringstep-kcsan, SERIES-ringstep-rt, SERIES-plain or SERIES-ringstep-debug+FAULT. HASH is the hash of
+#                               everything that the kernel is made of except the source. SOURCE is the version of the source package
 #   patched/source/             the newest source packages of each series
 #   patched/build/SERIES/       the folder of a build, removed afterwards
 
@@ -99,6 +99,7 @@ lock_kernel_builds() {
 build_minutes() {
 	case $1 in
 		*-debug* | *-kcsan) echo "40 minutes" ;;
+		*-rt) echo "25 minutes" ;;
 		*) echo "20 minutes" ;;
 	esac
 }
@@ -441,12 +442,12 @@ help_kernel() {
 
 		  --debug        add KASAN, lock checking (PROVE_LOCKING), DEBUG_ATOMIC_SLEEP and UBSAN
 		  --kcsan        add what finds races of data (KCSAN)
-		  --rt           with PREEMPT_RT, and what finds locks that sleep where nothing may
+		  --rt           add PREEMPT_RT, and what finds sleeping locks that are taken where nothing may sleep
 		  --plain        leave out the patches and keep configuration and compiler, for comparisons
 		  --fault NAME   like --debug, and also apply kernel/faults/SERIES/NAME.patch
 
-		Other commands call these kernels SERIES-ringstep, SERIES-ringstep-debug, SERIES-ringstep-kcsan, SERIES-ringstep-rt, SERIES-plain and SERIES-ringstep-debug+NAME, and build
-		them if they are missing. `next` is short for next-ringstep:
+		Other commands call these kernels SERIES-ringstep, SERIES-ringstep-debug, SERIES-ringstep-kcsan, SERIES-ringstep-rt, SERIES-plain and
+		SERIES-ringstep-debug+NAME, and build them if they are missing. `next` is short for next-ringstep:
 
 		  ./dev vm --kernel 6.12-ringstep -- build/tests/test-exits
 		  ./dev test --kernel 6.12-ringstep

@@ -47,7 +47,10 @@ RINGSTEP_LOOP(nop_chain, struct ringstep_nop_chain)
 		if (submitted < total)
 			submit(turn, submitted++);
 	}
-	/* In this order: nobody sees more completed than submitted, though the walk may take completions of what it has submitted itself. */
+	/*
+	 * Stores `submitted` first, because the walk may take completions of requests that it has submitted itself. A thread that loads
+	 * `completed` and then `submitted` finds a number of submissions that includes them.
+	 */
 	ringstep_store(&state->submitted, submitted);
 	ringstep_store(&state->completed, completed);
 	if (completed >= total)

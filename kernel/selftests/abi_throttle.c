@@ -140,8 +140,8 @@ static struct plan *shared_plan(void)
 }
 
 /*
- * Charges 4 MiB to the group of this process, which keeps them. Without swap, nothing can take them away. A small process charges so little itself that
- * a limit somewhat below that may be negative.
+ * Charges 4 MiB to the group of this process. Without swap, they cannot be reclaimed. A small process alone has charged so little that a limit
+ * of 64 pages less would be negative.
  */
 static void charge_memory(void)
 {
@@ -325,7 +325,6 @@ static void read_zeros(const char *group, struct plan *plan)
 
 	NEED(zeros);
 	NEED(write_file(group, "cgroup.procs", "0"));
-	charge_memory();
 	make_setup_at(&setup, plan, IORING_SETUP_SQ_REWIND);
 	fill_read(&setup.ring, zeros, page, 1);
 	*plan = (struct plan){.submit = 1, .submit_turns = ~0U, .reap = PLAN_MAX_REAPED};
@@ -347,6 +346,9 @@ static void io_cost_throttles(void)
 
 	if (lacks(ONLY_IN_OURS))
 		SKIP("a loop of kernels up to 7.3 is throttled when it has ended");
+	/* The kernel then reports nothing any more about the locks of loops. */
+	if (kernel_number() > 612 && access("/proc/lockdep", F_OK) == 0)
+		SKIP("blk-iocost of this kernel takes locks in an order that lockdep reports");
 	if (access(GROUPS "/io.cost.qos", W_OK))
 		SKIP("there is no blk-iocost in " GROUPS);
 	need_controller("io");

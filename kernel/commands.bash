@@ -25,9 +25,7 @@ patched_parts() {
 	[[ -n $patched_series && -d $repo/kernel/$patched_series ]] ||
 		fail "there are no patches for Linux $patched_series in $repo/kernel"
 	[[ ! -f $repo/kernel/$patched_series/series.config ]] || parts+=("$repo/kernel/$patched_series/series.config")
-	[[ $patched_kind != *-debug ]] || parts+=("$repo/kernel/config/debug.config")
-	[[ $patched_kind != *-kcsan ]] || parts+=("$repo/kernel/config/kcsan.config")
-	[[ $patched_kind != *-rt ]] || parts+=("$repo/kernel/config/rt.config")
+	[[ ! -f $repo/kernel/config/${patched_kind#ringstep-}.config ]] || parts+=("$repo/kernel/config/${patched_kind#ringstep-}.config")
 	[[ $patched_kind == plain ]] || parts+=("$repo/kernel/$patched_series"/*.patch)
 	patched_hash=$(cat "${parts[@]}" "${patched_faults[@]}" | sha256sum | cut -c 1-12)
 }
@@ -372,9 +370,7 @@ command_kernel() {
 	shift
 	while (($#)); do
 		case $what:$1 in
-			build:--debug) kind=ringstep-debug ;;
-			build:--kcsan) kind=ringstep-kcsan ;;
-			build:--rt) kind=ringstep-rt ;;
+			build:--debug | build:--kcsan | build:--rt) kind=ringstep-${1#--} ;;
 			build:--plain) kind=plain ;;
 			build:--fault)
 				(($# > 1)) || usage_error "kernel: --fault needs the name of a patch in kernel/faults" kernel

@@ -48,8 +48,8 @@ RINGSTEP_LOOP(nop_chain, struct ringstep_nop_chain)
 			submit(turn, submitted++);
 	}
 	/*
-	 * Stores `submitted` first, because the walk may take completions of requests that it has submitted itself. A thread that loads
-	 * `completed` and then `submitted` finds a number of submissions that includes them.
+	 * The walk may take completions of requests that it has submitted itself. So `submitted` is stored first: a thread that loads
+	 * `completed` and then `submitted` never sees more completions than submissions.
 	 */
 	ringstep_store(&state->submitted, submitted);
 	ringstep_store(&state->completed, completed);

@@ -140,8 +140,8 @@ static struct plan *shared_plan(void)
 }
 
 /*
- * Charges 4 MiB to the group of this process. Without swap, they cannot be reclaimed. A small process alone has charged so little that a limit
- * of 64 pages less would be negative.
+ * Charges 4 MiB to the control group of this process. A small process may have charged less than the 64 pages by which memory_high_throttles
+ * lowers the limit. There is no swap, so the kernel cannot reclaim this memory.
  */
 static void charge_memory(void)
 {
@@ -205,14 +205,6 @@ static void memory_high_throttles(void)
 	CHECK(EVENTUALLY(number_in(group.path, "memory.events", "high") > before));
 	check_still_runs(plan, child);
 	remove_group(&group, child);
-}
-
-static long milliseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /*
@@ -346,7 +338,7 @@ static void io_cost_throttles(void)
 
 	if (lacks(ONLY_IN_OURS))
 		SKIP("a loop of kernels up to 7.3 is throttled when it has ended");
-	/* The kernel then reports nothing any more about the locks of loops. */
+	/* lockdep stops after its first report. It would then find nothing in the locks of loops. */
 	if (kernel_number() > 612 && access("/proc/lockdep", F_OK) == 0)
 		SKIP("blk-iocost of this kernel takes locks in an order that lockdep reports");
 	if (access(GROUPS "/io.cost.qos", W_OK))

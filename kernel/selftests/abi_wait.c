@@ -89,7 +89,7 @@ static unsigned turns_until_asleep(const volatile struct plan *plan)
 	const unsigned first = plan->turns;
 	unsigned before = first, turns;
 
-	/* A loop may also stand still for a moment because its processor does. */
+	/* One look is not enough: a loop also stands still while the host does not run its virtual processor. */
 	for (int still = 0; still < 3 && before - first <= MANY_TURNS; before = turns) {
 		nanosleep(&moment, NULL);
 		turns = plan->turns;
@@ -99,20 +99,18 @@ static unsigned turns_until_asleep(const volatile struct plan *plan)
 }
 
 /*
- * Gives task work to a loop at the moment at which it runs task work, and then lets it wait. Does so again and again for 6 seconds, or until the loop
- * does not sleep.
+ * The other thread. It queues task work while the loop goes round and round, tells the loop to wait, and counts its turns until it sleeps. It
+ * repeats this for 6 seconds, or until the loop does not sleep.
  */
 static void *race_with_task_work(void *arg)
 {
 	struct events *events = arg;
-	struct timespec now, end;
+	const long end = milliseconds() + 6000;
 
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += 6;
 	do {
 		unsigned turns = events->plan->turns;
 
-		/* Wakes the loop, and waits until it goes round and round. */
+		/* Wakes the loop, and waits until it takes turns. The first time, run_plan() sets its plan before that. */
 		events->plan->wait = 0;
 		cause_task_work(events);
 		while (events->plan->turns - turns < 3 && !events->ended)
@@ -123,16 +121,15 @@ static void *race_with_task_work(void *arg)
 		if (turns > events->most_turns)
 			events->most_turns = turns;
 		events->attempts++;
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (now.tv_sec < end.tv_sec && events->most_turns <= MANY_TURNS && !events->ended);
+	} while (milliseconds() < end && events->most_turns <= MANY_TURNS && !events->ended);
 	events->plan->last_turn = 1;
 	cause_task_work(events);
 	return NULL;
 }
 
 /*
- * Task work that asks for attention at once (TWA_SIGNAL) is queued first, and the flag for it is set afterwards. A loop that runs the work in between is
- * left with a flag without work. It must take the flag away, or else no sleep lasts.
+ * task_work_add() with TWA_SIGNAL queues the work first and sets TIF_NOTIFY_SIGNAL afterwards. If the loop runs the work in between, the flag
+ * stays set with no work left. The loop has to clear it, because a task with this flag cannot sleep.
  */
 static void sleeps_after_task_work(void)
 {

@@ -36,6 +36,14 @@ void sleep_ms(long ms)
 	nanosleep(&time, NULL);
 }
 
+long milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 bool sleeps_in(pid_t task, const char *function)
 {
 	char path[64], line[64] = "";

@@ -54,6 +54,8 @@ enum {
 bool lacks(int number);
 
 void sleep_ms(long ms);
+/* Returns the time of CLOCK_MONOTONIC. */
+long milliseconds(void);
 
 /* Waits up to 20 seconds for something that the kernel does in its own time, such as freeing a ring. Returns false if it does not happen. */
 #define EVENTUALLY(condition)                                                                                                  \

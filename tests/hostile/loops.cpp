@@ -178,7 +178,7 @@ Ring restricted_ring() {
         allowed.push_back(one);
     }
     // Without IOSQE_ASYNC: a worker thread that a step starts cannot leave its processor, and kernels up to 7.3 complain when
-    // they try to move it (kernel/next/0009).
+    // they try to move it (the patch of kernel/next for fork repairs that).
     io_uring_restriction flags{};
     flags.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
     flags.sqe_flags = static_cast<__u8>(IOSQE_FIXED_FILE | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_IO_DRAIN);

@@ -11,7 +11,7 @@ struct ringstep_nop_chain {
 	__u64 total;	 /* set by the application: nops to run */
 	__u64 depth;	 /* set by the application: in flight at once, at least 1 */
 	__u64 submitted; /* by the loop; live */
-	__u64 completed; /* by the loop; live. Of two numbers, load this first: then it is no larger than .submitted */
+	__u64 completed; /* by the loop; live. If it is loaded before .submitted, it is not the larger one */
 	__u64 failed;	 /* by the loop: of the completed, those that came out of order or with an error */
 	__u64 foreign;	 /* by the loop: stale completions, see ringstep/c/identity.h */
 };
